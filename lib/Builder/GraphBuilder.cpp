@@ -1,0 +1,69 @@
+//===- GraphBuilder.cpp - creating ops with inferred types ------------------------------------------------------------===//
+#include "flame/Builder/GraphBuilder.h"
+#include "flame/Ops/Pointwise.h"
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/Twine.h"
+
+using namespace mlir;
+using namespace flame;
+
+void GraphBuilder::fail(const Twine &message) const { throw BuildError(message.str()); }
+
+Operation *GraphBuilder::create(StringRef name, ValueRange operands, ArrayRef<NamedAttribute> attributes,
+                                unsigned results) {
+  for (Value operand : operands)
+    if (!operand)
+      fail("internal: '" + name + "' built with a null operand");
+  OperationState state(loc, name);
+  state.addOperands(operands);
+  state.addAttributes(attributes);
+  // Placeholder types; inference replaces them before anyone can look.
+  state.addTypes(SmallVector<Type>(results, RankedTensorType::get({}, b.getF32Type())));
+  Operation *op = b.create(state);
+  std::string message;
+  SmallVector<ResultInfo, 2> infos;
+  LogicalResult inferred = failure();
+  {
+    ScopedDiagnosticHandler handler(b.getContext(), [&](Diagnostic &diagnostic) {
+      if (message.empty())
+        message = diagnostic.str();
+      return success();
+    });
+    inferred = llvm::cast<InferInterface>(op).inferResults(shapes, infos);
+  }
+  if (failed(inferred) || infos.size() != results) {
+    op->erase();
+    StringRef text = message;
+    text.consume_front(("'" + name + "' op ").str());
+    fail(message.empty() ? Twine("internal: '" + name + "' infers another number of results") : Twine(text));
+  }
+  for (auto [result, info] : llvm::zip(op->getResults(), infos)) {
+    result.setType(ShapeContext::typeOf(info));
+    shapes.set(result, std::move(info));
+  }
+  return op;
+}
+
+Type GraphBuilder::elementType(Value v) {
+  auto tensor = dyn_cast<TensorType>(v.getType());
+  if (!tensor)
+    fail("expected a tensor, got a sequence or an optional value");
+  return tensor.getElementType();
+}
+
+int64_t GraphBuilder::axis(int64_t axis, int64_t rank, StringRef what) {
+  if (axis < -rank || axis >= rank)
+    fail(what + " " + Twine(axis) + " is out of range for rank " + Twine(rank));
+  return axis < 0 ? axis + rank : axis;
+}
+
+SmallVector<int64_t> GraphBuilder::axes(Axes list, int64_t rank, StringRef what) {
+  SmallVector<int64_t> result;
+  for (int64_t one : list) {
+    int64_t normalized = axis(one, rank, what);
+    if (llvm::is_contained(result, normalized))
+      fail(what + " names axis " + Twine(normalized) + " twice");
+    result.push_back(normalized);
+  }
+  return result;
+}

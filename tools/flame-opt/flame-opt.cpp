@@ -1,0 +1,12 @@
+//===- flame-opt.cpp - runs flame's passes on textual IR --------------------------------------------------------------===//
+#include "flame/IR/Flame.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "mlir/Transforms/Passes.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  registry.insert<flame::FlameDialect, mlir::func::FuncDialect>();
+  mlir::registerTransformsPasses();
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "flame optimizer driver\n", registry));
+}

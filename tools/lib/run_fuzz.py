@@ -1,0 +1,69 @@
+"""Runs libFuzzer targets on their corpora for a fixed time each and ends with `N passed, N failed, N skipped`.
+
+The seeds of target fuzz_NAME are the files of CORPUS/NAME/ (if the folder exists); new inputs stay in a scratch
+folder. A crash, a leak, a time-out or an input that needs more than 2 GiB fails the target; the input is kept under
+ARTIFACTS with the command that reruns it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+
+def fuzz(target, args):
+    name = target.name.removeprefix("fuzz_")
+    artifacts = args.artifacts / name
+    artifacts.mkdir(parents=True, exist_ok=True)
+    seeds = args.corpus / name
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [str(target), scratch] + ([str(seeds)] if seeds.is_dir() else [])
+        command += [f"-max_total_time={args.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
+        command += ["-max_len=65536", f"-artifact_prefix={artifacts}/"]
+        env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=args.seconds + 120, env=env,
+            )  # fmt: skip
+            status, output = done.returncode, done.stdout.decode(errors="replace")
+        except subprocess.TimeoutExpired as error:
+            status, output = -1, (error.stdout or b"").decode(errors="replace") + "\nthe fuzzer did not stop in time"
+    (artifacts / "log.txt").write_text(output)
+    runs = next((line.split()[-1] for line in output.splitlines() if "number_of_executed_units" in line), "?")
+    return status, runs, output, artifacts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", type=pathlib.Path)
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--corpus", type=pathlib.Path, required=True)
+    parser.add_argument("--artifacts", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for target, result in zip(args.targets, pool.map(lambda t: fuzz(t, args), args.targets)):
+            status, runs, output, artifacts = result
+            print(f"{'ok  ' if status == 0 else 'FAIL'} {target.name}: {runs} runs in {args.seconds} s", flush=True)
+            if status != 0:
+                failed += 1
+                print("\n".join(output.splitlines()[-40:]))
+                for crash in sorted(artifacts.glob("*-*")):
+                    print(f"  rerun: {target} {crash}")
+    if not args.targets:
+        print("error: the build made no fuzz_* targets")
+        failed = 1
+    print(f"{len(args.targets) - failed if args.targets else 0} passed, {failed} failed, 0 skipped", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
