@@ -10,11 +10,12 @@ import subprocess
 import sys
 
 import lit.formats
-from lit.llvm import llvm_config, initialize
+import lit.llvm
 from lit.llvm.subst import ToolSubst
 
 config.llvm_tools_dir = getattr(config, "llvm_tools_dir", "") or "/usr/lib/llvm-22/bin"
-initialize(lit_config, config)
+lit.llvm.initialize(lit_config, config)
+llvm_config = lit.llvm.llvm_config
 
 config.name = "flame"
 config.test_format = lit.formats.ShTest(execute_external=False)
