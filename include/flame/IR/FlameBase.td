@@ -59,7 +59,7 @@ def Inferred : NativeOpTrait<"Inferred"> { let cppNamespace = "::flame::trait"; 
 def HostOnly : NativeOpTrait<"HostOnly"> { let cppNamespace = "::flame::trait"; }
 /// No derivative, by nature (comparisons, integer ops, random numbers).
 def NotDifferentiable : NativeOpTrait<"NotDifferentiable"> { let cppNamespace = "::flame::trait"; }
-/// Costs nothing: the result shares the operand's buffer.
+/// Costs nothing: the one result has the elements of operand 0 in the same row-major order and shares its buffer.
 def ViewLike : NativeOpTrait<"ViewLike"> { let cppNamespace = "::flame::trait"; }
 
 class Flame_Op<string opMnemonic, list<Trait> traits = []>

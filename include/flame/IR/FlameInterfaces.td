@@ -15,7 +15,10 @@ def InferInterface : OpInterface<"InferInterface"> {
   let methods = [
     InterfaceMethod<"Appends one entry per result; on bad operands emits an op error and fails.",
       "::llvm::LogicalResult", "inferResults",
-      (ins "::flame::ShapeContext &":$context, "::llvm::SmallVectorImpl<::flame::ResultInfo> &":$results)>
+      (ins "::flame::ShapeContext &":$context, "::llvm::SmallVectorImpl<::flame::ResultInfo> &":$results)>,
+    InterfaceMethod<[{True for an operand that the op uses only through ShapeContext::values / element (a target shape, starts and
+      steps of a slice): kernels get its numbers as arguments, never its buffer.}],
+      "bool", "isShapeOperand", (ins "unsigned":$operand), [{}], [{ return false; }]>
   ];
 }
 
