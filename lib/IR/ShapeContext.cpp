@@ -157,7 +157,43 @@ std::optional<SmallVector<int64_t>> ShapeContext::constants(Value value) {
   return numbers;
 }
 
+/// The value outside that an input of a kernel region stands for.
+static Value throughRegion(Value value) {
+  while (auto argument = dyn_cast<BlockArgument>(value)) {
+    Operation *parent = argument.getOwner()->getParentOp();
+    if (!parent || parent->getName().getStringRef() != "flame.region")
+      break;
+    value = parent->getOperand(argument.getArgNumber());
+  }
+  return value;
+}
+
+LogicalResult ShapeContext::require(Operation *op, Requirement::Relation relation, DimExpr a, DimExpr b,
+                                    const Twine &message) {
+  auto ca = a.constant(), cb = b.constant();
+  bool holds = false;
+  switch (relation) {
+  case Requirement::Equal:
+    holds = a == b;
+    break;
+  case Requirement::LessEqual:
+    holds = (b - a).isNonNegative();
+    break;
+  case Requirement::EqualOrOne:
+    holds = a == b || ca == 1 || cb == 1;
+    break;
+  }
+  if (holds)
+    return success();
+  if (ca && cb)
+    return op->emitOpError(message);
+  if (!shallow)
+    required.push_back({relation, op, a, b, message.str()});
+  return success();
+}
+
 DimExpr ShapeContext::element(Value value, int64_t index, bool nonNegative) {
+  value = throughRegion(value);
   if (auto known = values(value))
     if (index < int64_t(known->size()))
       return (*known)[index];

@@ -12,6 +12,9 @@
 #include "mlir/IR/Value.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/Twine.h"
+#include <memory>
+#include <vector>
 
 namespace flame {
 
@@ -44,6 +47,14 @@ struct SymbolOrigin {
   int64_t index;
 };
 
+/// A relation of dims that only a run can check.
+struct Requirement {
+  enum Relation { Equal, LessEqual, EqualOrOne } relation;
+  mlir::Operation *op;
+  DimExpr a, b;
+  std::string message;
+};
+
 class ShapeContext {
 public:
   /// A `shallow` context looks at types only, never through defining ops: for verification.
@@ -72,6 +83,12 @@ public:
   /// The broadcast of two dims: null if they can't be broadcast.
   DimExpr broadcast(DimExpr a, DimExpr b);
 
+  /// States what must hold at run time for `op` to make sense; what is provable is dropped. Fails, with an op error, if it
+  /// is provably false.
+  mlir::LogicalResult require(mlir::Operation *op, Requirement::Relation relation, DimExpr a, DimExpr b,
+                              const llvm::Twine &message);
+  llvm::ArrayRef<Requirement> requirements() const { return required; }
+
   /// Origins by symbol number (symbols made through this context).
   const llvm::DenseMap<unsigned, SymbolOrigin> &origins() const { return symbolOrigins; }
 
@@ -87,6 +104,7 @@ private:
   ResultInfo fromType(mlir::Value value);
   DimContext &dimContext;
   bool shallow;
+  std::vector<Requirement> required;
   llvm::DenseMap<mlir::Value, std::unique_ptr<ResultInfo>> infos;
   llvm::DenseMap<unsigned, SymbolOrigin> symbolOrigins;
   llvm::DenseMap<std::pair<mlir::Value, int64_t>, DimExpr> elements;

@@ -82,6 +82,9 @@ LogicalResult flame::inferPointwise(Operation *op, PointwiseRule rule, ShapeCont
       DimExpr dim = context.broadcast(a, b);
       if (!dim)
         return op->emitOpError("can't broadcast shapes ") << shapeString(dims) << " and " << shapeString(other);
+      if (failed(context.require(op, Requirement::EqualOrOne, a, b,
+                                 "can't broadcast dimensions " + a.str() + " and " + b.str())))
+        return failure();
       merged[merged.size() - i] = dim;
     }
     dims = std::move(merged);
