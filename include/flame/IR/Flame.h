@@ -30,6 +30,8 @@ template <typename Op> struct Inferred : mlir::OpTrait::TraitBase<Op, Inferred> 
 template <typename Op> struct HostOnly : mlir::OpTrait::TraitBase<Op, HostOnly> {};
 template <typename Op> struct NotDifferentiable : mlir::OpTrait::TraitBase<Op, NotDifferentiable> {};
 template <typename Op> struct ViewLike : mlir::OpTrait::TraitBase<Op, ViewLike> {};
+template <typename Op> struct ContractAnchor : mlir::OpTrait::TraitBase<Op, ContractAnchor> {};
+template <typename Op> struct ConvAnchor : mlir::OpTrait::TraitBase<Op, ConvAnchor> {};
 } // namespace trait
 } // namespace flame
 

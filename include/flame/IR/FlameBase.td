@@ -62,6 +62,11 @@ def NotDifferentiable : NativeOpTrait<"NotDifferentiable"> { let cppNamespace = 
 /// Costs nothing: the one result has the elements of operand 0 in the same row-major order and shares its buffer.
 def ViewLike : NativeOpTrait<"ViewLike"> { let cppNamespace = "::flame::trait"; }
 
+/// A matrix product: the anchor of a `contract` region.
+def ContractAnchor : NativeOpTrait<"ContractAnchor"> { let cppNamespace = "::flame::trait"; }
+/// A convolution: the anchor of a `conv` region.
+def ConvAnchor : NativeOpTrait<"ConvAnchor"> { let cppNamespace = "::flame::trait"; }
+
 class Flame_Op<string opMnemonic, list<Trait> traits = []>
     : Op<Flame_Dialect, opMnemonic, traits # [DeclareOpInterfaceMethods<InferInterface>, Inferred]> {
   let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
