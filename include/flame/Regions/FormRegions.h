@@ -1,0 +1,12 @@
+//===- FormRegions.h - from ops to kernel regions ---------------------------------------------------------------------===//
+#ifndef FLAME_REGIONS_FORMREGIONS_H
+#define FLAME_REGIONS_FORMREGIONS_H
+
+#include "mlir/Pass/Pass.h"
+
+namespace flame {
+/// Puts every op that becomes kernel code into a `flame.region`, fusing as it goes.
+std::unique_ptr<mlir::Pass> createFormRegionsPass();
+} // namespace flame
+
+#endif // FLAME_REGIONS_FORMREGIONS_H

@@ -1,0 +1,404 @@
+//===- FormRegions.cpp - fusion: which ops share a kernel -------------------------------------------------------------===//
+//
+// Visits the ops of a block from the last to the first. An op joins the group of its users if all its demanded users are
+// in one group and pulling it from there computes each of its elements about once; otherwise it becomes the root of a new
+// group. So only a group's root is ever stored. Constants of one element and other free producers are cloned into every
+// group that reads them.
+//
+// Before: flame ops in the blocks of @main and of its control flow.
+// After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
+// demands are gone.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#include "flame/Regions/FormRegions.h"
+#include "flame/Analysis/Demand.h"
+#include "flame/Ops/Region.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+using namespace flame;
+
+namespace {
+
+constexpr unsigned maxGroupOps = 48, maxGroupInputs = 24;
+
+enum class Anchor { Loop, Row, Contract, Conv, Loops };
+
+const char *anchorName(Anchor anchor) {
+  switch (anchor) {
+  case Anchor::Loop:
+    return "loop";
+  case Anchor::Row:
+    return "row";
+  case Anchor::Contract:
+    return "contract";
+  case Anchor::Conv:
+    return "conv";
+  case Anchor::Loops:
+    return "loops";
+  }
+  return "";
+}
+
+struct Group {
+  Operation *root;
+  Anchor anchor;
+  SmallVector<Operation *> ops; // last first
+  /// For Row: dims of a full row tensor, and how many of them are trailing (reduced).
+  SmallVector<DimExpr> rowDims;
+  unsigned rowAxes = 0;
+  bool constant = false;
+};
+
+bool isReduce(Operation *op) { return op->getName().getStringRef() == "flame.reduce"; }
+
+/// True for an op that kernel code can compute.
+bool isKernelOp(Operation *op) {
+  return isa<PointwiseInterface, ElementInterface, LoopsInterface>(op) && !op->hasTrait<trait::HostOnly>() &&
+         !isa<RegionOp>(op);
+}
+
+/// Rough price of one element, in simple arithmetic operations.
+unsigned elementCost(Operation *op) {
+  StringRef name = op->getName().stripDialect();
+  static const llvm::StringSet<> expensive = {"exp",  "log",  "tanh", "erf",   "pow",  "sin",  "cos",   "tan",  "asin",
+                                              "acos", "atan", "sinh", "cosh",  "gelu", "silu", "mish",  "asinh", "acosh",
+                                              "atanh", "softplus", "sigmoid", "selu", "elu", "celu"};
+  if (expensive.contains(name))
+    return 12;
+  return name == "div" || name == "sqrt" || name == "mod" || name == "fmod" ? 4 : 1;
+}
+
+bool isMovement(Operation *op) {
+  static const llvm::StringSet<> names = {"transpose", "slice", "concat", "pad", "expand", "tile", "gather", "fill",
+                                          "iota"};
+  return names.contains(op->getName().stripDialect());
+}
+
+class Former {
+public:
+  Former(func::FuncOp function) : shapes(exprs), demand(function, shapes), function(function) {}
+
+  void run() {
+    formBlock(function.getBody().front());
+  }
+
+private:
+  DimContext exprs;
+  ShapeContext shapes;
+  Demand demand;
+  func::FuncOp function;
+  DenseMap<Operation *, Group *> groupOf;
+
+  /// A producer that costs next to nothing and has no data operands: cloned into every user.
+  bool isFree(Operation *op) {
+    if (!op || op->getNumResults() != 1)
+      return false;
+    StringRef name = op->getName().stripDialect();
+    if (name != "constant")
+      return false;
+    auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
+    auto elements = op->getAttrOfType<DenseElementsAttr>("value");
+    return type && elements && elements.isSplat() && isNumeric(type.getElementType()) && type.getNumElements() > 0 &&
+           isa<ElementInterface>(op);
+  }
+
+  bool sameDims(Value a, Value b) { return shapes.dims(a) == shapes.dims(b); }
+
+  /// True if the op may be computed as part of a row program over `group`'s rows.
+  bool fitsRow(Group &group, Operation *op) {
+    if (!isa<PointwiseInterface>(op) && !isReduce(op))
+      return false;
+    return isRowShaped(group, op->getResult(0));
+  }
+
+  /// Right-aligned: every leading dim equal to the row tensor's or 1; the trailing dims all equal, or all 1.
+  bool isRowShaped(Group &group, Value value) {
+    ArrayRef<DimExpr> dims = shapes.dims(value), full = group.rowDims;
+    if (dims.size() > full.size())
+      return false;
+    unsigned shift = full.size() - dims.size();
+    bool allOne = true, allFull = true;
+    for (unsigned d = 0; d < dims.size(); ++d) {
+      bool one = dims[d].isConstant(1), same = dims[d] == full[d + shift];
+      if (!one && !same)
+        return false;
+      if (d + shift >= full.size() - group.rowAxes) {
+        allOne &= one;
+        allFull &= same;
+      }
+    }
+    return allOne || (allFull && dims.size() >= group.rowAxes);
+  }
+
+  /// The axes of a reduce that keeps its dims and reduces trailing dims alone; 0 otherwise.
+  unsigned trailingAxes(Operation *reduce) {
+    auto axes = reduce->getAttrOfType<DenseI64ArrayAttr>("axes");
+    auto keep = reduce->getAttrOfType<BoolAttr>("keepdims");
+    int64_t rank = shapes.rank(reduce->getOperand(0));
+    if (!axes || axes.empty() || !keep || !keep.getValue())
+      return 0;
+    SmallVector<int64_t> sorted(axes.asArrayRef());
+    llvm::sort(sorted);
+    for (auto [i, axis] : llvm::enumerate(sorted))
+      if (axis != rank - int64_t(sorted.size()) + int64_t(i))
+        return 0;
+    return sorted.size();
+  }
+
+  /// Turns a loop group into a row group around `reduce`, if every op of it fits.
+  bool becomeRow(Group &group, Operation *reduce) {
+    if (group.anchor == Anchor::Row)
+      return isReduce(reduce) && trailingAxes(reduce) == group.rowAxes &&
+             shapes.dims(reduce->getOperand(0)) == ArrayRef<DimExpr>(group.rowDims);
+    if (group.anchor != Anchor::Loop)
+      return false;
+    unsigned axes = trailingAxes(reduce);
+    if (axes == 0)
+      return false;
+    Group row = group;
+    row.anchor = Anchor::Row;
+    row.rowDims.assign(shapes.dims(reduce->getOperand(0)));
+    row.rowAxes = axes;
+    // Without leading dims there is nothing to run in parallel: the reduction is better a kernel of its own.
+    for (Operation *op : row.ops)
+      if (!fitsRow(row, op) || (isReduce(op) && op != group.root))
+        return false;
+    // The root must be a full row tensor or a row scalar of all leading dims.
+    ArrayRef<DimExpr> root = shapes.dims(group.root->getResult(0));
+    if (root.size() != row.rowDims.size())
+      return false;
+    for (unsigned d = 0; d + axes < root.size(); ++d)
+      if (root[d] != row.rowDims[d])
+        return false;
+    group = std::move(row);
+    return true;
+  }
+
+  /// Can `op` be computed inside `group`, pulled by its users (all of them in the group)?
+  bool canJoin(Operation *op, Group &group) {
+    if (op->getNumResults() != 1 || group.ops.size() >= maxGroupOps || group.anchor == Anchor::Loops)
+      return false;
+    if (demand.isConstant(op) != group.constant)
+      return false;
+    Value value = op->getResult(0);
+    unsigned uses = 0;
+    for (OpOperand &use : value.getUses()) {
+      if (isShapeOperand(use))
+        return false; // its numbers are wanted, so it needs a buffer
+      ++uses;
+    }
+    if (inputsAfter(group, op) > maxGroupInputs)
+      return false;
+    if (op->hasTrait<trait::ContractAnchor>() || op->hasTrait<trait::ConvAnchor>())
+      return canAnchor(op, group);
+    if (isReduce(op)) {
+      if (group.anchor == Anchor::Loop && !becomeRow(group, op))
+        return joinsAsInnerLoop(op, group);
+      return group.anchor == Anchor::Row && becomeRow(group, op);
+    }
+    if (group.anchor == Anchor::Row) {
+      if (isa<PointwiseInterface>(op))
+        return fitsRow(group, op) && elementCost(op) * uses <= 24;
+      return false;
+    }
+    if (isa<PointwiseInterface>(op) || isMovement(op)) {
+      if (group.anchor == Anchor::Contract || group.anchor == Anchor::Conv)
+        return isa<PointwiseInterface>(op) && isEpilogue(op, group);
+      return pulledOnce(op, group, uses);
+    }
+    return false;
+  }
+
+  unsigned inputsAfter(Group &group, Operation *op) {
+    llvm::SmallDenseSet<Value> inputs;
+    auto add = [&](Operation *member) {
+      for (Value operand : member->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
+        if (!producer || (producer != op && !llvm::is_contained(group.ops, producer)))
+          inputs.insert(operand);
+      }
+    };
+    for (Operation *member : group.ops)
+      add(member);
+    add(op);
+    return inputs.size();
+  }
+
+  /// A reduction inside a loop group: its users must be pointwise of its own shape, so that it runs once per element.
+  bool joinsAsInnerLoop(Operation *op, Group &group) {
+    Value value = op->getResult(0);
+    if (isReduce(group.root) || !sameDims(value, group.root->getResult(0)))
+      return false;
+    for (Operation *member : group.ops)
+      if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), value))
+        return false;
+    return true;
+  }
+
+  bool pulledOnce(Operation *op, Group &group, unsigned uses) {
+    Value value = op->getResult(0);
+    bool cheap = elementCost(op) <= 2;
+    for (OpOperand &use : value.getUses()) {
+      Operation *user = use.getOwner();
+      if (!demand.isDemanded(user))
+        continue;
+      if (isa<PointwiseInterface>(user)) {
+        if (!sameDims(value, user->getResult(0)) && !(cheap && isCheapTree(op, group)))
+          return false;
+      } else if (isReduce(user)) {
+        continue;
+      } else if (isMovement(user)) {
+        StringRef name = user->getName().stripDialect();
+        bool repeats = name == "expand" || name == "tile" || name == "gather" || name == "pad";
+        if (repeats && !(cheap && isCheapTree(op, group)))
+          return false;
+      } else {
+        return false;
+      }
+    }
+    // Pulled at different indices by different users it is computed more than once.
+    return uses == 1 || cheap || isa<PointwiseInterface>(op);
+  }
+
+  /// No loads beyond one and no arithmetic to speak of behind `op`.
+  bool isCheapTree(Operation *op, Group &) {
+    unsigned operands = 0;
+    for (Value operand : op->getOperands())
+      operands += !isFree(operand.getDefiningOp());
+    return operands <= 1;
+  }
+
+  bool canAnchor(Operation *op, Group &group) {
+    if (group.anchor != Anchor::Loop)
+      return false;
+    for (Operation *member : group.ops) {
+      if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), op->getResult(0)))
+        return false;
+    }
+    group.anchor = op->hasTrait<trait::ContractAnchor>() ? Anchor::Contract : Anchor::Conv;
+    return true;
+  }
+
+  bool isEpilogue(Operation *op, Group &group) {
+    // Only ops of the full result shape: anything else would be recomputed for each element.
+    return sameDims(op->getResult(0), group.root->getResult(0));
+  }
+
+  Anchor ownAnchor(Operation *op) {
+    if (op->hasTrait<trait::ContractAnchor>())
+      return Anchor::Contract;
+    if (op->hasTrait<trait::ConvAnchor>())
+      return Anchor::Conv;
+    if (!isa<PointwiseInterface, ElementInterface>(op))
+      return Anchor::Loops;
+    return Anchor::Loop;
+  }
+
+  void formBlock(Block &block) {
+    std::vector<std::unique_ptr<Group>> groups;
+    SmallVector<Operation *> ops;
+    for (Operation &op : block)
+      ops.push_back(&op);
+    for (Operation *op : llvm::reverse(ops)) {
+      for (Region &region : op->getRegions())
+        for (Block &inner : region)
+          formBlock(inner);
+      if (!isKernelOp(op) || op->hasTrait<trait::ViewLike>() || !demand.isDemanded(op) || isSource(op))
+        continue;
+      Group *joined = nullptr;
+      bool outside = false;
+      for (Operation *user : op->getUsers()) {
+        if (!demand.isDemanded(user) && user->getNumResults() != 0 && user->getNumRegions() == 0)
+          continue;
+        Group *group = user->getBlock() == &block ? groupOf.lookup(user) : nullptr;
+        outside |= !group || (joined && joined != group);
+        joined = group;
+      }
+      if (joined && !outside && canJoin(op, *joined)) {
+        joined->ops.push_back(op);
+        groupOf[op] = joined;
+        continue;
+      }
+      auto group = std::make_unique<Group>();
+      group->root = op;
+      group->anchor = ownAnchor(op);
+      group->ops.push_back(op);
+      group->constant = demand.isConstant(op);
+      if (isReduce(op))
+        becomeRow(*group, op);
+      groupOf[op] = group.get();
+      groups.push_back(std::move(group));
+    }
+    for (auto &group : groups)
+      outline(*group);
+    // Values that only shape computations used are gone now; erase what is left of them.
+    for (Operation *op : llvm::reverse(ops))
+      if (!groupOf.count(op) && isOpTriviallyDead(op) && !isa<func::FuncOp>(op))
+        op->erase();
+  }
+
+  bool isSource(Operation *op) {
+    StringRef name = op->getName().stripDialect();
+    return name == "constant" || name == "weight";
+  }
+
+  void outline(Group &group) {
+    // Free producers are cloned; everything else from outside becomes an input.
+    llvm::SetVector<Operation *> members(group.ops.rbegin(), group.ops.rend());
+    llvm::SetVector<Operation *> clones;
+    llvm::SetVector<Value> inputs;
+    for (Operation *op : members)
+      for (OpOperand &operand : op->getOpOperands()) {
+        Operation *producer = operand.get().getDefiningOp();
+        if (producer && members.contains(producer))
+          continue;
+        if (producer && isFree(producer)) {
+          clones.insert(producer);
+          continue;
+        }
+        inputs.insert(operand.get());
+      }
+    OpBuilder b(group.root);
+    SmallVector<Location> locations;
+    for (Operation *op : members)
+      locations.push_back(op->getLoc());
+    Location loc = FusedLoc::get(b.getContext(), locations);
+    auto region = RegionOp::create(b, loc, group.root->getResultTypes(), inputs.getArrayRef(),
+                                   b.getStringAttr(anchorName(group.anchor)), StringAttr());
+    Block *body = b.createBlock(&region.getBody());
+    IRMapping mapping;
+    for (Value input : inputs)
+      mapping.map(input, body->addArgument(input.getType(), input.getLoc()));
+    for (Operation *op : clones)
+      b.clone(*op, mapping);
+    for (Operation *op : members)
+      b.clone(*op, mapping);
+    SmallVector<Value> results;
+    for (Value result : group.root->getResults())
+      results.push_back(mapping.lookup(result));
+    YieldOp::create(b, loc, results);
+    group.root->replaceAllUsesWith(region);
+    for (Operation *op : llvm::reverse(members.getArrayRef())) {
+      // Users that nobody demands may remain; they go with the final sweep.
+      if (op->use_empty())
+        op->erase();
+      else
+        groupOf.erase(op);
+    }
+  }
+};
+
+struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FormRegionsPass)
+  StringRef getArgument() const override { return "flame-form-regions"; }
+  StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
+  void runOnOperation() override { Former(getOperation()).run(); }
+};
+
+} // namespace
+
+std::unique_ptr<Pass> flame::createFormRegionsPass() { return std::make_unique<FormRegionsPass>(); }
