@@ -125,7 +125,8 @@ void ThreadPool::parallelFor(int64_t extent, int64_t grain, int participants, Bo
     return;
   grain = std::max<int64_t>(grain, 1);
   std::unique_lock lock(busy, std::defer_lock);
-  if (participants <= 1 || workers.empty() || !lock.try_lock()) {
+  // The shared counter runs past the extent by a chunk a thread, which must not overflow.
+  if (participants <= 1 || workers.empty() || extent > INT64_MAX / (2 * kMaxThreads) || !lock.try_lock()) {
     body(context, 0, 0, extent);
     return;
   }
@@ -142,8 +143,12 @@ void ThreadPool::parallelFor(int64_t extent, int64_t grain, int participants, Bo
   }
   runChunks(0);
   const uint64_t joined = state.fetch_or(kClosed, std::memory_order_acq_rel) & kJoined;
-  while (finished.load(std::memory_order_acquire) != static_cast<int>(joined))
-    pause();
+  for (int spins = 0; finished.load(std::memory_order_acquire) != static_cast<int>(joined); ++spins) {
+    if (spins < 4096)
+      pause();
+    else
+      sched_yield(); // more threads than cores: let the worker finish
+  }
 }
 
 } // namespace flame::rt

@@ -2,6 +2,7 @@
 
 #include "Value.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace flame::rt {

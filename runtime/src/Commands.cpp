@@ -1,0 +1,241 @@
+//===- Commands.cpp - the straight-line commands of the executor ----------===//
+
+#include "Session.h"
+#include "host/HostContext.h"
+
+#include <cstring>
+
+namespace flame::rt {
+
+Value &Executor::value(int32_t slot) {
+  Value &value = slots[slot];
+  if (!value.set) {
+    // The init block's kernels may write to persistent tensors that nothing else has allocated.
+    const SlotInfo &info = plan.slots[slot];
+    if (!initialising || info.storage != Storage::Persistent || info.kind != FLAME_TENSOR || !info.ranked)
+      fail(FLAME_INTERNAL, "the plan uses ", plan.slotName(slot), " before anything has set it");
+    value = Value::of(allocate(slot, evalDims(slot)));
+  }
+  return value;
+}
+
+Tensor &Executor::tensor(int32_t slot) { return value(slot).tensor; }
+
+Tensor Executor::allocate(int32_t slot, const Dims &dims) {
+  const SlotInfo &info = plan.slots[slot];
+  // An output that the caller has memory for is computed in place.
+  if (info.block == Plan::kMain)
+    for (size_t i = 0; i < outputTargets.size(); ++i)
+      if (plan.outputs[i].slot == slot && outputTargets[i] && outputTargets[i]->dtype == info.dtype &&
+          outputTargets[i]->dims == dims &&
+          reinterpret_cast<uintptr_t>(outputTargets[i]->data) % elementAlignment(info.dtype) == 0)
+        return *outputTargets[i];
+  try {
+    return makeTensor(module.allocator(), info.dtype, dims);
+  } catch (Error &error) {
+    error.message = cat("tensor ", plan.slotName(slot), " ", describeTensor(info.dtype, dims), ": ", error.message);
+    throw;
+  }
+}
+
+void Executor::store(int32_t slot, Value value) {
+  const SlotInfo &info = plan.slots[slot];
+  const bool typed = info.kind == FLAME_TENSOR;
+  if (!value.set || value.kind != info.kind || (typed && value.tensor.dtype != info.dtype) ||
+      (typed && info.ranked && value.tensor.dims.size() != info.dims.size()))
+    fail(FLAME_INTERNAL, "the result for ", plan.slotName(slot), " is ", value.describe(), ", the plan says ",
+         dtypeName(info.dtype), info.ranked ? cat(" of rank ", info.dims.size()) : std::string());
+  slots[slot] = std::move(value);
+}
+
+void Executor::execute(const AllocCommand &c) {
+  if (plan.slots[c.slot].storage == Storage::Persistent && slots[c.slot].set)
+    return;
+  slots[c.slot] = Value::of(allocate(c.slot, evalDims(c.slot)));
+  if (observer.function)
+    pending[c.slot] = 1;
+}
+
+void Executor::execute(const FreeCommand &c) {
+  slots[c.slot].set = false;
+  slots[c.slot].tensor.buffer.reset();
+  slots[c.slot].list.reset();
+}
+
+namespace {
+
+struct LaunchContext {
+  KernelFunction kernel;
+  void *const *buffers;
+  const int64_t *args;
+  char *scratch;
+  uint64_t scratchStride;
+};
+
+void runChunk(void *context, int participant, int64_t begin, int64_t end) {
+  auto &c = *static_cast<LaunchContext *>(context);
+  c.kernel(c.buffers, c.args, c.scratch ? c.scratch + participant * c.scratchStride : nullptr, begin, end);
+}
+
+} // namespace
+
+void Executor::execute(const LaunchCommand &c) {
+  const int64_t extent = shapes.eval(c.extent);
+  if (extent < 0)
+    fail(FLAME_BAD_DATA, "a kernel would run over ", extent, " elements");
+  pointers.clear();
+  for (int32_t slot : c.buffers)
+    pointers.push_back(tensor(slot).data);
+  if (extent == 0)
+    return;
+  arguments.clear();
+  for (int32_t arg : c.args)
+    arguments.push_back(shapes.eval(arg));
+  const int64_t grain = c.grain == -1 ? 1 : std::max<int64_t>(shapes.eval(c.grain), 1);
+  const int participants = module.pool().participants(extent, grain);
+
+  LaunchContext context{module.kernel(c.kernel), pointers.data(), arguments.data(), nullptr, 0};
+  if (c.scratch != -1) {
+    const int64_t bytes = shapes.eval(c.scratch);
+    constexpr int64_t kMaxScratch = int64_t(1) << 48;
+    if (bytes < 0 || bytes > kMaxScratch)
+      fail(FLAME_OUT_OF_MEMORY, "a kernel wants ", bytes, " bytes of scratch memory");
+    context.scratchStride = alignUp(bytes);
+    const uint64_t total = context.scratchStride * participants;
+    if (!scratch || scratch->bytes < total) {
+      scratch.reset();
+      scratch = allocateBuffer(module.allocator(), total);
+    }
+    context.scratch = static_cast<char *>(scratch->data);
+  }
+  if (participants == 1)
+    runChunk(&context, 0, 0, extent);
+  else
+    module.pool().parallelFor(extent, grain, participants, runChunk, &context);
+}
+
+void Executor::execute(const HostCallCommand &c) {
+  std::vector<const Value *> inputs;
+  inputs.reserve(c.inputs.size());
+  for (int32_t slot : c.inputs)
+    inputs.push_back(slot == -1 ? nullptr : &value(slot));
+  std::vector<Value> outputs(c.outputs.size());
+  HostContext context(c, inputs, outputs, module.allocator());
+  c.entry(context);
+  for (size_t i = 0; i < c.outputs.size(); ++i)
+    if (c.outputs[i] != -1)
+      store(c.outputs[i], escape(outputs[i]));
+}
+
+void Executor::execute(const BindDimsCommand &c) {
+  const Tensor &t = tensor(c.slot);
+  if (t.dims.size() != c.symbols.size())
+    fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.slot), " has the shape ", t.dims.str(), ", of rank ",
+         t.dims.size(), "; the model wants rank ", c.symbols.size());
+  for (size_t i = 0; i < c.symbols.size(); ++i)
+    if (c.symbols[i] != -1)
+      shapes.set(c.symbols[i], t.dims[i]);
+}
+
+void Executor::execute(const ReadElementCommand &c) {
+  const Tensor &t = tensor(c.slot);
+  if (c.index >= t.elements())
+    fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.slot), " has ", t.elements(), " elements; the model reads element ",
+         c.index, " of it");
+  shapes.set(c.symbol, readInteger(t, c.index));
+}
+
+void Executor::execute(const AliasCommand &c) {
+  Value &src = value(c.src);
+  const SlotInfo &info = plan.slots[c.dst];
+  Value alias = info.storage == Storage::Alias ? src : escape(src);
+  if (info.kind == FLAME_TENSOR) {
+    Tensor &t = alias.tensor;
+    if (info.ranked)
+      t.dims = evalDims(c.dst);
+    t.dtype = info.dtype;
+    const auto bytes = countBytes(t.dtype, t.dims);
+    if (bytes != src.tensor.bytes)
+      fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.src), " ", src.describe(), " cannot be seen as ",
+           describeTensor(t.dtype, t.dims), ": they differ in size");
+  }
+  slots[c.dst] = std::move(alias);
+  if (observer.function)
+    pending[c.dst] = 1;
+}
+
+void Executor::execute(const CopyCommand &c) {
+  const Value &src = value(c.src);
+  if (src.kind != FLAME_TENSOR) {
+    slots[c.dst] = src;
+    return;
+  }
+  if (!slots[c.dst].set)
+    slots[c.dst] = Value::of(allocate(c.dst, src.tensor.dims));
+  const Tensor &dst = slots[c.dst].tensor;
+  if (dst.bytes != src.tensor.bytes)
+    fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.src), " ", src.describe(), " cannot be copied to ",
+         plan.slotName(c.dst), " ", slots[c.dst].describe());
+  if (src.tensor.isString())
+    copyElements(src.tensor, dst);
+  else if (dst.bytes)
+    std::memmove(dst.data, src.tensor.data, dst.bytes);
+}
+
+void Executor::execute(const CheckCommand &c) {
+  const int64_t a = shapes.eval(c.a), b = shapes.eval(c.b);
+  bool holds = false;
+  const char *relation = "";
+  switch (c.relation) {
+  case Relation::Equal:
+    holds = a == b;
+    relation = " == ";
+    break;
+  case Relation::LessEqual:
+    holds = a <= b;
+    relation = " <= ";
+    break;
+  case Relation::EqualOrOne:
+    holds = a == b || a == 1 || b == 1;
+    relation = " ~ ";
+    break;
+  }
+  if (!holds)
+    fail(FLAME_BAD_DATA, c.message.empty() ? "a condition of the model does not hold" : c.message, " (", a, relation, b,
+         " is false)");
+}
+
+// ---- observation
+
+void Executor::report(int32_t slot, const Command &command) {
+  if (!slots[slot].set)
+    return;
+  pending[slot] = 0;
+  auto seen = makeRef<flame_value>();
+  seen->value = slots[slot];
+  observer.function(plan.slots[slot].name.c_str(), plan.nodesOf(command).c_str(), seen.get(), observer.user);
+}
+
+void Executor::observe(const Command &command, int32_t index) {
+  if (auto *c = std::get_if<LaunchCommand>(&command.body)) {
+    // The plan does not say which buffers a kernel writes: those that nobody has written before.
+    for (int32_t slot : c->buffers)
+      if (pending[slot] && (plan.slots[slot].storage != Storage::Arena || plan.slots[slot].first <= index))
+        report(slot, command);
+  } else if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
+    for (int32_t slot : c->outputs)
+      if (slot != -1)
+        report(slot, command);
+  } else if (auto *c = std::get_if<CopyCommand>(&command.body)) {
+    report(c->dst, command);
+  } else if (auto *c = std::get_if<IfCommand>(&command.body)) {
+    for (int32_t slot : c->results)
+      report(slot, command);
+  } else if (auto *c = std::get_if<LoopCommand>(&command.body)) {
+    for (const auto *list : {&c->results, &c->scans})
+      for (int32_t slot : *list)
+        report(slot, command);
+  }
+}
+
+} // namespace flame::rt

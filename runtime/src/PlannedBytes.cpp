@@ -1,0 +1,157 @@
+//===- PlannedBytes.cpp - the peak of a run, without running it -----------===//
+//
+// Walks the blocks as the executor would, following only what the input shapes determine. Both arms of a branch count,
+// as a session keeps the arenas of both; a loop body counts once.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Session.h"
+#include "Signature.h"
+#include "host/HostContext.h"
+
+#include <algorithm>
+
+namespace flame::rt {
+
+namespace {
+
+class Planner {
+public:
+  Planner(const Plan &plan, std::span<const Dims> inputs)
+      : plan(plan), shapes(plan), known(plan.slots.size()), held(plan.slots.size()) {
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (plan.slots[plan.inputs[i].slot].kind == FLAME_TENSOR)
+        known[plan.inputs[i].slot] = inputs[i];
+  }
+
+  PlannedBytes run() {
+    walk(Plan::kMain);
+    return {peak, exact};
+  }
+
+private:
+  const Plan &plan;
+  ShapeProgram shapes;
+  std::vector<std::optional<Dims>> known;
+  std::vector<uint64_t> held;
+  uint64_t live = 0, peak = 0;
+  bool exact = true;
+
+  void add(uint64_t bytes) {
+    live += bytes;
+    peak = std::max(peak, live);
+  }
+
+  std::optional<Dims> dimsOf(int32_t slot) {
+    if (known[slot])
+      return known[slot];
+    const SlotInfo &info = plan.slots[slot];
+    if (info.storage == Storage::Param)
+      return plan.params[info.source].dims;
+    if (info.storage == Storage::Constant)
+      return plan.constants[info.source].dims;
+    if (!info.ranked)
+      return std::nullopt;
+    Dims dims;
+    for (int32_t expr : info.dims) {
+      auto dim = shapes.tryEval(expr);
+      if (!dim || *dim < 0)
+        return std::nullopt;
+      dims.push_back(*dim);
+    }
+    return dims;
+  }
+
+  uint64_t bytesOf(int32_t slot) {
+    const SlotInfo &info = plan.slots[slot];
+    auto dims = info.kind == FLAME_TENSOR && info.dtype != FLAME_STRING ? dimsOf(slot) : std::nullopt;
+    auto bytes = dims ? countBytes(info.dtype, *dims) : std::nullopt;
+    exact &= bytes.has_value();
+    return bytes.value_or(0);
+  }
+
+  void hold(int32_t slot) {
+    if (slot == -1)
+      return;
+    drop(slot);
+    held[slot] = bytesOf(slot);
+    add(held[slot]);
+  }
+  void drop(int32_t slot) {
+    live -= held[slot];
+    held[slot] = 0;
+  }
+
+  void place(const BlockInfo &block) {
+    std::vector<ArenaRequest> requests;
+    for (int32_t slot : block.arenaSlots)
+      requests.push_back({plan.slots[slot].first, plan.slots[slot].last, bytesOf(slot)});
+    auto layout = layoutArena(requests);
+    exact &= layout.has_value();
+    add(layout ? layout->bytes : 0);
+  }
+
+  void walk(int32_t block) {
+    const BlockInfo &info = plan.blocks[block];
+    for (int32_t i = 0; i < static_cast<int32_t>(info.commands.size()); ++i) {
+      if (i == info.placeAt)
+        place(info);
+      const auto &body = info.commands[i].body;
+      if (auto *c = std::get_if<AllocCommand>(&body)) {
+        hold(c->slot);
+      } else if (auto *c = std::get_if<FreeCommand>(&body)) {
+        drop(c->slot);
+      } else if (auto *c = std::get_if<HostCallCommand>(&body)) {
+        for (int32_t slot : c->outputs)
+          hold(slot);
+      } else if (auto *c = std::get_if<BindDimsCommand>(&body)) {
+        auto dims = dimsOf(c->slot);
+        if (dims && dims->size() == c->symbols.size()) {
+          for (size_t d = 0; d < c->symbols.size(); ++d)
+            if (c->symbols[d] != -1)
+              shapes.set(c->symbols[d], (*dims)[d]);
+        }
+      } else if (auto *c = std::get_if<ReadElementCommand>(&body)) {
+        const SlotInfo &slot = plan.slots[c->slot];
+        if (slot.storage == Storage::Constant && c->index < *countElements(plan.constants[slot.source].dims))
+          shapes.set(c->symbol, constantElement(plan.constants[slot.source], c->index));
+      } else if (auto *c = std::get_if<IfCommand>(&body)) {
+        walk(c->thenBlock);
+        walk(c->elseBlock);
+        exact = false;
+        for (int32_t slot : c->results)
+          hold(slot);
+      } else if (auto *c = std::get_if<LoopCommand>(&body)) {
+        walk(c->body);
+        exact = false;
+        for (const auto *list : {&c->results, &c->scans})
+          for (int32_t slot : *list)
+            hold(slot);
+      } else if (auto *c = std::get_if<LaunchCommand>(&body)) {
+        if (c->scratch != -1) {
+          auto bytes = shapes.tryEval(c->scratch);
+          exact &= bytes.has_value();
+        }
+      }
+    }
+    for (int32_t slot : info.releaseSlots)
+      if (block != Plan::kMain)
+        drop(slot);
+  }
+
+  static int64_t constantElement(const ConstantInfo &constant, int64_t index) {
+    Tensor t;
+    t.dtype = constant.dtype;
+    t.data = const_cast<uint8_t *>(constant.data);
+    return readInteger(t, index);
+  }
+};
+
+} // namespace
+
+PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes) {
+  checkShapes(plan, shapes);
+  return Planner(plan, shapes).run();
+}
+
+} // namespace flame::rt

@@ -1,0 +1,356 @@
+//===- Session.cpp - runs, blocks, arenas, outputs ------------------------===//
+//
+// The frame of execution; Commands.cpp has the commands and Control.cpp the branches and loops.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Session.h"
+#include "Signature.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <new>
+
+namespace flame::rt {
+
+Executor::Executor(const Module &module)
+    : module(module), plan(module.plan()), shapes(plan), slots(module.sharedValues()), states(plan.blocks.size()) {}
+
+void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets,
+                   std::span<Value> results) {
+  struct Cleanup {
+    Executor &executor;
+    ~Cleanup() {
+      for (size_t i = 0; i < executor.plan.blocks.size(); ++i)
+        executor.releaseBlock(i);
+      executor.outputTargets = {};
+    }
+  } cleanup{*this};
+  cancelled.store(false, std::memory_order_relaxed);
+  if (profiling && profile.empty())
+    profile.resize(plan.commandCount);
+  pending.assign(observer.function ? slots.size() : 0, 0);
+  shapes.reset();
+  outputTargets = targets;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    bindInput(i, *inputs[i]);
+  runBlock(Plan::kMain);
+  takeOutputs(targets, results);
+}
+
+void Executor::runInit() {
+  initialising = true;
+  runBlock(Plan::kInit);
+}
+
+Value Executor::persistentValue(int32_t slot) const {
+  Value value = slots[slot];
+  if (!value.set)
+    return value;
+  if (value.kind != FLAME_TENSOR) {
+    for (Value &item : value.list->items)
+      item.tensor.origin = Origin::Static;
+    return value;
+  }
+  value.tensor.origin = Origin::Static;
+  return value;
+}
+
+void Executor::bindInput(size_t index, const Value &input) {
+  const int32_t slot = plan.inputs[index].slot;
+  const SlotInfo &info = plan.slots[slot];
+  Value &bound = slots[slot];
+  if (info.kind == FLAME_OPTIONAL && input.kind != FLAME_OPTIONAL)
+    bound = Value::optional(info.dtype, &input);
+  else
+    bound = input;
+  if (bound.kind == FLAME_TENSOR) {
+    Tensor &t = bound.tensor;
+    if (t.bytes && reinterpret_cast<uintptr_t>(t.data) % elementAlignment(t.dtype)) {
+      Tensor aligned = makeTensor(module.allocator(), t.dtype, t.dims);
+      std::memcpy(aligned.data, t.data, t.bytes);
+      t = std::move(aligned);
+    }
+    t.origin = Origin::Borrowed;
+    return;
+  }
+  // The items are the caller's as well.
+  if (bound.list) {
+    auto list = makeRef<List>();
+    list->items = bound.list->items;
+    for (Value &item : list->items) {
+      item.tensor.origin = Origin::Borrowed;
+      if (item.kind != FLAME_TENSOR && item.list) {
+        auto inner = makeRef<List>();
+        inner->items = item.list->items;
+        for (Value &leaf : inner->items)
+          leaf.tensor.origin = Origin::Borrowed;
+        item.list = std::move(inner);
+      }
+    }
+    bound.list = std::move(list);
+  }
+}
+
+// ---- blocks
+
+void Executor::runBlock(int32_t block) {
+  const BlockInfo &info = plan.blocks[block];
+  const int32_t count = info.commands.size();
+  for (int32_t i = 0; i < count; ++i) {
+    if (i == info.placeAt)
+      placeArena(block);
+    if (cancelled.load(std::memory_order_relaxed))
+      fail(FLAME_CANCELLED, "the run was cancelled");
+    runCommand(block, i);
+  }
+}
+
+void Executor::runCommand(int32_t block, int32_t index) {
+  const Command &command = plan.blocks[block].commands[index];
+  try {
+    if (!profiling) {
+      std::visit([this](const auto &body) { execute(body); }, command.body);
+    } else {
+      const auto start = std::chrono::steady_clock::now();
+      std::visit([this](const auto &body) { execute(body); }, command.body);
+      const auto time = std::chrono::steady_clock::now() - start;
+      ProfileCounter &counter = profile[plan.blocks[block].firstCommand + index];
+      ++counter.calls;
+      counter.nanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+    }
+  } catch (MemoryLimitError &error) {
+    locate(error, command);
+    error.message += largestTensors();
+    throw Error(static_cast<const Error &>(error));
+  } catch (Error &error) {
+    locate(error, command);
+    throw;
+  } catch (const std::bad_alloc &) {
+    Error error(FLAME_OUT_OF_MEMORY, "out of memory");
+    locate(error, command);
+    throw error;
+  }
+  if (observer.function)
+    observe(command, index);
+}
+
+void Executor::locate(Error &error, const Command &command) const {
+  if (error.located)
+    return;
+  error.located = true;
+  if (!command.nodes.empty())
+    error.message = cat(plan.nodesOf(command), ": ", error.message);
+}
+
+std::string Executor::largestTensors() const {
+  std::vector<int32_t> order;
+  for (size_t i = 0; i < slots.size(); ++i)
+    if (slots[i].set && slots[i].kind == FLAME_TENSOR && plan.slots[i].storage <= Storage::Heap)
+      order.push_back(i);
+  const size_t shown = std::min<size_t>(3, order.size());
+  std::partial_sort(order.begin(), order.begin() + shown, order.end(),
+                    [&](int32_t a, int32_t b) { return slots[a].tensor.bytes > slots[b].tensor.bytes; });
+  std::string out;
+  for (size_t i = 0; i < shown; ++i)
+    out += cat(i ? ", " : "; largest tensors: ", plan.slotName(order[i]), " ",
+               slots[order[i]].describe(), " ", formatBytes(slots[order[i]].tensor.bytes));
+  return out + "; raise the limit or use smaller inputs";
+}
+
+void Executor::releaseBlock(int32_t block) {
+  for (int32_t slot : plan.blocks[block].releaseSlots) {
+    slots[slot].set = false;
+    slots[slot].tensor.buffer.reset();
+    slots[slot].list.reset();
+  }
+}
+
+// ---- arenas
+
+Dims Executor::evalDims(int32_t slot) {
+  const SlotInfo &info = plan.slots[slot];
+  Dims dims;
+  for (int32_t expr : info.dims) {
+    try {
+      dims.push_back(shapes.eval(expr));
+    } catch (Error &error) {
+      error.message = cat("the shape of tensor ", plan.slotName(slot), ": ", error.message);
+      throw;
+    }
+  }
+  for (int64_t dim : dims)
+    if (dim < 0)
+      fail(FLAME_BAD_DATA, "tensor ", plan.slotName(slot), " would have the shape ", dims.str(),
+           ", with a negative dimension");
+  if (!countBytes(info.dtype, dims))
+    fail(FLAME_BAD_DATA, "tensor ", plan.slotName(slot), " would have the shape ", dims.str(),
+         ", whose size overflows");
+  return dims;
+}
+
+void Executor::placeArena(int32_t block) {
+  const BlockInfo &info = plan.blocks[block];
+  BlockState &state = states[block];
+  if (state.placedEpoch != shapes.currentEpoch()) {
+    state.placedEpoch = 0;
+    std::vector<uint64_t> sizes;
+    sizes.reserve(info.arenaSlots.size());
+    for (int32_t slot : info.arenaSlots) {
+      Tensor &t = slots[slot].tensor;
+      t.dims = evalDims(slot);
+      t.dtype = plan.slots[slot].dtype;
+      t.origin = Origin::Arena;
+      t.bytes = *countBytes(t.dtype, t.dims);
+      slots[slot].set = true;
+      sizes.push_back(t.bytes);
+    }
+    if (!state.layout || sizes != state.sizes) {
+      auto known = state.layouts.find(sizes);
+      if (known == state.layouts.end()) {
+        std::vector<ArenaRequest> requests;
+        requests.reserve(sizes.size());
+        for (size_t i = 0; i < sizes.size(); ++i) {
+          const SlotInfo &slot = plan.slots[info.arenaSlots[i]];
+          requests.push_back({slot.first, slot.last, sizes[i]});
+        }
+        auto layout = layoutArena(requests);
+        if (!layout)
+          fail(FLAME_OUT_OF_MEMORY, "the tensors of block '", info.name, "' exceed the address space");
+        constexpr size_t kCachedLayouts = 64;
+        if (state.layouts.size() >= kCachedLayouts) {
+          state.layout = nullptr;
+          state.layouts.clear();
+        }
+        known = state.layouts.emplace(sizes, std::move(*layout)).first;
+      }
+      state.layout = &known->second;
+      state.sizes = std::move(sizes);
+    }
+    if (!state.arena || state.arena->bytes < state.layout->bytes)
+      growArena(block, state.layout->bytes);
+    for (size_t i = 0; i < info.arenaSlots.size(); ++i)
+      slots[info.arenaSlots[i]].tensor.data = static_cast<char *>(state.arena->data) + state.layout->offsets[i];
+    state.placedEpoch = shapes.currentEpoch();
+  }
+  if (module.poison())
+    std::memset(state.arena->data, 0xFF, state.arena->bytes);
+  if (observer.function)
+    for (int32_t slot : info.arenaSlots)
+      pending[slot] = 1;
+}
+
+void Executor::growArena(int32_t block, uint64_t bytes) {
+  states[block].arena.reset();
+  try {
+    states[block].arena = allocateBuffer(module.allocator(), bytes);
+  } catch (MemoryLimitError &error) {
+    throw Error(FLAME_OUT_OF_MEMORY, cat("the tensors of block '", plan.blocks[block].name, "' need an arena of ",
+                                         formatBytes(bytes), ": ", error.message, largestTensors()));
+  } catch (Error &error) {
+    error.message = cat("the arena of block '", plan.blocks[block].name, "': ", error.message);
+    throw;
+  }
+}
+
+// ---- results
+
+Value Executor::escape(const Value &value) const {
+  if (value.kind == FLAME_TENSOR)
+    return value.tensor.origin == Origin::Arena ? Value::of(copyTensor(module.allocator(), value.tensor)) : value;
+  auto inArena = [](const Value &item) { return item.kind == FLAME_TENSOR && item.tensor.origin == Origin::Arena; };
+  const auto &items = value.items();
+  if (std::none_of(items.begin(), items.end(), inArena))
+    return value;
+  Value copy = value;
+  copy.list = makeRef<List>();
+  for (const Value &item : items)
+    copy.list->items.push_back(escape(item));
+  return copy;
+}
+
+Value Executor::own(const Value &value, std::vector<const Buffer *> &given) const {
+  if (value.kind != FLAME_TENSOR) {
+    Value copy = value;
+    copy.list = makeRef<List>();
+    for (const Value &item : value.items())
+      copy.list->items.push_back(own(item, given));
+    return copy;
+  }
+  const Buffer *buffer = value.tensor.buffer.get();
+  if (value.tensor.origin == Origin::Owned && buffer &&
+      std::find(given.begin(), given.end(), buffer) == given.end()) {
+    given.push_back(buffer);
+    return value;
+  }
+  return Value::of(copyTensor(module.allocator(), value.tensor));
+}
+
+void Executor::takeOutputs(std::span<const Tensor *const> targets, std::span<Value> results) {
+  std::vector<const Buffer *> given;
+  for (const Tensor *target : targets)
+    if (target && target->buffer)
+      given.push_back(target->buffer.get());
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    const PortInfo &port = plan.outputs[i];
+    const Value &result = value(port.slot);
+    if (!targets[i]) {
+      results[i] = own(result, given);
+      continue;
+    }
+    const Tensor &target = *targets[i];
+    if (result.kind != FLAME_TENSOR || target.dtype != result.tensor.dtype || !(target.dims == result.tensor.dims))
+      fail(FLAME_INVALID_ARGUMENT, "output '", port.name, "' is ", result.describe(), ", the tensor given for it ",
+           describeTensor(target.dtype, target.dims));
+    if (target.data != result.tensor.data)
+      copyElements(result.tensor, target);
+  }
+}
+
+// ---- sessions
+
+Session::Session(Ref<Module> module) : module(std::move(module)), executor(*this->module) {}
+
+void Session::run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets,
+                  std::span<Value> results) {
+  checkInputs(module->plan(), inputs);
+  std::lock_guard lock(mutex);
+  module->checkFiles();
+  executor.run(inputs, targets, results);
+}
+
+size_t Session::profileEntries(flame_profile_entry *entries, size_t capacity) {
+  const Plan &plan = module->plan();
+  if (executor.profile.empty())
+    return 0;
+  if (profileNames.empty())
+    for (const BlockInfo &block : plan.blocks)
+      for (const Command &command : block.commands)
+        profileNames.push_back(plan.nodesOf(command));
+  size_t count = 0, number = 0;
+  for (const BlockInfo &block : plan.blocks) {
+    for (const Command &command : block.commands) {
+      const ProfileCounter &counter = executor.profile[number++];
+      if (counter.calls == 0)
+        continue;
+      const char *name = "";
+      if (auto *launch = std::get_if<LaunchCommand>(&command.body)) {
+        const KernelInfo &kernel = plan.kernels[launch->kernel];
+        name = kernel.description.empty() ? kernel.symbol.c_str() : kernel.description.c_str();
+      } else if (auto *call = std::get_if<HostCallCommand>(&command.body)) {
+        name = call->function.c_str();
+      } else {
+        static const char *const names[] = {"alloc", "free", "", "", "bind_dims", "read_element",
+                                            "alias", "copy", "if", "loop", "check"};
+        name = names[command.body.index()];
+      }
+      if (entries && count < capacity)
+        entries[count] = {profileNames[number - 1].c_str(), name, counter.calls, counter.nanoseconds};
+      ++count;
+    }
+  }
+  return count;
+}
+
+} // namespace flame::rt

@@ -1,0 +1,131 @@
+//===- Session.h - execution of a plan ------------------------------------===//
+//
+// An Executor interprets the blocks of one module for one run at a time and keeps arenas, layouts and computed shapes
+// between runs. A Session is an Executor behind a lock, with a cancel flag. The plan has been validated: no index is
+// checked again here; what is checked is everything that depends on data.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLAME_RUNTIME_SESSION_H
+#define FLAME_RUNTIME_SESSION_H
+
+#include "Arena.h"
+#include "Module.h"
+#include "ShapeProgram.h"
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <span>
+
+namespace flame::rt {
+
+struct Observer {
+  flame_observer_fn function = nullptr;
+  void *user = nullptr;
+};
+
+struct ProfileCounter {
+  uint64_t calls = 0, nanoseconds = 0;
+};
+
+class Executor {
+public:
+  explicit Executor(const Module &module);
+
+  /// Inputs have passed checkInputs. targets[i]: the caller's tensor for output i, or nullptr; results[i] is set where
+  /// there is none.
+  void run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets, std::span<Value> results);
+  void runInit();
+  /// After runInit: the value of a Persistent slot, with a life of its own.
+  Value persistentValue(int32_t slot) const;
+
+  std::atomic<bool> cancelled{false};
+  Observer observer;
+  bool profiling = false;
+  std::vector<ProfileCounter> profile; // by command number in the plan
+
+private:
+  struct BlockState {
+    Ref<Buffer> arena;
+    uint64_t placedEpoch = 0;    // of the shape program when `slots` got their places; 0: never
+    std::vector<uint64_t> sizes; // of arenaSlots, as placed
+    const ArenaLayout *layout = nullptr;
+    std::map<std::vector<uint64_t>, ArenaLayout> layouts;
+  };
+
+  void runBlock(int32_t block);
+  void runCommand(int32_t block, int32_t index);
+  void placeArena(int32_t block);
+  void growArena(int32_t block, uint64_t bytes);
+  void releaseBlock(int32_t block);
+  void bindInput(size_t index, const Value &value);
+  void takeOutputs(std::span<const Tensor *const> targets, std::span<Value> results);
+
+  void execute(const AllocCommand &c);
+  void execute(const FreeCommand &c);
+  void execute(const LaunchCommand &c);
+  void execute(const HostCallCommand &c);
+  void execute(const BindDimsCommand &c);
+  void execute(const ReadElementCommand &c);
+  void execute(const AliasCommand &c);
+  void execute(const CopyCommand &c);
+  void execute(const IfCommand &c);
+  void execute(const LoopCommand &c);
+  void execute(const CheckCommand &c);
+
+  /// The value of a slot that must have one.
+  Value &value(int32_t slot);
+  Tensor &tensor(int32_t slot);
+  Dims evalDims(int32_t slot);
+  Tensor allocate(int32_t slot, const Dims &dims);
+  bool readBool(int32_t slot);
+  /// Stores a command's result, whose type must be the slot's.
+  void store(int32_t slot, Value value);
+  /// A value that outlives this block's arena: arena tensors are copied.
+  Value escape(const Value &value) const;
+  /// A value that the caller may keep and change.
+  Value own(const Value &value, std::vector<const Buffer *> &given) const;
+  void locate(Error &error, const Command &command) const;
+  std::string largestTensors() const;
+  void observe(const Command &command, int32_t index);
+  void report(int32_t slot, const Command &command);
+
+  const Module &module;
+  const Plan &plan;
+  ShapeProgram shapes;
+  std::vector<Value> slots;
+  std::vector<BlockState> states;
+  std::vector<uint8_t> pending; // with an observer: the slot has memory and nobody has written it yet
+  bool initialising = false;
+  Ref<Buffer> scratch;
+  std::vector<void *> pointers;
+  std::vector<int64_t> arguments;
+  std::span<const Tensor *const> outputTargets;
+};
+
+class Session : public RefCounted {
+public:
+  explicit Session(Ref<Module> module);
+  void run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets, std::span<Value> results);
+  /// As flame_session_profile_entries.
+  size_t profileEntries(flame_profile_entry *entries, size_t capacity);
+  void cancel() { executor.cancelled.store(true, std::memory_order_relaxed); }
+
+  Ref<Module> module;
+  std::mutex mutex; // held during a run
+  Executor executor;
+
+private:
+  std::vector<std::string> profileNames; // of each command, made when first asked for
+};
+
+struct PlannedBytes {
+  uint64_t bytes;
+  bool exact;
+};
+/// The peak of arenas and heap tensors of a run with these input shapes.
+PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes);
+
+} // namespace flame::rt
+
+#endif

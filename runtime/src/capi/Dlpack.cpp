@@ -1,0 +1,206 @@
+//===- Dlpack.cpp - DLPack import and export ------------------------------===//
+
+#include "DlpackAbi.h"
+#include "Handles.h"
+
+#include <cstring>
+
+using namespace flame::rt;
+
+namespace {
+
+enum Code : uint8_t {
+  Int = 0,
+  UInt = 1,
+  Float = 2,
+  BFloat = 4,
+  Complex = 5,
+  Bool = 6,
+  Float8E4M3FN = 10,
+  Float8E4M3FNUZ = 11,
+  Float8E5M2 = 12,
+  Float8E5M2FNUZ = 13,
+  Float8E8M0FNU = 14
+};
+
+struct Mapping {
+  DType dtype;
+  uint8_t code, bits;
+};
+
+// The packed 4- and 2-bit types have no counterpart: flame gives every element a byte.
+constexpr Mapping kMappings[] = {
+    {FLAME_F32, Float, 32},
+    {FLAME_U8, UInt, 8},
+    {FLAME_I8, Int, 8},
+    {FLAME_U16, UInt, 16},
+    {FLAME_I16, Int, 16},
+    {FLAME_I32, Int, 32},
+    {FLAME_I64, Int, 64},
+    {FLAME_BOOL, Bool, 8},
+    {FLAME_F16, Float, 16},
+    {FLAME_F64, Float, 64},
+    {FLAME_U32, UInt, 32},
+    {FLAME_U64, UInt, 64},
+    {FLAME_C64, Complex, 64},
+    {FLAME_C128, Complex, 128},
+    {FLAME_BF16, BFloat, 16},
+    {FLAME_F8E4M3FN, Float8E4M3FN, 8},
+    {FLAME_F8E4M3FNUZ, Float8E4M3FNUZ, 8},
+    {FLAME_F8E5M2, Float8E5M2, 8},
+    {FLAME_F8E5M2FNUZ, Float8E5M2FNUZ, 8},
+    {FLAME_F8E8M0FNU, Float8E8M0FNU, 8},
+};
+
+DType fromDlpack(DLDataType type) {
+  if (type.lanes == 1)
+    for (const Mapping &m : kMappings)
+      if (m.code == type.code && m.bits == type.bits)
+        return m.dtype;
+  fail(FLAME_UNSUPPORTED, "the DLPack type with code ", static_cast<int>(type.code), ", ", static_cast<int>(type.bits),
+       " bits and ", type.lanes, " lanes has no counterpart");
+}
+
+DLDataType toDlpack(DType dtype) {
+  for (const Mapping &m : kMappings)
+    if (m.dtype == dtype)
+      return {m.code, m.bits, 1};
+  fail(FLAME_UNSUPPORTED, "a tensor of ", dtypeName(dtype), " has no counterpart in DLPack");
+}
+
+bool isDense(const DLTensor &t) {
+  if (!t.strides)
+    return true;
+  int64_t stride = 1;
+  for (int i = t.ndim - 1; i >= 0; --i) {
+    if (t.shape[i] == 0)
+      return true;
+    if (t.shape[i] != 1 && t.strides[i] != stride)
+      return false;
+    stride *= t.shape[i];
+  }
+  return true;
+}
+
+void copyStrided(const char *from, const DLTensor &t, const Tensor &to) {
+  const size_t size = elementSize(to.dtype);
+  const int64_t count = to.elements();
+  int64_t index[kMaxRank] = {}, offset = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(to.as<char>() + i * size, from + offset * static_cast<int64_t>(size), size);
+    for (int d = t.ndim - 1; d >= 0; --d) {
+      offset += t.strides[d];
+      if (++index[d] < t.shape[d])
+        break;
+      offset -= t.strides[d] * t.shape[d];
+      index[d] = 0;
+    }
+  }
+}
+
+template <typename Managed> void deleteManaged(void *managed) {
+  auto *m = static_cast<Managed *>(managed);
+  if (m->deleter)
+    m->deleter(m);
+}
+
+template <typename Managed> void import(Managed *managed, flame_value **value) {
+  const DLTensor &t = managed->dl_tensor;
+  if (t.device.device_type != 1 && t.device.device_type != 3)
+    fail(FLAME_UNSUPPORTED, "the DLPack tensor is on device type ", t.device.device_type,
+         "; copy it to CPU memory first");
+  Tensor tensor;
+  tensor.dtype = fromDlpack(t.dtype);
+  tensor.dims = dimsArgument(t.shape, t.ndim);
+  auto bytes = countBytes(tensor.dtype, tensor.dims);
+  if (!bytes)
+    fail(FLAME_INVALID_ARGUMENT, "the DLPack tensor has the impossible shape ", tensor.dims.str());
+  if (*bytes)
+    checkHandle(static_cast<char *>(t.data), "the DLPack tensor's data");
+  char *data = static_cast<char *>(t.data) + t.byte_offset;
+  auto handle = wrapValue(Value());
+  if (isDense(t)) {
+    tensor.bytes = *bytes;
+    tensor.data = data;
+    tensor.buffer = wrapBuffer(data, *bytes, deleteManaged<Managed>, managed);
+  } else {
+    tensor = makeTensor(Allocator::shared(), tensor.dtype, tensor.dims);
+    copyStrided(data, t, tensor);
+    deleteManaged<Managed>(managed);
+  }
+  handle->value = Value::of(std::move(tensor));
+  *value = handle.detach();
+}
+
+template <typename Managed> struct Export {
+  Managed managed{};
+  Ref<Buffer> buffer;
+  Dims dims;
+  Dims strides;
+};
+
+template <typename Managed> Managed *exportTensor(const flame_value *value) {
+  const Value &v = checkHandle(value, "tensor").value;
+  if (v.kind != FLAME_TENSOR)
+    fail(FLAME_INVALID_ARGUMENT, "the value is ", v.describe(), ", not a tensor");
+  const Tensor &t = v.tensor;
+  const DLDataType type = toDlpack(t.dtype);
+  if (!t.buffer)
+    fail(FLAME_INVALID_ARGUMENT, "the tensor does not own its memory; copy it first");
+  auto *out = new Export<Managed>;
+  out->buffer = t.buffer;
+  out->dims = t.dims;
+  out->strides = t.dims;
+  int64_t stride = 1;
+  for (int i = t.rank() - 1; i >= 0; --i) {
+    out->strides[i] = stride;
+    stride *= t.dims[i];
+  }
+  DLTensor &dl = out->managed.dl_tensor;
+  dl.data = t.data;
+  dl.device = {1, 0};
+  dl.ndim = t.rank();
+  dl.dtype = type;
+  dl.shape = out->dims.begin();
+  dl.strides = out->strides.begin();
+  out->managed.manager_ctx = out;
+  out->managed.deleter = [](Managed *self) { delete static_cast<Export<Managed> *>(self->manager_ctx); };
+  return &out->managed;
+}
+
+} // namespace
+
+flame_status *flame_tensor_from_dlpack(DLManagedTensor *managed, flame_value **value) {
+  return guard([&] {
+    checkHandle(managed, "managed");
+    checkHandle(value, "value");
+    import(managed, value);
+  });
+}
+
+flame_status *flame_tensor_from_dlpack_versioned(DLManagedTensorVersioned *managed, flame_value **value) {
+  return guard([&] {
+    checkHandle(managed, "managed");
+    checkHandle(value, "value");
+    if (managed->version.major != 1)
+      fail(FLAME_UNSUPPORTED, "the tensor is of DLPack version ", managed->version.major, ".",
+           managed->version.minor, "; version 1 is supported");
+    import(managed, value);
+  });
+}
+
+flame_status *flame_tensor_to_dlpack(const flame_value *tensor, DLManagedTensor **managed) {
+  return guard([&] {
+    checkHandle(managed, "managed");
+    *managed = exportTensor<DLManagedTensor>(tensor);
+  });
+}
+
+flame_status *flame_tensor_to_dlpack_versioned(const flame_value *tensor, DLManagedTensorVersioned **managed) {
+  return guard([&] {
+    checkHandle(managed, "managed");
+    auto *out = exportTensor<DLManagedTensorVersioned>(tensor);
+    out->version = {1, 1};
+    *managed = out;
+  });
+}
