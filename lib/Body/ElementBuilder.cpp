@@ -73,27 +73,56 @@ Value ElementBuilder::toIndex(Value scalar, Type elementType) {
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), scalar);
 }
 
+Value BodyEnvironment::linearize(OpBuilder &b, Location loc, ValueRange at, ArrayRef<DimExpr> dims) {
+  // Dims of one element contribute nothing; neighbours that were split from one number are joined again.
+  SmallVector<std::pair<Value, DimExpr>> parts;
+  for (auto [i, dim] : llvm::enumerate(dims)) {
+    if (dim.isConstant(1))
+      continue;
+    parts.push_back({at[i], dim});
+    while (parts.size() >= 2) {
+      auto [low, size] = parts.back();
+      auto &[high, highSize] = parts[parts.size() - 2];
+      auto it = splits.find({high, low});
+      if (it == splits.end() || it->second.size != size)
+        break;
+      DimExpr both = highSize * size;
+      Value whole = it->second.whole;
+      parts.pop_back();
+      parts.back() = {whole, both};
+    }
+  }
+  Value position;
+  for (auto &[part, size] : parts) {
+    if (position)
+      position = b.createOrFold<arith::AddIOp>(loc, b.createOrFold<arith::MulIOp>(loc, position, expr(size)), part);
+    else
+      position = part;
+  }
+  return position ? position : arith::ConstantIndexOp::create(b, loc, 0);
+}
+
 Value ElementBuilder::linearize(ValueRange at, ArrayRef<DimExpr> dims) {
-  Value position = index(0);
-  for (auto [i, dim] : llvm::enumerate(dims))
-    position = addi(i == 0 ? index(0) : muli(position, expr(dim)), at[i]);
-  return position;
+  return environment.linearize(b, loc, at, dims);
 }
 
 ElementBuilder::Values ElementBuilder::delinearize(Value position, ArrayRef<DimExpr> dims) {
   Values at(dims.size());
-  for (int64_t i = int64_t(dims.size()) - 1; i >= 0; --i) {
-    if (i == 0) {
+  // The first dim of more than one element takes what is left.
+  size_t first = 0;
+  while (first < dims.size() && dims[first].isConstant(1))
+    ++first;
+  for (size_t i = dims.size(); i-- > 0;) {
+    if (i == first) {
       at[i] = position;
-      break;
-    }
-    if (dims[i].isConstant(1)) {
+    } else if (dims[i].isConstant(1)) {
       at[i] = index(0);
-      continue;
+    } else {
+      Value size = expr(dims[i]), whole = position;
+      at[i] = remi(whole, size);
+      position = divi(whole, size);
+      environment.noteSplit(position, at[i], dims[i], whole);
     }
-    Value size = expr(dims[i]);
-    at[i] = remi(position, size);
-    position = divi(position, size);
   }
   return at;
 }

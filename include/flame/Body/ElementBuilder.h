@@ -29,6 +29,21 @@ public:
   virtual mlir::Value expr(DimExpr e) = 0;
   /// True if `value` has a buffer to load from (so that pulling stops there).
   virtual bool isMaterialized(mlir::Value value) = 0;
+
+  /// Remembers that `whole` = `high` * `size` + `low`, so that linearising (…, high, low) gives `whole` back: what keeps
+  /// loops over several dims at once, and reshapes, free of divisions.
+  void noteSplit(mlir::Value high, mlir::Value low, DimExpr size, mlir::Value whole) {
+    splits[{high, low}] = {size, whole};
+  }
+  /// Row-major position of an index in a shape.
+  mlir::Value linearize(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange index, llvm::ArrayRef<DimExpr> dims);
+
+private:
+  struct Split {
+    DimExpr size;
+    mlir::Value whole;
+  };
+  llvm::DenseMap<std::pair<mlir::Value, mlir::Value>, Split> splits;
 };
 
 class ElementBuilder {
