@@ -7,12 +7,11 @@ with ONNX Runtime that they agree.
 
 from __future__ import annotations
 
+import autodiff as ad
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
-
-import autodiff as ad
 from autodiff import Var
+from onnx import TensorProto, helper, numpy_helper
 
 
 class Network:

@@ -15,13 +15,12 @@ import pathlib
 import sys
 import time
 
+import autodiff as ad
 import numpy as np
 import onnxruntime
+from networks import Cnn, Transformer
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
-
-import autodiff as ad
-from networks import Cnn, Transformer
 
 HELD_OUT = 360
 BATCH = 64

@@ -14,10 +14,9 @@ import sys
 import ml_dtypes  # noqa: F401  (registers bfloat16 and the 8-bit floats with numpy)
 import numpy as np
 import onnx
-import onnxruntime
-
 import onnx_compare
 import onnx_data
+import onnxruntime
 
 
 def feed(value):

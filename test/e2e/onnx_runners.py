@@ -21,7 +21,6 @@ import time
 
 import numpy as np
 import onnx
-
 import onnx_data
 import onnx_properties
 

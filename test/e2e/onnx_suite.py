@@ -27,7 +27,6 @@ import tempfile
 import time
 
 import onnx
-
 import onnx_data
 import onnx_runners
 
@@ -113,7 +112,8 @@ def write_report(path, args, results, expected):
                 "seconds": round(r.seconds, 3),
             }
         )
-    path.write_text(json.dumps({"onnx": ONNX_VERSION, "runner": args.runner, "device": args.device, "tests": rows}, indent=1))
+    report = {"onnx": ONNX_VERSION, "runner": args.runner, "device": args.device, "tests": rows}
+    path.write_text(json.dumps(report, indent=1))
 
 
 def summarise(args, results, expected, undetected, selected):
@@ -186,8 +186,8 @@ def main():
             undetected = [] if args.filter else check_comparison(runner, tests, scratch / "spoiled")
             results = run_all(selected, runner, args.jobs)
         print(f"{len(results)} tests in {time.perf_counter() - start:.0f} s by {args.runner}")
-        report = args.report or ROOT / f"build/test-results/onnx-{args.device}{'' if args.runner == 'flamec' else '-ort'}.json"
-        write_report(report, args, results, expected)
+        name = f"onnx-{args.device}" + ("" if args.runner == "flamec" else "-ort")
+        write_report(args.report or ROOT / f"build/test-results/{name}.json", args, results, expected)
         if args.update_expected:
             if args.runner != "flamec" or args.filter:
                 sys.exit("--update-expected needs a whole run of flamec")

@@ -13,7 +13,6 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 import time
 
@@ -85,9 +84,7 @@ def measure(name, cli, args, base_memory):
 
     flame_times, ort_times = [], []
     for _ in range(args.rounds):
-        bench = cli.measured(
-            "bench", artifact, *flame_cli.inputs(files), "--threads", args.threads, "--format=json"
-        )
+        bench = cli.measured("bench", artifact, *flame_cli.inputs(files), "--threads", args.threads, "--format=json")
         if bench.status != 0:
             return {"model": name, "error": bench.error()}
         flame_times.append(flame_cli.median_ms(json.loads(bench.stdout)))

@@ -25,7 +25,11 @@ def fuzz(target, args):
         command = [str(target), scratch] + ([str(seeds)] if seeds.is_dir() else [])
         command += [f"-max_total_time={args.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
         command += ["-max_len=65536", f"-artifact_prefix={artifacts}/"]
-        env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+        env = {
+            **os.environ,
+            "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        }
         try:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

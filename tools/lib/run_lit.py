@@ -30,7 +30,13 @@ def main():
         sys.exit(f"error: {site}/lit.site.cfg.py does not exist: the build has no lit suite configured")
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "lit.json"
-        command = [str(pathlib.Path(sys.executable).with_name("lit")), "-sv", "--order=lexical", f"-j{args.jobs}", f"--output={report}"]
+        command = [
+            str(pathlib.Path(sys.executable).with_name("lit")),
+            "-sv",
+            "--order=lexical",
+            f"-j{args.jobs}",
+            f"--output={report}",
+        ]
         if args.filter:
             command += ["--filter", args.filter]
         command.append(str(site / args.suite))

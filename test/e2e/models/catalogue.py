@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The models that tests and benchmarks use, by name.
 
-    PYTHONPATH=test/e2e python3 -m models.catalogue NAME -o FILE.onnx [--external FILE] [--inputs DIR]
-    PYTHONPATH=test/e2e python3 -m models.catalogue --list
+PYTHONPATH=test/e2e python3 -m models.catalogue NAME -o FILE.onnx [--external FILE] [--inputs DIR]
+PYTHONPATH=test/e2e python3 -m models.catalogue --list
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-DTYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32, "bool": TensorProto.BOOL}
+DTYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "bool": TensorProto.BOOL}
 
 
 class Graph:
@@ -41,7 +41,8 @@ class Graph:
         return self.constant(name, self.rng.standard_normal(shape, dtype=np.float32) * np.float32(std))
 
     def near(self, name, centre, *shape, std=0.05):
-        return self.constant(name, np.float32(centre) + self.rng.standard_normal(shape, dtype=np.float32) * np.float32(std))
+        noise = self.rng.standard_normal(shape, dtype=np.float32) * np.float32(std)
+        return self.constant(name, np.float32(centre) + noise)
 
     def op(self, kind, *inputs, name, outputs=1, **attributes):
         """Adds a node called `name`; the result is its output's name, or a list where it has several."""

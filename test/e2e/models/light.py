@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
-
 import onnx_data
+from onnx import numpy_helper
 
 # Variance of a convolution's output over that of its input: residual sums need less than plain chains.
 GAINS = {"resnet50": 0.7, "densenet121": 2.0, "vgg19": 2.0}
