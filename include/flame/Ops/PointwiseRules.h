@@ -6,10 +6,20 @@
 
 namespace flame {
 
-/// Element type of a pointwise result. Same: that of the operands, which must agree. First: that of the first operand,
-/// whatever the others are. Bool: i1, operands must agree. Select: operand 0 is i1, result as the others.
-/// Attribute: the type attribute `to`.
-enum class PointwiseRule { Same, First, Bool, Select, Attribute };
+/// Which operands an elementwise op takes and what it gives.
+enum class PointwiseRule {
+  Same,        // any type, all operands alike; the result too
+  Number,      // not bool, all alike; the result too
+  Float,       // floats, all alike; the result too
+  Integer,     // integers, all alike; the result too
+  First,       // numbers; the result as the first operand
+  Compare,     // any type, all alike; the result is bool
+  Classify,    // floats; the result is bool
+  Logic,       // bools
+  Select,      // operand 0 is bool, the others alike; the result as they
+  Convert,     // the result has the type attribute `to`
+  Reinterpret, // the same, of the same width
+};
 
 mlir::LogicalResult inferPointwise(mlir::Operation *op, PointwiseRule rule, ShapeContext &context,
                                    llvm::SmallVectorImpl<ResultInfo> &results);

@@ -21,52 +21,130 @@ static std::string shapeString(ArrayRef<DimExpr> dims) {
   return text + "]";
 }
 
-/// Small integer values through +, -, *, /, and comparisons, so that shape computations stay symbolic.
+/// x < y as 0 or 1 where it is the same for all values of the symbols, else null.
+static DimExpr provablyLess(ShapeContext &context, DimExpr x, DimExpr y) {
+  if ((y - x - 1).isNonNegative())
+    return context.constant(1);
+  if ((x - y).isNonNegative())
+    return context.constant(0);
+  return {};
+}
+
+static DimExpr provablyEqual(ShapeContext &context, DimExpr x, DimExpr y) {
+  if (x == y)
+    return context.constant(1);
+  if ((x - y - 1).isNonNegative() || (y - x - 1).isNonNegative())
+    return context.constant(0);
+  return {};
+}
+
+static DimExpr logicalNot(ShapeContext &context, DimExpr x) { return x ? context.constant(1) - x : x; }
+
+/// One element of a small integer result from those of the operands; null if it can't be told. Bools are 0 and 1.
+static DimExpr inferElement(Operation *op, ShapeContext &context, ArrayRef<DimExpr> x) {
+  auto isNonNegative = [](DimExpr e) { return e.isNonNegative(); };
+  if (isa<AddOp>(op))
+    return x[0] + x[1];
+  if (isa<SubOp>(op))
+    return x[0] - x[1];
+  if (isa<MulOp>(op))
+    return x[0] * x[1];
+  if (isa<NegOp>(op))
+    return context.constant(0) - x[0];
+  if (isa<DivOp>(op)) {
+    // Truncation is floor only where both are known not to be negative.
+    auto divisor = x[1].constant();
+    if (divisor == 0)
+      return {};
+    if (x[0].constant() && divisor && *divisor != -1)
+      return context.constant(*x[0].constant() / *divisor);
+    return llvm::all_of(x, isNonNegative) ? floorDiv(x[0], x[1]) : DimExpr();
+  }
+  if (isa<ModOp, FModOp>(op)) {
+    auto divisor = x[1].constant();
+    if (!divisor || *divisor <= 0 || (isa<FModOp>(op) && !x[0].isNonNegative()))
+      return {};
+    return mod(x[0], x[1]);
+  }
+  if (isa<MaxOp>(op))
+    return max(x[0], x[1]);
+  if (isa<MinOp>(op))
+    return min(x[0], x[1]);
+  if (isa<AbsOp>(op)) {
+    if (x[0].isNonNegative())
+      return x[0];
+    return (context.constant(0) - x[0]).isNonNegative() ? context.constant(0) - x[0] : DimExpr();
+  }
+  if (isa<ReluOp>(op))
+    return max(x[0], context.constant(0));
+  if (isa<SignOp>(op)) {
+    auto number = x[0].constant();
+    return number ? context.constant((*number > 0) - (*number < 0)) : DimExpr();
+  }
+  if (isa<EqualOp>(op))
+    return provablyEqual(context, x[0], x[1]);
+  if (isa<LessOp>(op))
+    return provablyLess(context, x[0], x[1]);
+  if (isa<GreaterOp>(op))
+    return provablyLess(context, x[1], x[0]);
+  if (isa<LessEqualOp>(op))
+    return logicalNot(context, provablyLess(context, x[1], x[0]));
+  if (isa<GreaterEqualOp>(op))
+    return logicalNot(context, provablyLess(context, x[0], x[1]));
+  if (isa<NotOp>(op))
+    return logicalNot(context, x[0]);
+  if (isa<AndOp>(op))
+    return x[0] * x[1];
+  if (isa<OrOp>(op))
+    return x[0] + x[1] - x[0] * x[1];
+  if (isa<WhereOp>(op)) {
+    if (x[0].constant())
+      return *x[0].constant() ? x[1] : x[2];
+    return x[1] == x[2] ? x[1] : DimExpr();
+  }
+  if (isa<CastOp>(op)) {
+    // Shapes don't reach the ends of 32 bits, so that they survive i64 → i32.
+    if (cast<CastOp>(op).getTo().isInteger(1) && !getElementTypeOrSelf(op->getOperand(0).getType()).isInteger(1))
+      return logicalNot(context, provablyEqual(context, x[0], context.constant(0)));
+    return x[0];
+  }
+  return {};
+}
+
+/// Small integer values through arithmetic, comparisons and selections, so that shape computations stay symbolic.
 static void inferValues(Operation *op, ShapeContext &context, ResultInfo &info) {
-  if (info.dims.size() > 1 || op->getNumOperands() == 0 || !info.elementType.isIntOrIndex())
+  // Narrow integers wrap, which expressions don't.
+  auto isFollowed = [](Type type) {
+    return type.isInteger(1) || (type.isSignlessInteger() && type.getIntOrFloatBitWidth() >= 32);
+  };
+  if (info.dims.size() > 1 || op->getNumOperands() == 0 || !isFollowed(info.elementType))
     return;
   std::optional<int64_t> count = info.dims.empty() ? 1 : info.dims[0].constant();
-  if (!count || *count > 64)
+  if (!count || *count < 0 || *count > 64)
     return;
   SmallVector<ArrayRef<DimExpr>> operands;
   for (Value operand : op->getOperands()) {
     auto values = context.values(operand);
-    if (!values || (int64_t(values->size()) != *count && values->size() != 1))
+    if (!values || !isFollowed(getElementTypeOrSelf(operand.getType())) ||
+        (int64_t(values->size()) != *count && values->size() != 1))
       return;
     operands.push_back(*values);
   }
-  auto at = [&](unsigned operand, int64_t i) { return operands[operand][operands[operand].size() == 1 ? 0 : i]; };
   SmallVector<DimExpr> values;
   for (int64_t i = 0; i < *count; ++i) {
-    DimExpr value;
-    if (isa<AddOp>(op))
-      value = at(0, i) + at(1, i);
-    else if (isa<SubOp>(op))
-      value = at(0, i) - at(1, i);
-    else if (isa<MulOp>(op))
-      value = at(0, i) * at(1, i);
-    else if (isa<DivOp>(op) && at(1, i).constant() && *at(1, i).constant() != 0) {
-      // Truncation is floor only where both are known not to be negative.
-      if (at(0, i).constant())
-        value = context.constant(*at(0, i).constant() / *at(1, i).constant());
-      else if (at(0, i).isNonNegative() && at(1, i).isNonNegative())
-        value = floorDiv(at(0, i), at(1, i));
-    } else if (isa<CastOp>(op) && getElementTypeOrSelf(op->getOperand(0).getType()).isIntOrIndex() &&
-               info.elementType.getIntOrFloatBitWidth() >= 32)
-      value = at(0, i);
-    else if (isa<EqualOp>(op)) {
-      if (at(0, i) == at(1, i))
-        value = context.constant(1);
-      else if (at(0, i).constant() && at(1, i).constant())
-        value = context.constant(0);
-    } else if (isa<WhereOp>(op) && at(0, i).constant())
-      value = *at(0, i).constant() ? at(1, i) : at(2, i);
+    SmallVector<DimExpr, 3> x;
+    for (ArrayRef<DimExpr> operand : operands)
+      x.push_back(operand[operand.size() == 1 ? 0 : i]);
+    DimExpr value = inferElement(op, context, x);
     if (!value)
       return;
     values.push_back(value);
   }
   info.values = std::move(values);
 }
+
+/// Bits that BitCast compares: a bool occupies a byte.
+static unsigned storageBits(Type type) { return type.isInteger(1) ? 8 : type.getIntOrFloatBitWidth(); }
 
 LogicalResult flame::inferPointwise(Operation *op, PointwiseRule rule, ShapeContext &context,
                                     SmallVectorImpl<ResultInfo> &results) {
@@ -97,32 +175,76 @@ LogicalResult flame::inferPointwise(Operation *op, PointwiseRule rule, ShapeCont
                << dtypeName(element(first)) << " and " << dtypeName(element(i)) << "; cast one of them";
     return success();
   };
+  for (unsigned i = 0; i < op->getNumOperands(); ++i)
+    if (!isNumeric(element(i)))
+      return op->emitOpError("operand #") << i << " has element type " << dtypeName(element(i))
+                                          << "; a numeric type or bool is needed";
+  // The types that an op computes with: floats, integers, bools.
+  auto need = [&](bool (*isRight)(Type), StringRef what) -> LogicalResult {
+    for (unsigned i = 0; i < op->getNumOperands(); ++i)
+      if (!isRight(element(i)))
+        return op->emitOpError("operand #") << i << " has element type " << dtypeName(element(i)) << "; " << what
+                                            << " is needed: insert a cast";
+    return success();
+  };
+  auto isFloat = [](Type type) { return isa<FloatType>(type); };
+  auto isInt = [](Type type) { return isa<IntegerType>(type) && !type.isInteger(1); };
+  auto isNumber = [](Type type) { return !type.isInteger(1); };
+  auto isBool = [](Type type) { return type.isInteger(1); };
+  Type boolean = IntegerType::get(op->getContext(), 1);
   Type elementType;
+  LogicalResult checked = success();
   switch (rule) {
   case PointwiseRule::Same:
-    if (failed(agree(0)))
-      return failure();
+    checked = agree(0);
+    elementType = element(0);
+    break;
+  case PointwiseRule::Number:
+    checked = success(succeeded(need(isNumber, "a number")) && succeeded(agree(0)));
+    elementType = element(0);
+    break;
+  case PointwiseRule::Float:
+    checked = success(succeeded(need(isFloat, "a floating-point type")) && succeeded(agree(0)));
+    elementType = element(0);
+    break;
+  case PointwiseRule::Integer:
+    checked = success(succeeded(need(isInt, "an integer type")) && succeeded(agree(0)));
     elementType = element(0);
     break;
   case PointwiseRule::First:
+    checked = need(isNumber, "a number");
     elementType = element(0);
     break;
-  case PointwiseRule::Bool:
-    if (failed(agree(0)))
-      return failure();
-    elementType = IntegerType::get(op->getContext(), 1);
+  case PointwiseRule::Compare:
+    checked = agree(0);
+    elementType = boolean;
+    break;
+  case PointwiseRule::Classify:
+    checked = need(isFloat, "a floating-point type");
+    elementType = boolean;
+    break;
+  case PointwiseRule::Logic:
+    checked = need(isBool, "bool");
+    elementType = boolean;
     break;
   case PointwiseRule::Select:
     if (!element(0).isInteger(1))
       return op->emitOpError("condition must be bool, has ") << dtypeName(element(0));
-    if (failed(agree(1)))
-      return failure();
+    checked = agree(1);
     elementType = element(1);
     break;
-  case PointwiseRule::Attribute:
+  case PointwiseRule::Convert:
+  case PointwiseRule::Reinterpret:
     elementType = op->getAttrOfType<TypeAttr>("to").getValue();
+    if (!isNumeric(elementType))
+      return op->emitOpError("can't convert to ") << dtypeName(elementType);
+    if (rule == PointwiseRule::Reinterpret && storageBits(element(0)) != storageBits(elementType))
+      return op->emitOpError("can't reinterpret ") << dtypeName(element(0)) << " as " << dtypeName(elementType)
+                                                   << ": their widths differ";
     break;
   }
+  if (failed(checked))
+    return failure();
   ResultInfo info = ResultInfo::tensor(elementType, dims);
   inferValues(op, context, info);
   results.push_back(std::move(info));
