@@ -1,0 +1,38 @@
+//===- ToPlan.h - from kernel regions to a plan -----------------------------------------------------------------------===//
+#ifndef FLAME_CONVERSION_TOPLAN_H
+#define FLAME_CONVERSION_TOPLAN_H
+
+#include "flame/Conversion/PlanModel.h"
+#include "flame/IR/Flame.h"
+#include "flame/Ops/Region.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace flame {
+
+/// One launch of a region, as a target's generator gives it.
+struct KernelLaunch {
+  std::string symbol;
+  /// Region inputs, then results (index < number of inputs: an input), in the order of the kernel's buffers.
+  llvm::SmallVector<unsigned> buffers;
+  llvm::SmallVector<DimExpr> args;
+  DimExpr extent, grain, scratch; // scratch may be null
+};
+
+/// Emits the kernel of a region; fails after an error on the region.
+using EmitKernel = llvm::function_ref<mlir::FailureOr<KernelLaunch>(RegionOp, ShapeContext &)>;
+
+struct ToPlanOptions {
+  /// Folder that weight files are relative to.
+  std::string modelFolder;
+  /// Put the weights' bytes into the artifact.
+  bool embedWeights = false;
+};
+
+/// Lowers @main, whose ops are regions, sources, views, host functions and control flow, to `plan` (kernels are named, the
+/// code is the caller's). Emits errors on the ops they concern.
+mlir::LogicalResult lowerToPlan(mlir::func::FuncOp function, EmitKernel emit, const ToPlanOptions &options,
+                                model::Plan &plan);
+
+} // namespace flame
+
+#endif // FLAME_CONVERSION_TOPLAN_H
