@@ -99,7 +99,7 @@ def measure(name, cli, args, base_memory):
         "ort_load_s": ort_load,
         "weights_mb": weights / 1e6,
         "compile_peak_mb": compiled.peak_bytes / 1e6,
-        "compile_peak_over_weights": (compiled.peak_bytes - base_memory) / weights,
+        "compile_peak_over_weights": (compiled.peak_bytes - base_memory) / max(weights, 1),
         "run_peak_mb": ran.peak_bytes / 1e6,
         "worst_relative": worst,
     }
