@@ -51,6 +51,8 @@ public:
   virtual llvm::SmallVector<double> floatsAttr(llvm::StringRef name) = 0;
   virtual std::vector<std::string> stringsAttr(llvm::StringRef name) = 0;
   virtual mlir::ElementsAttr tensorAttr(llvm::StringRef name) = 0; // null if absent
+  /// The tensor as a value: a constant, or a weight that stays in the file if it is large. Null if absent.
+  virtual Value tensorValue(llvm::StringRef name) = 0;
   virtual Type typeAttr(llvm::StringRef name) = 0;                 // TypeProto → MLIR type; null if absent
   /// An element type from an attribute that holds a TensorProto.DataType number; null if absent.
   Type dtypeAttr(llvm::StringRef name);
@@ -62,6 +64,9 @@ public:
   virtual llvm::SmallVector<Type> graphInputTypes(llvm::StringRef attribute) = 0;
   /// Imports the subgraph at the builder's insertion point with these values as its inputs; returns its outputs.
   virtual llvm::SmallVector<Value> inlineGraph(llvm::StringRef attribute, llvm::ArrayRef<Value> arguments) = 0;
+
+  /// Stands for the node of the file: equal for all imports of one node (a body built twice, a function called twice).
+  virtual const void *identity() const = 0;
 
   std::vector<Value> inputs;
   std::vector<std::string> outputNames;
@@ -91,6 +96,11 @@ private:
   std::vector<Entry> table;
   llvm::StringMap<std::vector<unsigned>> index;
 };
+
+/// Every family with ONNX operators registers them here.
+#define FLAME_FAMILY(Name) void register##Name##Onnx(OnnxRegistry &registry);
+#include "flame/Ops/OnnxFamilies.inc"
+#undef FLAME_FAMILY
 
 } // namespace flame
 
