@@ -1,0 +1,78 @@
+//===- Main.cpp - flame-run's command line --------------------------------===//
+
+#include "Run.h"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <new>
+
+int main(int argc, char **argv) {
+  using namespace flame::run;
+  Settings settings;
+  bool version = false;
+  std::string format = "table";
+
+  CLI::App app{"Runs a model that flamec has compiled.\n\n"
+               "Inputs: NAME=FILE.npy, NAME=FILE.pb (ONNX), NAME=random, or NAME=SHAPE:TYPE such as x=4x16:f32.\n"
+               "Exit codes: 0 ok, 1 internal error, 2 usage, 3 bad input, 4 unsupported, 5 accuracy, 6 out of memory,\n"
+               "7 device, 130 interrupted.",
+               "flame-run"};
+  app.add_option("artifact", settings.artifact, "the compiled model, model.flame");
+  app.add_option("-i,--input", settings.inputs.specs, "one input, NAME=VALUE")->allow_extra_args(false);
+  app.add_option("--inputs", settings.inputs.archive, "an .npz file with the inputs by name");
+  app.add_flag("--random-inputs", settings.inputs.randomOthers, "random numbers for all inputs that are not given");
+  app.add_option("--dim", settings.dims, "value of a symbolic dimension of random inputs, NAME=NUMBER")
+      ->allow_extra_args(false);
+  app.add_option("--seed", settings.inputs.seed, "seed of the random numbers (default 0)");
+  app.add_option("-o,--output-dir", settings.outputDirectory, "write the outputs as .npy files instead of printing them");
+  app.add_option("--expect", settings.expected, "compare an output with a file, NAME=FILE; exit code 5 where they differ")
+      ->allow_extra_args(false);
+  app.add_option("--rtol", settings.tolerance.relative, "relative tolerance of --expect (default 1e-3)");
+  app.add_option("--atol", settings.tolerance.absolute, "absolute tolerance of --expect (default 1e-7)");
+  app.add_option("--bench", settings.bench, "measure this many runs")->check(CLI::PositiveNumber);
+  app.add_flag("--profile", settings.profile, "time by command");
+  app.add_option("--threads", settings.threads, "threads (default: FLAME_NUM_THREADS, else all cores)")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--memory-limit", settings.memoryLimit, "refuse to use more, e.g. 512M or 2G");
+  app.add_option("--weights-dir", settings.weightsDirectory, "where the weight files are (default: beside the artifact)");
+  app.add_flag("--dump-signature", settings.dumpSignature, "print inputs, outputs and properties, run nothing");
+  app.add_option("--format", format, "table or json, for --dump-signature and --bench")
+      ->check(CLI::IsMember({"table", "json"}));
+  app.add_flag("--poison", settings.poison, "debugging: fill fresh memory with NaN");
+  app.add_flag("-q,--quiet", settings.quiet, "print neither outputs nor memory use");
+  app.add_flag("--version", version, "print the version");
+
+  try {
+    app.parse(argc, argv);
+    settings.json = format == "json";
+    if (version) {
+      std::printf("flame-run %s (plan version %u)\n", flame_version(), flame_plan_version());
+      return Ok;
+    }
+    if (settings.artifact.empty())
+      throw UsageError("which artifact? flame-run model.flame; see flame-run --help");
+    return execute(std::move(settings));
+  } catch (const CLI::CallForHelp &) {
+    std::printf("%s", app.help().c_str());
+    return Ok;
+  } catch (const CLI::ParseError &error) {
+    std::fprintf(stderr, "flame-run: error: %s; see flame-run --help\n", error.what());
+    return Usage;
+  } catch (const UsageError &error) {
+    std::fprintf(stderr, "flame-run: error: %s\n", error.what());
+    return Usage;
+  } catch (const flame::io::InputError &error) {
+    std::fprintf(stderr, "flame-run: error: %s\n", error.what());
+    return BadInput;
+  } catch (const flame::RuntimeError &error) {
+    std::fprintf(stderr, "flame-run: error: %s\n", error.what());
+    return exitCode(error.code());
+  } catch (const std::bad_alloc &) {
+    std::fprintf(stderr, "flame-run: error: out of memory\n");
+    return OutOfMemory;
+  } catch (const std::exception &error) {
+    std::fprintf(stderr, "flame-run: internal error: %s\n", error.what());
+    return Internal;
+  }
+}
