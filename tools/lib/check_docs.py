@@ -143,6 +143,16 @@ def main():
     for page in pages:
         check_links(page, checks)
         run_page(page, args.bin.resolve(), checks)
+    llvm = pathlib.Path(os.environ.get("FLAME_LLVM", "/usr/lib/llvm-22"))
+    reference = [
+        sys.executable,
+        str(ROOT / "tools/lib/reference.py"),
+        "--tblgen",
+        str(llvm / "bin/llvm-tblgen"),
+        "--check",
+    ]
+    done = subprocess.run(reference, capture_output=True, text=True)
+    checks.check("docs/reference is up to date", done.stderr.strip() if done.returncode else None)
     coverage = [sys.executable, str(ROOT / "tools/lib/coverage.py"), "--flamec", str(args.bin / "flamec"), "--check"]
     done = subprocess.run([*coverage, "docs/Coverage.md"], cwd=ROOT, capture_output=True, text=True)
     checks.check("docs/Coverage.md is up to date", done.stderr.strip() if done.returncode else None)
