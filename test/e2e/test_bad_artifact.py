@@ -80,7 +80,7 @@ class Weights(FlameTest):
     def setUp(self):
         super().setUp()
         self.model = save(catalogue.MODELS["mlp"].build(), self.scratch / "mlp.onnx", "weights.bin")
-        self.artifact = self.compiled(self.model)
+        self.artifact = self.compiled(self.model, "--weights=external")
         self.files = flame_cli.write_inputs(catalogue.MODELS["mlp"].inputs(0), self.scratch / "in")
 
     def run_it(self):

@@ -65,15 +65,16 @@ class WholeModels(FlameTest):
     def test_external_and_embedded_weights_give_the_same_numbers(self):
         feeds = catalogue.MODELS["gpt2-tiny"].inputs(2)
         results = []
-        for external, arguments in ((None, ()), ("weights.bin", ()), ("weights.bin", ("--embed-weights",))):
-            folder = self.scratch / f"{external}{len(arguments)}"
-            model = save(catalogue.MODELS["gpt2-tiny"].build(), folder / "model.onnx", external)
-            artifact = folder / "model.flame"
-            self.ok(self.flamec("compile", model, "-o", artifact, *arguments))
-            if arguments:  # a single file: nothing beside it is needed
-                (folder / "weights.bin").unlink()
-                model.unlink()
-            results.append(flame_cli.run_model(self.flamec, artifact, feeds, folder)[0])
+        for external in (None, "weights.bin"):
+            for weights in ("external", "embed"):
+                folder = self.scratch / f"{external}-{weights}"
+                model = save(catalogue.MODELS["gpt2-tiny"].build(), folder / "model.onnx", external)
+                artifact = folder / "model.flame"
+                self.ok(self.flamec("compile", model, "-o", artifact, f"--weights={weights}"))
+                if weights == "embed":  # a single file: nothing beside it is needed
+                    (folder / "weights.bin").unlink(missing_ok=True)
+                    model.unlink()
+                results.append(flame_cli.run_model(self.flamec, artifact, feeds, folder)[0])
         for other in results[1:]:
             np.testing.assert_array_equal(other, results[0])
 
