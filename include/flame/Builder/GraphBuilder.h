@@ -42,6 +42,8 @@ public:
   }
   mlir::Operation *create(llvm::StringRef name, mlir::ValueRange operands,
                           llvm::ArrayRef<mlir::NamedAttribute> attributes, unsigned results = 1);
+  /// Gives an op that was created with placeholder result types its inferred ones; erases it and throws if it is wrong.
+  void infer(mlir::Operation *op);
   /// A one-result op.
   template <typename Op> Value op(mlir::ValueRange operands, llvm::ArrayRef<mlir::NamedAttribute> attributes = {}) {
     return create<Op>(operands, attributes)->getResult(0);
@@ -107,6 +109,23 @@ public:
   Value reduce(llvm::StringRef kind, Value x, Axes axes, bool keepDims); // "sum" "prod" "max" "min" "mean"
   Value sum(Value x, Axes axes, bool keepDims = true) { return reduce("sum", x, axes, keepDims); }
   Value mean(Value x, Axes axes, bool keepDims = true) { return reduce("mean", x, axes, keepDims); }
+  /// Position (i64) of the "max" or "min" along an axis; the first of equal ones, or the last.
+  Value argReduce(llvm::StringRef kind, Value x, int64_t axis, bool keepDims, bool last = false);
+  /// Running "sum" or "prod" along an axis.
+  Value scan(llvm::StringRef kind, Value x, int64_t axis, bool exclusive = false, bool reverse = false);
+  Value softmax(Value x, int64_t axis);
+  Value logSoftmax(Value x, int64_t axis);
+  /// f16, bf16 and narrower floats as f32, anything else as it is: for intermediate results.
+  Value widen(Value x);
+
+  // Axes that are known at run time: expressions stand for them.
+  /// 1 if x < y (x == y), else 0.
+  DimExpr isLess(DimExpr x, DimExpr y);
+  DimExpr isEqual(DimExpr x, DimExpr y);
+  /// An axis in [-rank, rank) as one in [0, rank); throws if a known one is out of range.
+  DimExpr normalizedAxis(DimExpr axis, int64_t rank);
+  /// x as [dims before the axis, the axis, dims after it].
+  Value collapse(Value x, DimExpr axis);
 
   // Shapes.
   Value reshape(Value x, llvm::ArrayRef<DimExpr> dims);
@@ -127,7 +146,6 @@ public:
 
   /// numpy.matmul. Integer operands accumulate in `resultType` (default: the operands' type).
   Value matmul(Value x, Value y, Type resultType = {});
-  Value softmax(Value x, int64_t axis);
 };
 
 } // namespace flame
