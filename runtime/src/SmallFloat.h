@@ -9,6 +9,7 @@
 
 #include "DType.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -79,6 +80,53 @@ inline float smallFloatToFloat(DType dtype, uint8_t bits) {
   default:
     return nan;
   }
+}
+
+/// The stored byte of the number nearest to `value`, ties to even. Beyond the largest finite number: that number where
+/// `saturate` is set or the type has neither infinity nor NaN, otherwise the infinity or NaN. F8E8M0FNU ignores signs.
+inline uint8_t floatToSmallFloat(DType dtype, float value, bool saturate) {
+  struct Format {
+    int mantissaBits, bias, maxPattern; // of the largest finite number
+  };
+  const Format format = dtype == FLAME_F8E4M3FN       ? Format{3, 7, 0x7E}
+                        : dtype == FLAME_F8E4M3FNUZ ? Format{3, 8, 0x7F}
+                        : dtype == FLAME_F8E5M2     ? Format{2, 15, 0x7B}
+                        : dtype == FLAME_F8E5M2FNUZ ? Format{2, 16, 0x7F}
+                        : dtype == FLAME_F8E8M0FNU  ? Format{0, 127, 0xFE}
+                                                    : Format{1, 1, 0x7};
+  const bool scale = dtype == FLAME_F8E8M0FNU, fourBits = dtype == FLAME_F4E2M1FN;
+  const bool unsignedZero = dtype == FLAME_F8E4M3FNUZ || dtype == FLAME_F8E5M2FNUZ;
+  const uint8_t sign = std::signbit(value) && !scale ? (fourBits ? 0x8 : 0x80) : 0;
+  const uint8_t nan = scale ? 0xFF : unsignedZero ? 0x80 : fourBits ? format.maxPattern : sign | 0x7F;
+  if (std::isnan(value))
+    return nan;
+  const float magnitude = std::fabs(value);
+  int pattern;
+  if (std::isinf(magnitude)) {
+    pattern = format.maxPattern + 1;
+  } else if (magnitude == 0) {
+    pattern = 0;
+  } else {
+    // The pattern of a positive number grows with it by one unit in the last place, across exponents too.
+    int exponent;
+    std::frexp(magnitude, &exponent);
+    exponent = std::max(exponent - 1, scale ? -127 : 1 - format.bias);
+    const float units = std::nearbyint(std::ldexp(magnitude, format.mantissaBits - exponent));
+    pattern = static_cast<int>(units) + ((exponent + format.bias - (scale ? 0 : 1)) << format.mantissaBits);
+    if (scale)
+      pattern -= 1;
+  }
+  if (pattern > format.maxPattern) {
+    if (saturate || fourBits)
+      pattern = format.maxPattern;
+    else if (dtype == FLAME_F8E5M2)
+      pattern = 0x7C;
+    else
+      return nan;
+  }
+  if (unsignedZero && pattern == 0)
+    return 0;
+  return static_cast<uint8_t>(sign | std::max(pattern, 0));
 }
 
 /// Any float type narrower than 32 bits to float.
