@@ -1,6 +1,7 @@
 //===- GraphShape.cpp - constants and shape manipulation of the graph builder -----------------------------------------===//
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Constant.h"
+#include "flame/Ops/Index.h"
 #include "flame/Ops/Pointwise.h"
 #include "flame/Ops/Shape.h"
 
@@ -180,4 +181,8 @@ Value GraphBuilder::sliceAxis(Value x, int64_t axis, DimExpr start, DimExpr size
   starts[axis] = start;
   sizes[axis] = size;
   return op<SliceOp>({x, shapeTensor(starts), shapeTensor(sizes), i64(SmallVector<int64_t>(sizes.size(), 1))});
+}
+
+Value GraphBuilder::gather(Value x, Value indices, int64_t axis) {
+  return op<GatherOp>({x, indices}, {attr("axis", this->axis(axis, rank(x)))});
 }
