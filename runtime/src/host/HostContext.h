@@ -73,7 +73,7 @@ private:
   const HostCallCommand &call;
   std::span<const Value *const> inputs;
   std::span<Value> outputs;
-  const Ref<Allocator> &memory;
+  Ref<Allocator> memory;
 };
 
 struct HostEntry {
