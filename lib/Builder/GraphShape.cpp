@@ -80,7 +80,32 @@ private:
 };
 } // namespace
 
+/// The value whose dims, or whose elements, these are in order; null if there is none.
+static Value asWhole(GraphBuilder &g, ArrayRef<DimExpr> dims) {
+  for (DimExpr dim : dims) {
+    if (dim.constant())
+      continue;
+    auto symbol = dim.symbol();
+    auto origin = symbol ? g.shapes.origins().find(*symbol) : g.shapes.origins().end();
+    if (origin == g.shapes.origins().end())
+      return {};
+    auto [kind, value, index] = origin->second;
+    if (kind == SymbolOrigin::Dim)
+      return g.dims(value) == dims ? g.shapeOf(value) : Value();
+    auto type = llvm::cast<RankedTensorType>(value.getType());
+    if (type.getRank() != 1 || type.getDimSize(0) != int64_t(dims.size()) || !type.getElementType().isInteger(64))
+      return {};
+    for (auto [i, element] : llvm::enumerate(dims))
+      if (g.shapes.element(value, i) != element)
+        return {};
+    return value;
+  }
+  return {};
+}
+
 Value GraphBuilder::shapeTensor(ArrayRef<DimExpr> dims) {
+  if (Value whole = asWhole(*this, dims))
+    return whole;
   SmallVector<Value> parts;
   SmallVector<int64_t> numbers; // a run of known sizes
   auto flush = [&] {
@@ -181,6 +206,27 @@ Value GraphBuilder::sliceAxis(Value x, int64_t axis, DimExpr start, DimExpr size
   starts[axis] = start;
   sizes[axis] = size;
   return op<SliceOp>({x, shapeTensor(starts), shapeTensor(sizes), i64(SmallVector<int64_t>(sizes.size(), 1))});
+}
+
+Value GraphBuilder::slice(Value x, ArrayRef<DimExpr> starts, ArrayRef<DimExpr> sizes, ArrayRef<DimExpr> steps) {
+  SmallVector<DimExpr> first(starts), count(sizes), by(steps);
+  bool whole = ArrayRef<DimExpr>(count) == dims(x);
+  for (DimExpr start : first)
+    whole = whole && start.isConstant(0);
+  for (DimExpr step : by)
+    whole = whole && step.isConstant(1);
+  return whole ? x : op<SliceOp>({x, shapeTensor(first), shapeTensor(count), shapeTensor(by)});
+}
+
+Value GraphBuilder::pad(Value x, ArrayRef<DimExpr> low, ArrayRef<DimExpr> high, Value value, StringRef mode) {
+  auto isZero = [](DimExpr e) { return e.isConstant(0); };
+  if (llvm::all_of(low, isZero) && llvm::all_of(high, isZero))
+    return x;
+  SmallVector<DimExpr> before(low), after(high);
+  SmallVector<Value> operands{x, shapeTensor(before), shapeTensor(after)};
+  if (value)
+    operands.push_back(value);
+  return op<PadOp>(operands, {attrS("mode", mode)});
 }
 
 Value GraphBuilder::gather(Value x, Value indices, int64_t axis) {

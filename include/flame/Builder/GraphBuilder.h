@@ -137,6 +137,12 @@ public:
   Value concat(llvm::ArrayRef<Value> xs, int64_t axis);
   /// x[start : start + size] along one axis, step 1.
   Value sliceAxis(Value x, int64_t axis, DimExpr start, DimExpr size);
+  /// Elements starts[d] + i * steps[d], i < sizes[d], of each dimension; every one of them must exist.
+  Value slice(Value x, llvm::ArrayRef<DimExpr> starts, llvm::ArrayRef<DimExpr> sizes, llvm::ArrayRef<DimExpr> steps);
+  /// low[d] elements before and high[d] after each dimension; negative numbers cut off. `value` has rank 0 (null: zero);
+  /// modes "constant", "reflect", "edge", "wrap".
+  Value pad(Value x, llvm::ArrayRef<DimExpr> low, llvm::ArrayRef<DimExpr> high, Value value = {},
+            llvm::StringRef mode = "constant");
   /// Zero-based i64 [0, n).
   Value iota(DimExpr n, Type elementType);
   /// A tensor of these dims filled with a scalar value.
