@@ -1,38 +1,10 @@
 //===- ExecutorTest.cpp - commands, arenas, branches, loops ---------------===//
 
+#include "Models.h"
 #include "TestSupport.h"
-
-#include <numeric>
 
 using namespace flame::test;
 namespace plan = flame::plan;
-
-namespace {
-
-/// y = (a + b) * 2 + 1 for f32[n,4], with a temporary in the arena.
-PlanBuilder addScale() {
-  PlanBuilder p;
-  const int n = p.symbol("n"), four = p.constant(4), two = p.constant(2), one = p.constant(1);
-  const int nExpr = p.symbolExpr(n), count = p.mul(nExpr, four);
-  const int a = p.input("a", DType::F32, {nExpr, four}, {"n", "4"});
-  const int b = p.input("b", DType::F32, {nExpr, four}, {"n", "4"});
-  const int sum = p.arena("sum", DType::F32, {nExpr, four}, 1, 3);
-  const int y = p.heap("y", DType::F32, {nExpr, four});
-  p.bind(a, {n, -1});
-  p.launch("k_add", {a, b, sum}, {}, count, "add_node");
-  p.alloc(y);
-  p.launch("k_scale", {sum, y}, {two, one}, count, "scale_node");
-  p.output("y", y, {"n", "4"});
-  return p;
-}
-
-std::vector<float> iota(size_t n, float start = 0) {
-  std::vector<float> v(n);
-  std::iota(v.begin(), v.end(), start);
-  return v;
-}
-
-} // namespace
 
 TEST(Executor, RunsKernels) {
   auto module = load(addScale().finish());
@@ -205,44 +177,6 @@ TEST(Executor, Branches) {
   EXPECT_EQ(values<float>(run(s, 1, tensor<bool>({}, {false}), in)[0]), std::vector<float>(4, 100));
 }
 
-namespace {
-
-/// Loop over i < trip while condition: v += 1 (carried f32[2]), scans v and stops when i reaches `stop`.
-PlanBuilder loop() {
-  PlanBuilder p;
-  const int two = p.constant(2), one = p.constant(1), k = p.symbol("k"), three = p.constant(3);
-  const int trip = p.input("trip", DType::I64, {}, {});
-  const int start = p.input("start", DType::F32, {two}, {"2"});
-  p.addBlock("init");
-  const int body = p.addBlock("body");
-  const int i = p.argument("i", DType::I64, {}, body), c = p.argument("c", DType::Bool, {}, body),
-            v = p.argument("v", DType::F32, {two}, body);
-  (void)c;
-  const int next = p.heap("next", DType::F32, {two}, body);
-  const int go = p.arena("go", DType::Bool, {}, 2, 2, body);
-  p.alloc(next, body);
-  p.launch("k_scale", {v, next}, {one, one}, two, "increment", body);
-  p.launch("k_less", {i, go}, {three}, one, "compare", body);
-  p.root.blocks[body]->results = {go, next, next, i};
-  const int last = p.heap("last", DType::F32, {two});
-  const int count = p.symbolExpr(k);
-  const int scan = p.heap("scan", DType::F32, {count, two}), indices = p.heap("indices", DType::I64, {count});
-  plan::LoopT l;
-  l.trip = trip;
-  l.body = body;
-  l.carried = {start};
-  l.results = {last};
-  l.scans = {scan, indices};
-  p.command(std::move(l), "loop_node");
-  p.bind(scan, {k, -1});
-  p.output("last", last, {"2"});
-  p.output("scan", scan, {"k", "2"});
-  p.output("indices", indices, {"k"});
-  return p;
-}
-
-} // namespace
-
 TEST(Executor, Loops) {
   auto module = load(loop().finish());
   auto s = session(module);
@@ -331,4 +265,17 @@ TEST(Executor, ObservesAndProfiles) {
   EXPECT_STREQ(entries[1].node, "node 'add_node'");
   EXPECT_STREQ(entries[1].command, "test kernel k_add");
   EXPECT_EQ(entries[1].calls, 1u);
+}
+
+TEST(Executor, RunsABitOfEverything) {
+  auto module = load(everything().finish());
+  auto s = session(module);
+  for (bool branch : {true, false}) {
+    auto out = run(s, 5, tensor<float>({3, 2}, iota(6)), tensor<bool>({}, {branch}));
+    EXPECT_EQ(values<float>(out[0]), (std::vector<float>{3, 1, 7, 5, 11, 9}));
+    EXPECT_EQ(values<float>(out[1]), branch ? (std::vector<float>{4, 7, 10, 13}) : std::vector<float>(4, 2));
+    EXPECT_EQ(stringValues(out[2])[1], "b!");
+    EXPECT_EQ(flame_sequence_length(out[3].get()), 3u);
+    EXPECT_EQ(values<float>(out[4]), std::vector<float>(6, 4));
+  }
 }
