@@ -69,7 +69,7 @@ def UniqueOp : Flame_HostIndexOp<"unique"> {
     Results: values; i64 first indices, i64 inverse, i64 counts. `sorted` puts the values in ascending (lexicographic)
     order, otherwise they stay in order of first occurrence.
   }];
-  let arguments = (ins AnyFlameTensor:$x, OptionalAttr<I64Attr>:$axis, DefaultValuedAttr<BoolAttr, "true">:$sorted);
+  let arguments = (ins AnyFlameTensor:$x, OptionalAttr<I64Attr>:$axis, DefaultValuedAttr<I64Attr, "1">:$sorted);
   let results = (outs AnyFlameTensor:$values, AnyFlameTensor:$indices, AnyFlameTensor:$inverse, AnyFlameTensor:$counts);
 }
 def TopKOp : Flame_HostIndexOp<"topk"> {
@@ -78,17 +78,17 @@ def TopKOp : Flame_HostIndexOp<"topk"> {
     `k` is an i64 tensor of one element. Of equal elements the one with the lower index comes first. The results are always
     ordered by value; ONNX's sorted = 0 leaves the order open.
   }];
-  let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$k, I64Attr:$axis, DefaultValuedAttr<BoolAttr, "true">:$largest);
+  let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$k, I64Attr:$axis, DefaultValuedAttr<I64Attr, "1">:$largest);
   let results = (outs AnyFlameTensor:$values, AnyFlameTensor:$indices);
 }
 def NonMaxSuppressionOp : Flame_HostIndexOp<"non_max_suppression"> {
   let summary = "boxes that survive: i64 [n, 3] of batch, class and box index";
   let description = [{
     boxes [batches, n, 4], scores [batches, classes, n]; max_output (i64), iou_threshold and score_threshold (f32) are
-    tensors of one element. `center` says that boxes are x, y of the centre, width, height; otherwise y1, x1, y2, x2.
+    tensors of one element. `center_point_box` 1 says that boxes are x, y of the centre, width, height; 0: y1, x1, y2, x2.
   }];
   let arguments = (ins AnyFlameTensor:$boxes, AnyFlameTensor:$scores, AnyFlameTensor:$max_output, AnyFlameTensor:$iou_threshold,
-                   AnyFlameTensor:$score_threshold, DefaultValuedAttr<BoolAttr, "false">:$center);
+                   AnyFlameTensor:$score_threshold, DefaultValuedAttr<I64Attr, "0">:$center_point_box);
   let results = (outs AnyFlameTensor:$result);
 }
 
