@@ -23,7 +23,9 @@ KernelBuilder::KernelBuilder(RegionOp region, ShapeContext &shapes, const Target
   begin = block->getArgument(Begin);
   end = block->getArgument(End);
   b.setInsertionPointToStart(block);
-  entry.setInsertionPointToStart(block);
+  // Sizes go before this op, everything else after it; it has no use and disappears.
+  Operation *boundary = arith::ConstantIndexOp::create(b, loc, 0);
+  entry.setInsertionPoint(boundary);
 }
 
 Value KernelBuilder::buffer(unsigned position) {

@@ -1,7 +1,8 @@
 //===- Link.cpp - object files to a shared object, by lld in this process ---------------------------------------------===//
 //
-// Objects and result live in anonymous memory files: nothing is written to a disk. lld keeps its state in globals, so
-// only one link runs at a time.
+// Objects live in anonymous memory files. The result needs a name in a folder, because lld writes beside it and renames:
+// it goes to the folder for temporary files and is removed at once. lld keeps its state in globals, so only one link runs
+// at a time.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Lowering.h"
@@ -9,10 +10,11 @@
 #include "lld/Common/Driver.h"
 #include "llvm/Support/Errno.h"
 #include "llvm/Support/Error.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include <fcntl.h>
 #include <mutex>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 LLD_HAS_DRIVER(elf)
@@ -43,25 +45,24 @@ public:
     }
     return true;
   }
-  bool read(std::vector<char> &bytes) {
-    struct stat status;
-    if (fstat(descriptor, &status) != 0)
-      return false;
-    bytes.resize(status.st_size);
-    size_t done = 0;
-    while (done < bytes.size()) {
-      ssize_t got = pread(descriptor, bytes.data() + done, bytes.size() - done, done);
-      if (got < 0 && errno == EINTR)
-        continue;
-      if (got <= 0)
-        return false;
-      done += got;
-    }
-    return true;
-  }
-
 private:
   int descriptor;
+};
+
+/// A file for the result; removed with the object.
+class TemporaryFile {
+public:
+  TemporaryFile() {
+    if (sys::fs::createTemporaryFile("flame", "so", name) &&
+        sys::fs::createUniqueFile("/dev/shm/flame-%%%%%%.so", name))
+      name.clear();
+  }
+  ~TemporaryFile() {
+    if (ok())
+      sys::fs::remove(name);
+  }
+  bool ok() const { return !name.empty(); }
+  SmallString<128> name;
 };
 
 } // namespace
@@ -79,13 +80,13 @@ Expected<std::vector<char>> flame::cpu::linkShared(ArrayRef<SmallVector<char, 0>
       return noMemory();
     paths.push_back(files.back().path());
   }
-  MemoryFile output("flame-shared-object");
+  TemporaryFile output;
   if (!output.ok())
-    return noMemory();
-  std::string outputPath = output.path();
+    return createStringError("can't write a temporary file for linking; make room in the folder for temporary files, or "
+                             "set TMPDIR to a folder that can be written");
   std::vector<const char *> arguments = {"ld.lld",  "-shared",        "--build-id=none", "--hash-style=gnu",
-                                         "-ztext",  "-znow",          "--threads=1",     "--no-mmap-output-file",
-                                         "--strip-all", "-o", outputPath.c_str()};
+                                         "-ztext",  "-znow",          "--threads=1",
+                                         "--strip-all", "-o", output.name.c_str()};
   for (const std::string &path : paths)
     arguments.push_back(path.c_str());
 
@@ -100,8 +101,9 @@ Expected<std::vector<char>> flame::cpu::linkShared(ArrayRef<SmallVector<char, 0>
   }
   if (!ok)
     return createStringError("linking the kernels failed: " + log);
-  std::vector<char> bytes;
-  if (!output.read(bytes))
-    return noMemory();
-  return bytes;
+  ErrorOr<std::unique_ptr<MemoryBuffer>> shared =
+      MemoryBuffer::getFile(output.name, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!shared)
+    return createStringError("can't read the linked kernels back: " + shared.getError().message());
+  return std::vector<char>((*shared)->getBufferStart(), (*shared)->getBufferEnd());
 }

@@ -1,0 +1,115 @@
+//===- Contraction.cpp - inference of matrix products -----------------------------------------------------------------===//
+#include "flame/Ops/Contraction.h"
+#include "flame/Ops/InferenceRules.h"
+#include "flame/Ops/Shape.h"
+#include "mlir/IR/PatternMatch.h"
+
+#define GET_OP_CLASSES
+#include "flame/Ops/Contraction.cpp.inc"
+
+using namespace mlir;
+using namespace flame;
+
+void flame::registerContractionOps(FlameDialect *dialect) {
+  dialect->addFamily<
+#define GET_OP_LIST
+#include "flame/Ops/Contraction.cpp.inc"
+      >();
+}
+
+LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
+  if (failed(requireRanked(*this, 0, "x")) || failed(requireRanked(*this, 1, "y")))
+    return failure();
+  Type left = getElementTypeOrSelf(getX().getType()), right = getElementTypeOrSelf(getY().getType());
+  Type type = getType().value_or(left);
+  if (!isNumeric(left) || !isNumeric(right) || left.isInteger(1) || right.isInteger(1))
+    return emitOpError("operands have element types ")
+           << dtypeName(left) << " and " << dtypeName(right) << "; a product needs numbers";
+  if (left != right && !getType())
+    return emitOpError("operands have element types ")
+           << dtypeName(left) << " and " << dtypeName(right) << "; cast one of them";
+  if (!type.isIntOrFloat() || isa<FloatType>(type) != isa<FloatType>(left) || isa<FloatType>(left) != isa<FloatType>(right))
+    return emitOpError("can't multiply ") << dtypeName(left) << " by " << dtypeName(right) << " giving "
+                                          << dtypeName(type) << "; cast the operands first";
+
+  SmallVector<DimExpr> x(context.dims(getX())), y(context.dims(getY()));
+  if (x.empty() || y.empty())
+    return emitOpError("operands need rank 1 or more, have shapes ") << dimsString(x) << " and " << dimsString(y);
+  if ((getTransposeX() && x.size() < 2) || (getTransposeY() && y.size() < 2))
+    return emitOpError("can't transpose an operand of rank 1, has shapes ") << dimsString(x) << " and " << dimsString(y);
+  if (getTransposeX())
+    std::swap(x[x.size() - 1], x[x.size() - 2]);
+  if (getTransposeY())
+    std::swap(y[y.size() - 1], y[y.size() - 2]);
+  bool row = x.size() == 1, column = y.size() == 1;
+  DimExpr inner = x.back(), other = column ? y.back() : y[y.size() - 2];
+  if (inner != other) {
+    if (inner.constant() && other.constant())
+      return emitOpError("inner dims differ: x has ")
+             << inner.str() << ", y has " << other.str() << " (shapes " << dimsString(x) << " and " << dimsString(y)
+             << ")";
+    if (failed(context.require(*this, Requirement::Equal, inner, other,
+                               "the inner dims of a matrix product must be equal")))
+      return failure();
+  }
+  // Batch dims: what is before the matrices.
+  ArrayRef<DimExpr> xBatch = ArrayRef<DimExpr>(x).drop_back(row ? 1 : 2);
+  ArrayRef<DimExpr> yBatch = ArrayRef<DimExpr>(y).drop_back(column ? 1 : 2);
+  SmallVector<DimExpr> dims(std::max(xBatch.size(), yBatch.size()));
+  for (size_t i = 1; i <= dims.size(); ++i) {
+    DimExpr a = i <= xBatch.size() ? xBatch[xBatch.size() - i] : context.constant(1);
+    DimExpr b = i <= yBatch.size() ? yBatch[yBatch.size() - i] : context.constant(1);
+    DimExpr dim = context.broadcast(a, b);
+    if (!dim)
+      return emitOpError("can't broadcast batch dims ") << dimsString(xBatch) << " and " << dimsString(yBatch);
+    dims[dims.size() - i] = dim;
+  }
+  if (!row)
+    dims.push_back(x[x.size() - 2]);
+  if (!column)
+    dims.push_back(y.back());
+  results.push_back(ResultInfo::tensor(type, dims));
+  return success();
+}
+
+/// The operand of a transpose that swaps the last two dims and nothing else; null otherwise.
+static Value swappedMatrix(Value value) {
+  auto transpose = value.getDefiningOp<TransposeOp>();
+  if (!transpose)
+    return {};
+  ArrayRef<int64_t> perm = transpose.getPerm();
+  int64_t rank = perm.size();
+  if (rank < 2)
+    return {};
+  for (int64_t d = 0; d < rank; ++d)
+    if (perm[d] != (d == rank - 1 ? rank - 2 : d == rank - 2 ? rank - 1 : d))
+      return {};
+  return transpose.getX();
+}
+
+namespace {
+/// matmul(transpose(x), y) → matmul(x, y) {transpose_x}: the product reads either order equally well.
+struct FoldTranspose : OpRewritePattern<MatMulOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(MatMulOp op, PatternRewriter &rewriter) const override {
+    Value x = swappedMatrix(op.getX()), y = swappedMatrix(op.getY());
+    if (!x && !y)
+      return failure();
+    rewriter.modifyOpInPlace(op, [&] {
+      if (x) {
+        op.getXMutable().assign(x);
+        op.setTransposeX(!op.getTransposeX());
+      }
+      if (y) {
+        op.getYMutable().assign(y);
+        op.setTransposeY(!op.getTransposeY());
+      }
+    });
+    return success();
+  }
+};
+} // namespace
+
+void MatMulOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<FoldTranspose>(context);
+}

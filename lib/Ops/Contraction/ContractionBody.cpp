@@ -1,0 +1,55 @@
+//===- ContractionBody.cpp - an element of a matrix product -----------------------------------------------------------===//
+//
+// The plain definition, for products that no generator of the anchor takes: integers, vectors, odd fusions.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#include "flame/Body/Bodies.h"
+#include "flame/Ops/Contraction.h"
+
+using namespace mlir;
+using namespace flame;
+using Values = ElementBuilder::Values;
+
+static Value matmulElement(MatMulOp op, ElementBuilder &b, ValueRange index) {
+  Type left = getElementTypeOrSelf(op.getX().getType()), right = getElementTypeOrSelf(op.getY().getType());
+  Type type = getElementTypeOrSelf(op.getResult().getType());
+  SmallVector<DimExpr> xDims(b.shapes().dims(op.getX())), yDims(b.shapes().dims(op.getY()));
+  SmallVector<DimExpr> dims(b.shapes().dims(op.getResult()));
+  bool row = xDims.size() == 1, column = yDims.size() == 1;
+  size_t batch = dims.size() - !row - !column;
+
+  // Index of an operand: its batch dims follow the result's, right-aligned, where they are not broadcast.
+  auto place = [&](ArrayRef<DimExpr> own, size_t matrix) {
+    Values at;
+    size_t ownBatch = own.size() - matrix, shift = batch - ownBatch;
+    for (size_t d = 0; d < ownBatch; ++d) {
+      if (own[d].isConstant(1))
+        at.push_back(b.index(0));
+      else if (own[d] == dims[d + shift] || own[d].constant())
+        at.push_back(index[d + shift]);
+      else
+        at.push_back(b.select(b.cmpi(arith::CmpIPredicate::eq, b.expr(own[d]), b.index(1)), b.index(0),
+                              index[d + shift]));
+    }
+    return at;
+  };
+  Values xAt = place(xDims, row ? 1 : 2), yAt = place(yDims, column ? 1 : 2);
+  Value i = row ? Value() : index[batch], j = column ? Value() : index[dims.size() - 1];
+  ScalarBuilder s = b.scalars(type);
+  DimExpr inner = op.getTransposeX() ? xDims[xDims.size() - 2] : xDims.back();
+  return b.loop(b.index(0), b.expr(inner), s.number(type, 0), [&](Value k, ValueRange carried) {
+    Values xFull = xAt, yFull = yAt;
+    if (!row)
+      xFull.push_back(op.getTransposeX() ? k : i);
+    xFull.push_back(op.getTransposeX() ? i : k);
+    yFull.push_back(op.getTransposeY() ? j : k);
+    if (!column)
+      yFull.push_back(op.getTransposeY() ? k : j);
+    Value x = s.cast(b.element(op.getX(), xFull), left, type), y = s.cast(b.element(op.getY(), yFull), right, type);
+    return Values{s.add(carried[0], s.mul(x, y))};
+  })[0];
+}
+
+void flame::registerContractionBodies(MLIRContext *context) {
+  attachElement<MatMulOp, matmulElement, /*Cheap=*/false>(context);
+}
