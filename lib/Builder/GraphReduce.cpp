@@ -55,14 +55,19 @@ DimExpr GraphBuilder::normalizedAxis(DimExpr at, int64_t rank) {
   return at + isLess(at, shapes.constant(0)) * rank;
 }
 
-Value GraphBuilder::collapse(Value x, DimExpr at) {
-  at = normalizedAxis(at, rank(x));
+std::array<DimExpr, 3> GraphBuilder::around(ArrayRef<DimExpr> dims, DimExpr at) {
   DimExpr one = shapes.constant(1), outer = one, size = one, inner = one;
-  for (auto [d, dim] : llvm::enumerate(llvm::to_vector(dims(x)))) {
+  for (auto [d, dim] : llvm::enumerate(dims)) {
     DimExpr here = shapes.constant(d);
     outer = outer * (one + isLess(here, at) * (dim - one));
     size = size * (one + isEqual(here, at) * (dim - one));
     inner = inner * (one + isLess(at, here) * (dim - one));
   }
+  return {outer, size, inner};
+}
+
+Value GraphBuilder::collapse(Value x, DimExpr at) {
+  SmallVector<DimExpr> all(dims(x));
+  auto [outer, size, inner] = around(all, normalizedAxis(at, rank(x)));
   return reshape(x, {outer, size, inner});
 }

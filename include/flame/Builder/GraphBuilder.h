@@ -11,6 +11,7 @@
 
 #include "flame/IR/Flame.h"
 #include "mlir/IR/Builders.h"
+#include <array>
 #include <stdexcept>
 
 namespace flame {
@@ -124,6 +125,8 @@ public:
   DimExpr isEqual(DimExpr x, DimExpr y);
   /// An axis in [-rank, rank) as one in [0, rank); throws if a known one is out of range.
   DimExpr normalizedAxis(DimExpr axis, int64_t rank);
+  /// Number of elements in the dims before an axis, along it and after it.
+  std::array<DimExpr, 3> around(llvm::ArrayRef<DimExpr> dims, DimExpr axis);
   /// x as [dims before the axis, the axis, dims after it].
   Value collapse(Value x, DimExpr axis);
 
