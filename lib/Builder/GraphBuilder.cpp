@@ -20,7 +20,13 @@ Operation *GraphBuilder::create(StringRef name, ValueRange operands, ArrayRef<Na
   // Placeholder types; inference replaces them before anyone can look.
   state.addTypes(SmallVector<Type>(results, RankedTensorType::get({}, b.getF32Type())));
   Operation *op = b.create(state);
-  std::string message;
+  infer(op);
+  return op;
+}
+
+void GraphBuilder::infer(Operation *op) {
+  std::string message, name = op->getName().getStringRef().str();
+  unsigned results = op->getNumResults();
   SmallVector<ResultInfo, 2> infos;
   LogicalResult inferred = failure();
   {
@@ -34,14 +40,13 @@ Operation *GraphBuilder::create(StringRef name, ValueRange operands, ArrayRef<Na
   if (failed(inferred) || infos.size() != results) {
     op->erase();
     StringRef text = message;
-    text.consume_front(("'" + name + "' op ").str());
-    fail(message.empty() ? Twine("internal: '" + name + "' infers another number of results") : Twine(text));
+    text.consume_front("'" + name + "' op ");
+    fail(message.empty() ? Twine("internal: '" + Twine(name) + "' infers another number of results") : Twine(text));
   }
   for (auto [result, info] : llvm::zip(op->getResults(), infos)) {
     result.setType(ShapeContext::typeOf(info));
     shapes.set(result, std::move(info));
   }
-  return op;
 }
 
 Type GraphBuilder::elementType(Value v) {

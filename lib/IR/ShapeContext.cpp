@@ -63,6 +63,14 @@ const ResultInfo &ShapeContext::info(Value value) {
     return *it->second;
   Operation *op = value.getDefiningOp();
   auto infer = dyn_cast_or_null<InferInterface>(op);
+  // What the arguments of a loop body or a kernel are, their op knows.
+  if (auto argument = dyn_cast<BlockArgument>(value); argument && !shallow)
+    if (auto owner = dyn_cast_or_null<InferInterface>(argument.getOwner()->getParentOp())) {
+      SmallVector<ResultInfo, 2> unused;
+      (void)owner.inferResults(*this, unused);
+      if (auto it = infos.find(value); it != infos.end())
+        return *it->second;
+    }
   if (!infer || shallow) {
     // Even a shallow look sees constants: reshape's target, reduction axes.
     DenseIntElementsAttr elements;
@@ -206,7 +214,12 @@ DimExpr ShapeContext::element(Value value, int64_t index, bool nonNegative) {
 }
 
 DimExpr ShapeContext::resultDim(Operation *op, unsigned result, int64_t dim, StringRef hint) {
-  Value value = op->getResult(result);
+  return valueDim(op->getResult(result), dim, hint);
+}
+
+DimExpr ShapeContext::argumentDim(BlockArgument argument, int64_t dim) { return valueDim(argument, dim, "c"); }
+
+DimExpr ShapeContext::valueDim(Value value, int64_t dim, StringRef hint) {
   DimExpr &symbol = resultDims[{value, dim}];
   if (!symbol) {
     std::string name = (hint.empty() ? StringRef("n") : hint).str() + std::to_string(dimContext.numSymbols());
@@ -214,6 +227,18 @@ DimExpr ShapeContext::resultDim(Operation *op, unsigned result, int64_t dim, Str
     symbolOrigins[*symbol.symbol()] = {SymbolOrigin::Dim, value, dim};
   }
   return symbol;
+}
+
+void ShapeContext::forget(Value value) {
+  infos.erase(value);
+  auto tensor = dyn_cast<RankedTensorType>(value.getType());
+  if (!tensor)
+    return;
+  for (int64_t d = 0; d < tensor.getRank(); ++d)
+    resultDims.erase({value, d});
+  if (tensor.getElementType().isIntOrIndex() && tensor.getRank() <= 1)
+    for (int64_t i = 0; i < 64; ++i)
+      elements.erase({value, i});
 }
 
 DimExpr ShapeContext::broadcast(DimExpr a, DimExpr b) {

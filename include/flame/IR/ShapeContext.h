@@ -80,6 +80,11 @@ public:
   /// A symbol for a dim of an op's result that only its execution tells.
   DimExpr resultDim(mlir::Operation *op, unsigned result, int64_t dim, llvm::StringRef hint = "");
 
+  /// The same for a dim of an argument of a loop body that an iteration may change.
+  DimExpr argumentDim(mlir::BlockArgument argument, int64_t dim);
+  /// True if something is known of a value already.
+  bool knows(mlir::Value value) const { return infos.count(value); }
+
   /// The broadcast of two dims: null if they can't be broadcast.
   DimExpr broadcast(DimExpr a, DimExpr b);
 
@@ -97,10 +102,11 @@ public:
   const ResultInfo &info(mlir::Value value);
   /// The IR type that an inferred result has.
   static mlir::Type typeOf(const ResultInfo &info);
-  /// Forgets `value`.
-  void forget(mlir::Value value) { infos.erase(value); }
+  /// Forgets `value`, whose op is about to go.
+  void forget(mlir::Value value);
 
 private:
+  DimExpr valueDim(mlir::Value value, int64_t dim, llvm::StringRef hint);
   ResultInfo fromType(mlir::Value value);
   DimContext &dimContext;
   bool shallow;

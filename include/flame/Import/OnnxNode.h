@@ -8,7 +8,7 @@
 #ifndef FLAME_IMPORT_ONNXNODE_H
 #define FLAME_IMPORT_ONNXNODE_H
 
-#include "flame/Builder/GraphBuilder.h"
+#include "flame/Builder/ControlBuilder.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
 #include <string>
@@ -65,8 +65,9 @@ public:
   /// Imports the subgraph at the builder's insertion point with these values as its inputs; returns its outputs.
   virtual llvm::SmallVector<Value> inlineGraph(llvm::StringRef attribute, llvm::ArrayRef<Value> arguments) = 0;
 
-  /// Stands for the node of the file: equal for all imports of one node (a body built twice, a function called twice).
-  virtual const void *identity() const = 0;
+  /// What building a loop for this node has taught; shared by all imports of one node of the file (in a loop body that is
+  /// built twice, a function that is called twice).
+  virtual LoopMemory &loopMemory() = 0;
 
   std::vector<Value> inputs;
   std::vector<std::string> outputNames;

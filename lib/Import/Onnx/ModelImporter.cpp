@@ -107,7 +107,7 @@ void ModelImporter::checkSupport(const Nodes &nodes, Frame &frame, unsigned leve
       remedy = "no supported operator has a name like it; replace it by others before the export";
     Unsupported &entry = found[(domain.empty() ? "" : domain + ".").str() + node.op_type()];
     entry.remedy = remedy;
-    if (entry.count++ < 5)
+    if (entry.count++ < 3)
       entry.nodes.push_back(!node.name().empty()      ? "'" + node.name() + "'"
                             : node.output_size() > 0 ? "the one that makes '" + node.output(0) + "'"
                                                      : "one without a name");

@@ -107,6 +107,7 @@ private:
   mlir::Block *entry = nullptr;
   mlir::Operation *lastConstant = nullptr; // constants and weights come first in `entry`
   unsigned depth = 0;
+  std::map<const NodeProto *, LoopMemory> loopMemories;
 
   friend class ImportedNode;
 };
@@ -131,7 +132,7 @@ public:
   unsigned graphInputCount(llvm::StringRef attribute) override;
   llvm::SmallVector<Type> graphInputTypes(llvm::StringRef attribute) override;
   llvm::SmallVector<Value> inlineGraph(llvm::StringRef attribute, llvm::ArrayRef<Value> arguments) override;
-  const void *identity() const override { return &proto; }
+  LoopMemory &loopMemory() override { return importer.loopMemories[&proto]; }
 
 private:
   /// Null if absent; throws if it has another type than one of these (AttributeProto.AttributeType).

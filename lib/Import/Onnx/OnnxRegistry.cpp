@@ -33,7 +33,7 @@ const OnnxRegistry::Entry *OnnxRegistry::find(StringRef domain, StringRef opType
 
 std::string OnnxRegistry::nearest(StringRef domain, StringRef opType) const {
   const Entry *best = nullptr;
-  unsigned limit = std::max<unsigned>(2, opType.size() / 2), distance = limit + 1;
+  unsigned limit = std::max<unsigned>(2, opType.size() / 3), distance = limit + 1;
   for (const Entry &entry : table) {
     // The same name in another domain is the best hint of all; a name that contains the other comes next.
     unsigned edits = StringRef(entry.opType).edit_distance_insensitive(opType, true, distance);
