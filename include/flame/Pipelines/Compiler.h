@@ -1,0 +1,85 @@
+//===- Compiler.h - from a model file to an artifact ------------------------------------------------------------------===//
+//
+// The sole owner of pass order and options. Reports through callbacks, prints nothing.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#ifndef FLAME_PIPELINES_COMPILER_H
+#define FLAME_PIPELINES_COMPILER_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Pass/PassManager.h"
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace flame {
+
+/// The exit codes of the tools.
+enum class Status {
+  Ok = 0,
+  Internal = 1,
+  Usage = 2,
+  BadInput = 3,
+  Unsupported = 4,
+  Accuracy = 5,
+  OutOfMemory = 6,
+  Device = 7,
+  Interrupted = 130
+};
+
+enum class Stage { Artifact, OnnxIr, Flame, Regions, Kernels, Plan };
+
+struct CompileOptions {
+  std::string cpu = "native";
+  unsigned threads = 0; // 0: as many as the machine allows
+  enum class Weights { Auto, Embed, External } weights = Weights::Auto;
+  /// With `Auto`, weights of at most this many bytes are embedded.
+  uint64_t embedLimit = 64ull << 20;
+  /// Stop after this stage and leave its text in `CompileResult::text`.
+  Stage stage = Stage::Artifact;
+  /// Print the IR after passes of this name to `dump` ("all": after each).
+  std::string dumpAfter;
+  /// Every named tensor becomes an output, unfused: for comparing with another system.
+  bool keepIntermediates = false;
+};
+
+/// What the compiler is doing, for a progress display.
+struct Progress {
+  enum class Phase { Importing, Optimizing, Kernels } phase;
+  unsigned done = 0, total = 0;
+  std::string detail; // when a phase ends: "412 nodes, opset 21, 2.1 GB external"
+  bool finished = false;
+  double seconds = 0; // of a finished phase
+};
+
+struct CompileResult {
+  Status status = Status::Ok;
+  std::vector<std::string> errors; // complete messages
+  std::vector<std::string> warnings;
+  std::vector<uint8_t> artifact;
+  std::string text; // of the stage asked for
+  unsigned nodes = 0, kernels = 0;
+  uint64_t weightBytes = 0;
+  bool embedded = false;
+  std::vector<std::string> weightFiles; // external, relative to the model's folder
+};
+
+/// Compiles an ONNX file.
+CompileResult compileModel(const std::string &path, const CompileOptions &options,
+                           std::function<void(const Progress &)> progress = {},
+                           llvm::raw_ostream *dump = nullptr);
+
+/// Dialects and facets that compiling needs.
+void registerFlame(mlir::DialectRegistry &registry);
+/// Passes for flame-opt.
+void registerFlamePasses();
+/// flame → flame, up to kernel regions.
+void buildOptimizationPipeline(mlir::OpPassManager &passes);
+void buildRegionPipeline(mlir::OpPassManager &passes);
+
+} // namespace flame
+
+#endif // FLAME_PIPELINES_COMPILER_H

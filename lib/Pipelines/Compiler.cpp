@@ -1,0 +1,238 @@
+//===- Compiler.cpp - the phases of a compilation ---------------------------------------------------------------------===//
+#include "flame/Pipelines/Compiler.h"
+#include "flame/Body/Bodies.h"
+#include "flame/Conversion/ToPlan.h"
+#include "flame/Import/Onnx.h"
+#include "flame/Regions/FormRegions.h"
+#include "flame/Support/Version.h"
+#include "flame/Target/Cpu/Emitter.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Threading.h"
+#include <chrono>
+
+using namespace mlir;
+using namespace flame;
+
+void flame::registerFlame(DialectRegistry &registry) {
+  registry.insert<FlameDialect, func::FuncDialect>();
+  registerAllBodies(registry);
+  cpu::registerCpuDialects(registry);
+}
+
+void flame::buildOptimizationPipeline(OpPassManager &passes) {
+  // 1. Fold, drop what has no effect, share equal computations.
+  passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  passes.addNestedPass<func::FuncOp>(createCSEPass());
+}
+
+void flame::buildRegionPipeline(OpPassManager &passes) {
+  // 2. Decide which ops share a kernel.
+  passes.addNestedPass<func::FuncOp>(createFormRegionsPass());
+}
+
+void flame::registerFlamePasses() {
+  registerTransformsPasses();
+  registerPass([] { return createFormRegionsPass(); });
+}
+
+namespace {
+
+class Compilation {
+public:
+  Compilation(const std::string &path, const CompileOptions &options, std::function<void(const Progress &)> progress,
+              llvm::raw_ostream *dump)
+      : path(path), options(options), report(std::move(progress)), dump(dump), context(registry(), MLIRContext::Threading::DISABLED) {}
+
+  CompileResult run() {
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { return collect(diagnostic); });
+    if (!import())
+      return std::move(result);
+    if (options.stage == Stage::OnnxIr)
+      return textOf(*module);
+    begin(Progress::Phase::Optimizing);
+    unsigned passes = 0;
+    if (!runPasses(buildOptimizationPipeline, passes))
+      return std::move(result);
+    if (options.stage == Stage::Flame)
+      return textOf(*module);
+    if (!runPasses(buildRegionPipeline, passes))
+      return std::move(result);
+    end(Progress::Phase::Optimizing, std::to_string(passes) + " passes");
+    if (options.stage == Stage::Regions)
+      return textOf(*module);
+    generate();
+    return std::move(result);
+  }
+
+private:
+  static DialectRegistry &registry() {
+    static DialectRegistry *registry = [] {
+      auto *made = new DialectRegistry;
+      registerFlame(*made);
+      return made;
+    }();
+    return *registry;
+  }
+
+  /// Turns a diagnostic into a message that names the model's file and node.
+  LogicalResult collect(Diagnostic &diagnostic) {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    stream << path << ": ";
+    Location loc = diagnostic.getLocation();
+    if (auto fused = dyn_cast<FusedLoc>(loc); fused && !fused.getLocations().empty())
+      loc = fused.getLocations().back();
+    if (auto name = dyn_cast<NameLoc>(loc))
+      stream << "node '" << name.getName().strref() << "': ";
+    stream << diagnostic.str();
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      result.errors.push_back(text);
+    else if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
+      result.warnings.push_back(text);
+    return success();
+  }
+
+  bool fail(Status status, const std::string &message = "") {
+    result.status = status;
+    if (!message.empty())
+      result.errors.push_back(message);
+    return false;
+  }
+
+  CompileResult textOf(ModuleOp op) {
+    llvm::raw_string_ostream stream(result.text);
+    OpPrintingFlags flags;
+    flags.elideLargeElementsAttrs(32);
+    op.print(stream, flags);
+    stream << "\n";
+    return std::move(result);
+  }
+
+  void begin(Progress::Phase phase) {
+    started = std::chrono::steady_clock::now();
+    if (report)
+      report({phase, 0, 0, {}, false, 0});
+  }
+
+  void end(Progress::Phase phase, const std::string &detail) {
+    std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+    if (report)
+      report({phase, 0, 0, detail, true, seconds.count()});
+  }
+
+  bool import() {
+    begin(Progress::Phase::Importing);
+    OnnxImportOptions importOptions;
+    OnnxImportResult imported = importOnnx(&context, path, importOptions);
+    if (imported.status != OnnxImportStatus::Ok) {
+      result.errors.insert(result.errors.begin(), imported.errors.begin(), imported.errors.end());
+      return fail(imported.status == OnnxImportStatus::Unsupported ? Status::Unsupported : Status::BadInput);
+    }
+    module = std::move(imported.module);
+    result.nodes = imported.numNodes;
+    result.weightBytes = imported.weightBytes;
+    result.embedded = options.weights == CompileOptions::Weights::Embed ||
+                      (options.weights == CompileOptions::Weights::Auto && imported.weightBytes <= options.embedLimit);
+    if (!result.embedded)
+      result.weightFiles = imported.weightFiles;
+    std::string detail = std::to_string(imported.numNodes) + " nodes, opset " + std::to_string(imported.opset);
+    end(Progress::Phase::Importing, detail);
+    return true;
+  }
+
+  bool runPasses(void (*build)(OpPassManager &), unsigned &count) {
+    PassManager passes(&context);
+#ifdef NDEBUG
+    passes.enableVerifier(false);
+#endif
+    build(passes);
+    count += passes.size();
+    if (!options.dumpAfter.empty() && dump)
+      passes.enableIRPrinting([](Pass *, Operation *) { return false; },
+                              [&](Pass *pass, Operation *) {
+                                return options.dumpAfter == "all" || options.dumpAfter == pass->getArgument();
+                              },
+                              true, false, false, *dump, OpPrintingFlags().elideLargeElementsAttrs(32));
+    if (succeeded(passes.run(*module)))
+      return true;
+    return fail(Status::Internal, result.errors.empty() ? path + ": a pass failed" : "");
+  }
+
+  void generate() {
+    auto function = module->lookupSymbol<func::FuncOp>("main");
+    llvm::Expected<cpu::Target> target = cpu::Target::parse(options.cpu);
+    if (!target) {
+      fail(Status::Usage, llvm::toString(target.takeError()));
+      return;
+    }
+    begin(Progress::Phase::Kernels);
+    cpu::Emitter emitter(&context, *target);
+    model::Plan plan;
+    plan.name = llvm::sys::path::stem(path).str();
+    plan.producer = std::string("flame ") + version();
+    plan.codeTarget = target->architecture();
+    plan.codeFeatures = target->requiredFeatures();
+    plan.properties = {{"target", "cpu"}, {"cpu", target->cpu}};
+    ToPlanOptions planOptions;
+    llvm::SmallString<256> folder = llvm::sys::path::parent_path(path);
+    planOptions.modelFolder = folder.empty() ? "." : folder.str().str();
+    planOptions.embedWeights = result.embedded;
+    auto emit = [&](RegionOp region, ShapeContext &shapes) -> FailureOr<KernelLaunch> {
+      FailureOr<cpu::Kernel> kernel = emitter.emit(region, shapes);
+      if (failed(kernel))
+        return failure();
+      return KernelLaunch{std::move(kernel->symbol), std::move(kernel->buffers), std::move(kernel->args),
+                          kernel->extent, kernel->grain, kernel->scratch};
+    };
+    if (failed(lowerToPlan(function, emit, planOptions, plan))) {
+      fail(Status::Unsupported);
+      return;
+    }
+    if (options.stage == Stage::Kernels) {
+      llvm::raw_string_ostream stream(result.text);
+      for (const auto &kernel : emitter.modules())
+        const_cast<OwningOpRef<ModuleOp> &>(kernel)->print(stream);
+      return;
+    }
+    if (options.stage == Stage::Plan) {
+      result.text = model::printPlan(plan);
+      return;
+    }
+    std::vector<char> code;
+    result.kernels = emitter.modules().size();
+    if (!emitter.modules().empty()) {
+      unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
+      auto compiled = emitter.finish(threads, [&](unsigned done, unsigned total) {
+        if (report)
+          report({Progress::Phase::Kernels, done, total, {}, false, 0});
+      });
+      if (failed(compiled)) {
+        fail(Status::Internal, result.errors.empty() ? path + ": compiling the kernels failed" : "");
+        return;
+      }
+      code = std::move(*compiled);
+    }
+    result.artifact = model::writePlan(plan, code);
+    end(Progress::Phase::Kernels, std::to_string(result.kernels) + " kernels");
+  }
+
+  const std::string &path;
+  const CompileOptions &options;
+  std::function<void(const Progress &)> report;
+  llvm::raw_ostream *dump;
+  MLIRContext context;
+  OwningOpRef<ModuleOp> module;
+  CompileResult result;
+  std::chrono::steady_clock::time_point started;
+};
+
+} // namespace
+
+CompileResult flame::compileModel(const std::string &path, const CompileOptions &options,
+                                  std::function<void(const Progress &)> progress, llvm::raw_ostream *dump) {
+  return Compilation(path, options, std::move(progress), dump).run();
+}

@@ -1,0 +1,4 @@
+//===- Version.cpp ----------------------------------------------------------------------------------------------------===//
+#include "flame/Support/Version.h"
+
+const char *flame::version() { return FLAME_VERSION; }

@@ -1,0 +1,27 @@
+//===- Commands.h - the subcommands of flamec -------------------------------------------------------------------------===//
+#ifndef FLAME_TOOLS_FLAMEC_COMMANDS_H
+#define FLAME_TOOLS_FLAMEC_COMMANDS_H
+
+#include "Console.h"
+#include "flame/Pipelines/Compiler.h"
+#include <CLI/CLI.hpp>
+
+namespace flame::tool {
+
+/// Each adds its subcommand to `app`; the returned function runs it and gives the exit code.
+using Command = std::function<int()>;
+Command addCompile(CLI::App &app, Console &console);
+Command addRun(CLI::App &app, Console &console);
+Command addBench(CLI::App &app, Console &console);
+Command addCheck(CLI::App &app, Console &console);
+Command addInspect(CLI::App &app, Console &console);
+Command addDoctor(CLI::App &app, Console &console);
+Command addSuiteTest(CLI::App &app, Console &console);
+
+/// Compiles with a progress display; prints errors and gives the exit code.
+int compileWithProgress(const std::string &path, const CompileOptions &options, Console &console, CompileResult &result,
+                        bool quiet = false);
+
+} // namespace flame::tool
+
+#endif // FLAME_TOOLS_FLAMEC_COMMANDS_H

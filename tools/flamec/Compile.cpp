@@ -1,0 +1,114 @@
+//===- Compile.cpp - flamec compile -----------------------------------------------------------------------------------===//
+#include "Commands.h"
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <unistd.h>
+#include "llvm/Support/raw_ostream.h"
+
+using namespace flame;
+using namespace flame::tool;
+namespace fs = std::filesystem;
+
+int flame::tool::compileWithProgress(const std::string &path, const CompileOptions &options, Console &console,
+                                     CompileResult &result, bool quiet) {
+  const char *names[] = {"importing", "optimizing", "kernels"};
+  auto progress = [&](const Progress &p) {
+    if (quiet)
+      return;
+    if (p.finished)
+      console.phase(names[int(p.phase)], p.detail, p.seconds);
+    else
+      console.bar(names[int(p.phase)], p.done, p.total);
+  };
+  result = compileModel(path, options, progress, &llvm::errs());
+  for (const std::string &warning : result.warnings)
+    console.warning(warning);
+  for (const std::string &error : result.errors)
+    console.error(error);
+  return int(result.status);
+}
+
+/// Writes by a temporary file beside the target and an atomic rename, so that nobody ever sees half an artifact.
+static bool writeFile(const std::string &path, const std::vector<uint8_t> &bytes, std::string &error) {
+  std::error_code code;
+  fs::file_status status = fs::status(path, code);
+  bool special = fs::exists(status) && !fs::is_regular_file(status);
+  std::string temporary = special ? path : path + ".tmp" + std::to_string(getpid());
+  FILE *file = std::fopen(temporary.c_str(), "wb");
+  if (!file) {
+    error = std::strerror(errno);
+    return false;
+  }
+  bool ok = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  ok &= std::fflush(file) == 0;
+  if (ok && !special)
+    ok = fsync(fileno(file)) == 0;
+  if (!ok)
+    error = std::strerror(errno);
+  std::fclose(file);
+  if (ok && !special && std::rename(temporary.c_str(), path.c_str()) != 0) {
+    error = std::strerror(errno);
+    ok = false;
+  }
+  if (!ok && !special)
+    std::remove(temporary.c_str());
+  return ok;
+}
+
+Command flame::tool::addCompile(CLI::App &app, Console &console) {
+  struct State {
+    std::string model, output, emit, weights = "auto";
+    bool embed = false;
+    CompileOptions options;
+  };
+  auto state = std::make_shared<State>();
+  CLI::App *sub = app.add_subcommand("compile", "Compile a model to an artifact");
+  sub->add_option("model", state->model, "ONNX file")->required();
+  sub->add_option("-o,--output", state->output, "artifact to write (default: <model>.flame in this folder)");
+  sub->add_option("--cpu", state->options.cpu, "processor to compile for: native, x86-64-v3, znver3 …")
+      ->capture_default_str();
+  sub->add_option("--threads", state->options.threads, "threads that compile kernels (default: all)");
+  sub->add_flag("--embed-weights", state->embed, "put all weights into the artifact (default: up to 64 MiB)");
+  sub->add_option("--weights", state->weights, "auto, embed or external")
+      ->check(CLI::IsMember({"auto", "embed", "external"}));
+  sub->add_option("--emit", state->emit, "print a stage instead: onnx-ir, flame, regions, kernels, plan")
+      ->check(CLI::IsMember({"onnx-ir", "flame", "regions", "kernels", "plan"}));
+  sub->add_option("--dump-after", state->options.dumpAfter, "print the IR after this pass, e.g. canonicalize; or all");
+  return [state, &console]() -> int {
+    static const std::map<std::string, Stage> stages = {{"", Stage::Artifact},       {"onnx-ir", Stage::OnnxIr},
+                                                        {"flame", Stage::Flame},     {"regions", Stage::Regions},
+                                                        {"kernels", Stage::Kernels}, {"plan", Stage::Plan}};
+    state->options.stage = stages.at(state->emit);
+    if (state->embed || state->weights == "embed")
+      state->options.weights = CompileOptions::Weights::Embed;
+    else if (state->weights == "external")
+      state->options.weights = CompileOptions::Weights::External;
+    CompileResult result;
+    bool text = state->options.stage != Stage::Artifact;
+    if (int code = compileWithProgress(state->model, state->options, console, result, text))
+      return code;
+    if (text) {
+      std::fwrite(result.text.data(), 1, result.text.size(), stdout);
+      return 0;
+    }
+    std::string output = state->output.empty() ? fs::path(state->model).stem().string() + ".flame" : state->output;
+    std::string error;
+    if (!writeFile(output, result.artifact, error)) {
+      console.error(output + ": can't be written: " + error);
+      return int(Status::BadInput);
+    }
+    console.line(output + " " + formatBytes(result.artifact.size()) + " · " + std::to_string(result.kernels) +
+                 " kernels · weights " + formatBytes(result.weightBytes) +
+                 (result.embedded ? " inside" : " stay in their files"));
+    if (!result.embedded && !result.weightFiles.empty()) {
+      std::string files;
+      for (const std::string &file : result.weightFiles)
+        files += " " + file;
+      console.line("needs beside it:" + files);
+    }
+    console.line("next: flamec run " + output + " --random-inputs");
+    return 0;
+  };
+}
