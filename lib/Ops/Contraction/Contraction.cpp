@@ -37,6 +37,16 @@ LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
     return emitOpError("operands need rank 1 or more, have shapes ") << dimsString(x) << " and " << dimsString(y);
   if ((getTransposeX() && x.size() < 2) || (getTransposeY() && y.size() < 2))
     return emitOpError("can't transpose an operand of rank 1, has shapes ") << dimsString(x) << " and " << dimsString(y);
+  if (auto columns = getPackedColumns()) {
+    // Seen as the matrix that it was.
+    if (y.size() < 3 || getTransposeY())
+      return emitOpError("packed y must have rank 3 or more and no transpose_y, has shape ") << dimsString(y);
+    auto panels = y[y.size() - 3].constant(), width = y.back().constant();
+    if (!panels || !width || *columns < 0 || *panels * *width < int64_t(*columns))
+      return emitOpError("packed y of shape ") << dimsString(y) << " doesn't hold " << *columns << " columns";
+    y.back() = context.constant(*columns);
+    y.erase(y.end() - 3);
+  }
   if (getTransposeX())
     std::swap(x[x.size() - 1], x[x.size() - 2]);
   if (getTransposeY())
@@ -72,6 +82,21 @@ LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
   return success();
 }
 
+LogicalResult PackPanelsOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
+  if (failed(requireRanked(*this, 0, "x")))
+    return failure();
+  SmallVector<DimExpr> dims(context.dims(getX()));
+  if (dims.size() < 2 || int64_t(getWidth()) < 1)
+    return emitOpError("needs matrices and a positive width, has shape ") << dimsString(dims) << " and width " << getWidth();
+  if (getTranspose())
+    std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
+  DimExpr width = context.constant(getWidth());
+  dims.insert(dims.end() - 2, ceilDiv(dims.back(), width));
+  dims.back() = width;
+  results.push_back(ResultInfo::tensor(getElementTypeOrSelf(getX().getType()), dims));
+  return success();
+}
+
 /// The operand of a transpose that swaps the last two dims and nothing else; null otherwise.
 static Value swappedMatrix(Value value) {
   auto transpose = value.getDefiningOp<TransposeOp>();
@@ -92,7 +117,7 @@ namespace {
 struct FoldTranspose : OpRewritePattern<MatMulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(MatMulOp op, PatternRewriter &rewriter) const override {
-    Value x = swappedMatrix(op.getX()), y = swappedMatrix(op.getY());
+    Value x = swappedMatrix(op.getX()), y = op.getPackedColumns() ? Value() : swappedMatrix(op.getY());
     if (!x && !y)
       return failure();
     rewriter.modifyOpInPlace(op, [&] {

@@ -13,11 +13,24 @@ def MatMulOp : Flame_PureOp<"matmul", [ContractAnchor]> {
     `type` is the result's element type, by default that of the operands. Elements are converted to it before they are
     multiplied (so `i8` times `i8` may give `i32`); floats narrower than f32 are multiplied and summed in f32. Operands
     of different integer types need `type`.
+
+    With `packed_columns` = N, y holds the matrices of N columns as `pack_panels` leaves them: […, ceil(N / w), K, w].
   }];
   let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$y, OptionalAttr<TypeAttr>:$type,
-                   DefaultValuedAttr<BoolAttr, "false">:$transpose_x, DefaultValuedAttr<BoolAttr, "false">:$transpose_y);
+                   DefaultValuedAttr<BoolAttr, "false">:$transpose_x, DefaultValuedAttr<BoolAttr, "false">:$transpose_y,
+                   OptionalAttr<I64Attr>:$packed_columns);
   let results = (outs AnyFlameTensor:$result);
   let hasCanonicalizer = 1;
+}
+
+def PackPanelsOp : Flame_PureOp<"pack_panels", [NotDifferentiable]> {
+  let summary = "matrices cut into panels of `width` columns, each contiguous";
+  let description = [{
+    x: […, K, N], or […, N, K] with `transpose`; result: […, ceil(N / width), K, width], with 0 in the columns beyond N. The
+    order in which a matrix product reads a constant operand; made by the target.
+  }];
+  let arguments = (ins AnyFlameTensor:$x, I64Attr:$width, DefaultValuedAttr<BoolAttr, "false">:$transpose);
+  let results = (outs AnyFlameTensor:$result);
 }
 
 #endif // FLAME_CONTRACTION_TD

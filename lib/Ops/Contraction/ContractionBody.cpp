@@ -17,6 +17,7 @@ static Value matmulElement(MatMulOp op, ElementBuilder &b, ValueRange index) {
   SmallVector<DimExpr> dims(b.shapes().dims(op.getResult()));
   bool row = xDims.size() == 1, column = yDims.size() == 1;
   size_t batch = dims.size() - !row - !column;
+  bool packed = bool(op.getPackedColumns());
 
   // Index of an operand: its batch dims follow the result's, right-aligned, where they are not broadcast.
   auto place = [&](ArrayRef<DimExpr> own, size_t matrix) {
@@ -33,7 +34,7 @@ static Value matmulElement(MatMulOp op, ElementBuilder &b, ValueRange index) {
     }
     return at;
   };
-  Values xAt = place(xDims, row ? 1 : 2), yAt = place(yDims, column ? 1 : 2);
+  Values xAt = place(xDims, row ? 1 : 2), yAt = place(yDims, packed ? 3 : column ? 1 : 2);
   Value i = row ? Value() : index[batch], j = column ? Value() : index[dims.size() - 1];
   ScalarBuilder s = b.scalars(type);
   DimExpr inner = op.getTransposeX() ? xDims[xDims.size() - 2] : xDims.back();
@@ -42,14 +43,33 @@ static Value matmulElement(MatMulOp op, ElementBuilder &b, ValueRange index) {
     if (!row)
       xFull.push_back(op.getTransposeX() ? k : i);
     xFull.push_back(op.getTransposeX() ? i : k);
-    yFull.push_back(op.getTransposeY() ? j : k);
-    if (!column)
-      yFull.push_back(op.getTransposeY() ? k : j);
+    if (packed) {
+      yFull.append({b.divi(j, b.expr(yDims.back())), k, b.remi(j, b.expr(yDims.back()))});
+    } else {
+      yFull.push_back(op.getTransposeY() ? j : k);
+      if (!column)
+        yFull.push_back(op.getTransposeY() ? k : j);
+    }
     Value x = s.cast(b.element(op.getX(), xFull), left, type), y = s.cast(b.element(op.getY(), yFull), right, type);
     return Values{s.add(carried[0], s.mul(x, y))};
   })[0];
 }
 
+static Value packElement(PackPanelsOp op, ElementBuilder &b, ValueRange index) {
+  Type type = getElementTypeOrSelf(op.getX().getType());
+  size_t rank = index.size() - 1;
+  Values at(index.take_front(rank - 2));
+  Value row = index[rank - 1], column = b.addi(b.muli(index[rank - 2], b.index(op.getWidth())), index[rank]);
+  Value columns = b.dim(op.getX(), op.getTranspose() ? rank - 2 : rank - 1);
+  // Beyond the last column the last one is read and dropped: no branch in the loop.
+  Value clamped = b.mini(column, b.subi(columns, b.index(1)));
+  at.push_back(op.getTranspose() ? clamped : row);
+  at.push_back(op.getTranspose() ? row : clamped);
+  return b.select(b.cmpi(arith::CmpIPredicate::slt, column, columns), b.element(op.getX(), at),
+                  b.scalars(type).number(type, 0));
+}
+
 void flame::registerContractionBodies(MLIRContext *context) {
+  attachElement<PackPanelsOp, packElement>(context);
   attachElement<MatMulOp, matmulElement, /*Cheap=*/false>(context);
 }

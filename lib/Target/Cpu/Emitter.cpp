@@ -48,6 +48,10 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
     built = emitRow(builder);
   else if (anchor == "loops")
     built = emitLoops(builder);
+  else if (anchor == "contract")
+    built = emitContract(builder);
+  else if (anchor == "conv")
+    built = emitConv(builder);
   else
     built = emitLoop(builder);
   if (failed(built))

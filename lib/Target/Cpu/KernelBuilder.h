@@ -33,7 +33,6 @@ public:
   mlir::Value expr(DimExpr e) override;
   bool isMaterialized(mlir::Value value) override;
 
-  /// Declares that `value` of the region has a buffer of its own in scratch memory (contractions: the tile in work).
   /// The pointer to a region argument's or result's buffer.
   mlir::Value inputBuffer(mlir::BlockArgument argument) { return buffer(argument.getArgNumber()); }
   mlir::Value resultBuffer(unsigned result) { return buffer(region.getInputs().size() + result); }
@@ -60,6 +59,9 @@ private:
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);
 mlir::LogicalResult emitRow(KernelBuilder &kernel);
 mlir::LogicalResult emitLoops(KernelBuilder &kernel);
+/// Matrix products and convolutions; what the blocked generators do not take is made by emitLoop.
+mlir::LogicalResult emitContract(KernelBuilder &kernel);
+mlir::LogicalResult emitConv(KernelBuilder &kernel);
 
 /// Rough price of one iteration that computes one element of every op of the region, in simple operations.
 int64_t elementPrice(RegionOp region);
