@@ -82,8 +82,10 @@ class Former {
 public:
   Former(func::FuncOp function) : shapes(exprs), demand(function, shapes), function(function) {}
 
-  void run() {
+  /// True if any region was formed.
+  bool run() {
     formBlock(function.getBody().front());
+    return formed;
   }
 
 private:
@@ -92,6 +94,7 @@ private:
   Demand demand;
   func::FuncOp function;
   DenseMap<Operation *, Group *> groupOf;
+  bool formed = false;
 
   /// A producer that costs next to nothing and has no data operands: cloned into every user.
   bool isFree(Operation *op) {
@@ -333,6 +336,7 @@ private:
       groupOf[op] = group.get();
       groups.push_back(std::move(group));
     }
+    formed |= !groups.empty();
     for (auto &group : groups)
       outline(*group);
     // Values that only shape computations used are gone now; erase what is left of them.
@@ -396,7 +400,12 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FormRegionsPass)
   StringRef getArgument() const override { return "flame-form-regions"; }
   StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
-  void runOnOperation() override { Former(getOperation()).run(); }
+  void runOnOperation() override {
+    // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
+    // makes a few more values demanded: they get regions of their own.
+    while (Former(getOperation()).run())
+      ;
+  }
 };
 
 } // namespace

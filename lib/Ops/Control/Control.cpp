@@ -162,7 +162,13 @@ LogicalResult LoopOp::inferResults(ShapeContext &context, SmallVectorImpl<Result
   if (body.getNumArguments() != 2 + carried.size())
     return emitOpError("has a body with ") << body.getNumArguments() << " arguments; iteration, condition and "
                                            << carried.size() << " carried values make " << 2 + carried.size();
-  if (!isOneElement(body.getArgument(0), i64, context) || !isOneElement(body.getArgument(1), i1, context))
+  // By type alone: what the context says of them may be asked for by way of this very inference.
+  auto isScalarArgument = [&](unsigned i, Type elementType) {
+    auto tensor = dyn_cast<RankedTensorType>(body.getArgument(i).getType());
+    return tensor && tensor.getElementType() == elementType && tensor.getRank() <= 1 &&
+           (!tensor.hasStaticShape() || tensor.getNumElements() == 1);
+  };
+  if (!isScalarArgument(0, i64) || !isScalarArgument(1, i1))
     return emitOpError("has a body whose first arguments are ") << body.getArgument(0).getType() << " and "
                                                                 << body.getArgument(1).getType()
                                                                 << "; they must be int64 and bool of one element";
