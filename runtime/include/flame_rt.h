@@ -50,7 +50,8 @@ typedef enum flame_code {
   FLAME_INTERNAL = 5,         /* a bug of flame */
   FLAME_CANCELLED = 6,        /* flame_session_cancel */
   FLAME_IO = 7,               /* a file could not be opened, read or mapped */
-  FLAME_BAD_DATA = 8          /* the model rejects the values it was given: an index out of range, a failed shape check */
+  FLAME_BAD_DATA = 8,         /* the model rejects the values it was given: an index out of range, a failed shape check */
+  FLAME_CODE_FORCE_INT = 0x7FFFFFFF
 } flame_code;
 
 FLAME_API flame_code flame_status_code(const flame_status *status); /* FLAME_OK for NULL */
@@ -95,7 +96,8 @@ typedef enum flame_dtype {
   FLAME_F4E2M1FN = 23,
   FLAME_F8E8M0FNU = 24,
   FLAME_U2 = 25,
-  FLAME_I2 = 26
+  FLAME_I2 = 26,
+  FLAME_DTYPE_FORCE_INT = 0x7FFFFFFF /* so that a stranger's number is a value of the type in C++, too */
 } flame_dtype;
 
 typedef enum flame_kind { FLAME_TENSOR = 0, FLAME_SEQUENCE = 1, FLAME_OPTIONAL = 2 } flame_kind;

@@ -73,13 +73,13 @@ public:
   Ref<Allocator> allocator;
 };
 
-class StringBuffer : public Buffer {
+class StringBuffer : public OwnedBuffer {
 public:
-  explicit StringBuffer(size_t count) : strings(new std::string[count]) {
-    data = strings.get();
-    bytes = count * sizeof(std::string);
+  using OwnedBuffer::OwnedBuffer;
+  ~StringBuffer() override {
+    if (data)
+      std::destroy_n(static_cast<std::string *>(data), bytes / sizeof(std::string));
   }
-  std::unique_ptr<std::string[]> strings;
 };
 
 class WrappedBuffer : public Buffer {
@@ -102,10 +102,14 @@ Ref<Buffer> allocateBuffer(const Ref<Allocator> &allocator, size_t bytes) {
   return Ref<Buffer>::adopt(buffer.detach());
 }
 
-Ref<Buffer> allocateStrings(size_t count) {
+Ref<Buffer> allocateStrings(const Ref<Allocator> &allocator, size_t count) {
   if (count > SIZE_MAX / sizeof(std::string) / 2)
     fail(FLAME_OUT_OF_MEMORY, "cannot allocate ", count, " strings");
-  return Ref<Buffer>::adopt(new StringBuffer(count));
+  auto buffer = makeRef<StringBuffer>(allocator);
+  buffer->data = allocator->allocate(count * sizeof(std::string));
+  buffer->bytes = count * sizeof(std::string);
+  std::uninitialized_default_construct_n(static_cast<std::string *>(buffer->data), count);
+  return Ref<Buffer>::adopt(buffer.detach());
 }
 
 Ref<Buffer> wrapBuffer(void *data, size_t bytes, void (*release)(void *), void *user) {

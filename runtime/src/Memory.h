@@ -61,8 +61,8 @@ public:
 
 /// Memory of `allocator`. Zero bytes give a valid pointer.
 Ref<Buffer> allocateBuffer(const Ref<Allocator> &allocator, size_t bytes);
-/// `count` empty std::strings.
-Ref<Buffer> allocateStrings(size_t count);
+/// `count` empty std::strings. What the strings themselves allocate is not accounted for.
+Ref<Buffer> allocateStrings(const Ref<Allocator> &allocator, size_t count);
 /// The caller's memory; `release(user)` runs when the last reference goes.
 Ref<Buffer> wrapBuffer(void *data, size_t bytes, void (*release)(void *user), void *user);
 

@@ -38,9 +38,17 @@ private:
     return string->str();
   }
 
+  /// FlatBuffers' verifier does not look at the alignment of a vector's elements.
+  template <typename T> static void checkAlignment(const flatbuffers::Vector<T> &vector, size_t alignment) {
+    const void *data = vector.Data();
+    if (vector.size() && reinterpret_cast<uintptr_t>(data) % alignment)
+      fail(FLAME_BAD_ARTIFACT, "its data is not aligned to ", alignment, " bytes");
+  }
+
   template <typename To, typename From> std::vector<To> numbers(const flatbuffers::Vector<From> *vector) {
     if (!vector)
       return {};
+    checkAlignment(*vector, sizeof(From));
     spend(vector->size());
     return std::vector<To>(vector->begin(), vector->end());
   }
@@ -75,9 +83,18 @@ private:
   Dims dims(const flatbuffers::Vector<int64_t> *vector) {
     Dims out;
     if (vector)
+      checkAlignment(*vector, sizeof(int64_t));
+    if (vector)
       for (int64_t dim : *vector)
         out.push_back(dim);
     return out;
+  }
+  /// Bytes that are used where they are: constants and code, aligned by the schema.
+  const uint8_t *bytes(const flatbuffers::Vector<uint8_t> *vector) {
+    if (!vector)
+      return nullptr;
+    checkAlignment(*vector, kAlignment);
+    return vector->data();
   }
 
   Command command(const fb::Command &table);
@@ -197,13 +214,14 @@ Plan Reader::read() {
   plan.outputs = tables<PortInfo>(root.outputs(), [&](const fb::Port &p) { return port(p); });
   plan.symbols = tables<std::string>(root.symbols(), [&](const fb::SymbolInfo &s) { return text(s.name()); });
   if (root.exprs()) {
+    checkAlignment(*root.exprs(), alignof(fb::Expr));
     spend(root.exprs()->size());
     for (const fb::Expr *e : *root.exprs())
       plan.exprs.push_back({enumerator<ExprOp>(e->op(), 8, "operator of the shape program"), e->a(), e->b(), e->imm()});
   }
   plan.slots = tables<SlotInfo>(root.slots(), [&](const fb::Slot &s) { return slot(s); });
   plan.constants = tables<ConstantInfo>(root.constants(), [&](const fb::Constant &c) {
-    return ConstantInfo{dtype(c.dtype()), dims(c.dims()), c.data() ? c.data()->data() : nullptr,
+    return ConstantInfo{dtype(c.dtype()), dims(c.dims()), bytes(c.data()),
                         c.data() ? c.data()->size() : 0, texts(c.strings())};
   });
   plan.params = tables<ParamInfo>(root.params(), [&](const fb::Param &p) {
@@ -219,7 +237,7 @@ Plan Reader::read() {
     return CodeInfo{enumerator<CodeFormat>(c.format(), 3, "code format"),
                     text(c.target()),
                     texts(c.features()),
-                    c.data() ? c.data()->data() : nullptr,
+                    bytes(c.data()),
                     c.data() ? c.data()->size() : 0,
                     c.size(),
                     c.checksum()};

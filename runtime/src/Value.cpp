@@ -109,7 +109,7 @@ Tensor makeTensor(const Ref<Allocator> &allocator, DType dtype, const Dims &dims
   tensor.dtype = dtype;
   tensor.dims = dims;
   tensor.bytes = *bytes;
-  tensor.buffer = dtype == FLAME_STRING ? allocateStrings(tensor.elements()) : allocateBuffer(allocator, *bytes);
+  tensor.buffer = dtype == FLAME_STRING ? allocateStrings(allocator, tensor.elements()) : allocateBuffer(allocator, *bytes);
   tensor.data = tensor.buffer->data;
   return tensor;
 }

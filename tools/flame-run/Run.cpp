@@ -217,10 +217,9 @@ int exitCode(flame_code code) {
     return OutOfMemory;
   case FLAME_CANCELLED:
     return Interrupted;
-  case FLAME_INTERNAL:
+  default:
     return Internal;
   }
-  return Internal;
 }
 
 int execute(Settings settings) {
