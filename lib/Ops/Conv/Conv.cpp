@@ -33,12 +33,19 @@ static LogicalResult requireEqual(Operation *op, ShapeContext &context, DimExpr 
   return context.require(op, Requirement::Equal, a, b, what);
 }
 
+static SmallVector<DimExpr> weightDims(ConvOp op, ShapeContext &context) { return op.weightDims(context); }
+template <typename Op> static SmallVector<DimExpr> weightDims(Op op, ShapeContext &context) {
+  return SmallVector<DimExpr>(context.dims(op.getW()));
+}
+static bool isPacked(ConvOp op) { return bool(op.getPackedShape()); }
+template <typename Op> static bool isPacked(Op) { return false; }
+
 template <typename Op> static FailureOr<Window> checkWindow(Op op, ShapeContext &context) {
   if (failed(requireRanked(op, 0, "x")) || failed(requireRanked(op, 1, "w")))
     return failure();
   Window window;
   window.x.assign(context.dims(op.getX()));
-  window.w.assign(context.dims(op.getW()));
+  window.w = weightDims(op, context);
   window.rank = int64_t(window.x.size()) - 2;
   auto fail = [&](const Twine &message) -> FailureOr<Window> { return op.emitOpError(message), failure(); };
   if (window.rank < 1)
@@ -46,7 +53,7 @@ template <typename Op> static FailureOr<Window> checkWindow(Op op, ShapeContext 
   if (window.w.size() != window.x.size())
     return fail("x and w must have the same rank, have shapes " + dimsString(window.x) + " and " + dimsString(window.w));
   Type type = getElementTypeOrSelf(op.getX().getType());
-  if (type != getElementTypeOrSelf(op.getW().getType()))
+  if (type != getElementTypeOrSelf(op.getW().getType()) && !isPacked(op))
     return fail("x has element type " + dtypeName(type) + ", w " + dtypeName(getElementTypeOrSelf(op.getW().getType())) +
                 "; cast one of them");
   if (!isNumeric(type) || type.isInteger(1))
@@ -80,6 +87,16 @@ template <typename Op> static void appendOutputDims(Op op, ShapeContext &context
   }
 }
 
+SmallVector<DimExpr> ConvOp::weightDims(ShapeContext &context) {
+  std::optional<ArrayRef<int64_t>> shape = getPackedShape();
+  if (!shape)
+    return SmallVector<DimExpr>(context.dims(getW()));
+  SmallVector<DimExpr> dims;
+  for (int64_t size : *shape)
+    dims.push_back(context.constant(size));
+  return dims;
+}
+
 LogicalResult ConvOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   FailureOr<Window> window = checkWindow(*this, context);
   if (failed(window))
@@ -90,6 +107,19 @@ LogicalResult ConvOp::inferResults(ShapeContext &context, SmallVectorImpl<Result
     return failure();
   if (auto channels = window->w[0].constant(); channels && *channels % groups)
     return emitOpError("the first dim of w, ") << *channels << ", must be a multiple of groups, " << groups;
+  if (getPackedShape()) {
+    // [groups, panels, inner, width]
+    ArrayRef<DimExpr> packed = context.dims(getW());
+    DimExpr inner = window->w[1];
+    for (DimExpr size : ArrayRef(window->w).drop_front(2))
+      inner = inner * size;
+    auto panels = packed.size() == 4 ? packed[1].constant() : std::nullopt;
+    auto width = packed.size() == 4 ? packed[3].constant() : std::nullopt;
+    if (!panels || !width || !packed[0].isConstant(groups) || packed[2] != inner ||
+        *panels * *width < *window->w[0].constant() / groups)
+      return emitOpError("packed w of shape ") << dimsString(packed) << " doesn't hold a weight of shape "
+                                               << dimsString(window->w) << " in " << groups << " groups";
+  }
   SmallVector<DimExpr> dims{window->x[0], window->w[0]};
   appendOutputDims(*this, context, *window, dims);
   results.push_back(ResultInfo::tensor(getElementTypeOrSelf(getX().getType()), dims));

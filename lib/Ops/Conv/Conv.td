@@ -19,10 +19,18 @@ def ConvOp : Flame_ConvOp<"conv", [ConvAnchor]> {
     x: [N, C, D…], w: [M, C / groups, K…], result: [N, M, O…] with
     O = floor((D + pads − dilation (K − 1) − 1) / stride) + 1. Elements outside of x are 0. Integers are multiplied and summed
     in their own type: cast before, if it is too narrow.
+
+    With `packed_shape`, the dims of the weight that was, w is [groups, ceil(M / groups / p), C / groups · ΠK, p]: of each group the
+    output channels in panels of p (`pack_panels`). It may have the compute type of x's elements.
   }];
   let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$w, AnyFlameTensor:$pads, DenseI64ArrayAttr:$strides,
-                   DenseI64ArrayAttr:$dilations, DefaultValuedAttr<I64Attr, "1">:$groups);
-  let extraClassDeclaration = [{ bool isShapeOperand(unsigned operand) { return operand == 2; } }];
+                   DenseI64ArrayAttr:$dilations, DefaultValuedAttr<I64Attr, "1">:$groups,
+                   OptionalAttr<DenseI64ArrayAttr>:$packed_shape);
+  let extraClassDeclaration = [{
+    bool isShapeOperand(unsigned operand) { return operand == 2; }
+    /// The dims of the weight, packed or not.
+    ::llvm::SmallVector<::flame::DimExpr> weightDims(::flame::ShapeContext &context);
+  }];
 }
 
 def ConvTransposeOp : Flame_ConvOp<"conv_transpose"> {

@@ -34,10 +34,19 @@ static Value overKernel(ElementBuilder &b, ArrayRef<Value> low, ArrayRef<Value> 
   return nest(0, init);
 }
 
+/// An element of a weight that may be packed.
+static Value weightElement(ConvOp op, ElementBuilder &b, ArrayRef<DimExpr> dims, ArrayRef<Value> at) {
+  if (!op.getPackedShape())
+    return b.element(op.getW(), at);
+  Value width = b.dim(op.getW(), 3), perGroup = b.expr(floorDiv(dims[0], b.shapes().constant(op.getGroups())));
+  Value channel = b.remi(at[0], perGroup), inner = b.linearize(at.drop_front(), dims.drop_front());
+  return b.element(op.getW(), {b.divi(at[0], perGroup), b.divi(channel, width), inner, b.remi(channel, width)});
+}
+
 static Value convElement(ConvOp op, ElementBuilder &b, ValueRange index) {
   Type type = getElementTypeOrSelf(op.getX().getType());
   ScalarBuilder s = b.scalars(type);
-  SmallVector<DimExpr> x(b.shapes().dims(op.getX())), w(b.shapes().dims(op.getW()));
+  SmallVector<DimExpr> x(b.shapes().dims(op.getX())), w = op.weightDims(b.shapes());
   size_t rank = x.size() - 2;
   // Position of the window's first element, and the part of the kernel that lies inside x.
   Values origin, low, high;
@@ -60,7 +69,7 @@ static Value convElement(ConvOp op, ElementBuilder &b, ValueRange index) {
         xAt.push_back(b.addi(origin[d], b.muli(k[d], b.index(op.getDilations()[d]))));
         wAt.push_back(k[d]);
       }
-      return s.add(sum, s.mul(b.element(op.getX(), xAt), b.element(op.getW(), wAt)));
+      return s.add(sum, s.mul(b.element(op.getX(), xAt), weightElement(op, b, w, wAt)));
     })};
   })[0];
 }

@@ -30,6 +30,8 @@ static int64_t evenRows(DimExpr m, int64_t mr, int64_t most) {
 
 Schedule flame::cpu::matmulSchedule(const Target &target, unsigned bytes, DimExpr m, DimExpr n, bool packedColumns) {
   Schedule s = microTile(target, bytes);
+  if (auto rows = m.constant(); rows && *rows > 0)
+    s.mr = std::min(s.mr, *rows);
   // Columns packed beforehand cost nothing again, so few rows a tile make more tiles for the threads. Columns packed on
   // the way are worth more rows.
   s.mc = evenRows(m, s.mr, packedColumns ? 48 : 128);
@@ -41,13 +43,54 @@ Schedule flame::cpu::matmulSchedule(const Target &target, unsigned bytes, DimExp
   return s;
 }
 
-Schedule flame::cpu::convSchedule(const Target &target, unsigned bytes, DimExpr m, DimExpr k) {
+Schedule flame::cpu::convMicroTile(const Target &target, unsigned bytes, int64_t m) {
   Schedule s = microTile(target, bytes);
-  s.mc = evenRows(m, s.mr, 72);
-  // The strip of columns, k × nc, stays in the L2 cache. An odd number of cache lines a row spreads rows over all sets.
-  int64_t inner = k.constant().value_or(576);
-  s.nc = std::clamp<int64_t>(256 * 1024 / (bytes * std::max<int64_t>(1, inner)), s.nr, 15 * s.nr) / s.nr * s.nr;
-  if (s.nc / s.nr % 2 == 0)
-    s.nc -= s.nr;
+  // Few channels a group (depthwise): fewer rows and more columns keep as many sums in work.
+  if (m > 0 && m < s.mr) {
+    int64_t vectors = std::clamp<int64_t>(2 * s.mr / m, 2, 8);
+    s.mr = m;
+    s.nr = vectors * s.lanes;
+  }
+  return s;
+}
+
+ConvSchedule flame::cpu::convSchedule(const Target &target, unsigned bytes, const ConvProblem &p) {
+  // Of the L2 cache, for the strip of the image; and tiles enough to keep the threads even.
+  constexpr int64_t stripBytes = 256 * 1024, tilesWanted = 16;
+  ConvSchedule s;
+  static_cast<Schedule &>(s) = convMicroTile(target, bytes, p.m);
+  int64_t mc = 72;
+  auto rowTiles = [&] { return (p.m + mc - 1) / mc; };
+  int64_t images = p.images.constant().value_or(1);
+  if (p.flat) {
+    int64_t most = std::clamp<int64_t>(stripBytes / (bytes * p.c), 3 * s.nr, 240), pixels = 1 << 20;
+    if (auto rows = p.rows.constant(), columns = p.columns.constant(); rows && columns)
+      pixels = std::max<int64_t>(1, *rows * *columns);
+    int64_t strips = (pixels + most - 1) / most;
+    strips = std::max(strips, std::min(tilesWanted / std::max<int64_t>(1, images * rowTiles()),
+                                       (pixels + 3 * s.nr - 1) / (3 * s.nr)));
+    // An odd number of cache lines a row spreads the rows over all sets of the L1 cache.
+    s.nc = roundUp((pixels + strips - 1) / strips, s.nr);
+    if (s.nc / s.nr % 2 == 0 && s.nr * bytes == 64)
+      s.nc += s.nr;
+    s.stripRows = 0;
+    if (images * strips * rowTiles() < tilesWanted / 2)
+      mc = 24;
+  } else {
+    int64_t columns = p.columns.constant().value_or(128), pitch = p.pitch.constant().value_or(128);
+    int64_t rows = std::max<int64_t>(1, p.rows.constant().value_or(64));
+    int64_t most = p.shifted ? stripBytes / (bytes * p.c * pitch) - (p.tapRows - 1)
+                             : stripBytes / (bytes * p.c * p.taps * columns);
+    most = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, 512 / pitch));
+    int64_t strips = (rows + most - 1) / most;
+    int64_t wanted = tilesWanted / std::max<int64_t>(1, images * rowTiles());
+    strips = std::max(strips, std::min(wanted, std::max<int64_t>(1, rows / 4)));
+    s.stripRows = (rows + strips - 1) / strips;
+    s.nc = 0;
+    if (images * strips * rowTiles() < tilesWanted / 2)
+      mc = 24;
+  }
+  int64_t tiles = rowTiles();
+  s.mc = roundUp((p.m + tiles - 1) / tiles, s.mr);
   return s;
 }

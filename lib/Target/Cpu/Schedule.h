@@ -18,13 +18,26 @@ struct Schedule {
   int64_t kc;
 };
 
-/// Rows and columns of the micro-tile for elements of so many bytes: what fits the registers. Packed weights have this
-/// layout, so it depends on the target alone.
+/// Rows and columns of the micro-tile for elements of so many bytes: what fits the registers.
 Schedule microTile(const Target &target, unsigned bytes);
-/// For a product of m × n results; an unknown size is null.
+/// For a product of m × n results. Packed columns are in panels of `nr`, which depends on the target alone.
 Schedule matmulSchedule(const Target &target, unsigned bytes, DimExpr m, DimExpr n, bool packedColumns);
-/// For a convolution with `m` output channels and an inner dim of `k`.
-Schedule convSchedule(const Target &target, unsigned bytes, DimExpr m, DimExpr k);
+
+/// How a convolution's image is cut up.
+struct ConvProblem {
+  int64_t m, c, taps; // output and input channels of a group, elements of the kernel
+  int64_t tapRows;    // rows that one output row reads
+  bool shifted;       // an image is kept as it is and read at each tap's offset, rather than unfolded
+  bool flat;          // a kernel of one element: pixels have no neighbours
+  DimExpr rows, columns, pitch; // of the result; elements of a buffered row
+  DimExpr images;               // batch × groups
+};
+struct ConvSchedule : Schedule {
+  int64_t stripRows; // rows of the result in a strip; flat: nc pixels are a strip
+};
+/// The micro-tile of a convolution with `m` output channels a group: packed weights are in panels of `mr`.
+Schedule convMicroTile(const Target &target, unsigned bytes, int64_t m);
+ConvSchedule convSchedule(const Target &target, unsigned bytes, const ConvProblem &problem);
 
 } // namespace flame::cpu
 
