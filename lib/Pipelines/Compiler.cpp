@@ -6,6 +6,7 @@
 #include "flame/Regions/FormRegions.h"
 #include "flame/Support/Version.h"
 #include "flame/Target/Cpu/Emitter.h"
+#include "flame/Target/Cpu/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
@@ -29,14 +30,17 @@ void flame::buildOptimizationPipeline(OpPassManager &passes) {
   passes.addNestedPass<func::FuncOp>(createCSEPass());
 }
 
-void flame::buildRegionPipeline(OpPassManager &passes) {
-  // 2. Decide which ops share a kernel.
+void flame::buildRegionPipeline(OpPassManager &passes, llvm::StringRef cpu) {
+  // 2. Weights in the order that contractions read them.
+  passes.addNestedPass<func::FuncOp>(cpu::createPackContractionsPass(cpu));
+  // 3. Decide which ops share a kernel.
   passes.addNestedPass<func::FuncOp>(createFormRegionsPass());
 }
 
 void flame::registerFlamePasses() {
   registerTransformsPasses();
   registerPass([] { return createFormRegionsPass(); });
+  cpu::registerCpuPasses();
 }
 
 namespace {
@@ -53,13 +57,17 @@ public:
       return std::move(result);
     if (options.stage == Stage::OnnxIr)
       return textOf(*module);
+    if (llvm::Expected<cpu::Target> target = cpu::Target::parse(options.cpu); !target) {
+      fail(Status::Usage, llvm::toString(target.takeError()));
+      return std::move(result);
+    }
     begin(Progress::Phase::Optimizing);
     unsigned passes = 0;
     if (!runPasses(buildOptimizationPipeline, passes))
       return std::move(result);
     if (options.stage == Stage::Flame)
       return textOf(*module);
-    if (!runPasses(buildRegionPipeline, passes))
+    if (!runPasses([&](OpPassManager &manager) { buildRegionPipeline(manager, options.cpu); }, passes))
       return std::move(result);
     end(Progress::Phase::Optimizing, std::to_string(passes) + " passes");
     if (options.stage == Stage::Regions)
@@ -144,7 +152,7 @@ private:
     return true;
   }
 
-  bool runPasses(void (*build)(OpPassManager &), unsigned &count) {
+  bool runPasses(llvm::function_ref<void(OpPassManager &)> build, unsigned &count) {
     PassManager passes(&context);
 #ifdef NDEBUG
     passes.enableVerifier(false);

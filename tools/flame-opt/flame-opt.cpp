@@ -1,6 +1,7 @@
 //===- flame-opt.cpp - runs flame's passes on textual IR --------------------------------------------------------------===//
 #include "flame/Body/Bodies.h"
 #include "flame/IR/Flame.h"
+#include "flame/Regions/FormRegions.h"
 #include "flame/Target/Cpu/Emitter.h"
 #include "flame/Target/Cpu/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -12,7 +13,8 @@ int main(int argc, char **argv) {
   registry.insert<flame::FlameDialect, mlir::func::FuncDialect>();
   flame::registerAllBodies(registry);
   flame::cpu::registerCpuDialects(registry);
-  flame::cpu::registerEmitCpuPass();
+  flame::cpu::registerCpuPasses();
+  mlir::registerPass([] { return flame::createFormRegionsPass(); });
   mlir::registerTransformsPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "flame optimizer driver\n", registry));
 }

@@ -78,7 +78,7 @@ void registerFlame(mlir::DialectRegistry &registry);
 void registerFlamePasses();
 /// flame → flame, up to kernel regions.
 void buildOptimizationPipeline(mlir::OpPassManager &passes);
-void buildRegionPipeline(mlir::OpPassManager &passes);
+void buildRegionPipeline(mlir::OpPassManager &passes, llvm::StringRef cpu);
 
 } // namespace flame
 

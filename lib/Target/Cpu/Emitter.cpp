@@ -112,6 +112,10 @@ static Compiled compileKernel(ModuleOp module, const Target &target) {
 FailureOr<std::vector<char>> Emitter::finish(unsigned threads,
                                              llvm::function_ref<void(unsigned, unsigned)> progress) {
   unsigned total = kernels.size();
+  // Attributes and types are made by all workers.
+  bool threaded = context->isMultithreadingEnabled();
+  if (threads > 1 && !threaded)
+    context->enableMultithreading();
   std::vector<Compiled> results(total);
   std::mutex mutex;
   std::condition_variable changed;
@@ -146,6 +150,8 @@ FailureOr<std::vector<char>> Emitter::finish(unsigned threads,
   }
   for (std::thread &worker : workers)
     worker.join();
+  if (threads > 1 && !threaded)
+    context->disableMultithreading();
   if (progress)
     progress(total, total);
 

@@ -26,10 +26,10 @@ static StringMap<bool> featuresOf(const Target &target) {
   if (StringRef(target.triple).starts_with("x86_64")) {
     SmallVector<StringRef> names;
     X86::getFeaturesForCPU(target.cpu, names);
-    for (StringRef name : names)
+    for (StringRef name : names) {
       enabled[name] = true;
-    if (enabled.contains("avx512f"))
-      enabled["avx"] = true;
+      X86::updateImpliedFeatures(name, /*Enabled=*/true, enabled);
+    }
   }
   SmallVector<StringRef> changes;
   StringRef(target.features).split(changes, ',', -1, /*KeepEmpty=*/false);
