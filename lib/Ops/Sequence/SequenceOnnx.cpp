@@ -1,6 +1,7 @@
 //===- SequenceOnnx.cpp - ONNX operators on sequences and optionals ---------------------------------------------------===//
 #include "flame/Import/OnnxNode.h"
 #include "flame/Ops/Sequence.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace flame;
@@ -27,7 +28,7 @@ Type elementOf(OnnxNode &n, Value sequence) {
 
 void sequenceEmpty(OnnxNode &n) {
   Type dtype = n.dtypeAttr("dtype");
-  n.setOutput(0, n.op<SequenceEmptyOp>({}, n.attr("dtype", TypeAttr::get(dtype ? dtype : n.b.getF32Type()))));
+  n.setOutput(0, n.op<SequenceEmptyOp>(ValueRange{}, n.attr("dtype", TypeAttr::get(dtype ? dtype : n.b.getF32Type()))));
 }
 
 void sequenceConstruct(OnnxNode &n) {
@@ -83,7 +84,7 @@ void optional(OnnxNode &n) {
   Type element = type;
   if (auto sequence = dyn_cast<SequenceType>(element))
     element = sequence.getElementType();
-  n.setOutput(0, n.op<OptionalConstructOp>({}, {n.attr("type", TypeAttr::get(type)),
+  n.setOutput(0, n.op<OptionalConstructOp>(ValueRange{}, {n.attr("type", TypeAttr::get(type)),
                                                 n.attr("dtype", TypeAttr::get(getElementTypeOrSelf(element)))}));
 }
 
@@ -115,7 +116,7 @@ void sequenceMap(OnnxNode &n) {
     Type dtype = n.b.getF32Type();
     if (auto sequence = dyn_cast_or_null<SequenceType>(n.statedOutputType(i)))
       dtype = getElementTypeOrSelf(sequence.getElementType());
-    initial.push_back(n.op<SequenceEmptyOp>({}, n.attr("dtype", TypeAttr::get(dtype))));
+    initial.push_back(n.op<SequenceEmptyOp>(ValueRange{}, n.attr("dtype", TypeAttr::get(dtype))));
   }
   auto results = buildLoop(
       n, n.op<SequenceLengthOp>(first), {}, initial,
