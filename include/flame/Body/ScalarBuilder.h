@@ -104,9 +104,9 @@ public:
   /// A compute scalar rounded to what `elementType` can hold.
   mlir::Value round(mlir::Value x, mlir::Type elementType, bool saturate = true);
 
-  /// Between storage and compute representation.
+  /// Between storage and compute representation. A value that a cast has rounded is stored unchanged, infinity too.
   mlir::Value fromStorage(mlir::Value stored, mlir::Type elementType);
-  mlir::Value toStorage(mlir::Value computed, mlir::Type elementType, bool saturate = true);
+  mlir::Value toStorage(mlir::Value computed, mlir::Type elementType, bool saturate = false);
 
   /// Type `scalar` with the vector shape of `like`, if it has one.
   static mlir::Type shapedLike(mlir::Type scalar, mlir::Value like);

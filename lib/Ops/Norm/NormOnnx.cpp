@@ -47,7 +47,10 @@ static void batchNorm(OnnxNode &n) {
   Type type = n.elementType(wide);
   int64_t rank = n.rank(x);
   double epsilon = n.floatAttr("epsilon", 1e-5), momentum = n.floatAttr("momentum", 0.9);
-  bool training = n.opset >= 14 ? n.intAttr("training_mode", 0) != 0 : n.wantsOutput(1) || n.wantsOutput(2);
+  bool wantsStatistics = n.wantsOutput(1) || n.wantsOutput(2);
+  bool training = n.opset >= 14 ? n.intAttr("training_mode", 0) != 0
+                  : n.opset < 7 ? wantsStatistics && n.intAttr("is_test", 0) == 0
+                                : wantsStatistics;
   auto channel = [&](Value v) {
     // Without `spatial` (opset 7 and 8) there is a parameter for every position.
     return n.rank(v) > 1 ? n.cast(v, type) : perChannel(n, n.cast(v, type), rank - 2);
@@ -177,7 +180,7 @@ static void meanVarianceNorm(OnnxNode &n) {
 }
 
 void flame::registerNormOnnx(OnnxRegistry &r) {
-  r.add("BatchNormalization", batchNorm, 7, "", "float");
+  r.add("BatchNormalization", batchNorm, 6, "", "float");
   r.add("InstanceNormalization", instanceNorm, 6, "", "float");
   r.add("LayerNormalization", layerNorm, 17, "", "float");
   r.add("RMSNormalization", rmsNorm, 23, "", "float");

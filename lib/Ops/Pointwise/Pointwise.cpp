@@ -1,5 +1,6 @@
 //===- Pointwise.cpp - inference of elementwise ops -------------------------------------------------------------------===//
 #include "flame/Ops/Pointwise.h"
+#include "flame/Ops/InferenceRules.h"
 
 #define GET_OP_CLASSES
 #include "flame/Ops/Pointwise.cpp.inc"
@@ -14,31 +15,24 @@ void flame::registerPointwiseOps(FlameDialect *dialect) {
       >();
 }
 
-static std::string shapeString(ArrayRef<DimExpr> dims) {
-  std::string text = "[";
-  for (auto [i, dim] : llvm::enumerate(dims))
-    text += (i ? ", " : "") + dim.str();
-  return text + "]";
-}
-
-/// x < y as 0 or 1 where it is the same for all values of the symbols, else null.
-static DimExpr provablyLess(ShapeContext &context, DimExpr x, DimExpr y) {
+/// x < y as 0 or 1: a plain number where it is the same for all values of the symbols.
+static DimExpr isLess(ShapeContext &context, DimExpr x, DimExpr y) {
   if ((y - x - 1).isNonNegative())
     return context.constant(1);
   if ((x - y).isNonNegative())
     return context.constant(0);
-  return {};
+  return min(max(y - x, context.constant(0)), context.constant(1));
 }
 
-static DimExpr provablyEqual(ShapeContext &context, DimExpr x, DimExpr y) {
+static DimExpr isEqual(ShapeContext &context, DimExpr x, DimExpr y) {
   if (x == y)
     return context.constant(1);
   if ((x - y - 1).isNonNegative() || (y - x - 1).isNonNegative())
     return context.constant(0);
-  return {};
+  return context.constant(1) - min(max(x - y, y - x), context.constant(1));
 }
 
-static DimExpr logicalNot(ShapeContext &context, DimExpr x) { return x ? context.constant(1) - x : x; }
+static DimExpr logicalNot(ShapeContext &context, DimExpr x) { return context.constant(1) - x; }
 
 /// One element of a small integer result from those of the operands; null if it can't be told. Bools are 0 and 1.
 static DimExpr inferElement(Operation *op, ShapeContext &context, ArrayRef<DimExpr> x) {
@@ -71,26 +65,23 @@ static DimExpr inferElement(Operation *op, ShapeContext &context, ArrayRef<DimEx
   if (isa<MinOp>(op))
     return min(x[0], x[1]);
   if (isa<AbsOp>(op)) {
-    if (x[0].isNonNegative())
-      return x[0];
-    return (context.constant(0) - x[0]).isNonNegative() ? context.constant(0) - x[0] : DimExpr();
+    return x[0].isNonNegative() ? x[0] : max(x[0], context.constant(0) - x[0]);
   }
   if (isa<ReluOp>(op))
     return max(x[0], context.constant(0));
   if (isa<SignOp>(op)) {
-    auto number = x[0].constant();
-    return number ? context.constant((*number > 0) - (*number < 0)) : DimExpr();
+    return max(min(x[0], context.constant(1)), context.constant(-1));
   }
   if (isa<EqualOp>(op))
-    return provablyEqual(context, x[0], x[1]);
+    return isEqual(context, x[0], x[1]);
   if (isa<LessOp>(op))
-    return provablyLess(context, x[0], x[1]);
+    return isLess(context, x[0], x[1]);
   if (isa<GreaterOp>(op))
-    return provablyLess(context, x[1], x[0]);
+    return isLess(context, x[1], x[0]);
   if (isa<LessEqualOp>(op))
-    return logicalNot(context, provablyLess(context, x[1], x[0]));
+    return logicalNot(context, isLess(context, x[1], x[0]));
   if (isa<GreaterEqualOp>(op))
-    return logicalNot(context, provablyLess(context, x[0], x[1]));
+    return logicalNot(context, isLess(context, x[0], x[1]));
   if (isa<NotOp>(op))
     return logicalNot(context, x[0]);
   if (isa<AndOp>(op))
@@ -100,12 +91,12 @@ static DimExpr inferElement(Operation *op, ShapeContext &context, ArrayRef<DimEx
   if (isa<WhereOp>(op)) {
     if (x[0].constant())
       return *x[0].constant() ? x[1] : x[2];
-    return x[1] == x[2] ? x[1] : DimExpr();
+    return x[1] == x[2] ? x[1] : x[2] + x[0] * (x[1] - x[2]);
   }
   if (isa<CastOp>(op)) {
     // Shapes don't reach the ends of 32 bits, so that they survive i64 → i32.
     if (cast<CastOp>(op).getTo().isInteger(1) && !getElementTypeOrSelf(op->getOperand(0).getType()).isInteger(1))
-      return logicalNot(context, provablyEqual(context, x[0], context.constant(0)));
+      return logicalNot(context, isEqual(context, x[0], context.constant(0)));
     return x[0];
   }
   return {};
@@ -114,29 +105,29 @@ static DimExpr inferElement(Operation *op, ShapeContext &context, ArrayRef<DimEx
 /// Small integer values through arithmetic, comparisons and selections, so that shape computations stay symbolic.
 static void inferValues(Operation *op, ShapeContext &context, ResultInfo &info) {
   // Narrow integers wrap, which expressions don't.
-  auto isFollowed = [](Type type) {
+  auto isWide = [](Type type) {
     return type.isInteger(1) || (type.isSignlessInteger() && type.getIntOrFloatBitWidth() >= 32);
   };
-  if (info.dims.size() > 1 || op->getNumOperands() == 0 || !isFollowed(info.elementType))
+  if (op->getNumOperands() == 0 || !isWide(info.elementType) || !isFollowed(info))
     return;
-  std::optional<int64_t> count = info.dims.empty() ? 1 : info.dims[0].constant();
-  if (!count || *count < 0 || *count > 64)
-    return;
-  SmallVector<ArrayRef<DimExpr>> operands;
+  int64_t count = info.dims.empty() ? 1 : *info.dims[0].constant();
+  SmallVector<SmallVector<DimExpr>> operands;
   for (Value operand : op->getOperands()) {
-    auto values = context.values(operand);
-    if (!values || !isFollowed(getElementTypeOrSelf(operand.getType())) ||
-        (int64_t(values->size()) != *count && values->size() != 1))
+    if (!isWide(getElementTypeOrSelf(operand.getType())) || !isFollowed(context, operand))
       return;
-    operands.push_back(*values);
+    SmallVector<DimExpr> values = followedValues(context, operand);
+    if (int64_t(values.size()) != count && values.size() != 1)
+      return;
+    operands.push_back(std::move(values));
   }
   SmallVector<DimExpr> values;
-  for (int64_t i = 0; i < *count; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     SmallVector<DimExpr, 3> x;
     for (ArrayRef<DimExpr> operand : operands)
       x.push_back(operand[operand.size() == 1 ? 0 : i]);
     DimExpr value = inferElement(op, context, x);
-    if (!value)
+    // What has become this long is better computed as data.
+    if (!value || value.node->terms.size() > 32)
       return;
     values.push_back(value);
   }
@@ -159,7 +150,7 @@ LogicalResult flame::inferPointwise(Operation *op, PointwiseRule rule, ShapeCont
       DimExpr b = i <= int64_t(other.size()) ? other[other.size() - i] : context.constant(1);
       DimExpr dim = context.broadcast(a, b);
       if (!dim)
-        return op->emitOpError("can't broadcast shapes ") << shapeString(dims) << " and " << shapeString(other);
+        return op->emitOpError("can't broadcast shapes ") << dimsString(dims) << " and " << dimsString(other);
       if (failed(context.require(op, Requirement::EqualOrOne, a, b,
                                  "can't broadcast dimensions " + a.str() + " and " + b.str())))
         return failure();

@@ -1,6 +1,7 @@
 //===- PointwiseOnnx.cpp - elementwise ONNX operators -----------------------------------------------------------------===//
 #include "flame/Import/OnnxNode.h"
 #include "flame/Ops/Pointwise.h"
+#include "llvm/ADT/Sequence.h"
 #include "llvm/ADT/Twine.h"
 
 using namespace mlir;
@@ -8,6 +9,23 @@ using namespace flame;
 
 template <typename Op> static void unary(OnnxNode &n) { n.setOutput(0, n.op<Op>(n.input(0))); }
 template <typename Op> static void binary(OnnxNode &n) { n.setOutput(0, n.op<Op>({n.input(0), n.input(1)})); }
+
+/// Before opset 7 the second operand was broadcast on request, its dims aligned with those of the first from `axis` on.
+static Value legacyOperand(OnnxNode &n) {
+  Value x = n.input(0), y = n.input(1);
+  if (!n.intAttr("broadcast", 0) || !n.hasAttr("axis"))
+    return y;
+  int64_t axis = n.axis(n.intAttr("axis"), std::max<int64_t>(n.rank(x), 1)), behind = n.rank(x) - axis - n.rank(y);
+  if (behind < 0)
+    n.fail("B has rank " + Twine(n.rank(y)) + ", which doesn't fit in A's rank " + Twine(n.rank(x)) + " from axis " +
+           Twine(axis) + " on");
+  return behind == 0 ? y : n.unsqueeze(y, llvm::to_vector(llvm::seq<int64_t>(n.rank(y), n.rank(y) + behind)));
+}
+template <typename Op> static void legacyBinary(OnnxNode &n) { n.setOutput(0, n.op<Op>({n.input(0), legacyOperand(n)})); }
+template <typename Op> static void addBinary(OnnxRegistry &r, StringRef name, StringRef dtypes = "numeric") {
+  r.add(name, legacyBinary<Op>, 1, "", dtypes);
+  r.add(name, binary<Op>, 7, "", dtypes);
+}
 
 /// Max, Min and Sum take any number of inputs.
 template <typename Op> static Value fold(OnnxNode &n) {
@@ -35,6 +53,8 @@ template <typename Op> static OnnxRegistry::Import activation(std::vector<std::p
 static bool isString(OnnxNode &n, Value v) { return isa<StringType>(n.elementType(v)); }
 /// An op of the string family, which the runtime executes.
 static Value stringOp(OnnxNode &n, StringRef name, ValueRange operands, ArrayRef<NamedAttribute> attributes = {}) {
+  if (!RegisteredOperationName::lookup(name, n.b.getContext()))
+    n.fail("strings are not supported here");
   return n.create(name, operands, attributes)->getResult(0);
 }
 
@@ -119,6 +139,9 @@ static void clip(OnnxNode &n) {
 
 static void prelu(OnnxNode &n) {
   Value x = n.input(0), slope = n.input(1);
+  // Before opset 7 a vector of slopes counted the channels.
+  if (n.opset < 7 && n.rank(slope) == 1 && n.rank(x) > 2)
+    slope = n.unsqueeze(slope, llvm::to_vector(llvm::seq<int64_t>(1, n.rank(x) - 1)));
   if (n.rank(slope) > n.rank(x))
     n.fail("slope has rank " + Twine(n.rank(slope)) + ", more than X's rank " + Twine(n.rank(x)) +
            ": it can't be broadcast to X");
@@ -159,12 +182,12 @@ static void isInf(OnnxNode &n) {
 static void identity(OnnxNode &n) { n.setOutput(0, n.input(0)); }
 
 void flame::registerPointwiseOnnx(OnnxRegistry &r) {
-  r.add("Add", binary<AddOp>, 7);
-  r.add("Sub", binary<SubOp>, 7);
-  r.add("Mul", binary<MulOp>, 7);
-  r.add("Div", binary<DivOp>, 7);
+  addBinary<AddOp>(r, "Add");
+  addBinary<SubOp>(r, "Sub");
+  addBinary<MulOp>(r, "Mul");
+  addBinary<DivOp>(r, "Div");
   r.add("Mod", modulo, 10);
-  r.add("Pow", binary<PowOp>, 7);
+  addBinary<PowOp>(r, "Pow");
   r.add("Max", variadic<MaxOp>, 6);
   r.add("Min", variadic<MinOp>, 6);
   r.add("Sum", variadic<AddOp>, 6, "", "float");
@@ -180,15 +203,16 @@ void flame::registerPointwiseOnnx(OnnxRegistry &r) {
   r.add("BitwiseXor", binary<BitXorOp>, 18, "", "integer");
   r.add("BitwiseNot", unary<BitNotOp>, 18, "", "integer");
   r.add("BitShift", bitShift, 11, "", "integer");
-  r.add("And", binary<AndOp>, 7, "", "bool");
-  r.add("Or", binary<OrOp>, 7, "", "bool");
-  r.add("Xor", binary<XorOp>, 7, "", "bool");
+  addBinary<AndOp>(r, "And", "bool");
+  addBinary<OrOp>(r, "Or", "bool");
+  addBinary<XorOp>(r, "Xor", "bool");
   r.add("Not", unary<NotOp>, 1, "", "bool");
 
+  r.add("Equal", legacyBinary<EqualOp>, 1, "", "bool, int32, int64");
   r.add("Equal", equal, 7, "", "all");
-  r.add("Less", binary<LessOp>, 7);
+  addBinary<LessOp>(r, "Less");
   r.add("LessOrEqual", binary<LessEqualOp>, 12);
-  r.add("Greater", binary<GreaterOp>, 7);
+  addBinary<GreaterOp>(r, "Greater");
   r.add("GreaterOrEqual", binary<GreaterEqualOp>, 12);
   r.add("IsNaN", unary<IsNaNOp>, 9, "", "float");
   r.add("IsInf", isInf, 10, "", "float");
@@ -227,7 +251,7 @@ void flame::registerPointwiseOnnx(OnnxRegistry &r) {
   r.add("ThresholdedRelu", activation<ThresholdedReluOp>({{"alpha", 1.0}}), 10, "", "float");
   r.add("Gelu", gelu, 20, "", "float");
   r.add("HardSwish", hardSwish, 14, "", "float");
-  r.add("PRelu", prelu, 7);
+  r.add("PRelu", prelu, 6);
   r.add("Shrink", shrink, 9);
   r.add("Clip", clip, 6);
 

@@ -113,5 +113,5 @@ void flame::registerRandomOnnx(OnnxRegistry &r) {
   r.add("RandomNormalLike", likeInput<normal>, 1, "", "float");
   r.add("Bernoulli", bernoulli, 15, "", "numeric");
   r.add("Multinomial", multinomial, 7, "", "float");
-  r.add("Dropout", dropout, 7, "", "float");
+  r.add("Dropout", dropout, 6, "", "float");
 }

@@ -71,11 +71,11 @@ LogicalResult ReduceOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
       reduced.push_back(context.constant(1));
   Type elementType = getElementTypeOrSelf(getX().getType());
   ResultInfo info = ResultInfo::tensor(elementType, reduced);
-  auto values = context.values(getX());
-  if (values && elementType.isSignlessInteger() && elementType.getIntOrFloatBitWidth() >= 32) {
+  if (elementType.isSignlessInteger() && elementType.getIntOrFloatBitWidth() >= 32 && isFollowed(context, getX())) {
+    SmallVector<DimExpr> values = followedValues(context, getX());
     if (getAxes().empty())
-      info.values.emplace(values->begin(), values->end());
-    else if (DimExpr value = reduceValues(context, kind, *values))
+      info.values = std::move(values);
+    else if (DimExpr value = reduceValues(context, kind, values); value && value.node->terms.size() <= 32)
       info.values = {value};
   }
   results.push_back(std::move(info));

@@ -24,11 +24,12 @@ struct Transform {
 static Value transform(OnnxNode &n, Value x, DimExpr length, Transform t) {
   Type type = n.elementType(x), index = n.b.getI64Type(), real = n.b.getF64Type();
   DimExpr one = n.shapes.constant(1), zero = n.shapes.constant(0);
-  auto parts = n.dim(x, 3).constant();
-  if (!parts || (*parts != 1 && *parts != 2))
-    n.fail("the last dimension is " + n.dim(x, 3).str() + "; it must be 1 (real) or 2 (real and imaginary part)");
-  bool isComplex = *parts == 2;
-  if (t.onesided && !t.inverse && isComplex)
+  DimExpr parts = n.dim(x, 3);
+  if (parts.constant() && !parts.isConstant(1) && !parts.isConstant(2))
+    n.fail("the last dimension is " + parts.str() + "; it must be 1 (real) or 2 (real and imaginary part)");
+  // Where only the run tells, an imaginary part of a real signal is the real part times 0.
+  bool isComplex = !parts.isConstant(1);
+  if (t.onesided && !t.inverse && parts.isConstant(2))
     n.fail("onesided needs a real signal: the last dimension is 2, it must be 1");
   DimExpr half = floorDiv(length, n.shapes.constant(2)) + one;
   DimExpr used = min(n.dim(x, 1), t.inverse && t.onesided ? half : length), bins = t.onesided && !t.inverse ? half : length;
@@ -53,9 +54,11 @@ static Value transform(OnnxNode &n, Value x, DimExpr length, Transform t) {
   Value wide = n.widen(x);
   cosine = n.cast(cosine, n.elementType(wide));
   sine = n.cast(sine, n.elementType(wide));
-  auto part = [&](int64_t i) { return n.squeeze(n.sliceAxis(wide, 3, n.shapes.constant(i), one), 3); };
+  auto part = [&](DimExpr i) { return n.squeeze(n.sliceAxis(wide, 3, i, one), 3); };
   // y = (cos − i sin)(re + i im), with the sine's sign turned for the inverse.
-  Value re = part(0), im = isComplex ? part(1) : Value();
+  Value re = part(zero), im = isComplex ? part(parts - 1) : Value();
+  if (!parts.constant())
+    im = n.mul(im, n.cast(scalarOf(n, parts - 1), n.elementType(wide)));
   Value outRe = n.matmul(cosine, re);
   if (im)
     outRe = n.add(outRe, n.matmul(sine, im));
