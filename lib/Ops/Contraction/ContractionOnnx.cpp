@@ -86,7 +86,7 @@ static void qLinearMatMul(OnnxNode &n) {
 
 void flame::registerContractionOnnx(OnnxRegistry &r) {
   r.add("MatMul", matMul, 1, "", "numeric");
-  r.add("Gemm", gemm, 7, "", "numeric");
+  r.add("Gemm", gemm, 6, "", "numeric");
   r.add("MatMulInteger", matMulInteger, 10, "", "int8, uint8");
   r.add("QLinearMatMul", qLinearMatMul, 10, "", "int8, uint8");
   r.add("Einsum", importEinsum, 12, "", "numeric");
