@@ -22,19 +22,32 @@ static Operation *createControl(GraphBuilder &g, StringRef name, ValueRange oper
 
 SmallVector<Value> flame::buildIf(GraphBuilder &g, Value condition, function_ref<SmallVector<Value>()> then,
                                   function_ref<SmallVector<Value>()> otherwise) {
-  std::unique_ptr<Region> regions[2];
-  unsigned results = 0;
+  std::unique_ptr<Region> regions[2] = {std::make_unique<Region>(), std::make_unique<Region>()};
+  SmallVector<Value> values[2];
   for (int i = 0; i < 2; ++i) {
-    regions[i] = std::make_unique<Region>();
     OpBuilder::InsertionGuard guard(g.b);
     g.b.createBlock(regions[i].get());
-    SmallVector<Value> values = i == 0 ? then() : otherwise();
-    if (i == 1 && values.size() != results)
-      g.fail("the branches give " + Twine(results) + " and " + Twine(values.size()) + " values");
-    results = values.size();
-    YieldOp::create(g.b, g.loc, values);
+    values[i] = i == 0 ? then() : otherwise();
   }
-  return SmallVector<Value>(createControl(g, "flame.if", condition, {}, results, regions)->getResults());
+  if (values[0].size() != values[1].size())
+    g.fail("the branches give " + Twine(values[0].size()) + " and " + Twine(values[1].size()) + " values");
+  for (int i = 0; i < 2; ++i) {
+    OpBuilder::InsertionGuard guard(g.b);
+    g.b.setInsertionPointToEnd(&regions[i]->front());
+    // One number has as many dims as its counterpart wants.
+    for (auto [value, other] : llvm::zip(values[i], values[1 - i])) {
+      if (!isa<RankedTensorType>(value.getType()) || !isa<RankedTensorType>(other.getType()))
+        continue;
+      if (g.rank(value) < g.rank(other) && g.shapes.numElements(value).isConstant(1))
+        value = g.reshape(value, SmallVector<int64_t>(g.rank(other), 1));
+    }
+  }
+  for (int i = 0; i < 2; ++i) {
+    OpBuilder::InsertionGuard guard(g.b);
+    g.b.setInsertionPointToEnd(&regions[i]->front());
+    YieldOp::create(g.b, g.loc, values[i]);
+  }
+  return SmallVector<Value>(createControl(g, "flame.if", condition, {}, values[0].size(), regions)->getResults());
 }
 
 namespace {

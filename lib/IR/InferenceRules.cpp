@@ -19,6 +19,16 @@ LogicalResult flame::requireRanked(Operation *op, unsigned i, StringRef name) {
   return success();
 }
 
+LogicalResult flame::requireMovable(Operation *op, unsigned i, StringRef name) {
+  if (failed(requireRanked(op, i, name)))
+    return failure();
+  Type type = cast<RankedTensorType>(op->getOperand(i).getType()).getElementType();
+  if (dtypeBytes(type) == 0)
+    return op->emitOpError(name) << " has element type " << dtypeName(type)
+                                 << ", which no kernel can move; use flame.take_elements";
+  return success();
+}
+
 FailureOr<int64_t> flame::requireVector(Operation *op, ShapeContext &context, unsigned i, StringRef name,
                                         int64_t count) {
   auto type = dyn_cast<RankedTensorType>(op->getOperand(i).getType());

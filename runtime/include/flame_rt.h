@@ -50,7 +50,7 @@ typedef enum flame_code {
   FLAME_INTERNAL = 5,         /* a bug of flame */
   FLAME_CANCELLED = 6,        /* flame_session_cancel */
   FLAME_IO = 7,               /* a file could not be opened, read or mapped */
-  FLAME_BAD_DATA = 8,         /* the model rejects the values it was given: an index out of range, a failed shape check */
+  FLAME_BAD_DATA = 8, /* the model rejects the values it was given: an index out of range, a failed shape check */
   FLAME_CODE_FORCE_INT = 0x7FFFFFFF
 } flame_code;
 
@@ -177,8 +177,9 @@ typedef struct flame_shape {
 } flame_shape;
 
 /** The bytes that a run with inputs of these shapes (one for each input; sequences and optionals: rank 0) holds at its
- *  peak beyond weights, inputs and initialised weights. *exact is 0 where some sizes depend on data; they count as
- *  zero then. Nothing is allocated. */
+ *  peak beyond weights, inputs and initialised weights: arenas, heap tensors, scratch memory, outputs. *exact is 0
+ * where some sizes depend on data (they count as zero then) or on the way a branch or a loop takes. Nothing is
+ * allocated. */
 FLAME_API flame_status *flame_module_planned_bytes(const flame_module *module, const flame_shape *shapes, size_t count,
                                                    uint64_t *bytes, int *exact);
 /** Bytes that this module, its sessions and the values they made hold now, and the most they ever held. Mapped weights
@@ -231,8 +232,8 @@ FLAME_API flame_dtype flame_value_dtype(const flame_value *value);
  *  NULL; otherwise its allocator is used and the memory counts against its limit. Rank at most 32. */
 FLAME_API flame_status *flame_tensor_create(flame_module *module, flame_dtype dtype, const int64_t *dims, int32_t rank,
                                             flame_value **value);
-/** Wraps the caller's dense row-major memory of `bytes` bytes; nothing is copied. `release` (may be NULL) is called with
- *  `user` when the last reference goes. Not for strings. */
+/** Wraps the caller's dense row-major memory of `bytes` bytes; nothing is copied. `release` (may be NULL) is called
+ * with `user` when the last reference goes. Not for strings. */
 FLAME_API flame_status *flame_tensor_wrap(flame_dtype dtype, const int64_t *dims, int32_t rank, void *data,
                                           size_t bytes, void (*release)(void *user), void *user, flame_value **value);
 /** A string tensor; lengths may be NULL where the strings are zero-terminated. Copies. */
@@ -260,9 +261,9 @@ FLAME_API flame_status *flame_optional_create(flame_value *content, flame_value 
 FLAME_API int flame_optional_has(const flame_value *optional);
 FLAME_API flame_status *flame_optional_get(const flame_value *optional, flame_value **content);
 
-/** DLPack. Import takes over the managed tensor on success (its deleter runs when the value goes) and leaves it alone on
- *  an error; tensors must be in CPU memory; strided ones are copied. Export references the value's memory; free it with
- *  its own deleter. Versioned tensors of major version 1 are accepted. */
+/** DLPack. Import takes over the managed tensor on success (its deleter runs when the value goes) and leaves it alone
+ * on an error; tensors must be in CPU memory; strided ones are copied. Export references the value's memory; free it
+ * with its own deleter. Versioned tensors of major version 1 are accepted. */
 FLAME_API flame_status *flame_tensor_from_dlpack(struct DLManagedTensor *managed, flame_value **value);
 FLAME_API flame_status *flame_tensor_from_dlpack_versioned(struct DLManagedTensorVersioned *managed,
                                                            flame_value **value);

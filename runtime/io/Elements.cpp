@@ -69,7 +69,8 @@ uint8_t nearestSmallFloat(flame_dtype dtype, double value) {
     if (!std::isfinite(candidate))
       continue;
     const double distance = std::abs(candidate - value);
-    if (distance < bestDistance || (distance == bestDistance && p % 2 == 0 && std::signbit(value) == (p >= patterns / 2))) {
+    if (distance < bestDistance ||
+        (distance == bestDistance && p % 2 == 0 && std::signbit(value) == (p >= patterns / 2))) {
       best = p;
       bestDistance = distance;
     }
@@ -213,17 +214,34 @@ flame_dtype parseDType(std::string_view text) {
     std::string_view name;
     flame_dtype dtype;
   };
-  static constexpr Name names[] = {
-      {"float", FLAME_F32},         {"float32", FLAME_F32},           {"double", FLAME_F64},
-      {"float64", FLAME_F64},       {"half", FLAME_F16},              {"float16", FLAME_F16},
-      {"bfloat16", FLAME_BF16},     {"int8", FLAME_I8},               {"int16", FLAME_I16},
-      {"int32", FLAME_I32},         {"int64", FLAME_I64},             {"uint8", FLAME_U8},
-      {"uint16", FLAME_U16},        {"uint32", FLAME_U32},            {"uint64", FLAME_U64},
-      {"int4", FLAME_I4},           {"uint4", FLAME_U4},              {"int2", FLAME_I2},
-      {"uint2", FLAME_U2},          {"complex64", FLAME_C64},         {"complex128", FLAME_C128},
-      {"str", FLAME_STRING},        {"float8e4m3fn", FLAME_F8E4M3FN}, {"float8e4m3fnuz", FLAME_F8E4M3FNUZ},
-      {"float8e5m2", FLAME_F8E5M2}, {"float8e5m2fnuz", FLAME_F8E5M2FNUZ}, {"float4e2m1", FLAME_F4E2M1FN},
-      {"float8e8m0", FLAME_F8E8M0FNU}};
+  static constexpr Name names[] = {{"float", FLAME_F32},
+                                   {"float32", FLAME_F32},
+                                   {"double", FLAME_F64},
+                                   {"float64", FLAME_F64},
+                                   {"half", FLAME_F16},
+                                   {"float16", FLAME_F16},
+                                   {"bfloat16", FLAME_BF16},
+                                   {"int8", FLAME_I8},
+                                   {"int16", FLAME_I16},
+                                   {"int32", FLAME_I32},
+                                   {"int64", FLAME_I64},
+                                   {"uint8", FLAME_U8},
+                                   {"uint16", FLAME_U16},
+                                   {"uint32", FLAME_U32},
+                                   {"uint64", FLAME_U64},
+                                   {"int4", FLAME_I4},
+                                   {"uint4", FLAME_U4},
+                                   {"int2", FLAME_I2},
+                                   {"uint2", FLAME_U2},
+                                   {"complex64", FLAME_C64},
+                                   {"complex128", FLAME_C128},
+                                   {"str", FLAME_STRING},
+                                   {"float8e4m3fn", FLAME_F8E4M3FN},
+                                   {"float8e4m3fnuz", FLAME_F8E4M3FNUZ},
+                                   {"float8e5m2", FLAME_F8E5M2},
+                                   {"float8e5m2fnuz", FLAME_F8E5M2FNUZ},
+                                   {"float4e2m1", FLAME_F4E2M1FN},
+                                   {"float8e8m0", FLAME_F8E8M0FNU}};
   for (const Name &n : names)
     if (n.name == text)
       return n.dtype;

@@ -12,7 +12,7 @@
 
 namespace flame::io {
 
-bool isFloatType(flame_dtype dtype);   // real
+bool isFloatType(flame_dtype dtype); // real
 bool isComplexType(flame_dtype dtype);
 bool isSignedInteger(flame_dtype dtype);
 bool isUnsignedInteger(flame_dtype dtype);

@@ -150,9 +150,7 @@ Descr parseDescr(const std::string &descr, const ByteReader &reader) {
   return out;
 }
 
-bool hasNoNumpyType(flame_dtype dtype) {
-  return dtype == FLAME_BF16 || (dtype >= FLAME_F8E4M3FN && dtype <= FLAME_I2);
-}
+bool hasNoNumpyType(flame_dtype dtype) { return dtype == FLAME_BF16 || (dtype >= FLAME_F8E4M3FN && dtype <= FLAME_I2); }
 
 flame_dtype dtypeOf(const Descr &descr, flame_dtype expected, const std::string &text, const ByteReader &reader) {
   const bool raw = hasNoNumpyType(expected) && descr.size == flame_dtype_size(expected) &&
@@ -308,8 +306,7 @@ Value parseNpy(std::span<const uint8_t> bytes, const std::string &name, flame_dt
   if (headerBytes > 1'000'000)
     reader.fail("its header of " + std::to_string(headerBytes) + " bytes is too long");
   auto text = reader.take(headerBytes);
-  const auto header =
-      HeaderParser({reinterpret_cast<const char *>(text.data()), text.size()}, reader).parse();
+  const auto header = HeaderParser({reinterpret_cast<const char *>(text.data()), text.size()}, reader).parse();
   const Descr descr = parseDescr(header.descr, reader);
   const flame_dtype dtype = dtypeOf(descr, expected, header.descr, reader);
 

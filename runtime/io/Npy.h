@@ -1,10 +1,10 @@
 //===- Npy.h - NumPy's .npy and .npz files --------------------------------===//
 //
 // Element types that NumPy does not have are stored as ml_dtypes stores them with numpy.save: bf16 as '<V2', the 8-, 4-
-// and 2-bit types as '<V1' or '|V1' ('<f1' for f8E5M2), one byte an element. Such a file does not say which type it holds: the reader needs
-// `expected`, which comes from the model's signature, and takes '<V2' for bf16 without it. For the same types unsigned
-// integers of the same width (u1, u2; i1) are accepted as raw bits. Strings are '<U…' (read and written) or '|S…' (read).
-// Pickled objects are refused. In Python: numpy.load(f).view(ml_dtypes.bfloat16).
+// and 2-bit types as '<V1' or '|V1' ('<f1' for f8E5M2), one byte an element. Such a file does not say which type it
+// holds: the reader needs `expected`, which comes from the model's signature, and takes '<V2' for bf16 without it. For
+// the same types unsigned integers of the same width (u1, u2; i1) are accepted as raw bits. Strings are '<U…' (read and
+// written) or '|S…' (read). Pickled objects are refused. In Python: numpy.load(f).view(ml_dtypes.bfloat16).
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_IO_NPY_H

@@ -17,7 +17,7 @@ using Bytes = std::span<const uint8_t>;
 
 struct Field {
   uint32_t number;
-  int wire;      // 0 varint, 1 fixed64, 2 bytes, 5 fixed32
+  int wire;       // 0 varint, 1 fixed64, 2 bytes, 5 fixed32
   uint64_t value; // varint, fixed
   Bytes bytes;
 };

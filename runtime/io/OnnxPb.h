@@ -1,7 +1,8 @@
 //===- OnnxPb.h - ONNX TensorProto, SequenceProto and OptionalProto files -===//
 //
-// The test data of ONNX models (input_0.pb …). A .pb file does not say what it is, so the caller names the kind of value
-// it expects. The reader works on the wire format directly, without protobuf, and never recurses deeper than 4 levels.
+// The test data of ONNX models (input_0.pb …). A .pb file does not say what it is, so the caller names the kind of
+// value it expects. The reader works on the wire format directly, without protobuf, and never recurses deeper than 4
+// levels.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_IO_ONNXPB_H

@@ -130,8 +130,8 @@ void Executor::execute(const HostCallCommand &c) {
 void Executor::execute(const BindDimsCommand &c) {
   const Tensor &t = tensor(c.slot);
   if (t.dims.size() != c.symbols.size())
-    fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.slot), " has the shape ", t.dims.str(), ", of rank ",
-         t.dims.size(), "; the model wants rank ", c.symbols.size());
+    fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.slot), " has the shape ", t.dims.str(), ", of rank ", t.dims.size(),
+         "; the model wants rank ", c.symbols.size());
   for (size_t i = 0; i < c.symbols.size(); ++i)
     if (c.symbols[i] != -1)
       shapes.set(c.symbols[i], t.dims[i]);
@@ -171,7 +171,7 @@ void Executor::execute(const CopyCommand &c) {
     return;
   }
   if (!slots[c.dst].set)
-    slots[c.dst] = Value::of(allocate(c.dst, src.tensor.dims));
+    slots[c.dst] = Value::of(allocate(c.dst, plan.slots[c.dst].ranked ? evalDims(c.dst) : src.tensor.dims));
   const Tensor &dst = slots[c.dst].tensor;
   if (dst.bytes != src.tensor.bytes)
     fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.src), " ", src.describe(), " cannot be copied to ",
@@ -216,11 +216,12 @@ void Executor::report(int32_t slot, const Command &command) {
   observer.function(plan.slots[slot].name.c_str(), plan.nodesOf(command).c_str(), seen.get(), observer.user);
 }
 
-void Executor::observe(const Command &command, int32_t index) {
+void Executor::observe(const Command &command, int32_t block, int32_t index) {
   if (auto *c = std::get_if<LaunchCommand>(&command.body)) {
     // The plan does not say which buffers a kernel writes: those that nobody has written before.
     for (int32_t slot : c->buffers)
-      if (pending[slot] && (plan.slots[slot].storage != Storage::Arena || plan.slots[slot].first <= index))
+      if (pending[slot] && (plan.slots[slot].storage != Storage::Arena || plan.slots[slot].block != block ||
+                            plan.slots[slot].first <= index))
         report(slot, command);
   } else if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
     for (int32_t slot : c->outputs)

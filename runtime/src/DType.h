@@ -49,9 +49,9 @@ constexpr size_t elementSize(DType dtype) {
 
 /// The alignment that C++ wants of an element (complex numbers: that of a part).
 constexpr size_t elementAlignment(DType dtype) {
-  return dtype == FLAME_STRING ? alignof(std::string) : elementSize(dtype) > 8 || dtype == FLAME_C64
-             ? elementSize(dtype) / 2
-             : elementSize(dtype);
+  return dtype == FLAME_STRING                          ? alignof(std::string)
+         : elementSize(dtype) > 8 || dtype == FLAME_C64 ? elementSize(dtype) / 2
+                                                        : elementSize(dtype);
 }
 
 constexpr bool isKnown(int dtype) { return dtype > 0 && dtype < kDTypeCount; }

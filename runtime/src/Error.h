@@ -31,10 +31,8 @@ inline void appendText(std::string &out, const char *text) { out += text ? text 
 inline void appendText(std::string &out, const std::string &text) { out += text; }
 inline void appendText(std::string &out, char c) { out += c; }
 template <typename T>
-  requires std::is_integral_v<T>
-void appendText(std::string &out, T number) {
-  out += std::to_string(number);
-}
+requires std::is_integral_v<T>
+void appendText(std::string &out, T number) { out += std::to_string(number); }
 
 /// All arguments (strings, characters, integers) in one string.
 template <typename... Args> std::string cat(const Args &...args) {

@@ -11,10 +11,9 @@
 namespace flame::rt {
 
 MemoryLimitError::MemoryLimitError(uint64_t requested, uint64_t current, uint64_t limit)
-    : Error(FLAME_OUT_OF_MEMORY,
-            cat("the memory limit of ", formatBytes(limit), " would be exceeded: ", formatBytes(current),
-                " are in use and ", formatBytes(requested), " more are needed, a peak of ",
-                formatBytes(current + requested))) {}
+    : Error(FLAME_OUT_OF_MEMORY, cat("the memory limit of ", formatBytes(limit), " would be exceeded: ",
+                                     formatBytes(current), " are in use and ", formatBytes(requested),
+                                     " more are needed, a peak of ", formatBytes(current + requested))) {}
 
 void *Allocator::allocate(size_t bytes) {
   // An empty tensor still needs a pointer that kernels may look at.

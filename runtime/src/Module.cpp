@@ -90,8 +90,8 @@ void Module::bindParams(const std::string &directory) {
     if (slot.storage != Storage::Param)
       continue;
     const ParamInfo &param = thePlan.params[slot.source];
-    const uint8_t *data = param.embedded != -1 ? thePlan.constants[param.embedded].data
-                                               : files[param.file].data() + param.offset;
+    const uint8_t *data =
+        param.embedded != -1 ? thePlan.constants[param.embedded].data : files[param.file].data() + param.offset;
     Tensor tensor;
     if (param.dtype != FLAME_UNDEFINED && reinterpret_cast<uintptr_t>(data) % elementAlignment(param.dtype)) {
       // The processor would not mind, C++ does: the only weights that are ever copied.

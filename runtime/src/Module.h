@@ -46,7 +46,8 @@ public:
 
   /// Values of the Param, Constant and (after initialise) Persistent slots; others are unset.
   const std::vector<Value> &sharedValues() const { return values; }
-  /// Runs the init block unless that has happened. Threads wait for each other; after an error the next call tries again.
+  /// Runs the init block unless that has happened. Threads wait for each other; after an error the next call tries
+  /// again.
   void initialise();
   /// Throws where a mapped file has become shorter.
   void checkFiles() const;

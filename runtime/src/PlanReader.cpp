@@ -146,8 +146,8 @@ Command Reader::command(const fb::Command &table) {
     break;
   case fb::CommandBody::Launch: {
     const auto &c = *table.body_as_Launch();
-    out.body = LaunchCommand{c.kernel(), numbers<int32_t>(c.buffers()), numbers<int32_t>(c.args()), c.extent(),
-                             c.grain(), c.scratch()};
+    out.body = LaunchCommand{
+        c.kernel(), numbers<int32_t>(c.buffers()), numbers<int32_t>(c.args()), c.extent(), c.grain(), c.scratch()};
     break;
   }
   case fb::CommandBody::HostCall: {
@@ -156,8 +156,8 @@ Command Reader::command(const fb::Command &table) {
     call.function = text(c.function());
     call.entry = findHostFunction(call.function);
     if (!call.entry)
-      fail(FLAME_UNSUPPORTED, "it needs the host function '", call.function,
-           "', which this runtime (", flame_version(), ") does not have");
+      fail(FLAME_UNSUPPORTED, "it needs the host function '", call.function, "', which this runtime (", flame_version(),
+           ") does not have");
     call.inputs = numbers<int32_t>(c.inputs());
     call.outputs = numbers<int32_t>(c.outputs());
     call.attributes = tables<Attribute>(c.attributes(), [&](const fb::Attribute &a) {
@@ -189,8 +189,12 @@ Command Reader::command(const fb::Command &table) {
   }
   case fb::CommandBody::Loop: {
     const auto &c = *table.body_as_Loop();
-    out.body = LoopCommand{c.trip(), c.condition(), c.body(), numbers<int32_t>(c.carried()),
-                           numbers<int32_t>(c.results()), numbers<int32_t>(c.scans())};
+    out.body = LoopCommand{c.trip(),
+                           c.condition(),
+                           c.body(),
+                           numbers<int32_t>(c.carried()),
+                           numbers<int32_t>(c.results()),
+                           numbers<int32_t>(c.scans())};
     break;
   }
   case fb::CommandBody::Check: {
@@ -221,8 +225,8 @@ Plan Reader::read() {
   }
   plan.slots = tables<SlotInfo>(root.slots(), [&](const fb::Slot &s) { return slot(s); });
   plan.constants = tables<ConstantInfo>(root.constants(), [&](const fb::Constant &c) {
-    return ConstantInfo{dtype(c.dtype()), dims(c.dims()), bytes(c.data()),
-                        c.data() ? c.data()->size() : 0, texts(c.strings())};
+    return ConstantInfo{dtype(c.dtype()), dims(c.dims()), bytes(c.data()), c.data() ? c.data()->size() : 0,
+                        texts(c.strings())};
   });
   plan.params = tables<ParamInfo>(root.params(), [&](const fb::Param &p) {
     return ParamInfo{text(p.name()), dtype(p.dtype()), dims(p.dims()), p.file(), p.offset(), p.length(), p.embedded()};
@@ -284,8 +288,9 @@ Plan readPlan(const uint8_t *data, size_t bytes, const std::string &origin, bool
     }
   }
   if (body >= FLATBUFFERS_MAX_BUFFER_SIZE)
-    fail(FLAME_BAD_ARTIFACT, "it has ", formatBytes(body), "; an artifact is limited to 2 GiB: keep the weights "
-                             "outside (do not embed them)");
+    fail(FLAME_BAD_ARTIFACT, "it has ", formatBytes(body),
+         "; an artifact is limited to 2 GiB: keep the weights "
+         "outside (do not embed them)");
   flatbuffers::Verifier verifier(data, body, /*max_depth=*/32, /*max_tables=*/20'000'000);
   if (!fb::VerifyArtifactBuffer(verifier))
     fail(FLAME_BAD_ARTIFACT, "its structure is damaged, or of another version of flame");

@@ -1,7 +1,7 @@
 //===- PlanValidator.cpp - every index of a plan, checked once ------------===//
 //
-// What holds afterwards, and the executor relies on: see validatePlan in Plan.h. Nothing here allocates in proportion to
-// anything but the plan's own size, and no recursion is deeper than kMaxNesting.
+// What holds afterwards, and the executor relies on: see validatePlan in Plan.h. Nothing here allocates in proportion
+// to anything but the plan's own size, and no recursion is deeper than kMaxNesting.
 //
 //===----------------------------------------------------------------------===//
 

@@ -17,8 +17,8 @@ namespace {
 
 class Planner {
 public:
-  Planner(const Plan &plan, std::span<const Dims> inputs)
-      : plan(plan), shapes(plan), known(plan.slots.size()), held(plan.slots.size()) {
+  Planner(const Plan &plan, std::span<const Dims> inputs, int threads)
+      : plan(plan), shapes(plan), threads(threads), known(plan.slots.size()), held(plan.slots.size()) {
     for (size_t i = 0; i < inputs.size(); ++i)
       if (plan.slots[plan.inputs[i].slot].kind == FLAME_TENSOR)
         known[plan.inputs[i].slot] = inputs[i];
@@ -26,15 +26,16 @@ public:
 
   PlannedBytes run() {
     walk(Plan::kMain);
-    return {peak, exact};
+    return {peak + scratch, exact};
   }
 
 private:
   const Plan &plan;
   ShapeProgram shapes;
+  int threads;
   std::vector<std::optional<Dims>> known;
   std::vector<uint64_t> held;
-  uint64_t live = 0, peak = 0;
+  uint64_t live = 0, peak = 0, scratch = 0;
   bool exact = true;
 
   void add(uint64_t bytes) {
@@ -129,8 +130,14 @@ private:
             hold(slot);
       } else if (auto *c = std::get_if<LaunchCommand>(&body)) {
         if (c->scratch != -1) {
-          auto bytes = shapes.tryEval(c->scratch);
-          exact &= bytes.has_value();
+          // One area, as large as the largest launch wants; a thread more than a launch has chunks gets none.
+          const auto bytes = shapes.tryEval(c->scratch), extent = shapes.tryEval(c->extent);
+          const auto grain = c->grain == -1 ? std::optional<int64_t>(1) : shapes.tryEval(c->grain);
+          exact &= bytes && extent && grain;
+          if (bytes && *bytes > 0 && extent && *extent > 0 && grain) {
+            const int64_t chunks = (*extent - 1) / std::max<int64_t>(*grain, 1) + 1;
+            scratch = std::max<uint64_t>(scratch, alignUp(*bytes) * std::min<int64_t>(chunks, threads));
+          }
         }
       }
     }
@@ -149,9 +156,9 @@ private:
 
 } // namespace
 
-PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes) {
+PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes, int threads) {
   checkShapes(plan, shapes);
-  return Planner(plan, shapes).run();
+  return Planner(plan, shapes, threads).run();
 }
 
 } // namespace flame::rt

@@ -133,7 +133,7 @@ void Executor::runCommand(int32_t block, int32_t index) {
     throw error;
   }
   if (observer.function)
-    observe(command, index);
+    observe(command, block, index);
 }
 
 void Executor::locate(Error &error, const Command &command) const {
@@ -154,8 +154,8 @@ std::string Executor::largestTensors() const {
                     [&](int32_t a, int32_t b) { return slots[a].tensor.bytes > slots[b].tensor.bytes; });
   std::string out;
   for (size_t i = 0; i < shown; ++i)
-    out += cat(i ? ", " : "; largest tensors: ", plan.slotName(order[i]), " ",
-               slots[order[i]].describe(), " ", formatBytes(slots[order[i]].tensor.bytes));
+    out += cat(i ? ", " : "; largest tensors: ", plan.slotName(order[i]), " ", slots[order[i]].describe(), " ",
+               formatBytes(slots[order[i]].tensor.bytes));
   return out + "; raise the limit or use smaller inputs";
 }
 
@@ -279,8 +279,7 @@ Value Executor::own(const Value &value, std::vector<const Buffer *> &given) cons
     return copy;
   }
   const Buffer *buffer = value.tensor.buffer.get();
-  if (value.tensor.origin == Origin::Owned && buffer &&
-      std::find(given.begin(), given.end(), buffer) == given.end()) {
+  if (value.tensor.origin == Origin::Owned && buffer && std::find(given.begin(), given.end(), buffer) == given.end()) {
     given.push_back(buffer);
     return value;
   }
@@ -341,7 +340,7 @@ size_t Session::profileEntries(flame_profile_entry *entries, size_t capacity) {
       } else if (auto *call = std::get_if<HostCallCommand>(&command.body)) {
         name = call->function.c_str();
       } else {
-        static const char *const names[] = {"alloc", "free", "", "", "bind_dims", "read_element",
+        static const char *const names[] = {"alloc", "free", "",   "",     "bind_dims", "read_element",
                                             "alias", "copy", "if", "loop", "check"};
         name = names[command.body.index()];
       }

@@ -87,7 +87,7 @@ private:
   Value own(const Value &value, std::vector<const Buffer *> &given) const;
   void locate(Error &error, const Command &command) const;
   std::string largestTensors() const;
-  void observe(const Command &command, int32_t index);
+  void observe(const Command &command, int32_t block, int32_t index);
   void report(int32_t slot, const Command &command);
 
   const Module &module;
@@ -123,8 +123,8 @@ struct PlannedBytes {
   uint64_t bytes;
   bool exact;
 };
-/// The peak of arenas and heap tensors of a run with these input shapes.
-PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes);
+/// The peak of arenas, heap tensors and scratch memory of a run with these input shapes on so many threads.
+PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes, int threads);
 
 } // namespace flame::rt
 

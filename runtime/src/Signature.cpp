@@ -65,9 +65,9 @@ void checkCount(const Plan &plan, size_t count) {
   std::string names;
   for (const PortInfo &port : plan.inputs)
     names += cat(names.empty() ? "" : ", ", '\'', port.name, '\'');
-  fail(FLAME_INVALID_ARGUMENT, "the model has ", plan.inputs.size(),
-       plan.inputs.size() == 1 ? " input" : " inputs", names.empty() ? "" : " (", names, names.empty() ? "" : ")",
-       "; ", count, count == 1 ? " was given" : " were given");
+  fail(FLAME_INVALID_ARGUMENT, "the model has ", plan.inputs.size(), plan.inputs.size() == 1 ? " input" : " inputs",
+       names.empty() ? "" : " (", names, names.empty() ? "" : ")", "; ", count,
+       count == 1 ? " was given" : " were given");
 }
 
 } // namespace

@@ -56,9 +56,9 @@ inline float smallFloatToFloat(DType dtype, uint8_t bits) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   auto decode = [](uint8_t bits, int exponentBits, int mantissaBits, int bias) {
     const int exponent = bits >> mantissaBits & ((1 << exponentBits) - 1), mantissa = bits & ((1 << mantissaBits) - 1);
-    const float value = exponent ? std::ldexp(static_cast<float>((1 << mantissaBits) + mantissa),
-                                              exponent - bias - mantissaBits)
-                                 : std::ldexp(static_cast<float>(mantissa), 1 - bias - mantissaBits);
+    const float value =
+        exponent ? std::ldexp(static_cast<float>((1 << mantissaBits) + mantissa), exponent - bias - mantissaBits)
+                 : std::ldexp(static_cast<float>(mantissa), 1 - bias - mantissaBits);
     return bits >> (exponentBits + mantissaBits) & 1 ? -value : value;
   };
   switch (dtype) {
@@ -68,8 +68,9 @@ inline float smallFloatToFloat(DType dtype, uint8_t bits) {
     return bits == 0x80 ? nan : decode(bits, 4, 3, 8);
   case FLAME_F8E5M2:
     if ((bits & 0x7c) == 0x7c)
-      return bits & 3 ? nan : bits & 0x80 ? -std::numeric_limits<float>::infinity()
-                                          : std::numeric_limits<float>::infinity();
+      return bits & 3      ? nan
+             : bits & 0x80 ? -std::numeric_limits<float>::infinity()
+                           : std::numeric_limits<float>::infinity();
     return decode(bits, 5, 2, 15);
   case FLAME_F8E5M2FNUZ:
     return bits == 0x80 ? nan : decode(bits, 5, 2, 16);
@@ -88,7 +89,7 @@ inline uint8_t floatToSmallFloat(DType dtype, float value, bool saturate) {
   struct Format {
     int mantissaBits, bias, maxPattern; // of the largest finite number
   };
-  const Format format = dtype == FLAME_F8E4M3FN       ? Format{3, 7, 0x7E}
+  const Format format = dtype == FLAME_F8E4M3FN     ? Format{3, 7, 0x7E}
                         : dtype == FLAME_F8E4M3FNUZ ? Format{3, 8, 0x7F}
                         : dtype == FLAME_F8E5M2     ? Format{2, 15, 0x7B}
                         : dtype == FLAME_F8E5M2FNUZ ? Format{2, 16, 0x7F}

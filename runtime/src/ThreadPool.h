@@ -32,7 +32,8 @@ public:
 
   /// Threads that parallelFor would use at most.
   int participants(int64_t extent, int64_t grain) const;
-  /// Runs body over [0, extent) in chunks of at least `grain`, at most `participants` threads. Returns when all is done.
+  /// Runs body over [0, extent) in chunks of at least `grain`, at most `participants` threads. Returns when all is
+  /// done.
   void parallelFor(int64_t extent, int64_t grain, int participants, Body body, void *context);
 
 private:

@@ -9,9 +9,9 @@ namespace flame::rt {
 
 const char *dtypeName(DType dtype) {
   static const char *const names[kDTypeCount] = {
-      "undefined", "f32",    "u8",       "i8",         "u16",    "i16",        "i32",  "i64", "string",
-      "bool",      "f16",    "f64",      "u32",        "u64",    "c64",        "c128", "bf16", "f8E4M3FN",
-      "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ", "u4",       "i4",     "f4E2M1FN",   "f8E8M0FNU", "u2", "i2"};
+      "undefined",  "f32",    "u8",         "i8",  "u16", "i16",      "i32",       "i64",  "string",
+      "bool",       "f16",    "f64",        "u32", "u64", "c64",      "c128",      "bf16", "f8E4M3FN",
+      "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ", "u4",  "i4",  "f4E2M1FN", "f8E8M0FNU", "u2",   "i2"};
   return isKnown(dtype) ? names[dtype] : "undefined";
 }
 
@@ -109,7 +109,8 @@ Tensor makeTensor(const Ref<Allocator> &allocator, DType dtype, const Dims &dims
   tensor.dtype = dtype;
   tensor.dims = dims;
   tensor.bytes = *bytes;
-  tensor.buffer = dtype == FLAME_STRING ? allocateStrings(allocator, tensor.elements()) : allocateBuffer(allocator, *bytes);
+  tensor.buffer =
+      dtype == FLAME_STRING ? allocateStrings(allocator, tensor.elements()) : allocateBuffer(allocator, *bytes);
   tensor.data = tensor.buffer->data;
   return tensor;
 }

@@ -48,7 +48,8 @@ test::PlanBuilder hostOnly() {
   p.root.slots[grown]->kind = ValueKind::Sequence;
   p.host("sequence_insert", {q, x}, {grown}, "insert", body);
   p.root.blocks[body]->results = {go, grown};
-  const int start = p.slot("start", Storage::Heap, DType::F32, {}), last = p.slot("last", Storage::Heap, DType::F32, {});
+  const int start = p.slot("start", Storage::Heap, DType::F32, {}),
+            last = p.slot("last", Storage::Heap, DType::F32, {});
   p.root.slots[start]->kind = p.root.slots[last]->kind = ValueKind::Sequence;
   p.host("split_to_sequence", {x}, {start}, "split");
   plan::LoopT l;
@@ -93,16 +94,19 @@ int main(int argc, char **argv) {
     seed("npy", flame_dtype_name(dtype), bytes);
   }
   // An archive with one stored member of no bytes.
-  seed("npy", "npz", bytesOf({0xff, 'P', 'K', 3, 4, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 'x',
-                              'P', 'K', 1, 2, 20, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'x',
-                              'P', 'K', 5, 6, 0, 0, 0, 0, 1, 0, 1, 0, 47, 0, 0, 0, 31, 0, 0, 0, 0, 0}));
+  seed("npy", "npz",
+       bytesOf({0xff, 'P', 'K', 3, 4, 20,  0,   0,   0, 0, 0,  0, 0,  0,  0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0,
+                0,    1,   0,   0, 0, 'x', 'P', 'K', 1, 2, 20, 0, 20, 0,  0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0,
+                0,    0,   0,   0, 0, 0,   0,   0,   1, 0, 0,  0, 0,  0,  0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0,
+                'x',  'P', 'K', 5, 6, 0,   0,   0,   0, 1, 0,  1, 0,  47, 0, 0, 0, 31, 0, 0, 0, 0, 0}));
   seed("npy", "deflate", bytesOf({0xfe, 23, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x57, 0xc8, 0x40, 0x27, 0x01}));
   seed("pb", "tensor", bytesOf({0, 8, 2, 16, 1, 0x4a, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40}));
   seed("pb", "ints", bytesOf({0, 0x0a, 2, 1, 2, 16, 6, 0x2a, 2, 1, 2}));
   seed("pb", "strings", bytesOf({0, 8, 1, 16, 8, 0x32, 1, 'a'}));
   seed("pb", "sequence", bytesOf({1, 16, 1, 0x1a, 6, 8, 1, 16, 7, 0x38, 5}));
   seed("pb", "optional", bytesOf({2, 16, 1, 0x1a, 6, 8, 1, 16, 7, 0x38, 5}));
-  const std::string patterns[] = {"(a|b)*c{2,3}?[^x-z[:alpha:]\\d]\\bq$", "(?i)^\\Qa.b\\E|(?P<n>\\x{41}.)+\\z", "(?s-i:.+)*"};
+  const std::string patterns[] = {"(a|b)*c{2,3}?[^x-z[:alpha:]\\d]\\bq$", "(?i)^\\Qa.b\\E|(?P<n>\\x{41}.)+\\z",
+                                  "(?s-i:.+)*"};
   int number = 0;
   for (const std::string &p : patterns) {
     const std::string text = p + std::string(1, '\0') + "abcabc";

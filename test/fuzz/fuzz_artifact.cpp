@@ -1,7 +1,7 @@
 //===- fuzz_artifact.cpp - the artifact loader and the executor -----------===//
 //
-// The bytes are the body of an artifact; the harness seals them, so that mutations get past the checksum. Artifacts without
-// kernels are run as well, with random inputs and a limit of memory and time: native code is not ours to fuzz.
+// The bytes are the body of an artifact; the harness seals them, so that mutations get past the checksum. Artifacts
+// without kernels are run as well, with random inputs and a limit of memory and time: native code is not ours to fuzz.
 //
 //===----------------------------------------------------------------------===//
 
@@ -58,7 +58,8 @@ extern "C" int LLVMFuzzerInitialize(int *, char ***) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const size_t total = size + plan::kSealBytes;
-  std::unique_ptr<uint8_t, void (*)(void *)> memory(static_cast<uint8_t *>(std::aligned_alloc(64, (total + 63) / 64 * 64)), std::free);
+  std::unique_ptr<uint8_t, void (*)(void *)> memory(
+      static_cast<uint8_t *>(std::aligned_alloc(64, (total + 63) / 64 * 64)), std::free);
   if (size)
     std::memcpy(memory.get(), data, size);
   plan::makeSeal(memory.get(), size, memory.get() + size);

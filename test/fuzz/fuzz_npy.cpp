@@ -1,6 +1,7 @@
 //===- fuzz_npy.cpp - .npy and .npz readers -------------------------------===//
 //
-// The first byte chooses: an element type to expect, 0xff for an archive, 0xfe for raw deflate of the size in the next byte.
+// The first byte chooses: an element type to expect, 0xff for an archive, 0xfe for raw deflate of the size in the next
+// byte.
 //
 //===----------------------------------------------------------------------===//
 

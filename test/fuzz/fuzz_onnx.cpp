@@ -1,5 +1,4 @@
-//===- fuzz_onnx.cpp - the ONNX importer on arbitrary bytes
-//-----------------------------------------------------------===//
+//===- fuzz_onnx.cpp - the ONNX importer on arbitrary bytes ---------------===//
 //
 // Whatever the bytes are, the import ends with a module that verifies or with an error message; it doesn't crash, hang
 // or allocate without bounds. External data is looked for in no folder.

@@ -25,8 +25,10 @@ int main(int argc, char **argv) {
   app.add_option("--dim", settings.dims, "value of a symbolic dimension of random inputs, NAME=NUMBER")
       ->allow_extra_args(false);
   app.add_option("--seed", settings.inputs.seed, "seed of the random numbers (default 0)");
-  app.add_option("-o,--output-dir", settings.outputDirectory, "write the outputs as .npy files instead of printing them");
-  app.add_option("--expect", settings.expected, "compare an output with a file, NAME=FILE; exit code 5 where they differ")
+  app.add_option("-o,--output-dir", settings.outputDirectory,
+                 "write the outputs as .npy files instead of printing them");
+  app.add_option("--expect", settings.expected,
+                 "compare an output with a file, NAME=FILE; exit code 5 where they differ")
       ->allow_extra_args(false);
   app.add_option("--rtol", settings.tolerance.relative, "relative tolerance of --expect (default 1e-3)");
   app.add_option("--atol", settings.tolerance.absolute, "absolute tolerance of --expect (default 1e-7)");
@@ -35,7 +37,8 @@ int main(int argc, char **argv) {
   app.add_option("--threads", settings.threads, "threads (default: FLAME_NUM_THREADS, else all cores)")
       ->check(CLI::Range(1, 1024));
   app.add_option("--memory-limit", settings.memoryLimit, "refuse to use more, e.g. 512M or 2G");
-  app.add_option("--weights-dir", settings.weightsDirectory, "where the weight files are (default: beside the artifact)");
+  app.add_option("--weights-dir", settings.weightsDirectory,
+                 "where the weight files are (default: beside the artifact)");
   app.add_flag("--dump-signature", settings.dumpSignature, "print inputs, outputs and properties, run nothing");
   app.add_option("--format", format, "table or json, for --dump-signature and --bench")
       ->check(CLI::IsMember({"table", "json"}));

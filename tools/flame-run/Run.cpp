@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <numeric>
-#include <csignal>
 
 namespace flame::run {
 
@@ -90,8 +90,8 @@ void dumpSignature(const Module &module, bool json) {
       std::string out = "[";
       for (size_t i = 0; i < ports.size(); ++i) {
         static const char *const kinds[] = {"tensor", "sequence", "optional"};
-        out += (i ? ", {" : "{") + ("\"name\": " + jsonString(ports[i].name)) + ", \"kind\": \"" + kinds[ports[i].kind] +
-               "\", \"dtype\": \"" + flame_dtype_name(ports[i].dtype) + "\", \"dims\": ";
+        out += (i ? ", {" : "{") + ("\"name\": " + jsonString(ports[i].name)) + ", \"kind\": \"" +
+               kinds[ports[i].kind] + "\", \"dtype\": \"" + flame_dtype_name(ports[i].dtype) + "\", \"dims\": ";
         if (ports[i].rank < 0) {
           out += "null}";
           continue;
@@ -139,8 +139,7 @@ void writeOutput(const std::string &path, const Value &value) {
 
 void printOutputs(const std::vector<flame_port> &ports, const std::vector<Value> &outputs) {
   for (size_t i = 0; i < outputs.size(); ++i)
-    std::printf("%s: %s\n%s\n", ports[i].name, io::describe(outputs[i]).c_str(),
-                io::formatValue(outputs[i]).c_str());
+    std::printf("%s: %s\n%s\n", ports[i].name, io::describe(outputs[i]).c_str(), io::formatValue(outputs[i]).c_str());
 }
 
 int compareOutputs(const Settings &settings, const std::vector<flame_port> &ports, const std::vector<Value> &outputs) {
@@ -159,8 +158,7 @@ int compareOutputs(const Settings &settings, const std::vector<flame_port> &port
       throw UsageError("'" + spec + "': --expect takes NAME=FILE with the name of an output");
     const Value expected = io::readValue(path, ports[index].kind, ports[index].dtype);
     const io::Comparison result = io::compare(outputs[index], expected, settings.tolerance);
-    std::fprintf(stderr, "output '%s': %s\n", ports[index].name,
-                 result.equal ? "agrees" : result.message.c_str());
+    std::fprintf(stderr, "output '%s': %s\n", ports[index].name, result.equal ? "agrees" : result.message.c_str());
     if (!result.equal)
       code = Accuracy;
   }

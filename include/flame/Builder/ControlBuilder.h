@@ -38,7 +38,8 @@ llvm::SmallVector<mlir::Value> buildLoop(GraphBuilder &g, mlir::Value trip, mlir
                                          llvm::function_ref<LoopYield(const LoopArguments &)> body,
                                          LoopMemory *memory = nullptr);
 
-/// The values of one branch; both must give as many, of the same element types and ranks. Throws BuildError.
+/// The values of one branch; both must give as many, of the same element types and ranks (a value of one element takes the
+/// higher rank of the two). Throws BuildError.
 llvm::SmallVector<mlir::Value> buildIf(GraphBuilder &g, mlir::Value condition,
                                        llvm::function_ref<llvm::SmallVector<mlir::Value>()> then,
                                        llvm::function_ref<llvm::SmallVector<mlir::Value>()> otherwise);

@@ -44,8 +44,7 @@ struct OnnxImportResult {
   std::vector<std::string> weightFiles; // relative to the model's folder
 };
 
-/// Reads a model file. External data is looked for in the folder of `path`: regular files in it or below it, reached
-/// through no link.
+/// Reads a model file. External data is looked for in the folder of `path`: regular files in it or below it.
 OnnxImportResult importOnnx(mlir::MLIRContext *context, llvm::StringRef path, const OnnxImportOptions &options = {});
 
 /// Reads a model from memory that need not outlive the call. Weights refer to `fileName` in `folder`.

@@ -41,6 +41,8 @@ public:
   void setOutput(unsigned i, Value value);
   /// The type that the model states for output `i` (graph output or value_info); null if none.
   virtual Type statedOutputType(unsigned i) { return {}; }
+  /// The rank that the model states for output 0; throws, naming the reason `why` inference can't tell, if it states none.
+  int64_t statedRank(llvm::StringRef why);
 
   // Attributes. A wrong attribute type throws.
   virtual bool hasAttr(llvm::StringRef name) = 0;

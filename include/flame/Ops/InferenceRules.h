@@ -13,6 +13,8 @@ constexpr int64_t maxFollowedValues = 64;
 std::string dimsString(llvm::ArrayRef<DimExpr> dims);
 /// Checks that operand `i` is a ranked tensor (sequences and optionals are not).
 llvm::LogicalResult requireRanked(mlir::Operation *op, unsigned i, llvm::StringRef name);
+/// As requireRanked, for elements that kernels can load and store: no strings (`flame.take_elements` moves those).
+llvm::LogicalResult requireMovable(mlir::Operation *op, unsigned i, llvm::StringRef name);
 /// Checks that operand `i` is an i64 tensor of rank 1 with `count` elements (`count` < 0: any static number); gives that
 /// number.
 llvm::FailureOr<int64_t> requireVector(mlir::Operation *op, ShapeContext &context, unsigned i, llvm::StringRef name,

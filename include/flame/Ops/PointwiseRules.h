@@ -23,6 +23,9 @@ enum class PointwiseRule {
 
 mlir::LogicalResult inferPointwise(mlir::Operation *op, PointwiseRule rule, ShapeContext &context,
                                    llvm::SmallVectorImpl<ResultInfo> &results);
+/// The operand that the op gives back unchanged (x + 0, x * 1, a conversion there and back), or null. `constants`: the
+/// operands' constant values where they have one.
+mlir::OpFoldResult foldPointwise(mlir::Operation *op, llvm::ArrayRef<mlir::Attribute> constants);
 
 } // namespace flame
 

@@ -57,8 +57,8 @@ std::string MappedFile::open(const std::string &path) {
   return "";
 }
 
-uint64_t ModelFolder::sizeOf(StringRef location) {
-  if (auto known = sizes.find(location); known != sizes.end())
+const ModelFolder::DataFile &ModelFolder::find(StringRef location) {
+  if (auto known = files.find(location); known != files.end())
     return known->second;
   auto refuse = [&](const Twine &why) {
     throw BuildError(("external data file '" + location + "' " + why).str());
@@ -86,9 +86,11 @@ uint64_t ModelFolder::sizeOf(StringRef location) {
   std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
   if (!real)
     refuse("can't be opened: " + Twine(std::strerror(errno)) + "; it belongs beside the model");
-  if (path != real.get())
-    refuse("is reached through a symbolic link; put the file itself into the model's folder");
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  // Links that stay in the folder do no harm.
+  std::string inside = root.get() == std::string("/") ? "/" : std::string(root.get()) + "/";
+  if (!StringRef(real.get()).starts_with(inside))
+    refuse("is a symbolic link out of the model's folder; put the file itself there");
+  Descriptor file(::open(real.get(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
   struct stat info;
   if (file.fd < 0 || ::fstat(file.fd, &info) != 0)
     refuse("can't be opened: " + Twine(std::strerror(errno)));
@@ -96,13 +98,13 @@ uint64_t ModelFolder::sizeOf(StringRef location) {
     refuse("is not a regular file");
   if (info.st_nlink > 1)
     refuse("has another hard link; put a copy of its own into the model's folder");
-  sizes[location] = info.st_size;
-  return info.st_size;
+  return files[location] = {StringRef(real.get()).drop_front(inside.size()).str(), uint64_t(info.st_size)};
 }
 
 FilePiece ModelFolder::locate(StringRef location, StringRef offset, StringRef length, uint64_t needed) {
-  uint64_t size = sizeOf(location);
-  FilePiece piece{location.str(), 0, needed};
+  const DataFile &file = find(location);
+  uint64_t size = file.size;
+  FilePiece piece{file.path, 0, needed};
   auto number = [&](StringRef text, StringRef what, uint64_t &value) {
     if (!text.empty() && text.getAsInteger(10, value))
       throw BuildError(("external data file '" + location + "': the " + what + " '" + text +

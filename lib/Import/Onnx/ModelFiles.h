@@ -1,7 +1,7 @@
 //===- ModelFiles.h - the files a model consists of -------------------------------------------------------------------===//
 //
 // The model file mapped into memory, and the external data files, which a model may name freely but which must lie in its
-// folder: never absolute, never through "..", a symbolic link or a second hard link. Problems throw BuildError.
+// folder: never absolute, never through ".." or a symbolic link out of the folder, never with a second hard link. Problems throw BuildError.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_LIB_IMPORT_ONNX_MODELFILES_H
@@ -46,9 +46,13 @@ public:
   std::string read(const FilePiece &piece);
 
 private:
-  uint64_t sizeOf(llvm::StringRef location);
+  struct DataFile {
+    std::string path; // relative to the folder, without links
+    uint64_t size;
+  };
+  const DataFile &find(llvm::StringRef location);
   std::string folder;
-  llvm::StringMap<uint64_t> sizes; // of the files found fit
+  llvm::StringMap<DataFile> files; // those found fit, by location
 };
 
 } // namespace flame::onnx

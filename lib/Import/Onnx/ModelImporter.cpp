@@ -194,6 +194,10 @@ std::string ModelImporter::nearestName(Scope &scope, StringRef name) {
       consider(entry.first());
     for (auto &entry : at->initializers)
       consider(entry.first());
+    if (at->nodes)
+      for (const NodeProto &node : *at->nodes)
+        for (const std::string &output : node.output())
+          consider(output);
   }
   return best;
 }
@@ -464,6 +468,7 @@ template <typename Nodes> std::vector<int> ModelImporter::sorted(const Nodes &no
 
 template <typename Nodes>
 void ModelImporter::importNodes(const Nodes &nodes, Frame &frame, Scope &scope, StringRef where) {
+  scope.nodes = &nodes;
   for (int i : sorted(nodes, where))
     importNode(nodes.Get(i), i, frame, scope);
 }

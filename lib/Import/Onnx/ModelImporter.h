@@ -28,6 +28,7 @@ struct Scope {
   llvm::StringMap<const TensorProto *> initializers; // not materialised yet
   llvm::StringMap<const SparseTensorProto *> sparseInitializers;
   llvm::StringMap<const TypeProto *> stated;
+  const google::protobuf::RepeatedPtrField<NodeProto> *nodes = nullptr; // for "did you mean"
 };
 
 struct Frame;

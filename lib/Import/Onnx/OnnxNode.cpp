@@ -28,6 +28,13 @@ void OnnxNode::setOutput(unsigned i, Value value) {
   outputs[i] = value;
 }
 
+int64_t OnnxNode::statedRank(StringRef why) {
+  if (auto type = dyn_cast_or_null<RankedTensorType>(statedOutputType(0)))
+    return type.getRank();
+  fail("the rank of the result is not known: " + why + ", and the model states no shape for output '" +
+       (outputNames.empty() ? "" : outputNames[0]) + "'; make that input a constant or give it a static shape");
+}
+
 Type OnnxNode::dtypeAttr(StringRef attribute) {
   if (!hasAttr(attribute))
     return {};

@@ -1,5 +1,6 @@
 //===- OnnxRegistry.cpp - which ONNX operators can be imported, by what ----------------------------------------------===//
 #include "flame/Import/OnnxNode.h"
+#include "LegacyOps.h"
 
 using namespace llvm;
 using namespace flame;
@@ -52,6 +53,7 @@ std::string OnnxRegistry::nearest(StringRef domain, StringRef opType) const {
 const OnnxRegistry &OnnxRegistry::get() {
   static const OnnxRegistry registry = [] {
     OnnxRegistry all;
+    onnx::registerLegacyOps(all);
 #define FLAME_FAMILY(Name) register##Name##Onnx(all);
 #include "flame/Ops/OnnxFamilies.inc"
 #undef FLAME_FAMILY

@@ -296,6 +296,9 @@ Type TensorReader::typeOf(const TypeProto &type, SmallVectorImpl<std::string> *s
     Type element = typeOf(sequence ? type.sequence_type().elem_type() : type.optional_type().elem_type());
     if (!element)
       return {};
+    // Many exporters write the empty shape for tensors of any shape in a sequence.
+    if (auto tensor = dyn_cast<RankedTensorType>(element); sequence && tensor && tensor.getRank() == 0)
+      element = UnrankedTensorType::get(tensor.getElementType());
     return sequence ? Type(SequenceType::get(context, element)) : Type(OptionalType::get(context, element));
   }
   case TypeProto::kMapType:

@@ -74,7 +74,7 @@ LogicalResult IotaOp::inferResults(ShapeContext &context, SmallVectorImpl<Result
 
 LogicalResult FillOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   FailureOr<int64_t> rank = requireVector(*this, context, 0, "shape");
-  if (failed(rank) || failed(requireRanked(*this, 1, "value")))
+  if (failed(rank) || failed(requireMovable(*this, 1, "value")))
     return failure();
   auto value = cast<RankedTensorType>(getValue().getType());
   if (value.getRank() != 0)

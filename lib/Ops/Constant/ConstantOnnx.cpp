@@ -51,7 +51,15 @@ static void constantOfShape(OnnxNode &n) {
     value = n.reshape(value, GraphBuilder::Axes{});
   } else
     value = n.scalar(n.b.getF32Type(), 0);
-  n.setOutput(0, n.op<FillOp>({n.cast(shape, n.b.getI64Type()), value}));
+  if (n.rank(shape) != 1)
+    n.fail("the input must be a vector of sizes, has rank " + Twine(n.rank(shape)));
+  auto rank = n.dim(shape, 0).constant();
+  if (!rank)
+    rank = n.statedRank("the input has no static length");
+  SmallVector<DimExpr> dims;
+  for (int64_t d = 0; d < *rank; ++d)
+    dims.push_back(n.shapes.element(shape, d, /*nonNegative=*/true));
+  n.setOutput(0, n.fill(dims, value));
 }
 
 /// The number that a scalar constant holds.

@@ -97,19 +97,25 @@ LogicalResult PackPanelsOp::inferResults(ShapeContext &context, SmallVectorImpl<
   return success();
 }
 
-/// The operand of a transpose that swaps the last two dims and nothing else; null otherwise.
-static Value swappedMatrix(Value value) {
+/// For a transpose that takes its contiguous dim away from the end to the dim before it: the same without that last swap,
+/// which a product does for nothing. Null for anything else.
+static Value swappedMatrix(Value value, PatternRewriter &rewriter) {
   auto transpose = value.getDefiningOp<TransposeOp>();
   if (!transpose)
     return {};
-  ArrayRef<int64_t> perm = transpose.getPerm();
+  SmallVector<int64_t> perm(transpose.getPerm());
   int64_t rank = perm.size();
-  if (rank < 2)
+  if (rank < 2 || perm[rank - 2] != rank - 1)
     return {};
-  for (int64_t d = 0; d < rank; ++d)
-    if (perm[d] != (d == rank - 1 ? rank - 2 : d == rank - 2 ? rank - 1 : d))
-      return {};
-  return transpose.getX();
+  std::swap(perm[rank - 1], perm[rank - 2]);
+  if (llvm::is_sorted(perm))
+    return transpose.getX();
+  auto type = cast<RankedTensorType>(transpose.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  std::swap(shape[rank - 1], shape[rank - 2]);
+  rewriter.setInsertionPoint(transpose);
+  return TransposeOp::create(rewriter, transpose.getLoc(), RankedTensorType::get(shape, type.getElementType()),
+                             transpose.getX(), rewriter.getDenseI64ArrayAttr(perm));
 }
 
 namespace {
@@ -117,7 +123,8 @@ namespace {
 struct FoldTranspose : OpRewritePattern<MatMulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(MatMulOp op, PatternRewriter &rewriter) const override {
-    Value x = swappedMatrix(op.getX()), y = op.getPackedColumns() ? Value() : swappedMatrix(op.getY());
+    Value x = swappedMatrix(op.getX(), rewriter);
+    Value y = op.getPackedColumns() ? Value() : swappedMatrix(op.getY(), rewriter);
     if (!x && !y)
       return failure();
     rewriter.modifyOpInPlace(op, [&] {

@@ -76,7 +76,7 @@ struct Resizing {
         common = !common ? ratio : policy == "not_larger" ? n.min(common, ratio) : n.max(common, ratio);
       }
     }
-    Value input = x, result = x;
+    Value input = x, result = mode == "nearest" ? x : asReal(x);
     for (auto [k, axis] : llvm::enumerate(axes)) {
       DimExpr dim = n.dim(input, axis), size;
       Value scale;
@@ -112,7 +112,21 @@ struct Resizing {
                                          n.flag("antialias", antialias), n.flag("exclude_outside", excludeOutside),
                                          n.attrF("cubic_coeff", cubicCoeff), n.attrF("extrapolation", extrapolation)});
     }
-    n.setOutput(0, result);
+    n.setOutput(0, fromReal(result));
+  }
+
+  /// Weighted sums of several axes are rounded once, at the end: integers and narrow floats are resampled in a wider type.
+  Value asReal(Value v) {
+    Type type = n.elementType(v);
+    if (isa<FloatType>(type))
+      return n.widen(v);
+    return n.cast(v, type.getIntOrFloatBitWidth() > 16 ? Type(n.b.getF64Type()) : Type(n.b.getF32Type()));
+  }
+  Value fromReal(Value v) {
+    Type type = n.elementType(x);
+    if (n.elementType(v) != type && !isa<FloatType>(type))
+      v = n.create("flame.round", v, {})->getResult(0);
+    return n.cast(v, type);
   }
 
   /// A size computed from data: a float vector of one element, rounded down.

@@ -32,7 +32,7 @@ static LogicalResult checkReduction(Operation *op, StringRef reduction, Type ele
 }
 
 LogicalResult GatherOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
+  if (failed(requireMovable(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
       failed(checkAxis(*this, getAxis(), context.rank(getX()))))
     return failure();
   SmallVector<DimExpr> dims(context.dims(getX())), inner(context.dims(getIndices()));
@@ -57,7 +57,7 @@ LogicalResult GatherOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
 }
 
 LogicalResult GatherElementsOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
+  if (failed(requireMovable(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
       failed(checkAxis(*this, getAxis(), context.rank(getX()))))
     return failure();
   SmallVector<DimExpr> operand(context.dims(getX())), dims(context.dims(getIndices()));
@@ -86,7 +86,7 @@ static FailureOr<int64_t> tupleLength(Operation *op, ShapeContext &context, Valu
 }
 
 LogicalResult GatherNDOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")))
+  if (failed(requireMovable(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")))
     return failure();
   SmallVector<DimExpr> operand(context.dims(getX())), indices(context.dims(getIndices()));
   int64_t batch = getBatchDims();
@@ -108,7 +108,7 @@ LogicalResult GatherNDOp::inferResults(ShapeContext &context, SmallVectorImpl<Re
 }
 
 LogicalResult ScatterElementsOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
+  if (failed(requireMovable(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
       failed(requireRanked(*this, 2, "updates")) || failed(checkAxis(*this, getAxis(), context.rank(getX()))) ||
       failed(checkReduction(*this, getReduction(), elementTypeOf(getX()))))
     return failure();
@@ -135,7 +135,7 @@ LogicalResult ScatterElementsOp::inferResults(ShapeContext &context, SmallVector
 }
 
 LogicalResult ScatterNDOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
+  if (failed(requireMovable(*this, 0, "x")) || failed(requireIntegers(*this, 1, "indices")) ||
       failed(requireRanked(*this, 2, "updates")) ||
       failed(checkReduction(*this, getReduction(), elementTypeOf(getX()))))
     return failure();
@@ -160,7 +160,7 @@ LogicalResult ScatterNDOp::inferResults(ShapeContext &context, SmallVectorImpl<R
 }
 
 LogicalResult ReverseSequenceOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")) || failed(requireIntegers(*this, 1, "lengths")))
+  if (failed(requireMovable(*this, 0, "x")) || failed(requireIntegers(*this, 1, "lengths")))
     return failure();
   SmallVector<DimExpr> dims(context.dims(getX()));
   int64_t batch = getBatchAxis(), time = getTimeAxis(), rank = dims.size();
@@ -262,5 +262,20 @@ LogicalResult NonMaxSuppressionOp::inferResults(ShapeContext &context, SmallVect
     return failure();
   results.push_back(ResultInfo::tensor(IntegerType::get(getContext(), 64),
                                        {context.resultDim(*this, 0, 0, "selected"), context.constant(3)}));
+  return success();
+}
+
+LogicalResult TakeElementsOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
+  if (failed(requireRanked(*this, 0, "positions")) || failed(requireIntegers(*this, 0, "positions")))
+    return failure();
+  if (getXs().empty())
+    return emitOpError("needs a tensor to take elements from");
+  for (auto [i, x] : llvm::enumerate(getXs()))
+    if (failed(requireRanked(*this, i + 1, "x")))
+      return failure();
+    else if (elementTypeOf(x) != elementTypeOf(getXs()[0]))
+      return emitOpError("takes elements of types ")
+             << dtypeName(elementTypeOf(getXs()[0])) << " and " << dtypeName(elementTypeOf(x));
+  results.push_back(ResultInfo::tensor(elementTypeOf(getXs()[0]), context.dims(getPositions())));
   return success();
 }

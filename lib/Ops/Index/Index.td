@@ -91,5 +91,13 @@ def NonMaxSuppressionOp : Flame_HostIndexOp<"non_max_suppression"> {
                    AnyFlameTensor:$score_threshold, DefaultValuedAttr<I64Attr, "0">:$center_point_box);
   let results = (outs AnyFlameTensor:$result);
 }
+def TakeElementsOp : Flame_HostIndexOp<"take_elements"> {
+  let summary = "the elements at flat positions of all xs in a row";
+  let description = [{
+    For element types that kernels can't hold (strings): whatever movement an ONNX operator makes is first made with the positions.
+  }];
+  let arguments = (ins AnyFlameTensor:$positions, Variadic<AnyFlameTensor>:$xs);
+  let results = (outs AnyFlameTensor:$result);
+}
 
 #endif // FLAME_INDEX_TD

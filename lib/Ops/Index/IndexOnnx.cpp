@@ -1,5 +1,5 @@
 //===- IndexOnnx.cpp - ONNX operators with index tensors --------------------------------------------------------------===//
-#include "flame/Import/OnnxNode.h"
+#include "flame/Import/StringMovement.h"
 #include "flame/Ops/Index.h"
 #include "llvm/ADT/Twine.h"
 
@@ -119,15 +119,15 @@ static void nonMaxSuppression(OnnxNode &n) {
 }
 
 void flame::registerIndexOnnx(OnnxRegistry &registry) {
-  registry.add("Gather", gather, 1, "", "all");
-  registry.add("GatherElements", gatherElements, 11, "", "all");
-  registry.add("GatherND", gatherND, 11, "", "all");
-  registry.add("Scatter", scatterElements, 9, "", "all");
-  registry.add("ScatterElements", scatterElements, 11, "", "all");
-  registry.add("ScatterND", scatterND, 11, "", "all");
-  registry.add("ReverseSequence", reverseSequence, 10, "", "all");
-  registry.add("TensorScatter", tensorScatter, 24, "", "all");
-  registry.add("ArrayFeatureExtractor", arrayFeatureExtractor, 1, "ai.onnx.ml", "numeric");
+  registry.add("Gather", movingStrings(gather), 1, "", "all");
+  registry.add("GatherElements", movingStrings(gatherElements), 11, "", "all");
+  registry.add("GatherND", movingStrings(gatherND), 11, "", "all");
+  registry.add("Scatter", movingStrings(scatterElements), 9, "", "all");
+  registry.add("ScatterElements", movingStrings(scatterElements), 11, "", "all");
+  registry.add("ScatterND", movingStrings(scatterND), 11, "", "all");
+  registry.add("ReverseSequence", movingStrings(reverseSequence), 10, "", "all");
+  registry.add("TensorScatter", movingStrings(tensorScatter), 24, "", "all");
+  registry.add("ArrayFeatureExtractor", movingStrings(arrayFeatureExtractor), 1, "ai.onnx.ml", "numeric");
   registry.add("NonZero", nonZero, 9, "", "all");
   registry.add("Compress", compress, 9, "", "all");
   registry.add("Unique", unique, 11, "", "all");

@@ -10,7 +10,11 @@ include "flame/IR/FlameBase.td"
 
 class Flame_PointwiseOp<string mnemonic, string rule, list<Trait> traits> : Flame_PureOp<mnemonic, traits> {
   let results = (outs AnyFlameTensor:$result);
+  let hasFolder = 1;
   let extraClassDefinition = [{
+    ::mlir::OpFoldResult $cppClass::fold(FoldAdaptor adaptor) {
+      return ::flame::foldPointwise(*this, adaptor.getOperands());
+    }
     ::llvm::LogicalResult $cppClass::inferResults(::flame::ShapeContext &context,
                                                   ::llvm::SmallVectorImpl<::flame::ResultInfo> &results) {
       return ::flame::inferPointwise(*this, ::flame::PointwiseRule::}] # rule # [{, context, results);

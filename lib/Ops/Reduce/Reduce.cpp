@@ -50,6 +50,10 @@ static DimExpr reduceValues(ShapeContext &context, StringRef kind, ArrayRef<DimE
   return result;
 }
 
+OpFoldResult ReduceOp::fold(FoldAdaptor) {
+  return getAxes().empty() && getX().getType() == getType() ? OpFoldResult(getX()) : OpFoldResult();
+}
+
 LogicalResult ReduceOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   StringRef kind = getKind();
   bool compares = kind == "max" || kind == "min";

@@ -13,6 +13,7 @@ def ReduceOp : Flame_PureOp<"reduce"> {
   }];
   let arguments = (ins AnyFlameTensor:$x, StrAttr:$kind, DenseI64ArrayAttr:$axes, DefaultValuedAttr<BoolAttr, "true">:$keepdims);
   let results = (outs AnyFlameTensor:$result);
+  let hasFolder = 1;
 }
 
 def ArgReduceOp : Flame_PureOp<"arg_reduce", [NotDifferentiable]> {

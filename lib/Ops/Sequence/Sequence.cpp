@@ -152,9 +152,10 @@ LogicalResult ConcatFromSequenceOp::inferResults(ShapeContext &context, SmallVec
     return failure();
   Type type = sequence->getElementType();
   if (auto tensor = dyn_cast<RankedTensorType>(type)) {
-    int64_t rank = tensor.getRank() + getNewAxis(), axis = getAxis() < 0 ? getAxis() + rank : getAxis();
+    int64_t rank = tensor.getRank() + getNewAxis(), axis = getAxis();
+    axis += axis < 0 ? rank : 0;
     if (axis < 0 || axis >= rank)
-      return emitOpError("axis ") << getAxis() << " is out of range for a result of rank " << rank;
+      return emitOpError("axis ") << int64_t(getAxis()) << " is out of range for a result of rank " << rank;
     SmallVector<int64_t> shape(tensor.getShape());
     if (getNewAxis())
       shape.insert(shape.begin() + axis, ShapedType::kDynamic);

@@ -57,7 +57,7 @@ LogicalResult ReshapeOp::inferResults(ShapeContext &context, SmallVectorImpl<Res
 }
 
 LogicalResult TransposeOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")))
+  if (failed(requireMovable(*this, 0, "x")))
     return failure();
   SmallVector<DimExpr> operand(context.dims(getX())), dims;
   SmallVector<bool> seen(operand.size());
@@ -83,7 +83,7 @@ LogicalResult TransposeOp::inferResults(ShapeContext &context, SmallVectorImpl<R
 LogicalResult ExpandOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   FailureOr<int64_t> rank = requireVector(*this, context, 1, "shape");
   SmallVector<DimExpr> dims;
-  if (failed(rank) || failed(requireRanked(*this, 0, "x")) ||
+  if (failed(rank) || failed(requireMovable(*this, 0, "x")) ||
       failed(readSizes(*this, context, getShape(), *rank, "shape", dims)))
     return failure();
   SmallVector<DimExpr> operand(context.dims(getX()));
@@ -115,7 +115,7 @@ LogicalResult ConcatOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
   if (getXs().empty())
     return emitOpError("needs at least one operand");
   for (unsigned i = 0; i < getXs().size(); ++i)
-    if (failed(requireRanked(*this, i, "an operand")))
+    if (failed(requireMovable(*this, i, "an operand")))
       return failure();
   SmallVector<DimExpr> dims(context.dims(getXs()[0]));
   Type elementType = elementTypeOf(getXs()[0]);
@@ -155,7 +155,7 @@ LogicalResult ConcatOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
 }
 
 LogicalResult SliceOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")))
+  if (failed(requireMovable(*this, 0, "x")))
     return failure();
   SmallVector<DimExpr> operand(context.dims(getX())), dims;
   int64_t rank = operand.size();
@@ -195,7 +195,7 @@ LogicalResult SliceOp::inferResults(ShapeContext &context, SmallVectorImpl<Resul
 }
 
 LogicalResult PadOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")))
+  if (failed(requireMovable(*this, 0, "x")))
     return failure();
   SmallVector<DimExpr> dims(context.dims(getX()));
   int64_t rank = dims.size();
@@ -225,7 +225,7 @@ LogicalResult PadOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultI
 }
 
 LogicalResult TileOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")))
+  if (failed(requireMovable(*this, 0, "x")))
     return failure();
   SmallVector<DimExpr> dims(context.dims(getX())), repeats;
   if (failed(requireVector(*this, context, 1, "repeats", dims.size())) ||

@@ -5,6 +5,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ShapeOnnx.h"
+#include "flame/Import/StringMovement.h"
 #include "flame/Ops/Constant.h"
 #include "flame/Ops/Shape.h"
 #include "flame/Support/DimMath.h"
@@ -42,15 +43,6 @@ Value flame::perDimension(OnnxNode &n, Value axes, Value values, Value otherwise
   return n.where(n.greater(any, zero), chosen, otherwise);
 }
 
-/// The ranked type that the model states for output 0; fails if there is none.
-static RankedTensorType statedType(OnnxNode &n, StringRef why) {
-  auto type = dyn_cast_or_null<RankedTensorType>(n.statedOutputType(0));
-  if (!type)
-    n.fail("the rank of the result is not known: " + why + ", and the model states no shape for output '" +
-           (n.outputNames.empty() ? "" : n.outputNames[0]) + "'; make that input a constant or give it a static shape");
-  return type;
-}
-
 //===------------------------------------------------------------------------------------------------------------------===//
 // Reshape and its kin
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -75,7 +67,7 @@ static void reshape(OnnxNode &n) {
   Value shape = n.hasInput(1) ? n.input(1) : n.i64(n.intsAttr("shape"));
   std::optional<int64_t> length = n.rank(shape) == 1 ? n.dim(shape, 0).constant() : std::nullopt;
   if (!length)
-    length = statedType(n, "the shape input has no static length").getRank();
+    length = n.statedRank("the shape input has no static length");
   SmallVector<DimExpr> dims, asked;
   for (int64_t i = 0; i < *length; ++i)
     asked.push_back(n.shapes.element(shape, i));
@@ -128,8 +120,7 @@ static void flatten(OnnxNode &n) {
   n.setOutput(0, n.reshape(x, dims));
 }
 
-/// For run-time axes: dims of the result from the dims of the operand (i64 vector) and which positions stay.
-/// `positions`: for every dimension of the longer of the two shapes, how many kept ones stand before it.
+/// For run-time axes: how many kept dims stand before each one.
 static Value keptBefore(OnnxNode &n, Value kept, int64_t rank) {
   Value order = n.iota(n.shapes.constant(rank), n.b.getI64Type());
   Value earlier = n.less(n.unsqueeze(order, 0), n.unsqueeze(order, 1)); // [d, e]: e before d
@@ -143,6 +134,17 @@ static SmallVector<DimExpr> sizesFrom(OnnxNode &n, Value sizes, int64_t rank) {
   return dims;
 }
 
+/// The dims of x where `dropped` (i64, one a dimension) is 0; there are `resultRank`.
+static SmallVector<DimExpr> keptDims(OnnxNode &n, Value x, Value dropped, int64_t resultRank) {
+  int64_t rank = n.rank(x);
+  Value zero = n.i64Scalar(0), one = n.i64Scalar(1);
+  Value kept = n.sub(one, n.min(dropped, one)), before = keptBefore(n, kept, rank);
+  // Result dim j is the size of the kept dim that j kept ones precede.
+  Value target = n.unsqueeze(n.iota(n.shapes.constant(resultRank), n.b.getI64Type()), 1); // [result, rank]
+  Value here = n.logicalAnd(n.equal(target, before), n.greater(kept, zero));
+  return sizesFrom(n, n.sum(n.where(here, n.shapeTensor(SmallVector<DimExpr>(n.dims(x))), zero), 1, false), resultRank);
+}
+
 static void squeeze(OnnxNode &n) {
   Value x = n.input(0);
   bool present = false;
@@ -150,29 +152,27 @@ static void squeeze(OnnxNode &n) {
   int64_t rank = n.rank(x);
   if (axes)
     return n.setOutput(0, n.squeeze(x, *axes));
-  SmallVector<DimExpr> dims;
+  Value zero = n.i64Scalar(0), one = n.i64Scalar(1);
   if (!present) {
-    // All dims of size 1: those must be known as such.
-    for (DimExpr dim : n.dims(x))
+    // All dims of size 1. Where only a run tells which ones are, the model has to state how many stay.
+    SmallVector<DimExpr> all(n.dims(x)), dims;
+    for (DimExpr dim : all)
       if (!dim.isConstant(1))
         dims.push_back(dim);
-    return n.setOutput(0, n.reshape(x, dims));
+    auto stated = dyn_cast_or_null<RankedTensorType>(n.statedOutputType(0));
+    int64_t resultRank = stated ? stated.getRank() : int64_t(dims.size());
+    if (resultRank >= int64_t(dims.size()))
+      return n.setOutput(0, n.reshape(x, dims));
+    Value dropped = n.cast(n.equal(n.shapeTensor(all), one), n.b.getI64Type());
+    return n.setOutput(0, n.reshape(x, keptDims(n, x, dropped, resultRank)));
   }
   Value list = n.input(1);
   auto count = n.rank(list) == 1 ? n.dim(list, 0).constant() : std::nullopt;
-  int64_t resultRank = count ? rank - *count : statedType(n, "the axes input has no static length").getRank();
+  int64_t resultRank = count ? rank - *count : n.statedRank("the axes input has no static length");
   if (resultRank < 0)
     n.fail("there are " + Twine(*count) + " axes for an input of rank " + Twine(rank));
-  Type i64 = n.b.getI64Type();
-  Value zero = n.i64Scalar(0), one = n.i64Scalar(1);
   Value ones = n.expand(one, SmallVector<DimExpr>(n.dims(list)));
-  Value dropped = perDimension(n, list, ones, zero, rank);
-  Value kept = n.sub(one, n.min(dropped, one)), before = keptBefore(n, kept, rank);
-  // Result dim j is the size of the kept dim that j kept ones precede.
-  Value target = n.unsqueeze(n.iota(n.shapes.constant(resultRank), i64), 1); // [result, rank]
-  Value here = n.logicalAnd(n.equal(target, before), n.greater(kept, zero));
-  Value sizes = n.sum(n.where(here, n.shapeTensor(SmallVector<DimExpr>(n.dims(x))), zero), 1, false);
-  n.setOutput(0, n.reshape(x, sizesFrom(n, sizes, resultRank)));
+  n.setOutput(0, n.reshape(x, keptDims(n, x, perDimension(n, list, ones, zero, rank), resultRank)));
 }
 
 static void unsqueeze(OnnxNode &n) {
@@ -186,7 +186,7 @@ static void unsqueeze(OnnxNode &n) {
   Value list = n.input(1);
   int64_t rank = n.rank(x);
   auto count = n.shapes.numElements(list).constant();
-  int64_t resultRank = count ? rank + *count : statedType(n, "the axes input has no static length").getRank();
+  int64_t resultRank = count ? rank + *count : n.statedRank("the axes input has no static length");
   if (rank == 0) {
     SmallVector<DimExpr> dims(resultRank, n.shapes.constant(1));
     return n.setOutput(0, n.reshape(x, dims));
@@ -237,7 +237,7 @@ static void expand(OnnxNode &n) {
   Value x = n.input(0), shape = n.input(1);
   auto length = n.dim(shape, 0).constant();
   if (!length)
-    length = statedType(n, "the shape input has no static length").getRank();
+    length = n.statedRank("the shape input has no static length");
   SmallVector<DimExpr> dims(n.dims(x));
   int64_t rank = std::max<int64_t>(dims.size(), *length);
   dims.insert(dims.begin(), rank - dims.size(), n.shapes.constant(1));
@@ -307,16 +307,16 @@ static void split(OnnxNode &n) {
 }
 
 void flame::registerShapeOnnx(OnnxRegistry &registry) {
-  registry.add("Reshape", reshape, 1, "", "all");
-  registry.add("Flatten", flatten, 1, "", "all");
-  registry.add("Squeeze", squeeze, 1, "", "all");
-  registry.add("Unsqueeze", unsqueeze, 1, "", "all");
-  registry.add("Transpose", transpose, 1, "", "all");
+  registry.add("Reshape", movingStrings(reshape), 1, "", "all");
+  registry.add("Flatten", movingStrings(flatten), 1, "", "all");
+  registry.add("Squeeze", movingStrings(squeeze), 1, "", "all");
+  registry.add("Unsqueeze", movingStrings(unsqueeze), 1, "", "all");
+  registry.add("Transpose", movingStrings(transpose), 1, "", "all");
   registry.add("Shape", shape, 1, "", "all");
   registry.add("Size", size, 1, "", "all");
-  registry.add("Expand", expand, 8, "", "all");
-  registry.add("Tile", tile, 1, "", "all");
-  registry.add("Concat", concat, 1, "", "all");
-  registry.add("Split", split, 1, "", "all");
+  registry.add("Expand", movingStrings(expand), 8, "", "all");
+  registry.add("Tile", movingStrings(tile), 1, "", "all");
+  registry.add("Concat", movingStrings(concat), 1, "", "all");
+  registry.add("Split", movingStrings(split), 1, "", "all");
   registerWindowOnnx(registry);
 }

@@ -1,5 +1,6 @@
 //===- ShapeOnnxWindow.cpp - ONNX operators that cut, pad and interleave ----------------------------------------------===//
 #include "ShapeOnnx.h"
+#include "flame/Import/StringMovement.h"
 #include "flame/Ops/Shape.h"
 #include "flame/Support/DimMath.h"
 #include "llvm/ADT/Twine.h"
@@ -211,10 +212,10 @@ static void spaceToDepth(OnnxNode &n) {
 }
 
 void flame::registerWindowOnnx(OnnxRegistry &registry) {
-  registry.add("Slice", slice, 1, "", "all");
+  registry.add("Slice", movingStrings(slice), 1, "", "all");
   registry.add("Pad", pad, 1, "", "all");
   registry.add("CenterCropPad", centerCropPad, 18, "", "all");
   registry.add("Trilu", trilu, 14, "", "all");
-  registry.add("DepthToSpace", depthToSpace, 1, "", "all");
-  registry.add("SpaceToDepth", spaceToDepth, 1, "", "all");
+  registry.add("DepthToSpace", movingStrings(depthToSpace), 1, "", "all");
+  registry.add("SpaceToDepth", movingStrings(spaceToDepth), 1, "", "all");
 }

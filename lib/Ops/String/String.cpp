@@ -1,7 +1,6 @@
 //===- String.cpp - inference of string functions ---------------------------------------------------------------------===//
 #include "flame/Ops/String.h"
 #include "flame/Ops/InferenceRules.h"
-#include "flame/Ops/PointwiseRules.h"
 
 #define GET_OP_CLASSES
 #include "flame/Ops/String.cpp.inc"
@@ -25,22 +24,45 @@ static LogicalResult requireStrings(Operation *op, unsigned i, StringRef name) {
   return success();
 }
 
+/// The broadcast of all operands with an element type.
+static LogicalResult inferBroadcast(Operation *op, ShapeContext &context, Type elementType,
+                                    SmallVectorImpl<ResultInfo> &results) {
+  SmallVector<DimExpr> dims;
+  for (Value operand : op->getOperands()) {
+    SmallVector<DimExpr> other(context.dims(operand));
+    SmallVector<DimExpr> merged(std::max(dims.size(), other.size()));
+    for (size_t i = 1; i <= merged.size(); ++i) {
+      DimExpr a = i <= dims.size() ? dims[dims.size() - i] : context.constant(1);
+      DimExpr b = i <= other.size() ? other[other.size() - i] : context.constant(1);
+      if (!(merged[merged.size() - i] = context.broadcast(a, b)))
+        return op->emitOpError("can't broadcast shapes ") << dimsString(dims) << " and " << dimsString(other);
+    }
+    dims = std::move(merged);
+  }
+  results.push_back(ResultInfo::tensor(elementType, dims));
+  return success();
+}
+
 LogicalResult StringConcatOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireStrings(*this, 0, "x")) || failed(requireStrings(*this, 1, "y")))
     return failure();
-  return inferPointwise(*this, PointwiseRule::Same, context, results);
+  return inferBroadcast(*this, context, StringType::get(getContext()), results);
 }
 
 LogicalResult EqualStringOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireStrings(*this, 0, "x")) || failed(requireStrings(*this, 1, "y")))
     return failure();
-  return inferPointwise(*this, PointwiseRule::Compare, context, results);
+  return inferBroadcast(*this, context, IntegerType::get(getContext(), 1), results);
 }
 
 LogicalResult WhereStringOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireStrings(*this, 1, "x")) || failed(requireStrings(*this, 2, "y")))
     return failure();
-  return inferPointwise(*this, PointwiseRule::Select, context, results);
+  if (failed(requireRanked(*this, 0, "condition")))
+    return failure();
+  if (Type type = cast<TensorType>(getCondition().getType()).getElementType(); !type.isInteger(1))
+    return emitOpError("condition must be bool, has element type ") << dtypeName(type);
+  return inferBroadcast(*this, context, StringType::get(getContext()), results);
 }
 
 LogicalResult StringSplitOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {

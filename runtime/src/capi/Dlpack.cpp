@@ -183,8 +183,8 @@ flame_status *flame_tensor_from_dlpack_versioned(DLManagedTensorVersioned *manag
     checkHandle(managed, "managed");
     checkHandle(value, "value");
     if (managed->version.major != 1)
-      fail(FLAME_UNSUPPORTED, "the tensor is of DLPack version ", managed->version.major, ".",
-           managed->version.minor, "; version 1 is supported");
+      fail(FLAME_UNSUPPORTED, "the tensor is of DLPack version ", managed->version.major, ".", managed->version.minor,
+           "; version 1 is supported");
     import(managed, value);
   });
 }

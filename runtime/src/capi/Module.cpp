@@ -127,7 +127,7 @@ flame_status *flame_module_planned_bytes(const flame_module *module, const flame
     std::vector<Dims> dims;
     for (size_t i = 0; i < count; ++i)
       dims.push_back(dimsArgument(shapes[i].dims, shapes[i].rank));
-    const PlannedBytes planned = planBytes(m.plan(), dims);
+    const PlannedBytes planned = planBytes(m.plan(), dims, m.pool().size());
     *bytes = planned.bytes;
     if (exact)
       *exact = planned.exact;
@@ -186,8 +186,8 @@ flame_status *flame_session_run(flame_session *session, const flame_value *const
     std::vector<const Tensor *> targets;
     for (size_t i = 0; i < output_count; ++i) {
       if (outputs[i] && outputs[i]->value.kind != FLAME_TENSOR)
-        fail(FLAME_INVALID_ARGUMENT, "output '", plan.outputs[i].name,
-             "' is given as ", outputs[i]->value.describe(), "; only tensors can receive a result");
+        fail(FLAME_INVALID_ARGUMENT, "output '", plan.outputs[i].name, "' is given as ", outputs[i]->value.describe(),
+             "; only tensors can receive a result");
       if (outputs[i])
         held.push_back(Ref<flame_value>::share(outputs[i]));
       targets.push_back(outputs[i] ? &outputs[i]->value.tensor : nullptr);
@@ -233,7 +233,11 @@ flame_status *flame_session_profile(flame_session *session, int enable) {
 size_t flame_session_profile_entries(const flame_session *session, flame_profile_entry *entries, size_t capacity) {
   if (!session)
     return 0;
-  auto &s = *const_cast<Session *>(unwrap(session));
-  std::lock_guard lock(s.mutex);
-  return s.profileEntries(entries, capacity);
+  size_t count = 0;
+  flame_status_free(guard([&] {
+    auto &s = *const_cast<Session *>(unwrap(session));
+    std::lock_guard lock(s.mutex);
+    count = s.profileEntries(entries, capacity);
+  }));
+  return count;
 }

@@ -82,8 +82,8 @@ flame_status *flame_tensor_wrap(flame_dtype dtype, const int64_t *dims, int32_t 
       fail(FLAME_INVALID_ARGUMENT, "strings cannot be wrapped; use flame_tensor_from_strings");
     tensor.bytes = bytesArgument(dtype, tensor.dims);
     if (bytes < tensor.bytes)
-      fail(FLAME_INVALID_ARGUMENT, "a tensor ", describeTensor(dtype, tensor.dims), " needs ", tensor.bytes,
-           " bytes; ", bytes, " were given");
+      fail(FLAME_INVALID_ARGUMENT, "a tensor ", describeTensor(dtype, tensor.dims), " needs ", tensor.bytes, " bytes; ",
+           bytes, " were given");
     if (tensor.bytes)
       checkHandle(static_cast<char *>(data), "data");
     auto handle = wrapValue(Value());

@@ -1,6 +1,7 @@
 //===- Regex.cpp - see Regex.h --------------------------------------------===//
 //
-// Parsing yields a tree, the tree yields the program. Both recursions follow the nesting of the pattern, which is limited.
+// Parsing yields a tree, the tree yields the program. Both recursions follow the nesting of the pattern, which is
+// limited.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,8 +16,8 @@ namespace flame::rt {
 namespace {
 
 constexpr int kMaxNesting = 200;
-constexpr int kMaxRepeat = 1000;         // RE2's own limit
-constexpr size_t kMaxProgram = 200'000;  // instructions
+constexpr int kMaxRepeat = 1000;        // RE2's own limit
+constexpr size_t kMaxProgram = 200'000; // instructions
 constexpr uint32_t kMaxCode = kInvalidByte + 0xFF;
 
 struct PatternError {
@@ -367,9 +368,10 @@ private:
     int digits = 0;
     for (; more() && (braces ? digits < 8 : digits < 2); ++at, ++digits) {
       const char c = pattern[at];
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                                     : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                                                            : -1;
+      const int digit = c >= '0' && c <= '9'   ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
       if (digit < 0)
         break;
       value = value * 16 + digit;
@@ -438,21 +440,20 @@ private:
       std::string_view name;
       std::vector<Range> ranges;
     };
-    static const Named classes[] = {
-        {"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
-        {"alpha", {{'A', 'Z'}, {'a', 'z'}}},
-        {"ascii", {{0, 127}}},
-        {"blank", {{'\t', '\t'}, {' ', ' '}}},
-        {"cntrl", {{0, 31}, {127, 127}}},
-        {"digit", {{'0', '9'}}},
-        {"graph", {{'!', '~'}}},
-        {"lower", {{'a', 'z'}}},
-        {"print", {{' ', '~'}}},
-        {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
-        {"space", {{'\t', '\r'}, {' ', ' '}}},
-        {"upper", {{'A', 'Z'}}},
-        {"word", {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}},
-        {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}}};
+    static const Named classes[] = {{"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
+                                    {"alpha", {{'A', 'Z'}, {'a', 'z'}}},
+                                    {"ascii", {{0, 127}}},
+                                    {"blank", {{'\t', '\t'}, {' ', ' '}}},
+                                    {"cntrl", {{0, 31}, {127, 127}}},
+                                    {"digit", {{'0', '9'}}},
+                                    {"graph", {{'!', '~'}}},
+                                    {"lower", {{'a', 'z'}}},
+                                    {"print", {{' ', '~'}}},
+                                    {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
+                                    {"space", {{'\t', '\r'}, {' ', ' '}}},
+                                    {"upper", {{'A', 'Z'}}},
+                                    {"word", {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}},
+                                    {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}}};
     for (const Named &c : classes) {
       if (c.name != name)
         continue;

@@ -1,10 +1,11 @@
 //===- Regex.h - RE2's syntax, matched in linear time ---------------------===//
 //
 // A Thompson automaton whose states are advanced together, so time is proportional to text × pattern whatever the
-// pattern, and nothing recurses on the text. Supported: literals, '.', classes with ranges, negation, \d \w \s and POSIX
-// names, groups (capturing, named, non-capturing), alternation, * + ? {n,m} greedy or lazy, ^ $ \A \z \b \B, escapes
-// (\n, \t, \x41, \x{1F600}, \Q…\E), and the flags i, m, s, U. Refused, with an explanation: back references and look-around
-// (which RE2 has not, either), and Unicode properties (\pN), which would need large tables.
+// pattern, and nothing recurses on the text. Supported: literals, '.', classes with ranges, negation, \d \w \s and
+// POSIX names, groups (capturing, named, non-capturing), alternation, * + ? {n,m} greedy or lazy, ^ $ \A \z \b \B,
+// escapes
+// (\n, \t, \x41, \x{1F600}, \Q…\E), and the flags i, m, s, U. Refused, with an explanation: back references and
+// look-around (which RE2 has not, either), and Unicode properties (\pN), which would need large tables.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_RUNTIME_HOST_REGEX_H
@@ -32,7 +33,18 @@ private:
   struct Range {
     uint32_t first, last;
   };
-  enum class Op : uint8_t { Class, Split, Jump, TextBegin, TextEnd, LineBegin, LineEnd, WordBoundary, NoWordBoundary, Accept };
+  enum class Op : uint8_t {
+    Class,
+    Split,
+    Jump,
+    TextBegin,
+    TextEnd,
+    LineBegin,
+    LineEnd,
+    WordBoundary,
+    NoWordBoundary,
+    Accept
+  };
   struct Instruction {
     Op op;
     int32_t a = -1, b = -1; // targets; Class: a is the target

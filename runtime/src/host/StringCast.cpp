@@ -78,8 +78,7 @@ std::string formatNarrow(DType dtype, float value) {
     return std::signbit(value) ? "-0.0" : "0.0";
   for (int digits = 0; digits < 9; ++digits) {
     char buffer[64];
-    const auto end =
-        std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific, digits).ptr;
+    const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific, digits).ptr;
     float back = 0;
     std::from_chars(buffer, end, back);
     const float rounded = dtype == FLAME_F16    ? f16ToFloat(floatToF16(back))
@@ -171,7 +170,8 @@ bool parseBool(HostContext &c, std::string_view given) {
   return parseFloat<double>(c, given, FLAME_BOOL) != 0;
 }
 
-template <typename T> T clampTo(int64_t value, int64_t low, int64_t high, HostContext &c, std::string_view text, DType to) {
+template <typename T>
+T clampTo(int64_t value, int64_t low, int64_t high, HostContext &c, std::string_view text, DType to) {
   if (value < low || value > high)
     c.fail("the string '", text.substr(0, 64), "' is out of range for ", dtypeName(to));
   return static_cast<T>(value);

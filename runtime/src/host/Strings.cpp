@@ -33,8 +33,13 @@ void stringConcat(HostContext &c) {
   const Tensor &a = c.stringTensor(0), &b = c.stringTensor(1);
   Tensor out = c.makeTensor(FLAME_STRING, broadcast(c, {&a, &b}));
   BroadcastIndex ia(a.dims, out.dims), ib(b.dims, out.dims);
-  for (int64_t i = 0, n = out.elements(); i < n; ++i)
-    out.strings()[i] = a.strings()[ia.next()] + b.strings()[ib.next()];
+  constexpr size_t kLongest = size_t(1) << 28; // a loop that doubles a string must not eat the machine
+  for (int64_t i = 0, n = out.elements(); i < n; ++i) {
+    const std::string &left = a.strings()[ia.next()], &right = b.strings()[ib.next()];
+    if (left.size() + right.size() > kLongest)
+      c.fail("a string would be longer than ", formatBytes(kLongest));
+    out.strings()[i] = left + right;
+  }
   c.setOutput(0, std::move(out));
 }
 

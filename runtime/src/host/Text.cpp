@@ -215,8 +215,8 @@ void labelEncoder(HostContext &c) {
     out = c.makeTensor(dtype, x.dims);
   switch (dtype) {
   case FLAME_STRING: {
-    const std::string other = fallback && !fallback->strings.empty() ? fallback->strings[0]
-                                                                     : c.attrString("default_string", "_Unused");
+    const std::string other =
+        fallback && !fallback->strings.empty() ? fallback->strings[0] : c.attrString("default_string", "_Unused");
     mapValues<std::string>(c, found, values.strings, other, out.strings());
     break;
   }

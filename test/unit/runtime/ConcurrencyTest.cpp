@@ -40,7 +40,8 @@ TEST(Concurrency, OneSessionSerialises) {
   for (int t = 0; t < 8; ++t)
     threads.emplace_back([&, t] {
       for (int i = 0; i < 50; ++i) {
-        auto out = run(s, 1, tensor<float>({t + 1, 4}, iota(4 * (t + 1))), tensor<float>({t + 1, 4}, iota(4 * (t + 1))));
+        auto out =
+            run(s, 1, tensor<float>({t + 1, 4}, iota(4 * (t + 1))), tensor<float>({t + 1, 4}, iota(4 * (t + 1))));
         wrong += values<float>(out[0]).back() != (8 * (t + 1) - 2) * 2 + 1;
       }
     });

@@ -140,8 +140,7 @@ TEST(Host, SplitsAndConcatenates) {
   s = Call("split_to_sequence").in(x).in(scalar<int64_t>(2)).ints("axis", {1}).one();
   EXPECT_EQ(elements<int64_t>(s.items()[1]), (Ints{2, 5}));
   s = Call("split_to_sequence").in(x).in(make<int64_t>({2}, {1, 2})).ints("axis", {1}).one();
-  EXPECT_EQ(elements<int64_t>(Call("concat_from_sequence").in(s).ints("axis", {1}).one()),
-            (Ints{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(elements<int64_t>(Call("concat_from_sequence").in(s).ints("axis", {1}).one()), (Ints{0, 1, 2, 3, 4, 5}));
   EXPECT_ERROR(Call("split_to_sequence").in(x).in(make<int64_t>({2}, {1, 3})).ints("axis", {1}), "exceed");
   EXPECT_ERROR(Call("split_to_sequence").in(x).in(make<int64_t>({1}, {1})).ints("axis", {1}), "add up to 1");
   EXPECT_ERROR(Call("split_to_sequence").in(x).in(scalar<int64_t>(0)), "not positive");
@@ -220,7 +219,8 @@ TEST(Host, TopK) {
 }
 
 TEST(Host, NonMaxSuppression) {
-  const std::vector<float> boxes = {0, 0, 1, 1, 0, 0.1f, 1, 1.1f, 0, -0.1f, 1, 0.9f, 0, 10, 1, 11, 0, 10.1f, 1, 11.1f, 0, 100, 1, 101};
+  const std::vector<float> boxes = {0, 0,  1, 1,  0, 0.1f,  1, 1.1f,  0, -0.1f, 1, 0.9f,
+                                    0, 10, 1, 11, 0, 10.1f, 1, 11.1f, 0, 100,   1, 101};
   Value b = make<float>({1, 6, 4}, boxes), s = make<float>({1, 1, 6}, {0.9f, 0.75f, 0.6f, 0.95f, 0.5f, 0.3f});
   auto run = [&](int64_t most, float iou, float score) {
     return elements<int64_t>(Call("non_max_suppression")
@@ -244,9 +244,9 @@ TEST(Host, NonMaxSuppression) {
 }
 
 TEST(Host, StringOperators) {
-  EXPECT_EQ(elements<std::string>(
-                Call("string_concat").in(texts({2, 1}, {"a", "b"})).in(texts({3}, {"x", "y", ""})).one()),
-            (Texts{"ax", "ay", "a", "bx", "by", "b"}));
+  EXPECT_EQ(
+      elements<std::string>(Call("string_concat").in(texts({2, 1}, {"a", "b"})).in(texts({3}, {"x", "y", ""})).one()),
+      (Texts{"ax", "ay", "a", "bx", "by", "b"}));
   EXPECT_ERROR(Call("string_concat").in(texts({2}, {"a", "b"})).in(texts({3}, {"x", "y", ""})), "do not broadcast");
   EXPECT_ERROR(Call("string_concat").in(scalar<float>(1)).in(texts({}, {"x"})), "is not a tensor of strings");
   EXPECT_EQ(elements<bool>(Call("equal_string").in(texts({2}, {"a", "b"})).in(texts({}, {"b"})).one()),
@@ -348,12 +348,23 @@ TEST(Host, Regex) {
     ASSERT_TRUE(regex) << c.pattern << ": " << error;
     EXPECT_EQ(regex->matches(c.text), c.matches) << c.pattern << " on " << c.text;
   }
-  const std::pair<const char *, const char *> bad[] = {
-      {"(", "missing ')'"},      {")", "unmatched ')'"},    {"[a", "missing ']'"},     {"a**", "bad repetition"},
-      {"*a", "no argument"},     {"\\1", "back references"}, {"(?=a)", "look-around"},  {"(?<=a)", "look-around"},
-      {"\\pL", "properties"},    {"a{1001}", "bad repetition count"}, {"[b-a]", "reversed"}, {"\\", "trailing"},
-      {"((a{1000}){1000}){1000}", "too large"}, {"(?z)", "bad flags"}, {"[[:foo:]]", "unknown character class"},
-      {"\\y", "unknown escape"}, {"(?P<a", "bad name"}};
+  const std::pair<const char *, const char *> bad[] = {{"(", "missing ')'"},
+                                                       {")", "unmatched ')'"},
+                                                       {"[a", "missing ']'"},
+                                                       {"a**", "bad repetition"},
+                                                       {"*a", "no argument"},
+                                                       {"\\1", "back references"},
+                                                       {"(?=a)", "look-around"},
+                                                       {"(?<=a)", "look-around"},
+                                                       {"\\pL", "properties"},
+                                                       {"a{1001}", "bad repetition count"},
+                                                       {"[b-a]", "reversed"},
+                                                       {"\\", "trailing"},
+                                                       {"((a{1000}){1000}){1000}", "too large"},
+                                                       {"(?z)", "bad flags"},
+                                                       {"[[:foo:]]", "unknown character class"},
+                                                       {"\\y", "unknown escape"},
+                                                       {"(?P<a", "bad name"}};
   for (const auto &[pattern, message] : bad) {
     std::string error;
     EXPECT_FALSE(Regex::compile(pattern, error)) << pattern;
@@ -370,9 +381,10 @@ TEST(Host, Regex) {
 }
 
 TEST(Host, CastToString) {
-  EXPECT_EQ(elements<std::string>(Call("cast_to_string")
-                                      .in(make<float>({9}, {0.1f, 1, -0.0f, 1e-5f, 1e16f, 123456789.0f, NAN, -INFINITY, 3.4028235e38f}))
-                                      .one()),
+  EXPECT_EQ(elements<std::string>(
+                Call("cast_to_string")
+                    .in(make<float>({9}, {0.1f, 1, -0.0f, 1e-5f, 1e16f, 123456789.0f, NAN, -INFINITY, 3.4028235e38f}))
+                    .one()),
             (Texts{"0.1", "1.0", "-0.0", "1e-05", "1e+16", "123456790.0", "nan", "-inf", "3.4028235e+38"}));
   EXPECT_EQ(elements<std::string>(Call("cast_to_string").in(make<double>({4}, {0.1, 1e15, 0.0001, 1.5e-7})).one()),
             (Texts{"0.1", "1000000000000000.0", "0.0001", "1.5e-07"}));
@@ -488,13 +500,15 @@ TEST(Host, LabelEncoder) {
 }
 
 TEST(Host, SmallFloatsRoundTrip) {
-  for (DType dtype : {FLAME_F8E4M3FN, FLAME_F8E4M3FNUZ, FLAME_F8E5M2, FLAME_F8E5M2FNUZ, FLAME_F8E8M0FNU, FLAME_F4E2M1FN})
+  for (DType dtype :
+       {FLAME_F8E4M3FN, FLAME_F8E4M3FNUZ, FLAME_F8E5M2, FLAME_F8E5M2FNUZ, FLAME_F8E8M0FNU, FLAME_F4E2M1FN})
     for (int bits = 0; bits < (dtype == FLAME_F4E2M1FN ? 16 : 256); ++bits) {
       const float value = smallFloatToFloat(dtype, bits);
-      if (std::isnan(value))
+      if (std::isnan(value)) {
         EXPECT_TRUE(std::isnan(smallFloatToFloat(dtype, floatToSmallFloat(dtype, value, true))));
-      else if (!std::isinf(value))
+      } else if (!std::isinf(value)) {
         EXPECT_EQ(floatToSmallFloat(dtype, value, true), bits) << dtypeName(dtype);
+      }
     }
   EXPECT_EQ(floatToSmallFloat(FLAME_F8E4M3FN, 1000, true), 0x7E);
   EXPECT_EQ(floatToSmallFloat(FLAME_F8E4M3FN, 1000, false), 0x7F);
@@ -502,11 +516,13 @@ TEST(Host, SmallFloatsRoundTrip) {
   EXPECT_EQ(floatToSmallFloat(FLAME_F8E4M3FN, 448 + 16, false), 0x7E); // a tie, to even
   for (int bits = 0; bits < 65536; ++bits) {
     const float value = f16ToFloat(static_cast<uint16_t>(bits));
-    if (!std::isnan(value))
+    if (!std::isnan(value)) {
       ASSERT_EQ(floatToF16(value), bits);
+    }
     const float brain = bf16ToFloat(static_cast<uint16_t>(bits));
-    if (!std::isnan(brain))
+    if (!std::isnan(brain)) {
       ASSERT_EQ(floatToBF16(brain), bits);
+    }
   }
   EXPECT_EQ(floatToF16(65519.99f), 0x7BFF);
   EXPECT_EQ(floatToF16(65520.0f), 0x7C00);

@@ -22,10 +22,9 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 
 Bytes npy(const std::string &header, const Bytes &data) {
-  Bytes out = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<uint8_t>(header.size()), static_cast<uint8_t>(header.size() >> 8)};
-  out.insert(out.end(), header.begin(), header.end());
-  out.insert(out.end(), data.begin(), data.end());
-  return out;
+  std::string out = std::string("\x93NUMPY\x01\0", 8) + static_cast<char>(header.size()) +
+                    static_cast<char>(header.size() >> 8) + header + std::string(data.begin(), data.end());
+  return Bytes(out.begin(), out.end());
 }
 
 template <typename T> Bytes raw(std::initializer_list<T> values) {
@@ -67,16 +66,18 @@ TEST(Npy, RoundTripsEveryType) {
 }
 
 TEST(Npy, ReadsOrdersAndStrings) {
-  const Value fortran = parseNpy(npy("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }\n",
-                                     raw<int32_t>({0, 3, 1, 4, 2, 5})), "f");
+  const Value fortran = parseNpy(
+      npy("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }\n", raw<int32_t>({0, 3, 1, 4, 2, 5})), "f");
   EXPECT_EQ(reals(fortran), (std::vector<double>{0, 1, 2, 3, 4, 5}));
   const Value big = parseNpy(npy("{'descr': '>u2', 'fortran_order': False, 'shape': (2,), }", {1, 2, 3, 4}), "b");
   EXPECT_EQ(reals(big), (std::vector<double>{0x102, 0x304}));
   const Value scalar = parseNpy(npy("{'shape': (), 'fortran_order': False, 'descr': '|b1'}", {7}), "s");
   EXPECT_EQ(integerElement(scalar, 0), 1);
-  const Value s = parseNpy(npy("{'descr': '|S3', 'fortran_order': False, 'shape': (2,), }", {'a', 'b', 'c', 'd', 0, 0}), "s");
+  const Value s =
+      parseNpy(npy("{'descr': '|S3', 'fortran_order': False, 'shape': (2,), }", {'a', 'b', 'c', 'd', 0, 0}), "s");
   EXPECT_EQ(s.string(1), "d");
-  const Value u = parseNpy(npy("{'descr': '<U2', 'fortran_order': False, 'shape': (1,), }", {0xFC, 0, 0, 0, 0, 0xF6, 1, 0}), "u");
+  const Value u =
+      parseNpy(npy("{'descr': '<U2', 'fortran_order': False, 'shape': (1,), }", {0xFC, 0, 0, 0, 0, 0xF6, 1, 0}), "u");
   EXPECT_EQ(u.string(0), "ü\xF0\x9F\x98\x80");
   const Value bf16 = parseNpy(npy("{'descr': '<V2', 'fortran_order': False, 'shape': (1,), }", {0x80, 0x3f}), "v");
   EXPECT_EQ(bf16.dtype(), FLAME_BF16);
@@ -88,15 +89,24 @@ TEST(Npy, ReadsOrdersAndStrings) {
 TEST(Npy, RejectsDamage) {
   EXPECT_INPUT_ERROR(parseNpy({}, "f"), "f: it is not an .npy file");
   EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", {1}), "f"), "pickled");
-  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", {1}), "f"), "structured");
+  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", {1}), "f"),
+                     "structured");
   EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", {}), "f"), "negative");
-  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000000000, 1000000000), }", {}), "f"), "too large");
-  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", {0, 0, 0, 0}), "f"), "truncated");
-  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", {0, 0, 0, 0, 0}), "f"), "1 bytes behind");
+  EXPECT_INPUT_ERROR(
+      parseNpy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000000000, 1000000000), }", {}),
+               "f"),
+      "too large");
+  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", {0, 0, 0, 0}), "f"),
+                     "truncated");
+  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", {0, 0, 0, 0, 0}), "f"),
+                     "1 bytes behind");
   EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'shape': (1,), }", {0, 0, 0, 0}), "f"), "header is damaged");
-  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': maybe, 'shape': (1,), }", {0, 0, 0, 0}), "f"), "header is damaged");
-  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<U0', 'fortran_order': False, 'shape': (999999999,), }", {}), "f"), "empty strings");
-  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '|V1', 'fortran_order': False, 'shape': (1,), }", {1}), "f"), "without a name");
+  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<f4', 'fortran_order': maybe, 'shape': (1,), }", {0, 0, 0, 0}), "f"),
+                     "header is damaged");
+  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '<U0', 'fortran_order': False, 'shape': (999999999,), }", {}), "f"),
+                     "empty strings");
+  EXPECT_INPUT_ERROR(parseNpy(npy("{'descr': '|V1', 'fortran_order': False, 'shape': (1,), }", {1}), "f"),
+                     "without a name");
   EXPECT_INPUT_ERROR(readNpy("/nonexistent.npy"), "cannot open");
   EXPECT_INPUT_ERROR(readNpy("/tmp"), "not a regular file");
   const Bytes good = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }\n", Bytes(16));
@@ -180,7 +190,9 @@ TEST(OnnxPb, ReadsSequencesAndOptionals) {
 }
 
 TEST(OnnxPb, RejectsDamage) {
-  auto bad = [](const Bytes &bytes, const char *text) { EXPECT_INPUT_ERROR(parseOnnxPb(bytes, "f.pb", FLAME_TENSOR), text); };
+  auto bad = [](const Bytes &bytes, const char *text) {
+    EXPECT_INPUT_ERROR(parseOnnxPb(bytes, "f.pb", FLAME_TENSOR), text);
+  };
   bad({}, "unknown element type 0");
   bad({0x08}, "truncated");
   bad(Pb().number(1, 3).number(2, FLAME_F32).data(9, raw<float>({1})).bytes, "f.pb: the tensor needs 12 bytes");
@@ -215,8 +227,9 @@ TEST(Compare, FollowsAllclose) {
   EXPECT_FALSE(compare(f({1e-6f}), f({0})).equal);
   const Comparison c = compare(f({1, 2, 3}), f({1, 2.5f, 4}));
   EXPECT_EQ(c.mismatches, 2u);
-  EXPECT_NE(c.message.find("2 of 3 elements differ; first at [1]: 2, expected 2.5; largest difference 1, relative 0.25"),
-            std::string::npos)
+  EXPECT_NE(
+      c.message.find("2 of 3 elements differ; first at [1]: 2, expected 2.5; largest difference 1, relative 0.25"),
+      std::string::npos)
       << c.message;
   const std::vector<int64_t> one = {1}, two = {2};
   EXPECT_FALSE(compare(Value::tensor<int64_t>({1}, one), Value::tensor<int64_t>({1}, two), {1, 1}).equal);
@@ -234,9 +247,10 @@ TEST(Random, IsReproducibleAndInRange) {
     const auto dtype = static_cast<flame_dtype>(d);
     const Value x = randomTensor(dtype, shape, a), y = randomTensor(dtype, shape, b);
     EXPECT_TRUE(compare(x, y, {0, 0}).equal);
-    if (isFloatType(dtype) && dtype != FLAME_F8E8M0FNU)
+    if (isFloatType(dtype) && dtype != FLAME_F8E8M0FNU) {
       for (double v : reals(x))
         ASSERT_TRUE(v >= -1 && v <= 1) << flame_dtype_name(dtype);
+    }
   }
   std::mt19937_64 fixed(0);
   const Value f = randomTensor(FLAME_F32, shape, fixed);

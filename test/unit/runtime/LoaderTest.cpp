@@ -52,7 +52,8 @@ public:
   ~TemporaryDirectory() { std::filesystem::remove_all(path); }
   std::string write(const std::string &name, const std::vector<uint8_t> &bytes) const {
     std::filesystem::create_directories(std::filesystem::path(path + "/" + name).parent_path());
-    std::ofstream(path + "/" + name, std::ios::binary).write(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+    std::ofstream(path + "/" + name, std::ios::binary)
+        .write(reinterpret_cast<const char *>(bytes.data()), bytes.size());
     return path + "/" + name;
   }
   std::string path;
@@ -131,18 +132,24 @@ TEST(Loader, NamesWhatIsWrongWithTheFile) {
 }
 
 TEST(Loader, TellsVersions) {
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.version = plan::kPlanVersion + 1; },
-                 "it was written by a newer flame");
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.version = 0; }, "it was written by an older flame");
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.version = plan::kPlanVersion + 1; }, "it was written by a newer flame");
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.version = 0; }, "it was written by an older flame");
 }
 
 TEST(Loader, ChecksTheMachine) {
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.codes[0]->target = "z80"; }, "its code is for z80",
-                 FLAME_UNSUPPORTED);
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.codes[0]->features = {"avx9000", "+warp"}; },
-                 "CPU features that this processor does not have: avx9000, warp", FLAME_UNSUPPORTED);
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.codes[0]->format = plan::CodeFormat::Cubin; },
-                 "its code is for a GPU", FLAME_UNSUPPORTED);
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.codes[0]->target = "z80"; }, "its code is for z80", FLAME_UNSUPPORTED);
+  expectRejected(
+      addScale,
+      [](PlanBuilder &p) {
+        p.root.codes[0]->features = {"avx9000", "+warp"};
+      },
+      "CPU features that this processor does not have: avx9000, warp", FLAME_UNSUPPORTED);
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.codes[0]->format = plan::CodeFormat::Cubin; }, "its code is for a GPU",
+      FLAME_UNSUPPORTED);
 }
 
 TEST(Loader, ChecksTheCode) {
@@ -153,13 +160,19 @@ TEST(Loader, ChecksTheCode) {
     code.data.resize(ZSTD_compress(code.data.data(), code.data.size(), object.data(), object.size(), 1));
     code.checksum = plan::checksum(code.data.data(), code.data.size());
   };
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.codes[0]->data[20] ^= 1; }, "checksum of its code");
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.codes[0]->size += 1; }, "bytes");
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.codes[0]->size -= 1; }, "cannot be decompressed");
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.codes[0]->size = UINT64_MAX; }, "its code would have");
-  expectRejected(addScale, [&](PlanBuilder &p) { recompress(p, "not an object"); }, "its code cannot be loaded");
-  expectRejected(addScale, [](PlanBuilder &p) { p.root.kernels[0]->symbol = "k_nothing"; },
-                 "does not define the kernel 'k_nothing'");
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.codes[0]->data[20] ^= 1; }, "checksum of its code");
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.codes[0]->size += 1; }, "bytes");
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.codes[0]->size -= 1; }, "cannot be decompressed");
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.codes[0]->size = UINT64_MAX; }, "its code would have");
+  expectRejected(
+      addScale, [&](PlanBuilder &p) { recompress(p, "not an object"); }, "its code cannot be loaded");
+  expectRejected(
+      addScale, [](PlanBuilder &p) { p.root.kernels[0]->symbol = "k_nothing"; },
+      "does not define the kernel 'k_nothing'");
 }
 
 TEST(Loader, ChecksEveryIndex) {
@@ -183,7 +196,8 @@ TEST(Loader, ChecksEveryIndex) {
   bad([&](P p) { static_cast<plan::IfT *>(command(p, 0, 5))->else_block = 2; }, "used by more than one command");
   bad([&](P p) { static_cast<plan::IfT *>(command(p, 0, 5))->results.clear(); }, "does not fit the branch");
   bad([&](P p) { static_cast<plan::LoopT *>(command(p, 0, 8))->carried.clear(); }, "does not fit the loop");
-  bad([&](P p) { static_cast<plan::HostCallT *>(command(p, 0, 6))->outputs[0] = 0; }, "neither on the heap nor persistent");
+  bad([&](P p) { static_cast<plan::HostCallT *>(command(p, 0, 6))->outputs[0] = 0; },
+      "neither on the heap nor persistent");
   bad([](P p) { p.root.blocks[0]->results[0] = -7; }, "refers to slot -7");
   bad([](P p) { p.root.blocks.clear(); }, "");
 }
@@ -202,8 +216,8 @@ TEST(Loader, ChecksSizesAndLifetimes) {
   bad([](P p) { p.root.constants[0]->dims = {INT64_MAX, INT64_MAX}; }, "impossible type");
   bad([](P p) { p.root.constants[0]->dtype = plan::DType::Undefined; }, "impossible type");
   bad([](P p) { p.root.constants[1]->strings.pop_back(); }, "has 1 strings");
-  expectRejected(everything, [](P p) { p.root.constants[0]->dims.assign(40, 1); }, "more than 32 dimensions",
-                 FLAME_UNSUPPORTED);
+  expectRejected(
+      everything, [](P p) { p.root.constants[0]->dims.assign(40, 1); }, "more than 32 dimensions", FLAME_UNSUPPORTED);
   bad([&](P p) { slotNamed(p, "t0").last = 1; }, "lives in commands [1, 1] and is used by command 2");
   bad([&](P p) { slotNamed(p, "t0").first = 2; }, "lives in commands [2, 2]");
   bad([&](P p) { slotNamed(p, "t0").last = 100; }, "has the lifetime [1, 100]");
@@ -212,13 +226,14 @@ TEST(Loader, ChecksSizesAndLifetimes) {
   bad([&](P p) { slotNamed(p, "w").dtype = plan::DType::F64; }, "does not have the type of its data");
   bad([&](P p) { slotNamed(p, "t0").dtype = plan::DType::String; }, "not a tensor of known rank and plain elements");
   bad([&](P p) { slotNamed(p, "y").dtype = plan::DType::String; }, "a kernel gets the string tensor 'y'");
-  expectRejected(everything, [&](P p) { slotNamed(p, "y").dims.assign(40, 0); }, "more than 32 dimensions",
-                 FLAME_UNSUPPORTED);
+  expectRejected(
+      everything, [&](P p) { slotNamed(p, "y").dims.assign(40, 0); }, "more than 32 dimensions", FLAME_UNSUPPORTED);
   bad([](P p) { p.root.exprs[4] = plan::Expr(plan::ExprOp::Add, 4, 0, 0); }, "which does not precede it");
   bad([](P p) { p.root.exprs[4] = plan::Expr(static_cast<plan::ExprOp>(99), 0, 0, 0); }, "unknown operator");
   PlanBuilder p;
   const int x = p.input("x", DType::F32, {p.constant(2)}, {"2"});
-  const int a = p.slot("a", Storage::Alias, DType::F32, {0}, 0, -1, -1, x + 2), b = p.slot("b", Storage::Alias, DType::F32, {0}, 0, -1, -1, a);
+  const int a = p.slot("a", Storage::Alias, DType::F32, {0}, 0, -1, -1, x + 2),
+            b = p.slot("b", Storage::Alias, DType::F32, {0}, 0, -1, -1, a);
   (void)b;
   ModulePtr module;
   Result r = tryLoad(p.finish(), module);
@@ -325,7 +340,8 @@ TEST(Loader, MapsWeights) {
   EXPECT_EQ(r.code, FLAME_IO);
   EXPECT_NE(r.message.find("the file shrank from 24 to 8 bytes"), std::string::npos) << r.message;
 
-  EXPECT_FAILS(flame_module_load(path.c_str(), nullptr, &raw), FLAME_IO, "has 8 bytes, the artifact was made from one of 24");
+  EXPECT_FAILS(flame_module_load(path.c_str(), nullptr, &raw), FLAME_IO,
+               "has 8 bytes, the artifact was made from one of 24");
   std::filesystem::remove(dir.path + "/sub/w.bin");
   EXPECT_FAILS(flame_module_load(path.c_str(), nullptr, &raw), FLAME_IO, "weights_directory");
   other.write("sub/w.bin", weightFile());

@@ -67,9 +67,10 @@ flame_code lifeCycle(const std::vector<uint8_t> &bytes, const flame_options &opt
       note(flame_session_create(module, &session))) {
     for (int i = 0; i < 2; ++i) {
       flame_value *outputs[8] = {};
-      if (!note(flame_session_run(session, inputs, inputCount, outputs, outputCount)))
+      if (!note(flame_session_run(session, inputs, inputCount, outputs, outputCount))) {
         for (size_t k = 0; k < outputCount; ++k)
           EXPECT_EQ(outputs[k], nullptr);
+      }
       for (size_t k = 0; k < outputCount; ++k)
         flame_value_release(outputs[k]);
     }
@@ -156,7 +157,8 @@ TEST(Memory, LimitNamesPeakAndTensors) {
   PlanBuilder p;
   const int n = p.symbol("n"), ne = p.symbolExpr(n), one = p.constant(1);
   const int x = p.input("x", DType::F32, {ne}, {"n"});
-  const int big = p.arena("big", DType::F32, {p.mul(ne, p.constant(100))}, 1, 2), small = p.arena("small", DType::F32, {ne}, 1, 2);
+  const int big = p.arena("big", DType::F32, {p.mul(ne, p.constant(100))}, 1, 2),
+            small = p.arena("small", DType::F32, {ne}, 1, 2);
   p.bind(x, {n});
   p.launch("k_scale", {x, small}, {one, one}, ne, "first");
   p.launch("k_fill", {big}, {one}, ne, "second");
@@ -189,7 +191,8 @@ TEST(Memory, LimitNamesPeakAndTensors) {
   ASSERT_OK(flame_module_planned_bytes(module.get(), &shape, 1, &planned, &exact));
   EXPECT_EQ(planned, 400'000u + 4032 + 4000);
   EXPECT_EQ(exact, 1);
-  EXPECT_FAILS(flame_module_planned_bytes(module.get(), &shape, 0, &planned, &exact), FLAME_INVALID_ARGUMENT, "1 input");
+  EXPECT_FAILS(flame_module_planned_bytes(module.get(), &shape, 0, &planned, &exact), FLAME_INVALID_ARGUMENT,
+               "1 input");
 }
 
 TEST(Memory, UsesTheHooksForEverythingAndReturnsIt) {

@@ -65,8 +65,9 @@ inline PlanBuilder loop() {
   return p;
 }
 
-/// A bit of everything: an init block with a persistent value, an arena, a heap tensor, a branch, a loop over a sequence,
-/// string constants, host functions. Inputs: x f32[n,2], c bool. Outputs: y f32[n,2], z f32[4], s string[2], q sequence.
+/// A bit of everything: an init block with a persistent value, an arena, a heap tensor, a branch, a loop over a
+/// sequence, string constants, host functions. Inputs: x f32[n,2], c bool. Outputs: y f32[n,2], z f32[4], s string[2],
+/// q sequence.
 inline PlanBuilder everything() {
   PlanBuilder p;
   const int n = p.symbol("n"), ne = p.symbolExpr(n);
@@ -81,11 +82,11 @@ inline PlanBuilder everything() {
   const int x = p.input("x", DType::F32, {ne, two}, {"n", "2"});
   const int c = p.input("c", DType::Bool, {}, {});
   const int t0 = p.arena("t0", DType::F32, {ne, two}, 1, 2), t1 = p.arena("t1", DType::F32, {ne, two}, 2, 4);
-  p.bind(x, {n, -1});                                               // 0
-  p.launch("k_add", {x, x, t0}, {}, count, "double", 0, four);      // 1
-  p.launch("k_scale", {t0, t1}, {one, one}, count, "shift");        // 2
+  p.bind(x, {n, -1});                                          // 0
+  p.launch("k_add", {x, x, t0}, {}, count, "double", 0, four); // 1
+  p.launch("k_scale", {t0, t1}, {one, one}, count, "shift");   // 2
   const int y = p.heap("y", DType::F32, {ne, two});
-  p.alloc(y);                                                       // 3
+  p.alloc(y);                                                               // 3
   p.launch("k_reverse", {t1, y}, {two}, ne, "swap", 0, one, p.constant(8)); // 4
 
   const int a = p.heap("a", DType::F32, {four}, thenBlock);
@@ -101,12 +102,12 @@ inline PlanBuilder everything() {
   branch.then_block = thenBlock;
   branch.else_block = elseBlock;
   branch.results = {z};
-  p.command(std::move(branch), "branch");                           // 5
+  p.command(std::move(branch), "branch"); // 5
 
   const int left = p.strings("left", {2}, {"some rather long text that is not stored inline", "b"}),
             right = p.strings("right", {1}, {"!"});
   const int s = p.heap("s", DType::String, {two});
-  p.host("string_concat", {left, right}, {s}, "concat");            // 6
+  p.host("string_concat", {left, right}, {s}, "concat"); // 6
 
   auto sequence = [&](const std::string &name, Storage storage, int block) {
     const int slot = p.slot(name, storage, DType::F32, {}, block);
@@ -114,7 +115,7 @@ inline PlanBuilder everything() {
     return slot;
   };
   const int q0 = sequence("q0", Storage::Heap, 0);
-  p.host("sequence_empty", {}, {q0}, "empty").attributes.clear();   // 7
+  p.host("sequence_empty", {}, {q0}, "empty").attributes.clear(); // 7
   const int trip = p.data<int64_t>("trip", DType::I64, {}, {3});
   p.argument("i", DType::I64, {}, body);
   const int go = p.argument("go", DType::Bool, {}, body);
@@ -132,8 +133,8 @@ inline PlanBuilder everything() {
   l.carried = {q0};
   l.results = {q1};
   l.scans = {rows};
-  p.command(std::move(l), "loop");                                  // 8
-  p.free(q0);                                                       // 9
+  p.command(std::move(l), "loop"); // 8
+  p.free(q0);                      // 9
   p.output("y", y, {"n", "2"});
   p.output("z", z, {"4"});
   p.output("s", s, {"2"});

@@ -94,7 +94,8 @@ public:
     p->dims = std::move(dims);
     return p;
   }
-  template <typename T> int data(const std::string &name, DType dtype, std::vector<int64_t> dims, std::vector<T> values) {
+  template <typename T>
+  int data(const std::string &name, DType dtype, std::vector<int64_t> dims, std::vector<T> values) {
     auto c = std::make_unique<plan::ConstantT>();
     c->dtype = dtype;
     c->dims = dims;

@@ -22,8 +22,7 @@ using ValuePtr = std::unique_ptr<flame_value, Releaser<flame_value, flame_value_
 
 /// Code and message of a status, which it frees.
 struct Result {
-  Result(flame_status *status)
-      : code(flame_status_code(status)), message(flame_status_message(status)) {
+  Result(flame_status *status) : code(flame_status_code(status)), message(flame_status_message(status)) {
     flame_status_free(status);
   }
   bool ok() const { return code == FLAME_OK; }

@@ -99,7 +99,8 @@ TEST(Value, NullHandles) {
   EXPECT_FAILS(flame_session_observe(nullptr, nullptr, nullptr), FLAME_INVALID_ARGUMENT, "session is NULL");
   EXPECT_FAILS(flame_session_profile(nullptr, 1), FLAME_INVALID_ARGUMENT, "session is NULL");
   EXPECT_FAILS(flame_module_input(nullptr, 0, nullptr), FLAME_INVALID_ARGUMENT, "module is NULL");
-  EXPECT_FAILS(flame_module_planned_bytes(nullptr, nullptr, 0, nullptr, nullptr), FLAME_INVALID_ARGUMENT, "module is NULL");
+  EXPECT_FAILS(flame_module_planned_bytes(nullptr, nullptr, 0, nullptr, nullptr), FLAME_INVALID_ARGUMENT,
+               "module is NULL");
   EXPECT_FAILS(flame_tensor_copy(nullptr, nullptr), FLAME_INVALID_ARGUMENT, "is NULL");
   EXPECT_FAILS(flame_tensor_string(nullptr, 0, nullptr, nullptr), FLAME_INVALID_ARGUMENT, "is NULL");
   EXPECT_FAILS(flame_sequence_create(FLAME_F32, nullptr, 1, nullptr), FLAME_INVALID_ARGUMENT, "is NULL");

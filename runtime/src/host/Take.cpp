@@ -1,0 +1,42 @@
+//===- Take.cpp - elements at positions -----------------------------------===//
+
+#include "Elements.h"
+#include "HostContext.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace flame::rt {
+
+namespace {
+
+/// Input 0: positions (i64) in the elements of all other inputs in a row.
+void takeElements(HostContext &c) {
+  const Tensor &positions = c.tensor(0);
+  if (positions.dtype != FLAME_I64)
+    c.fail(c.describeInput(0), " must hold int64 positions");
+  if (c.inputCount() < 2)
+    c.fail("needs a tensor to take elements from");
+  std::vector<int64_t> ends; // of each tensor in the row
+  int64_t total = 0;
+  for (size_t i = 1; i < c.inputCount(); ++i) {
+    if (c.tensor(i).dtype != c.tensor(1).dtype)
+      c.fail(c.describeInput(i), " and ", c.describeInput(1), " have different element types");
+    ends.push_back(total += c.tensor(i).elements());
+  }
+  Tensor out = c.makeTensor(c.tensor(1).dtype, positions.dims);
+  const auto *at = positions.as<int64_t>();
+  for (int64_t i = 0, count = positions.elements(); i < count; ++i) {
+    if (at[i] < 0 || at[i] >= total)
+      c.fail("position ", at[i], " is out of range for ", total, " elements");
+    const size_t k = std::upper_bound(ends.begin(), ends.end(), at[i]) - ends.begin();
+    copyElements(c.tensor(k + 1), at[i] - (k ? ends[k - 1] : 0), out, i, 1);
+  }
+  c.setOutput(0, std::move(out));
+}
+
+} // namespace
+
+FLAME_HOST_FAMILY(Take, {"take_elements", takeElements})
+
+} // namespace flame::rt
