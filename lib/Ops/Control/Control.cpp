@@ -162,7 +162,7 @@ LogicalResult LoopOp::inferResults(ShapeContext &context, SmallVectorImpl<Result
   if (body.getNumArguments() != 2 + carried.size())
     return emitOpError("has a body with ") << body.getNumArguments() << " arguments; iteration, condition and "
                                            << carried.size() << " carried values make " << 2 + carried.size();
-  // By type alone: what the context says of them may be asked for by way of this very inference.
+  // By type alone: what the context says of them comes from this very inference.
   auto isScalarArgument = [&](unsigned i, Type elementType) {
     auto tensor = dyn_cast<RankedTensorType>(body.getArgument(i).getType());
     return tensor && tensor.getElementType() == elementType && tensor.getRank() <= 1 &&
@@ -172,6 +172,12 @@ LogicalResult LoopOp::inferResults(ShapeContext &context, SmallVectorImpl<Result
     return emitOpError("has a body whose first arguments are ") << body.getArgument(0).getType() << " and "
                                                                 << body.getArgument(1).getType()
                                                                 << "; they must be int64 and bool of one element";
+  for (unsigned i : {0, 1})
+    if (BlockArgument argument = body.getArgument(i); !context.knows(argument)) {
+      auto tensor = cast<RankedTensorType>(argument.getType());
+      context.set(argument, ResultInfo::tensor(tensor.getElementType(),
+                                               SmallVector<DimExpr>(tensor.getRank(), context.constant(1))));
+    }
   for (auto [i, init] : llvm::enumerate(carried)) {
     BlockArgument argument = body.getArgument(2 + i);
     Type joined = joinTypes(init.getType(), argument.getType());
@@ -179,8 +185,12 @@ LogicalResult LoopOp::inferResults(ShapeContext &context, SmallVectorImpl<Result
       return emitOpError("carried value #") << i << " starts as " << init.getType() << ", which the body's argument of type "
                                             << argument.getType() << " can't hold";
     auto tensor = dyn_cast<RankedTensorType>(argument.getType());
-    if (!tensor || context.knows(argument))
+    if (context.knows(argument))
       continue;
+    if (!tensor) {
+      context.set(argument, ResultInfo::other(argument.getType()));
+      continue;
+    }
     ResultInfo info = ResultInfo::tensor(tensor.getElementType(), {});
     for (int64_t d = 0; d < tensor.getRank(); ++d)
       info.dims.push_back(!tensor.isDynamicDim(d) ? context.constant(tensor.getDimSize(d))

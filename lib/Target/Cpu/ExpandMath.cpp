@@ -77,8 +77,8 @@ public:
                              -3.33332819422e-1});
     Value small = fma(mul(p, z), x, x);
     Value large = sub(real(1), div(real(2), add(exp(add(a, a)), real(1))));
-    large = math::CopySignOp::create(b, loc, large, x);
-    return select(less(a, real(0.625)), small, large);
+    // The sum of the small branch loses the sign of zero, the other one any sign.
+    return math::CopySignOp::create(b, loc, select(less(a, real(0.625)), small, large), x);
   }
 
   Value erf(Value x) {

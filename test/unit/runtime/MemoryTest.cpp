@@ -126,7 +126,8 @@ TEST(Memory, SurvivesTheFailureOfAnyAllocationWithoutLeaks) {
 TEST(Memory, ValuesSurviveTheFailureOfAnyAllocation) {
   const int64_t shape[] = {2};
   const char *texts[] = {"one string that is longer than the inline buffer", "b"};
-  for (int64_t n = 0;; ++n) {
+  // The first round, in which nothing fails, makes what is allocated once in a process; it is not measured.
+  for (int64_t n = -1;; ++n) {
     const int64_t before = alive.load();
     countdown = n;
     flame_value *a = nullptr, *s = nullptr, *q = nullptr, *o = nullptr, *item = nullptr;
@@ -147,6 +148,8 @@ TEST(Memory, ValuesSurviveTheFailureOfAnyAllocation) {
     }
     for (flame_value *v : {a, s, q, o, item})
       flame_value_release(v);
+    if (n < 0)
+      continue;
     ASSERT_EQ(alive.load(), before) << n;
     if (!reached)
       break;
