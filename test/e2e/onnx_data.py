@@ -160,5 +160,8 @@ def _spoil_array(array, how):
     elif array.dtype == bool:
         array[last] = not array[last]
     else:
+        # An infinity or NaN would stay what it is.
+        if np.issubdtype(array.dtype, np.inexact) or array.dtype.kind == "V":
+            last = tuple(np.argwhere(np.isfinite(array.astype(np.float64)))[-1])
         array[last] = array[last] * array.dtype.type(2) + array.dtype.type(1)
     return array
