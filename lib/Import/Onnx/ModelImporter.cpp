@@ -351,6 +351,22 @@ void ModelImporter::importMain() {
   }
   if (results.empty())
     throw BuildError("the graph has no outputs, so there is nothing to compute; list some");
+  if (options.keepIntermediates)
+    for (int i : sorted(graph.node(), "the graph")) {
+      const NodeProto &node = graph.node(i);
+      SourceNode source{node.name(), node.op_type(), {node.input().begin(), node.input().end()}, {}};
+      for (const std::string &name : node.output()) {
+        source.outputs.push_back(name);
+        auto found = scope.values.find(name);
+        if (name.empty() || found == scope.values.end() || !found->second ||
+            !isa<TensorType>(found->second.getType()) || !outputNames.insert(name).second)
+          continue;
+        results.push_back(found->second);
+        ++result.intermediates;
+        resultAttrs.push_back(builder.getDictionaryAttr(builder.getNamedAttr("flame.name", builder.getStringAttr(name))));
+      }
+      result.graph.push_back(std::move(source));
+    }
   func::ReturnOp::create(builder, loc, results);
   function.setType(builder.getFunctionType(entry->getArgumentTypes(), ValueRange(results).getTypes()));
   function.setAllArgAttrs(argumentAttrs);
