@@ -153,7 +153,7 @@ Command flame::tool::addBench(CLI::App &app, Console &console) {
   settings->model.addModel(sub);
   settings->model.addInputs(sub);
   sub->add_option("--seconds", settings->seconds, "how long to measure; at least three runs (default: 1)")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(CLI::Range(0.0, 86400.0).description(""))
       ->type_name("X");
   settings->model.addThreads(sub);
   settings->model.addMemoryLimit(sub);

@@ -88,7 +88,7 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   sub->add_option("--cpu", state->options.cpu, "processor to compile for: native (default), x86-64-v3, znver3, …")
       ->type_name("NAME");
   sub->add_option("--threads", state->options.threads, "threads that compile kernels (default: all cores)")
-      ->check(CLI::Range(1, 1024))
+      ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");
   sub->add_flag("--embed-weights", state->embed, "the same as --weights=embed");
   sub->add_option("--weights", state->weights,

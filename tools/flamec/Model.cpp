@@ -33,7 +33,7 @@ void ModelSettings::addInputs(CLI::App *app) {
 
 void ModelSettings::addThreads(CLI::App *app) {
   app->add_option("--threads", threads, "threads that run the model (default: FLAME_NUM_THREADS, else all cores)")
-      ->check(CLI::Range(1, 1024))
+      ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");
 }
 

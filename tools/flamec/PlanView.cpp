@@ -16,7 +16,7 @@ PlanView::PlanView(std::span<const uint8_t> bytes, const std::string &origin) {
     fail("it is not an artifact of flame; compile a model with `flamec compile`");
   switch (plan::checkSeal(bytes.data(), bytes.size())) {
   case plan::SealState::Missing:
-    fail("the artifact is truncated; copy or compile it again");
+    fail("the artifact is truncated or has trailing bytes; copy or compile it again");
     break;
   case plan::SealState::Broken:
     fail("the artifact is damaged (its checksum does not match); copy or compile it again");
