@@ -135,12 +135,15 @@ private:
   bool import() {
     begin(Progress::Phase::Importing);
     OnnxImportOptions importOptions;
+    importOptions.keepIntermediates = options.keepIntermediates;
     OnnxImportResult imported = importOnnx(&context, path, importOptions);
     if (imported.status != OnnxImportStatus::Ok) {
       result.errors.insert(result.errors.begin(), imported.errors.begin(), imported.errors.end());
       return fail(imported.status == OnnxImportStatus::Unsupported ? Status::Unsupported : Status::BadInput);
     }
     module = std::move(imported.module);
+    result.graph = std::move(imported.graph);
+    result.intermediates = imported.intermediates;
     result.nodes = imported.numNodes;
     result.weightBytes = imported.weightBytes;
     result.embedded = options.weights == CompileOptions::Weights::Embed ||

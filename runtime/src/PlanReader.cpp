@@ -282,7 +282,7 @@ Plan readPlan(const uint8_t *data, size_t bytes, const std::string &origin, bool
       body -= fb::kSealBytes;
       break;
     case fb::SealState::Missing:
-      fail(FLAME_BAD_ARTIFACT, "it does not end in a seal: the file is truncated, or was not written by flamec");
+      fail(FLAME_BAD_ARTIFACT, "it does not end in a seal: the artifact is truncated, has trailing bytes, or was not written by flamec");
     case fb::SealState::Broken:
       fail(FLAME_BAD_ARTIFACT, "its checksum does not match: the file is damaged; copy or compile it again");
     }
