@@ -11,8 +11,17 @@ namespace fp = flame::plan;
 
 namespace {
 
+/// Room for the weights at once: growing step by step would hold them twice.
+size_t initialSize(const Plan &plan, size_t code) {
+  size_t bytes = (1 << 16) + code;
+  for (const Constant &constant : plan.constants)
+    bytes += constant.data.size() + 128;
+  return bytes;
+}
+
 struct Writer {
-  fb::FlatBufferBuilder b{1 << 16};
+  explicit Writer(size_t bytes) : b(bytes) {}
+  fb::FlatBufferBuilder b;
 
   fb::Offset<fb::Vector<fb::Offset<fb::String>>> strings(const std::vector<std::string> &list) {
     return b.CreateVectorOfStrings(list);
@@ -94,7 +103,7 @@ struct Writer {
 } // namespace
 
 std::vector<uint8_t> model::writePlan(const Plan &plan, llvm::ArrayRef<char> code) {
-  Writer w;
+  Writer w(initialSize(plan, code.size()));
   fb::FlatBufferBuilder &b = w.b;
   auto ports = [&](const std::vector<Port> &list) {
     return w.tables<fp::Port>(list, [&](const Port &p) {

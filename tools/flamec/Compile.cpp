@@ -93,7 +93,7 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   sub->add_flag("--embed-weights", state->embed, "the same as --weights=embed");
   sub->add_option("--weights", state->weights,
                   "where the weights go: embed (into the artifact), external (they stay in their files), or auto "
-                  "(default: embed up to 64 MiB)")
+                  "(default: embed up to 16 MiB)")
       ->check(oneOf({"auto", "embed", "external"}))
       ->type_name("WHERE");
   sub->add_option("--emit", state->emit, "print a stage instead of an artifact: onnx-ir, flame, regions, kernels, plan")

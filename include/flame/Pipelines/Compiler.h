@@ -37,8 +37,8 @@ struct CompileOptions {
   std::string cpu = "native";
   unsigned threads = 0; // 0: as many as the machine allows
   enum class Weights { Auto, Embed, External } weights = Weights::Auto;
-  /// With `Auto`, weights of at most this many bytes are embedded.
-  uint64_t embedLimit = 64ull << 20;
+  /// With `Auto`, weights of at most this many bytes are embedded; embedding takes three times their size while compiling.
+  uint64_t embedLimit = 16ull << 20;
   /// Stop after this stage and leave its text in `CompileResult::text`.
   Stage stage = Stage::Artifact;
   /// Print the IR after passes of this name to `dump` ("all": after each).
