@@ -185,8 +185,6 @@ private:
     model::Plan plan;
     plan.name = llvm::sys::path::stem(path).str();
     plan.producer = std::string("flame ") + version();
-    plan.codeTarget = target->architecture();
-    plan.codeFeatures = target->requiredFeatures();
     plan.properties = {{"target", "cpu"}, {"cpu", target->cpu}};
     ToPlanOptions planOptions;
     llvm::SmallString<256> folder = llvm::sys::path::parent_path(path);
@@ -213,7 +211,6 @@ private:
       result.text = model::printPlan(plan);
       return;
     }
-    std::vector<char> code;
     result.kernels = emitter.modules().size();
     if (!emitter.modules().empty()) {
       unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
@@ -225,9 +222,10 @@ private:
         fail(Status::Internal, result.errors.empty() ? path + ": compiling the kernels failed" : "");
         return;
       }
-      code = std::move(*compiled);
+      plan.codes.push_back({model::CodeFormat::ElfSharedObject, target->architecture(), target->requiredFeatures(),
+                            std::move(*compiled)});
     }
-    result.artifact = model::writePlan(plan, code);
+    result.artifact = model::writePlan(plan);
     end(Progress::Phase::Kernels, std::to_string(result.kernels) + " kernels");
   }
 
