@@ -7,6 +7,7 @@
 #include "flame/Support/Version.h"
 #include "flame/Target/Cpu/Emitter.h"
 #include "flame/Target/Cpu/Passes.h"
+#include "flame/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
@@ -28,6 +29,11 @@ void flame::buildOptimizationPipeline(OpPassManager &passes) {
   // 1. Fold, drop what has no effect, share equal computations.
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
+  // 2. Factors and offsets of channels into the weights before them.
+  passes.addNestedPass<func::FuncOp>(createFoldBatchNorm());
+  // 9. What the passes left.
+  passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  passes.addNestedPass<func::FuncOp>(createCSEPass());
 }
 
 void flame::buildRegionPipeline(OpPassManager &passes, llvm::StringRef cpu) {
@@ -39,6 +45,7 @@ void flame::buildRegionPipeline(OpPassManager &passes, llvm::StringRef cpu) {
 
 void flame::registerFlamePasses() {
   registerTransformsPasses();
+  registerFlameTransformsPasses();
   registerPass([] { return createFormRegionsPass(); });
   cpu::registerCpuPasses();
 }

@@ -4,6 +4,7 @@
 #include "flame/Regions/FormRegions.h"
 #include "flame/Target/Cpu/Emitter.h"
 #include "flame/Target/Cpu/Passes.h"
+#include "flame/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
@@ -15,6 +16,7 @@ int main(int argc, char **argv) {
   flame::cpu::registerCpuDialects(registry);
   flame::cpu::registerCpuPasses();
   mlir::registerPass([] { return flame::createFormRegionsPass(); });
+  flame::registerFlameTransformsPasses();
   mlir::registerTransformsPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "flame optimizer driver\n", registry));
 }

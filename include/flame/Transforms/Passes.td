@@ -1,0 +1,35 @@
+//===- Passes.td - passes from flame IR to flame IR -------------------------------------------------------------------===//
+#ifndef FLAME_TRANSFORMS_PASSES_TD
+#define FLAME_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FoldBatchNorm : Pass<"flame-fold-batch-norm", "::mlir::func::FuncOp"> {
+  let summary = "Fold multiplications and additions by constants into the weights before them";
+  let description = [{
+    A batch normalisation at inference is a multiply-add whose factors depend on parameters alone. A chain of additions and
+    multiplications by constants is gathered into one factor and one offset; after a `conv`, `conv_transpose` or `matmul`
+    with a constant weight the factor goes into the weight, if it is one number for each output channel. The new factors
+    and weights are ops on constants, which the plan's init block runs once. f32 and f64 only: narrower weights would be
+    rounded twice.
+
+    Before:
+
+    ```mlir
+    %y = flame.conv %x, %w, %pads {…} : (tensor<?x3x8x8xf32>, tensor<4x3x1x1xf32>, tensor<4xi64>) -> tensor<?x4x8x8xf32>
+    %s = flame.mul %y, %factor : (tensor<?x4x8x8xf32>, tensor<4x1x1xf32>) -> tensor<?x4x8x8xf32>
+    %z = flame.add %s, %offset : (tensor<?x4x8x8xf32>, tensor<4x1x1xf32>) -> tensor<?x4x8x8xf32>
+    ```
+
+    After:
+
+    ```mlir
+    %f = flame.reshape %factor, %shape : (tensor<4x1x1xf32>, tensor<4xi64>) -> tensor<4x1x1x1xf32>
+    %v = flame.mul %w, %f : (tensor<4x3x1x1xf32>, tensor<4x1x1x1xf32>) -> tensor<4x3x1x1xf32>
+    %y = flame.conv %x, %v, %pads {…} : (tensor<?x3x8x8xf32>, tensor<4x3x1x1xf32>, tensor<4xi64>) -> tensor<?x4x8x8xf32>
+    %z = flame.add %y, %offset : (tensor<?x4x8x8xf32>, tensor<4x1x1xf32>) -> tensor<?x4x8x8xf32>
+    ```
+  }];
+}
+
+#endif // FLAME_TRANSFORMS_PASSES_TD
