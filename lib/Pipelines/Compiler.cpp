@@ -29,17 +29,19 @@ void flame::buildOptimizationPipeline(OpPassManager &passes) {
   // 1. Fold, drop what has no effect, share equal computations.
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
-  // 2. Factors and offsets of channels into the weights before them.
+  // 2. Reshapes and transposes to where they cancel.
+  passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
+  // 3. Factors and offsets of channels into the weights before them.
   passes.addNestedPass<func::FuncOp>(createFoldBatchNorm());
-  // 9. What the passes left.
+  // 4. What that leaves: transposes into products, equal computations.
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
 }
 
 void flame::buildRegionPipeline(OpPassManager &passes, llvm::StringRef cpu) {
-  // 2. Weights in the order that contractions read them.
+  // 5. Weights in the order that contractions read them.
   passes.addNestedPass<func::FuncOp>(cpu::createPackContractionsPass(cpu));
-  // 3. Decide which ops share a kernel.
+  // 6. Decide which ops share a kernel.
   passes.addNestedPass<func::FuncOp>(createFormRegionsPass());
 }
 

@@ -32,4 +32,31 @@ def FoldBatchNorm : Pass<"flame-fold-batch-norm", "::mlir::func::FuncOp"> {
   }];
 }
 
+def SimplifyLayout : Pass<"flame-simplify-layout", "::mlir::func::FuncOp"> {
+  let summary = "Move reshapes and transposes to where they cancel or cost nothing";
+  let description = [{
+    Reshapes of reshapes and transposes of transposes become one or none, a transpose that moves only dims of one element
+    becomes a reshape. A reshape moves up through pointwise ops and through products with one matrix where it meets
+    another reshape or the product has as many rows either way, and down through pointwise ops to leave them with the
+    op that makes their operand. A transpose moves down through pointwise ops to another transpose or a product. A slice
+    is taken after the reshape that splits the sliced dim. Sizes are compared as expressions, so that dynamic ones do.
+
+    Before:
+
+    ```mlir
+    %r = flame.reshape %x, %flat : (tensor<?x?x4xf32>, tensor<2xi64>) -> tensor<?x4xf32>
+    %m = flame.matmul %r, %w : (tensor<?x4xf32>, tensor<4x8xf32>) -> tensor<?x8xf32>
+    %b = flame.add %m, %bias : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+    %y = flame.reshape %b, %deep : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x?x8xf32>
+    ```
+
+    After:
+
+    ```mlir
+    %m = flame.matmul %x, %w : (tensor<?x?x4xf32>, tensor<4x8xf32>) -> tensor<?x?x8xf32>
+    %y = flame.add %m, %bias : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
+    ```
+  }];
+}
+
 #endif // FLAME_TRANSFORMS_PASSES_TD
