@@ -1,5 +1,6 @@
 //===- Compiler.cpp - the phases of a compilation ---------------------------------------------------------------------===//
 #include "flame/Pipelines/Compiler.h"
+#include "flame/Analysis/Cost.h"
 #include "flame/Body/Bodies.h"
 #include "flame/Conversion/ToPlan.h"
 #include "flame/Import/Onnx.h"
@@ -22,6 +23,7 @@ using namespace flame;
 void flame::registerFlame(DialectRegistry &registry) {
   registry.insert<FlameDialect, func::FuncDialect>();
   registerAllBodies(registry);
+  registerAllCosts(registry);
   cpu::registerCpuDialects(registry);
 }
 

@@ -1,4 +1,5 @@
 //===- flame-opt.cpp - runs flame's passes on textual IR --------------------------------------------------------------===//
+#include "flame/Analysis/Cost.h"
 #include "flame/Body/Bodies.h"
 #include "flame/IR/Flame.h"
 #include "flame/Regions/FormRegions.h"
@@ -13,6 +14,7 @@ int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   registry.insert<flame::FlameDialect, mlir::func::FuncDialect>();
   flame::registerAllBodies(registry);
+  flame::registerAllCosts(registry);
   flame::cpu::registerCpuDialects(registry);
   flame::cpu::registerCpuPasses();
   mlir::registerPass([] { return flame::createFormRegionsPass(); });

@@ -59,4 +59,20 @@ def SimplifyLayout : Pass<"flame-simplify-layout", "::mlir::func::FuncOp"> {
   }];
 }
 
+def PrintCost : Pass<"flame-print-cost", "::mlir::func::FuncOp"> {
+  let summary = "Print the operations and bytes of every op as expressions of the dims";
+  let description = [{
+    A line an op on standard output, then the total; an op inside a loop or a branch counts once. Changes nothing.
+
+    ```mlir
+    %y = flame.matmul %x, %w : (tensor<?x4xf32>, tensor<4x8xf32>) -> tensor<?x8xf32>
+    ```
+
+    ```
+    matmul: 64*n operations, 48*n + 128 bytes
+    total: 64*n operations, 48*n + 128 bytes
+    ```
+  }];
+}
+
 #endif // FLAME_TRANSFORMS_PASSES_TD
