@@ -1,5 +1,6 @@
 //===- Compiler.cpp - the phases of a compilation ---------------------------------------------------------------------===//
 #include "flame/Pipelines/Compiler.h"
+#include "flame/Analysis/Cost.h"
 #include "flame/Body/Bodies.h"
 #include "flame/Conversion/ToPlan.h"
 #include "flame/Import/Onnx.h"
@@ -7,6 +8,7 @@
 #include "flame/Support/Version.h"
 #include "flame/Target/Cpu/Emitter.h"
 #include "flame/Target/Cpu/Passes.h"
+#include "flame/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
@@ -21,6 +23,7 @@ using namespace flame;
 void flame::registerFlame(DialectRegistry &registry) {
   registry.insert<FlameDialect, func::FuncDialect>();
   registerAllBodies(registry);
+  registerAllCosts(registry);
   cpu::registerCpuDialects(registry);
 }
 
@@ -28,17 +31,25 @@ void flame::buildOptimizationPipeline(OpPassManager &passes) {
   // 1. Fold, drop what has no effect, share equal computations.
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
+  // 2. Reshapes and transposes to where they cancel.
+  passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
+  // 3. Factors and offsets of channels into the weights before them.
+  passes.addNestedPass<func::FuncOp>(createFoldBatchNorm());
+  // 4. What that leaves: transposes into products, equal computations.
+  passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+  passes.addNestedPass<func::FuncOp>(createCSEPass());
 }
 
 void flame::buildRegionPipeline(OpPassManager &passes, llvm::StringRef cpu) {
-  // 2. Weights in the order that contractions read them.
+  // 5. Weights in the order that contractions read them.
   passes.addNestedPass<func::FuncOp>(cpu::createPackContractionsPass(cpu));
-  // 3. Decide which ops share a kernel.
+  // 6. Decide which ops share a kernel.
   passes.addNestedPass<func::FuncOp>(createFormRegionsPass());
 }
 
 void flame::registerFlamePasses() {
   registerTransformsPasses();
+  registerFlameTransformsPasses();
   registerPass([] { return createFormRegionsPass(); });
   cpu::registerCpuPasses();
 }

@@ -2,7 +2,8 @@
 //
 // Visits the ops of a block from the last to the first. An op joins the group of its users if all its demanded users are
 // in one group and pulling it from there computes each of its elements about once; otherwise it becomes the root of a new
-// group. So only a group's root is ever stored. Constants of one element and other free producers are cloned into every
+// group. So only a group's root is ever stored. A matrix product also takes in the movement that its operands are read
+// through, and a transpose that its result is stored through. Constants of one element and other free producers are cloned into every
 // group that reads them.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
@@ -50,6 +51,9 @@ struct Group {
   /// For Row: dims of a full row tensor, and how many of them are trailing (reduced).
   SmallVector<DimExpr> rowDims;
   unsigned rowAxes = 0;
+  /// For Contract and Conv: the anchor, and the ops that its operands are read through.
+  Operation *anchorOp = nullptr;
+  llvm::SmallPtrSet<Operation *, 4> reads;
   bool constant = false;
 };
 
@@ -74,7 +78,7 @@ unsigned elementCost(Operation *op) {
 
 bool isMovement(Operation *op) {
   static const llvm::StringSet<> names = {"transpose", "slice", "concat", "pad", "expand", "tile", "gather", "fill",
-                                          "iota"};
+                                          "iota",      "pack_panels"};
   return names.contains(op->getName().stripDialect());
 }
 
@@ -208,9 +212,9 @@ private:
         return fitsRow(group, op) && elementCost(op) * uses <= 24;
       return false;
     }
-    if (isa<PointwiseInterface>(op) || isMovement(op)) {
+    if (isa<PointwiseInterface>(op) || isMovement(op) || op->hasTrait<trait::ViewLike>()) {
       if (group.anchor == Anchor::Contract || group.anchor == Anchor::Conv)
-        return isa<PointwiseInterface>(op) && isEpilogue(op, group);
+        return isa<PointwiseInterface>(op) ? isEpilogue(op, group) : isOperandRead(op, group);
       return pulledOnce(op, group, uses);
     }
     return false;
@@ -254,7 +258,7 @@ private:
           return false;
       } else if (isReduce(user)) {
         continue;
-      } else if (isMovement(user)) {
+      } else if (isMovement(user) || user->hasTrait<trait::ViewLike>()) {
         StringRef name = user->getName().stripDialect();
         bool repeats = name == "expand" || name == "tile" || name == "gather" || name == "pad";
         if (repeats && !(cheap && isCheapTree(op, group)))
@@ -275,20 +279,43 @@ private:
     return operands <= 1;
   }
 
+  /// A transpose that leaves rows of the last dim whole.
+  static bool keepsRows(Operation *op) {
+    auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
+    return op->getName().stripDialect() == "transpose" && perm && !perm.empty() && perm.asArrayRef().back() == perm.size() - 1;
+  }
+
   bool canAnchor(Operation *op, Group &group) {
     if (group.anchor != Anchor::Loop)
       return false;
+    bool contract = op->hasTrait<trait::ContractAnchor>();
     for (Operation *member : group.ops) {
+      // A product may store its rows in another order.
+      if (contract && member == group.root && keepsRows(member))
+        continue;
       if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), op->getResult(0)))
         return false;
     }
-    group.anchor = op->hasTrait<trait::ContractAnchor>() ? Anchor::Contract : Anchor::Conv;
+    group.anchor = contract ? Anchor::Contract : Anchor::Conv;
+    group.anchorOp = op;
     return true;
   }
 
   bool isEpilogue(Operation *op, Group &group) {
     // Only ops of the full result shape: anything else would be recomputed for each element.
-    return sameDims(op->getResult(0), group.root->getResult(0));
+    return sameDims(op->getResult(0), group.anchorOp->getResult(0));
+  }
+
+  /// Movement that a product can read its operand through: each row is packed about once, from contiguous elements.
+  bool isOperandRead(Operation *op, Group &group) {
+    StringRef name = op->getName().stripDialect();
+    if (group.anchor != Anchor::Contract || !(keepsRows(op) || name == "slice" || name == "expand"))
+      return false;
+    for (Operation *user : op->getUsers())
+      if (user != group.anchorOp && !group.reads.contains(user))
+        return false;
+    group.reads.insert(op);
+    return true;
   }
 
   Anchor ownAnchor(Operation *op) {
@@ -310,7 +337,9 @@ private:
       for (Region &region : op->getRegions())
         for (Block &inner : region)
           formBlock(inner);
-      if (!isKernelOp(op) || op->hasTrait<trait::ViewLike>() || !demand.isDemanded(op) || isSource(op))
+      // A view costs nothing as long as it has a buffer to show. Reading constants through one saves that buffer.
+      bool isView = op->hasTrait<trait::ViewLike>();
+      if (!isKernelOp(op) || !demand.isDemanded(op) || isSource(op) || (isView && !demand.isConstant(op)))
         continue;
       Group *joined = nullptr;
       bool outside = false;
@@ -326,9 +355,13 @@ private:
         groupOf[op] = joined;
         continue;
       }
+      if (isView)
+        continue;
       auto group = std::make_unique<Group>();
       group->root = op;
       group->anchor = ownAnchor(op);
+      if (group->anchor == Anchor::Contract || group->anchor == Anchor::Conv)
+        group->anchorOp = op;
       group->ops.push_back(op);
       group->constant = demand.isConstant(op);
       if (isReduce(op))

@@ -81,16 +81,6 @@ struct LoopsModel : LoopsInterface::ExternalModel<LoopsModel<Op, Extent, Fn>, Op
   }
 };
 
-/// `Fn`: DimExpr (Op, ShapeContext &), or a number of operations per element of the first result.
-template <typename Op, auto Fn> struct CostModel : CostInterface::ExternalModel<CostModel<Op, Fn>, Op> {
-  DimExpr flops(mlir::Operation *op, ShapeContext &context) const {
-    if constexpr (std::is_invocable_v<decltype(Fn), Op, ShapeContext &>)
-      return Fn(mlir::cast<Op>(op), context);
-    else
-      return context.numElements(op->getResult(0)) * int64_t(Fn);
-  }
-};
-
 template <typename Op, auto Fn> void attachPointwise(mlir::MLIRContext *context) {
   Op::template attachInterface<PointwiseModel<Op, Fn>>(*context);
 }
@@ -99,9 +89,6 @@ template <typename Op, auto Fn, bool Cheap = true> void attachElement(mlir::MLIR
 }
 template <typename Op, auto Extent, auto Fn> void attachLoops(mlir::MLIRContext *context) {
   Op::template attachInterface<LoopsModel<Op, Extent, Fn>>(*context);
-}
-template <typename Op, auto Fn> void attachCost(mlir::MLIRContext *context) {
-  Op::template attachInterface<CostModel<Op, Fn>>(*context);
 }
 
 } // namespace flame

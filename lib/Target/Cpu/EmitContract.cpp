@@ -8,6 +8,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "MicroKernel.h"
 #include "flame/Ops/Contraction.h"
+#include "flame/Ops/Shape.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
@@ -16,14 +17,18 @@ using namespace flame::cpu;
 using Values = ElementBuilder::Values;
 using arith::CmpIPredicate;
 
-bool flame::cpu::isPlainEpilogue(KernelBuilder &kernel, Value anchor) {
+bool flame::cpu::isPlainEpilogue(KernelBuilder &kernel, Value anchor, bool transposed) {
   // Everything that depends on the anchor must be elementwise of its shape: then an element of the results needs one
-  // element of the product, at the same index.
+  // element of the product, at the same index or, with `transposed`, at one whose dims are in another order.
   llvm::SmallPtrSet<Value, 16> dependent{anchor};
   SmallVector<DimExpr> dims(kernel.shapes.dims(anchor));
   for (Operation &op : kernel.region.getBlock()->without_terminator()) {
     if (llvm::none_of(op.getOperands(), [&](Value v) { return dependent.contains(v); }))
       continue;
+    if (transposed && isa<TransposeOp>(op) && llvm::all_of(op.getUsers(), [](Operation *user) { return isa<YieldOp>(user); })) {
+      dependent.insert(op.getResult(0));
+      continue;
+    }
     if (!isa<PointwiseInterface>(op) || op.getNumResults() != 1 || kernel.shapes.dims(op.getResult(0)) != ArrayRef(dims))
       return false;
     dependent.insert(op.getResult(0));
@@ -231,7 +236,7 @@ private:
     Value rowPanels = panels(rowCount, s.mr), columnPanels = panels(columnCount, s.nr);
     buildClear(kernel, e, s, type, tile, e.muli(e.muli(rowPanels, e.index(s.mr)), columns));
     // Packed columns: panels [batch…, panel, k, nr] of the whole matrix.
-    Value right = columnStrip, firstPanel = e.index(0);
+    Value right = columnStrip;
     if (packed) {
       Values head = batchIndex(ArrayRef(yDims).drop_back(3));
       head.append({e.divi(firstColumn, e.index(s.nr)), e.index(0), e.index(0)});
@@ -275,8 +280,13 @@ private:
             e.b, e.loc, type,
             kernel.address(e.b, e.loc, tile, type, e.addi(e.muli(i, e.index(s.nc)), j)));
         e.setScalar(op.getResult(), sum);
-        for (auto [result, value] : llvm::enumerate(kernel.region.getYielded()))
-          kernel.storeResult(e, result, at, e.element(value, at));
+        for (auto [result, value] : llvm::enumerate(kernel.region.getYielded())) {
+          Values place = at;
+          if (auto transpose = value.getDefiningOp<TransposeOp>())
+            for (auto [d, source] : llvm::enumerate(transpose.getPerm()))
+              place[d] = at[source];
+          kernel.storeResult(e, result, place, e.element(value, place));
+        }
         return Values();
       });
       return Values();
@@ -294,7 +304,7 @@ LogicalResult flame::cpu::emitContract(KernelBuilder &kernel) {
         return emitLoop(kernel);
       op = product;
     }
-  if (!op || !isPlainEpilogue(kernel, op.getResult()))
+  if (!op || !isPlainEpilogue(kernel, op.getResult(), /*transposed=*/true))
     return emitLoop(kernel);
   MatMul product(kernel, op);
   if (!product.prepare())

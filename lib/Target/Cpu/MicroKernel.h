@@ -42,8 +42,9 @@ void buildMicroKernel(KernelBuilder &kernel, ElementBuilder &e, const Schedule &
 void buildClear(KernelBuilder &kernel, ElementBuilder &e, const Schedule &schedule, mlir::Type type,
                 mlir::Value pointer, mlir::Value count);
 
-/// True if the region's results are elementwise functions of `anchor` (and of other things) in its shape.
-bool isPlainEpilogue(KernelBuilder &kernel, mlir::Value anchor);
+/// True if the region's results are elementwise functions of `anchor` (and of other things) in its shape or, with
+/// `transposed`, transposes of such functions.
+bool isPlainEpilogue(KernelBuilder &kernel, mlir::Value anchor, bool transposed = false);
 
 } // namespace flame::cpu
 

@@ -1,0 +1,78 @@
+//===- Passes.td - passes from flame IR to flame IR -------------------------------------------------------------------===//
+#ifndef FLAME_TRANSFORMS_PASSES_TD
+#define FLAME_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FoldBatchNorm : Pass<"flame-fold-batch-norm", "::mlir::func::FuncOp"> {
+  let summary = "Fold multiplications and additions by constants into the weights before them";
+  let description = [{
+    A batch normalisation at inference is a multiply-add whose factors depend on parameters alone. A chain of additions and
+    multiplications by constants is gathered into one factor and one offset; after a `conv`, `conv_transpose` or `matmul`
+    with a constant weight the factor goes into the weight, if it is one number for each output channel. The new factors
+    and weights are ops on constants, which the plan's init block runs once. f32 and f64 only: narrower weights would be
+    rounded twice.
+
+    Before:
+
+    ```mlir
+    %y = flame.conv %x, %w, %pads {…} : (tensor<?x3x8x8xf32>, tensor<4x3x1x1xf32>, tensor<4xi64>) -> tensor<?x4x8x8xf32>
+    %s = flame.mul %y, %factor : (tensor<?x4x8x8xf32>, tensor<4x1x1xf32>) -> tensor<?x4x8x8xf32>
+    %z = flame.add %s, %offset : (tensor<?x4x8x8xf32>, tensor<4x1x1xf32>) -> tensor<?x4x8x8xf32>
+    ```
+
+    After:
+
+    ```mlir
+    %f = flame.reshape %factor, %shape : (tensor<4x1x1xf32>, tensor<4xi64>) -> tensor<4x1x1x1xf32>
+    %v = flame.mul %w, %f : (tensor<4x3x1x1xf32>, tensor<4x1x1x1xf32>) -> tensor<4x3x1x1xf32>
+    %y = flame.conv %x, %v, %pads {…} : (tensor<?x3x8x8xf32>, tensor<4x3x1x1xf32>, tensor<4xi64>) -> tensor<?x4x8x8xf32>
+    %z = flame.add %y, %offset : (tensor<?x4x8x8xf32>, tensor<4x1x1xf32>) -> tensor<?x4x8x8xf32>
+    ```
+  }];
+}
+
+def SimplifyLayout : Pass<"flame-simplify-layout", "::mlir::func::FuncOp"> {
+  let summary = "Move reshapes and transposes to where they cancel or cost nothing";
+  let description = [{
+    Reshapes of reshapes and transposes of transposes become one or none, a transpose that moves only dims of one element
+    becomes a reshape. A reshape moves up through pointwise ops and through products with one matrix where it meets
+    another reshape or the product has as many rows either way, and down through pointwise ops to leave them with the
+    op that makes their operand. A transpose moves down through pointwise ops to another transpose or a product. A slice
+    is taken after the reshape that splits the sliced dim. Sizes are compared as expressions, so that dynamic ones do.
+
+    Before:
+
+    ```mlir
+    %r = flame.reshape %x, %flat : (tensor<?x?x4xf32>, tensor<2xi64>) -> tensor<?x4xf32>
+    %m = flame.matmul %r, %w : (tensor<?x4xf32>, tensor<4x8xf32>) -> tensor<?x8xf32>
+    %b = flame.add %m, %bias : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+    %y = flame.reshape %b, %deep : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x?x8xf32>
+    ```
+
+    After:
+
+    ```mlir
+    %m = flame.matmul %x, %w : (tensor<?x?x4xf32>, tensor<4x8xf32>) -> tensor<?x?x8xf32>
+    %y = flame.add %m, %bias : (tensor<?x?x8xf32>, tensor<8xf32>) -> tensor<?x?x8xf32>
+    ```
+  }];
+}
+
+def PrintCost : Pass<"flame-print-cost", "::mlir::func::FuncOp"> {
+  let summary = "Print the operations and bytes of every op as expressions of the dims";
+  let description = [{
+    A line an op on standard output, then the total; an op inside a loop or a branch counts once. Changes nothing.
+
+    ```mlir
+    %y = flame.matmul %x, %w : (tensor<?x4xf32>, tensor<4x8xf32>) -> tensor<?x8xf32>
+    ```
+
+    ```
+    matmul: 64*n operations, 48*n + 128 bytes
+    total: 64*n operations, 48*n + 128 bytes
+    ```
+  }];
+}
+
+#endif // FLAME_TRANSFORMS_PASSES_TD

@@ -1,0 +1,56 @@
+// RUN: flame-opt %s --flame-form-regions --split-input-file | FileCheck %s
+
+// Heads of an attention: both operands are read through their transposes, the result is stored through one.
+// CHECK-LABEL: @heads
+// CHECK-SAME: %[[Q:.*]]: tensor<2x?x4x8xf32>, %[[K:.*]]: tensor<2x?x4x8xf32>
+func.func @heads(%q: tensor<2x?x4x8xf32>, %k: tensor<2x?x4x8xf32>) -> (tensor<2x?x4x8xf32>) {
+  // CHECK: %[[R:.*]] = flame.region "contract"(%[[Q]], %[[K]])
+  // CHECK: flame.transpose
+  // CHECK: flame.transpose
+  // CHECK: flame.matmul
+  // CHECK: flame.matmul
+  // CHECK: flame.transpose
+  // CHECK: return
+  // CHECK-NOT: "loop"
+  %0 = flame.transpose %q {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x?x4x8xf32>) -> tensor<2x4x?x8xf32>
+  %1 = flame.transpose %k {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x?x4x8xf32>) -> tensor<2x4x?x8xf32>
+  %2 = flame.matmul %0, %1 {transpose_y = true} : (tensor<2x4x?x8xf32>, tensor<2x4x?x8xf32>) -> tensor<2x4x?x?xf32>
+  %3 = flame.transpose %k {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x?x4x8xf32>) -> tensor<2x4x?x8xf32>
+  %4 = flame.matmul %2, %3 : (tensor<2x4x?x?xf32>, tensor<2x4x?x8xf32>) -> tensor<2x4x?x8xf32>
+  %5 = flame.transpose %4 {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x4x?x8xf32>) -> tensor<2x?x4x8xf32>
+  return %5 : tensor<2x?x4x8xf32>
+}
+
+// -----
+
+// A transpose that cuts rows apart is a kernel of its own: a product would read it element by element, many times.
+// CHECK-LABEL: @columns
+func.func @columns(%x: tensor<8x4x16xf32>, %y: tensor<8x16x4xf32>) -> tensor<16x4x4xf32> {
+  // CHECK: flame.region "loop"
+  // CHECK: flame.transpose
+  // CHECK: flame.region "contract"
+  %0 = flame.transpose %x {perm = array<i64: 2, 1, 0>} : (tensor<8x4x16xf32>) -> tensor<16x4x8xf32>
+  %1 = flame.transpose %y {perm = array<i64: 1, 0, 2>} : (tensor<8x16x4xf32>) -> tensor<16x8x4xf32>
+  %2 = flame.matmul %0, %1 : (tensor<16x4x8xf32>, tensor<16x8x4xf32>) -> tensor<16x4x4xf32>
+  return %2 : tensor<16x4x4xf32>
+}
+
+// -----
+
+// A scaled weight is never stored: its panels are computed from the weight itself.
+// CHECK-LABEL: @panels
+func.func @panels(%x: tensor<?x32xf32>) -> tensor<?x32xf32> {
+  %w = flame.constant {value = dense<1.0> : tensor<32x4x8xf32>} : () -> tensor<32x4x8xf32>
+  %f = flame.weight {name = "factors", ref = #flame.weight_ref<"w.bin", 0, 128>, type = tensor<32x1x1xf32>} : () -> tensor<32x1x1xf32>
+  %shape = flame.constant {value = dense<[32, 32]> : tensor<2xi64>} : () -> tensor<2xi64>
+  // CHECK: flame.region "loop"
+  // CHECK: flame.mul
+  // CHECK-NEXT: flame.reshape
+  // CHECK-NEXT: flame.pack_panels
+  // CHECK: flame.region "contract"
+  %0 = flame.mul %w, %f : (tensor<32x4x8xf32>, tensor<32x1x1xf32>) -> tensor<32x4x8xf32>
+  %1 = flame.reshape %0, %shape : (tensor<32x4x8xf32>, tensor<2xi64>) -> tensor<32x32xf32>
+  %2 = flame.pack_panels %1 {width = 16 : i64} : (tensor<32x32xf32>) -> tensor<2x32x16xf32>
+  %3 = flame.matmul %x, %2 {packed_columns = 32 : i64} : (tensor<?x32xf32>, tensor<2x32x16xf32>) -> tensor<?x32xf32>
+  return %3 : tensor<?x32xf32>
+}
