@@ -1,5 +1,6 @@
 //===- Compiler.cpp - the phases of a compilation ---------------------------------------------------------------------===//
 #include "flame/Pipelines/Compiler.h"
+#include "Backend.h"
 #include "flame/Analysis/Cost.h"
 #include "flame/Body/Bodies.h"
 #include "flame/Conversion/ToPlan.h"
@@ -8,6 +9,7 @@
 #include "flame/Support/Version.h"
 #include "flame/Target/Cpu/Emitter.h"
 #include "flame/Target/Cpu/Passes.h"
+#include "flame/Target/Cuda/Emitter.h"
 #include "flame/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -25,6 +27,7 @@ void flame::registerFlame(DialectRegistry &registry) {
   registerAllBodies(registry);
   registerAllCosts(registry);
   cpu::registerCpuDialects(registry);
+  cuda::registerCudaDialects(registry);
 }
 
 void flame::buildOptimizationPipeline(OpPassManager &passes) {
@@ -40,12 +43,6 @@ void flame::buildOptimizationPipeline(OpPassManager &passes) {
   passes.addNestedPass<func::FuncOp>(createCSEPass());
 }
 
-void flame::buildRegionPipeline(OpPassManager &passes, llvm::StringRef cpu) {
-  // 5. Weights in the order that contractions read them.
-  passes.addNestedPass<func::FuncOp>(cpu::createPackContractionsPass(cpu));
-  // 6. Decide which ops share a kernel.
-  passes.addNestedPass<func::FuncOp>(createFormRegionsPass());
-}
 
 void flame::registerFlamePasses() {
   registerTransformsPasses();
@@ -68,8 +65,10 @@ public:
       return std::move(result);
     if (options.stage == Stage::OnnxIr)
       return textOf(*module);
-    if (llvm::Expected<cpu::Target> target = cpu::Target::parse(options.cpu); !target) {
-      fail(Status::Usage, llvm::toString(target.takeError()));
+    if (auto made = Backend::create(options, &context)) {
+      backend = std::move(*made);
+    } else {
+      fail(Status::Usage, llvm::toString(made.takeError()));
       return std::move(result);
     }
     begin(Progress::Phase::Optimizing);
@@ -78,7 +77,13 @@ public:
       return std::move(result);
     if (options.stage == Stage::Flame)
       return textOf(*module);
-    if (!runPasses([&](OpPassManager &manager) { buildRegionPipeline(manager, options.cpu); }, passes))
+    auto formRegions = [&](OpPassManager &manager) {
+      // 5. What the target wants: on the CPU, weights in the order in which contractions read them.
+      backend->addPasses(manager);
+      // 6. Decide which ops share a kernel.
+      manager.addNestedPass<func::FuncOp>(createFormRegionsPass());
+    };
+    if (!runPasses(formRegions, passes))
       return std::move(result);
     end(Progress::Phase::Optimizing, std::to_string(passes) + " passes");
     if (options.stage == Stage::Regions)
@@ -186,55 +191,40 @@ private:
 
   void generate() {
     auto function = module->lookupSymbol<func::FuncOp>("main");
-    llvm::Expected<cpu::Target> target = cpu::Target::parse(options.cpu);
-    if (!target) {
-      fail(Status::Usage, llvm::toString(target.takeError()));
-      return;
-    }
     begin(Progress::Phase::Kernels);
-    cpu::Emitter emitter(&context, *target);
     model::Plan plan;
     plan.name = llvm::sys::path::stem(path).str();
     plan.producer = std::string("flame ") + version();
-    plan.properties = {{"target", "cpu"}, {"cpu", target->cpu}};
+    backend->describe(plan);
     ToPlanOptions planOptions;
     llvm::SmallString<256> folder = llvm::sys::path::parent_path(path);
     planOptions.modelFolder = folder.empty() ? "." : folder.str().str();
     planOptions.embedWeights = result.embedded;
-    auto emit = [&](RegionOp region, ShapeContext &shapes) -> FailureOr<KernelLaunch> {
-      FailureOr<cpu::Kernel> kernel = emitter.emit(region, shapes);
-      if (failed(kernel))
-        return failure();
-      return KernelLaunch{std::move(kernel->symbol), std::move(kernel->buffers), std::move(kernel->args),
-                          kernel->extent, kernel->grain, kernel->scratch};
-    };
+    auto emit = [&](RegionOp region, ShapeContext &shapes) { return backend->emit(region, shapes); };
     if (failed(lowerToPlan(function, emit, planOptions, plan))) {
       fail(Status::Unsupported);
       return;
     }
     if (options.stage == Stage::Kernels) {
-      llvm::raw_string_ostream stream(result.text);
-      for (const auto &kernel : emitter.modules())
-        const_cast<OwningOpRef<ModuleOp> &>(kernel)->print(stream);
+      result.text = backend->text();
       return;
     }
     if (options.stage == Stage::Plan) {
       result.text = model::printPlan(plan);
       return;
     }
-    result.kernels = emitter.modules().size();
-    if (!emitter.modules().empty()) {
-      unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
-      auto compiled = emitter.finish(threads, [&](unsigned done, unsigned total) {
-        if (report)
-          report({Progress::Phase::Kernels, done, total, {}, false, 0});
-      });
-      if (failed(compiled)) {
-        fail(Status::Internal, result.errors.empty() ? path + ": compiling the kernels failed" : "");
-        return;
-      }
-      plan.codes.push_back({model::CodeFormat::ElfSharedObject, target->architecture(), target->requiredFeatures(),
-                            std::move(*compiled)});
+    result.kernels = backend->kernels();
+    unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
+    auto progress = [&](unsigned done, unsigned total) {
+      if (report)
+        report({Progress::Phase::Kernels, done, total, {}, false, 0});
+    };
+    if (llvm::Error error = backend->finish(threads, progress, plan)) {
+      std::string message = llvm::toString(std::move(error));
+      if (message.empty() && result.errors.empty())
+        message = "compiling the kernels failed";
+      fail(options.target == "cuda" ? Status::Device : Status::Internal, message.empty() ? "" : path + ": " + message);
+      return;
     }
     result.artifact = model::writePlan(plan);
     end(Progress::Phase::Kernels, std::to_string(result.kernels) + " kernels");
@@ -246,6 +236,7 @@ private:
   llvm::raw_ostream *dump;
   MLIRContext context;
   OwningOpRef<ModuleOp> module;
+  std::unique_ptr<Backend> backend;
   CompileResult result;
   std::chrono::steady_clock::time_point started;
 };

@@ -85,6 +85,14 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   sub->add_option("model", state->model, "the ONNX file")->required()->type_name("MODEL");
   sub->add_option("-o,--output", state->output, "the artifact to write (default: the model's name with .flame, in this folder)")
       ->type_name("ARTIFACT");
+  sub->add_option("--target", state->options.target, "what to compile for: cpu (default) or cuda")
+      ->check(oneOf({"cpu", "cuda"}))
+      ->type_name("TARGET");
+  sub->add_option("--gpu", state->options.gpus,
+                  "with --target=cuda: architectures, separated by commas; sm_90a is machine code for one, compute_80 is "
+                  "PTX for it and everything newer (default: sm_90a,compute_80)")
+      ->delimiter(',')
+      ->type_name("NAMES");
   sub->add_option("--cpu", state->options.cpu, "processor to compile for: native (default), x86-64-v3, znver3, …")
       ->type_name("NAME");
   sub->add_option("--threads", state->options.threads, "threads that compile kernels (default: all cores)")
@@ -96,8 +104,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
                   "(default: embed up to 16 MiB)")
       ->check(oneOf({"auto", "embed", "external"}))
       ->type_name("WHERE");
-  sub->add_option("--emit", state->emit, "print a stage instead of an artifact: onnx-ir, flame, regions, kernels, plan")
-      ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan"}))
+  sub->add_option("--emit", state->emit, "print a stage instead of an artifact: onnx-ir, flame, regions, kernels, plan; cuda is the kernels "
+                  "with --target=cuda")
+      ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan", "cuda"}))
       ->type_name("STAGE");
   sub->add_option("--dump-after", state->options.dumpAfter,
                   "print the IR on stderr after the pass of this name, e.g. canonicalize; or all")
@@ -106,7 +115,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   return [state, &console]() -> int {
     static const std::map<std::string, Stage> stages = {{"", Stage::Artifact},       {"onnx-ir", Stage::OnnxIr},
                                                         {"flame", Stage::Flame},     {"regions", Stage::Regions},
-                                                        {"kernels", Stage::Kernels}, {"plan", Stage::Plan}};
+                                                        {"kernels", Stage::Kernels}, {"plan", Stage::Plan},
+                                                        {"cuda", Stage::Kernels}};
+    if (state->emit == "cuda")
+      state->options.target = "cuda";
     console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")

@@ -34,7 +34,10 @@ enum class Status {
 enum class Stage { Artifact, OnnxIr, Flame, Regions, Kernels, Plan };
 
 struct CompileOptions {
+  std::string target = "cpu"; // or "cuda"
   std::string cpu = "native";
+  /// Cuda: machine code for these ("sm_90a"), and PTX ("compute_80") that newer GPUs translate when they load it.
+  std::vector<std::string> gpus = {"sm_90a", "compute_80"};
   unsigned threads = 0; // 0: as many as the machine allows
   enum class Weights { Auto, Embed, External } weights = Weights::Auto;
   /// With `Auto`, weights of at most this many bytes are embedded; embedding takes three times their size while compiling.
@@ -79,9 +82,8 @@ CompileResult compileModel(const std::string &path, const CompileOptions &option
 void registerFlame(mlir::DialectRegistry &registry);
 /// Passes for flame-opt.
 void registerFlamePasses();
-/// flame → flame, up to kernel regions.
+/// flame → flame, up to where regions are formed.
 void buildOptimizationPipeline(mlir::OpPassManager &passes);
-void buildRegionPipeline(mlir::OpPassManager &passes, llvm::StringRef cpu);
 
 } // namespace flame
 

@@ -1,0 +1,36 @@
+//===- Backend.h - what the compilation asks of a target --------------------------------------------------------------===//
+#ifndef FLAME_LIB_PIPELINES_BACKEND_H
+#define FLAME_LIB_PIPELINES_BACKEND_H
+
+#include "flame/Conversion/ToPlan.h"
+#include "flame/Pipelines/Compiler.h"
+#include "llvm/Support/Error.h"
+#include <memory>
+
+namespace flame {
+
+/// A target's part of one compilation: first a kernel for every region, then their code.
+class Backend {
+public:
+  virtual ~Backend() = default;
+
+  /// The options name a machine that the target can't compile for, or a compiler that it needs is not there.
+  static llvm::Expected<std::unique_ptr<Backend>> create(const CompileOptions &options, mlir::MLIRContext *context);
+
+  /// Passes that only this target wants, before regions are formed.
+  virtual void addPasses(mlir::OpPassManager &passes) {}
+  virtual mlir::FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) = 0;
+  /// Different kernels so far.
+  virtual unsigned kernels() const = 0;
+  /// Their text, for people.
+  virtual std::string text() = 0;
+  /// Sets the plan's device and properties.
+  virtual void describe(model::Plan &plan) = 0;
+  /// Compiles the kernels into `plan.codes`. The error has a complete message; empty if diagnostics have told it.
+  virtual llvm::Error finish(unsigned threads, llvm::function_ref<void(unsigned done, unsigned total)> progress,
+                             model::Plan &plan) = 0;
+};
+
+} // namespace flame
+
+#endif // FLAME_LIB_PIPELINES_BACKEND_H
