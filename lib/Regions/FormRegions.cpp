@@ -302,6 +302,10 @@ private:
   }
 
   bool isEpilogue(Operation *op, Group &group) {
+    // What the anchor reads is better stored: it would be computed again for each tile that reads it.
+    for (Operation *user : op->getUsers())
+      if (user == group.anchorOp || group.reads.contains(user))
+        return false;
     // Only ops of the full result shape: anything else would be recomputed for each element.
     return sameDims(op->getResult(0), group.anchorOp->getResult(0));
   }
@@ -399,12 +403,17 @@ private:
         }
         inputs.insert(operand.get());
       }
+    // An element that nobody reads is not computed; loops of an op's own may need all their results.
+    SmallVector<Value> stored;
+    for (Value result : group.root->getResults())
+      if (group.anchor == Anchor::Loops || !result.use_empty() || group.root->use_empty())
+        stored.push_back(result);
     OpBuilder b(group.root);
     SmallVector<Location> locations;
     for (Operation *op : members)
       locations.push_back(op->getLoc());
     Location loc = FusedLoc::get(b.getContext(), locations);
-    auto region = RegionOp::create(b, loc, group.root->getResultTypes(), inputs.getArrayRef(),
+    auto region = RegionOp::create(b, loc, TypeRange(ValueRange(stored)), inputs.getArrayRef(),
                                    b.getStringAttr(anchorName(group.anchor)), StringAttr());
     Block *body = b.createBlock(&region.getBody());
     IRMapping mapping;
@@ -415,10 +424,11 @@ private:
     for (Operation *op : members)
       b.clone(*op, mapping);
     SmallVector<Value> results;
-    for (Value result : group.root->getResults())
+    for (Value result : stored)
       results.push_back(mapping.lookup(result));
     YieldOp::create(b, loc, results);
-    group.root->replaceAllUsesWith(region);
+    for (auto [result, output] : llvm::zip(stored, region->getResults()))
+      result.replaceAllUsesWith(output);
     for (Operation *op : llvm::reverse(members.getArrayRef())) {
       // Users that nobody demands may remain; they go with the final sweep.
       if (op->use_empty())
