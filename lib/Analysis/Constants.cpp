@@ -1,4 +1,5 @@
-//===- Constants.cpp - see Constants.h --------------------------------------------------------------------------------===//
+//===- Constants.cpp - see Constants.h
+//--------------------------------------------------------------------------------===//
 #include "flame/Analysis/Constants.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
@@ -20,7 +21,8 @@ bool ConstantValues::contains(Value value) {
     }
     Operation *op = top.getDefiningOp();
     auto type = dyn_cast<RankedTensorType>(top.getType());
-    bool result = op && type && type.hasStaticShape() && op->getNumRegions() == 0 && op->getNumResults() == 1 && isPure(op);
+    bool result =
+        op && type && type.hasStaticShape() && op->getNumRegions() == 0 && op->getNumResults() == 1 && isPure(op);
     bool pending = false;
     if (result)
       for (Value operand : op->getOperands()) {

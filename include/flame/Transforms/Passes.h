@@ -1,4 +1,5 @@
-//===- Passes.h - passes from flame IR to flame IR --------------------------------------------------------------------===//
+//===- Passes.h - passes from flame IR to flame IR
+//--------------------------------------------------------------------===//
 //
 // Declared in Passes.td, one pass a file in lib/Transforms. lib/Pipelines decides their order.
 //

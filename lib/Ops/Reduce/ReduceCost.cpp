@@ -1,4 +1,5 @@
-//===- ReduceCost.cpp - one operation for each element that goes in ---------------------------------------------------===//
+//===- ReduceCost.cpp - one operation for each element that goes in
+//---------------------------------------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Reduce.h"
 
