@@ -106,7 +106,7 @@ suite_fuzz() {
   targets=$(find "$FLAME_BUILD/asan/bin" -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x 2>/dev/null | sort)
   # shellcheck disable=SC2086
   run fuzz python_suite tools/lib/run_fuzz.py --seconds "${FLAME_FUZZ_SECONDS:-30}" --jobs "$FLAME_JOBS" \
-    --corpus "$FLAME_ROOT/test/fuzz" --artifacts "$results/fuzz" $targets
+    --corpus "$FLAME_BUILD/asan/test/fuzz/corpus" --artifacts "$results/fuzz" $targets
 }
 
 suite_docs() { run docs python_suite tools/lib/check_docs.py --bin "$release/bin"; }

@@ -175,6 +175,16 @@ ElementBuilder::Values ElementBuilder::loopNest(ArrayRef<Value> extents, ValueRa
   return nest(0, init);
 }
 
+Value ElementBuilder::fold(ArrayRef<DimExpr> extents, Value init, function_ref<Value(Value, Value)> combine,
+                           function_ref<Value(ValueRange)> element) {
+  Values sizes;
+  for (DimExpr extent : extents)
+    sizes.push_back(expr(extent));
+  return loopNest(sizes, init, [&](ValueRange at, ValueRange carried) {
+    return Values{combine(carried[0], element(at))};
+  })[0];
+}
+
 Value ElementBuilder::ifElse(Value condition, function_ref<Value()> then, function_ref<Value()> otherwise) {
   if (auto known = constantOf(condition))
     return *known ? then() : otherwise();

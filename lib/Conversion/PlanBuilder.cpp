@@ -179,14 +179,14 @@ void PlanBuilder::checks(Operation *op, int32_t block, ArrayRef<int32_t> nodes) 
 
 // ---- names
 
-int32_t PlanBuilder::kernel(const std::string &symbol, RegionOp region) {
-  auto [it, inserted] = kernelIds.insert({symbol, int32_t(plan.kernels.size())});
+int32_t PlanBuilder::kernel(const KernelLaunch &launch, RegionOp region) {
+  auto [it, inserted] = kernelIds.insert({launch.symbol, int32_t(plan.kernels.size())});
   if (inserted) {
     std::string text = region.getAnchor().str() + ":";
     for (Operation &op : region.getBlock()->without_terminator())
       if (op.getName().getStringRef() != "flame.constant")
         text += " " + op.getName().stripDialect().str();
-    plan.kernels.push_back({symbol, text});
+    plan.kernels.push_back({launch.symbol, text, launch.threads, launch.shared});
   }
   return it->second;
 }

@@ -29,7 +29,7 @@ public:
   void toHeap(int32_t slot);
 
   int32_t expr(DimExpr expr);
-  int32_t kernel(const std::string &symbol, RegionOp region);
+  int32_t kernel(const KernelLaunch &launch, RegionOp region);
   llvm::SmallVector<int32_t> nodes(mlir::Operation *op);
   mlir::LogicalResult addConstant(mlir::Operation *op);
   mlir::LogicalResult addWeight(mlir::Operation *op);

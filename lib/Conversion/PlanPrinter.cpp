@@ -74,10 +74,17 @@ struct Printer {
     os << "launch @" << plan.kernels[c.kernel].symbol << "(" << list(c.buffers) << ") args(";
     for (size_t i = 0; i < c.args.size(); ++i)
       os << (i ? ", " : "") << expr(c.args[i]);
-    os << ") extent " << expr(c.extent) << " grain " << expr(c.grain);
+    const Kernel &kernel = plan.kernels[c.kernel];
+    if (plan.device == Device::Cpu) {
+      os << ") extent " << expr(c.extent) << " grain " << expr(c.grain);
+    } else {
+      os << ") blocks " << expr(c.extent) << " threads " << kernel.threads;
+      if (kernel.shared)
+        os << " shared " << kernel.shared;
+    }
     if (c.scratch != -1)
       os << " scratch " << expr(c.scratch);
-    os << " // " << plan.kernels[c.kernel].description;
+    os << " // " << kernel.description;
   }
   void operator()(const HostCall &c) {
     os << "call " << c.function << "(" << list(c.inputs) << ") -> (" << list(c.outputs) << ")";
@@ -113,7 +120,7 @@ std::string flame::model::printPlan(const Plan &plan) {
   std::string text;
   llvm::raw_string_ostream os(text);
   Printer print{plan, os};
-  os << "plan \"" << plan.name << "\"\nslots\n";
+  os << "plan \"" << plan.name << "\"" << (plan.device == Device::Cuda ? " cuda" : "") << "\nslots\n";
   for (size_t i = 0; i < plan.slots.size(); ++i)
     print.slot(i);
   for (size_t b = 0; b < plan.blocks.size(); ++b) {

@@ -11,8 +11,19 @@ namespace fp = flame::plan;
 
 namespace {
 
+/// Room for the weights at once: growing step by step would hold them twice.
+size_t initialSize(const Plan &plan) {
+  size_t bytes = 1 << 16;
+  for (const Code &code : plan.codes)
+    bytes += code.data.size();
+  for (const Constant &constant : plan.constants)
+    bytes += constant.data.size() + 128;
+  return bytes;
+}
+
 struct Writer {
-  fb::FlatBufferBuilder b{1 << 16};
+  explicit Writer(size_t bytes) : b(bytes) {}
+  fb::FlatBufferBuilder b;
 
   fb::Offset<fb::Vector<fb::Offset<fb::String>>> strings(const std::vector<std::string> &list) {
     return b.CreateVectorOfStrings(list);
@@ -93,8 +104,8 @@ struct Writer {
 
 } // namespace
 
-std::vector<uint8_t> model::writePlan(const Plan &plan, llvm::ArrayRef<char> code) {
-  Writer w;
+std::vector<uint8_t> model::writePlan(const Plan &plan) {
+  Writer w(initialSize(plan));
   fb::FlatBufferBuilder &b = w.b;
   auto ports = [&](const std::vector<Port> &list) {
     return w.tables<fp::Port>(list, [&](const Port &p) {
@@ -141,19 +152,18 @@ std::vector<uint8_t> model::writePlan(const Plan &plan, llvm::ArrayRef<char> cod
   });
   auto kernels = w.tables<fp::Kernel>(plan.kernels, [&](const Kernel &k) {
     auto symbol = b.CreateString(k.symbol);
-    return fp::CreateKernel(b, symbol, 0, b.CreateString(k.description));
+    return fp::CreateKernel(b, symbol, plan.device == Device::Cpu ? 0 : -1, b.CreateString(k.description), k.threads,
+                            k.shared);
   });
-  std::vector<fb::Offset<fp::Code>> codeList;
-  if (!code.empty()) {
-    std::vector<char> packed(ZSTD_compressBound(code.size()));
-    packed.resize(ZSTD_compress(packed.data(), packed.size(), code.data(), code.size(), 3));
-    auto target = b.CreateString(plan.codeTarget);
-    auto features = w.strings(plan.codeFeatures);
+  auto codes = w.tables<fp::Code>(plan.codes, [&](const Code &code) {
+    std::vector<char> packed(ZSTD_compressBound(code.data.size()));
+    packed.resize(ZSTD_compress(packed.data(), packed.size(), code.data.data(), code.data.size(), 3));
+    auto target = b.CreateString(code.target);
+    auto features = w.strings(code.features);
     auto data = w.bytes(packed.data(), packed.size());
-    codeList.push_back(fp::CreateCode(b, fp::CodeFormat::ElfSharedObject, target, features, data, code.size(),
-                                      fp::checksum(packed.data(), packed.size())));
-  }
-  auto codes = b.CreateVector(codeList);
+    return fp::CreateCode(b, static_cast<fp::CodeFormat>(code.format), target, features, data, code.data.size(),
+                          fp::checksum(packed.data(), packed.size()));
+  });
   auto nodeNames = w.strings(plan.nodeNames);
   fp::ArtifactBuilder artifact(b);
   artifact.add_version(fp::kPlanVersion);
@@ -172,6 +182,7 @@ std::vector<uint8_t> model::writePlan(const Plan &plan, llvm::ArrayRef<char> cod
   artifact.add_kernels(kernels);
   artifact.add_codes(codes);
   artifact.add_node_names(nodeNames);
+  artifact.add_device(static_cast<fp::Device>(plan.device));
   fp::FinishArtifactBuffer(b, artifact.Finish());
   std::vector<uint8_t> bytes(b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize());
   size_t size = bytes.size();

@@ -131,7 +131,7 @@ private:
     if (failed(launch))
       return failure();
     model::Launch command;
-    command.kernel = b.kernel(launch->symbol, region);
+    command.kernel = b.kernel(*launch, region);
     SmallVector<int32_t> nodes = b.nodes(region);
     b.checks(region, block, nodes);
     for (Value result : region.getResults()) {
@@ -145,7 +145,7 @@ private:
     for (DimExpr arg : launch->args)
       command.args.push_back(b.expr(arg));
     command.extent = b.expr(launch->extent);
-    command.grain = b.expr(launch->grain);
+    command.grain = launch->grain ? b.expr(launch->grain) : -1;
     if (launch->scratch)
       command.scratch = b.expr(launch->scratch);
     b.append(block, std::move(command), nodes, region->getResults());

@@ -148,12 +148,15 @@ private:
   bool import() {
     begin(Progress::Phase::Importing);
     OnnxImportOptions importOptions;
+    importOptions.keepIntermediates = options.keepIntermediates;
     OnnxImportResult imported = importOnnx(&context, path, importOptions);
     if (imported.status != OnnxImportStatus::Ok) {
       result.errors.insert(result.errors.begin(), imported.errors.begin(), imported.errors.end());
       return fail(imported.status == OnnxImportStatus::Unsupported ? Status::Unsupported : Status::BadInput);
     }
     module = std::move(imported.module);
+    result.graph = std::move(imported.graph);
+    result.intermediates = imported.intermediates;
     result.nodes = imported.numNodes;
     result.weightBytes = imported.weightBytes;
     result.embedded = options.weights == CompileOptions::Weights::Embed ||
@@ -195,8 +198,6 @@ private:
     model::Plan plan;
     plan.name = llvm::sys::path::stem(path).str();
     plan.producer = std::string("flame ") + version();
-    plan.codeTarget = target->architecture();
-    plan.codeFeatures = target->requiredFeatures();
     plan.properties = {{"target", "cpu"}, {"cpu", target->cpu}};
     ToPlanOptions planOptions;
     llvm::SmallString<256> folder = llvm::sys::path::parent_path(path);
@@ -227,7 +228,6 @@ private:
       result.text = model::printPlan(plan);
       return;
     }
-    std::vector<char> code;
     result.kernels = emitter.modules().size();
     if (!emitter.modules().empty()) {
       unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
@@ -239,9 +239,10 @@ private:
         fail(Status::Internal, result.errors.empty() ? path + ": compiling the kernels failed" : "");
         return;
       }
-      code = std::move(*compiled);
+      plan.codes.push_back({model::CodeFormat::ElfSharedObject, target->architecture(), target->requiredFeatures(),
+                            std::move(*compiled)});
     }
-    result.artifact = model::writePlan(plan, code);
+    result.artifact = model::writePlan(plan);
     end(Progress::Phase::Kernels, std::to_string(result.kernels) + " kernels");
   }
 

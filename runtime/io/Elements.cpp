@@ -301,6 +301,9 @@ std::string formatValue(const Value &value) {
       out += "\n" + std::to_string(i) + ": " + formatValue(value.at(i));
     return out;
   }
+  // However many empty rows a shape like [1073741824, 0] has.
+  if (value.elements() == 0)
+    return "[]";
   std::string out;
   formatAxis(value, 0, 0, value.elements() > kSummariseBeyond, out);
   return out;

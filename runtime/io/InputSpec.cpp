@@ -59,7 +59,7 @@ public:
 
   std::vector<Value> run() {
     if (!options.archive.empty())
-      readArchive();
+      readArchive(options.archive);
     for (const std::string &spec : options.specs)
       apply(spec);
     // Given inputs tell the symbolic dimensions of random ones.
@@ -120,6 +120,8 @@ private:
     }
     if (index == ports.size()) {
       const size_t equals = spec.find('=');
+      if (equals == std::string::npos && spec.ends_with(".npz"))
+        return readArchive(spec);
       if (equals == std::string::npos && ports.size() == 1) {
         index = 0;
       } else {
@@ -130,7 +132,9 @@ private:
     }
     const std::string value = spec.substr(start);
     const flame_port &port = ports[index];
-    if (value == "random") {
+    if (value.ends_with(".npz")) {
+      values[index] = fromArchive(value, port);
+    } else if (value == "random") {
       random[index] = true;
     } else if (auto shape = parseShape(value)) {
       values[index] = randomTensor(shape->dtype ? shape->dtype : port.dtype, shape->dims, generator);
@@ -139,11 +143,23 @@ private:
     }
   }
 
-  void readArchive() {
-    for (auto &[name, bytes] : parseNpz(readFile(options.archive), options.archive)) {
-      const size_t index = find(name, options.archive);
-      values[index] = parseNpy(bytes, options.archive + ": " + name, ports[index].dtype);
+  void readArchive(const std::string &path) {
+    for (auto &[name, bytes] : parseNpz(readFile(path), path)) {
+      const size_t index = find(name, path);
+      values[index] = parseNpy(bytes, path + ": " + name, ports[index].dtype);
     }
+  }
+
+  /// The array of an archive that has the input's name, or the only one.
+  static Value fromArchive(const std::string &path, const flame_port &port) {
+    const auto arrays = parseNpz(readFile(path), path);
+    std::string names;
+    for (const auto &[name, bytes] : arrays) {
+      if (name == port.name || arrays.size() == 1)
+        return parseNpy(bytes, path + ": " + name, port.dtype);
+      names += (names.empty() ? "" : ", ") + name;
+    }
+    throw InputError(path + ": it has no array '" + std::string(port.name) + "'; its arrays are: " + names);
   }
 
   std::span<const flame_port> ports;

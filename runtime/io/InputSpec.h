@@ -4,6 +4,7 @@
 // with one input:
 //
 //   name=file.npy       an array                          name=random      random numbers of the signature's shape
+//   name=file.npz       its array of that name, or its only one; file.npz alone: all its arrays by name
 //   name=file.pb        an ONNX TensorProto (SequenceProto, OptionalProto as the signature says)
 //   name=4x16:f32       random numbers of this shape and type ("4x16" alone: the signature's type; ":f32": a scalar)
 //

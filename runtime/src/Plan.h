@@ -134,8 +134,15 @@ struct BlockInfo {
 
 struct KernelInfo {
   std::string symbol, description;
-  int32_t code;
+  int32_t code;            // Cuda: -1, in every code
+  int32_t threads, shared; // Cuda: threads of a block, bytes of dynamic shared memory
 };
+
+inline constexpr int kMaxThreadsPerBlock = 1024;
+inline constexpr int kMaxSharedBytes = 227 * 1024;
+inline constexpr int64_t kMaxGridBlocks = INT32_MAX;
+
+enum class DeviceKind : uint8_t { Cpu, Cuda };
 
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 
@@ -170,6 +177,7 @@ struct Plan {
   std::vector<KernelInfo> kernels;
   std::vector<CodeInfo> codes;
   std::vector<std::string> nodeNames;
+  DeviceKind device = DeviceKind::Cpu;
   int32_t commandCount = 0;
 
   static constexpr int kMain = 0, kInit = 1;

@@ -235,7 +235,7 @@ Plan Reader::read() {
     return FileInfo{text(f.path()), f.size()};
   });
   plan.kernels = tables<KernelInfo>(root.kernels(), [&](const fb::Kernel &k) {
-    return KernelInfo{text(k.symbol()), text(k.description()), k.code()};
+    return KernelInfo{text(k.symbol()), text(k.description()), k.code(), k.threads(), k.shared()};
   });
   plan.codes = tables<CodeInfo>(root.codes(), [&](const fb::Code &c) {
     return CodeInfo{enumerator<CodeFormat>(c.format(), 3, "code format"),
@@ -247,6 +247,7 @@ Plan Reader::read() {
                     c.checksum()};
   });
   plan.nodeNames = texts(root.node_names());
+  plan.device = enumerator<DeviceKind>(root.device(), 2, "device");
   plan.blocks = tables<BlockInfo>(root.blocks(), [&](const fb::Block &b) {
     BlockInfo block;
     block.name = text(b.name());
@@ -282,7 +283,7 @@ Plan readPlan(const uint8_t *data, size_t bytes, const std::string &origin, bool
       body -= fb::kSealBytes;
       break;
     case fb::SealState::Missing:
-      fail(FLAME_BAD_ARTIFACT, "it does not end in a seal: the file is truncated, or was not written by flamec");
+      fail(FLAME_BAD_ARTIFACT, "it does not end in a seal: the artifact is truncated, has trailing bytes, or was not written by flamec");
     case fb::SealState::Broken:
       fail(FLAME_BAD_ARTIFACT, "its checksum does not match: the file is damaged; copy or compile it again");
     }

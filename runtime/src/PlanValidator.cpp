@@ -208,10 +208,26 @@ void Validator::checkPorts() {
 }
 
 void Validator::checkCode() {
+  const bool cuda = plan.device == DeviceKind::Cuda;
+  for (const CodeInfo &code : plan.codes)
+    if (cuda != (code.format != CodeFormat::ElfSharedObject))
+      bad("its code for ", code.target, " does not fit its device, ", cuda ? "cuda" : "cpu");
+  if (cuda && !plan.kernels.empty() && plan.codes.empty())
+    bad("it has kernels and no code");
   for (const KernelInfo &kernel : plan.kernels) {
-    checkIndex(kernel.code, plan.codes, "code object");
+    checkIndex(kernel.code, plan.codes, "code object", /*optional=*/cuda);
     if (kernel.symbol.empty() || kernel.symbol.find('\0') != std::string::npos)
       bad("a kernel has no symbol");
+    if (!cuda)
+      continue;
+    if (kernel.code != -1)
+      bad("kernel '", kernel.symbol, "' is in one code object alone, not in all of them");
+    if (kernel.threads < 32 || kernel.threads > kMaxThreadsPerBlock || kernel.threads % 32)
+      bad("kernel '", kernel.symbol, "' has blocks of ", kernel.threads, " threads, not a multiple of 32 in [32, ",
+          kMaxThreadsPerBlock, "]");
+    if (kernel.shared < 0 || kernel.shared > kMaxSharedBytes)
+      bad("kernel '", kernel.symbol, "' wants ", kernel.shared, " bytes of shared memory, a block has at most ",
+          kMaxSharedBytes);
   }
 }
 
@@ -281,6 +297,8 @@ void Validator::checkCommand(int block, const Command &command, int depth) {
       checkExpr(arg);
     checkExpr(c->extent);
     checkExpr(c->grain, /*optional=*/true);
+    if (plan.device == DeviceKind::Cuda && c->grain != -1)
+      bad("a launch on a GPU has a grain");
     checkExpr(c->scratch, /*optional=*/true);
   } else if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
     for (int32_t slot : c->inputs)

@@ -93,11 +93,11 @@ struct Tensor {
   Ref<Buffer> buffer;
 
   int rank() const { return dims.rank(); }
-  /// The dims are valid by construction.
+  /// The dims are valid by construction; beside a zero the others may be of any size.
   int64_t elements() const {
-    int64_t n = 1;
+    uint64_t n = 1;
     for (int64_t d : dims)
-      n *= d;
+      n *= static_cast<uint64_t>(d);
     return n;
   }
   template <typename T> T *as() const { return static_cast<T *>(data); }

@@ -32,6 +32,34 @@ class Done:
         return f"status {self.status}: {lines[0] if lines else 'no message'}"
 
 
+class PeakMemory(threading.Thread):
+    """The maximal resident set of a child, asked for every few milliseconds until the child is gone.
+
+    Its ru_maxrss would not do: Linux counts what the parent held when it forked as the child's.
+    """
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.path, self.peak = f"/proc/{pid}/status", 0
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                with open(self.path, "rb") as file:
+                    found = [line for line in file if line.startswith(b"VmHWM:")]
+            except OSError:
+                return
+            if not found:  # it has ended
+                return
+            self.peak = int(found[0].split()[1]) * 1024
+            time.sleep(0.004)
+
+    def bytes(self):
+        self.join()
+        return self.peak
+
+
 class Cli:
     def __init__(self, program, env=None):
         self.program = str(program)
@@ -48,8 +76,9 @@ class Cli:
             )  # fmt: skip
             watchdog = threading.Timer(timeout, child.kill)
             watchdog.start()
+            memory = PeakMemory(child.pid)
             try:
-                _, wait_status, usage = os.wait4(child.pid, 0)
+                _, wait_status = os.waitpid(child.pid, 0)
             finally:
                 watchdog.cancel()
             seconds = time.perf_counter() - start
@@ -58,7 +87,7 @@ class Cli:
             for file in (out, err):
                 file.seek(0)
                 texts.append(file.read().decode(errors="replace"))
-        return Done(command, child.returncode, *texts, seconds, usage.ru_maxrss * 1024)
+        return Done(command, child.returncode, *texts, seconds, memory.bytes())
 
     __call__ = measured
 

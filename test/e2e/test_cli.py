@@ -162,6 +162,19 @@ class Working(FlameTest):
         out, err = child.communicate(timeout=20)
         self.assertEqual(child.returncode, 130, (out + err).decode())
 
+    def test_crash_leaves_a_reproducer(self):
+        bench = [str(BIN / "flamec"), "bench", str(self.model), "--random-inputs", "--seconds=60"]
+        env = {**os.environ, "TMPDIR": str(self.scratch)}
+        child = subprocess.Popen(bench, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+        time.sleep(1.0)
+        child.send_signal(signal.SIGSEGV)
+        _, err = child.communicate(timeout=20)
+        self.assertEqual(child.returncode, 1, err.decode())
+        (folder,) = self.scratch.glob("flame-crash*")
+        self.assertIn(str(folder), err.decode())
+        self.assertIn("bench model.onnx", (folder / "run.sh").read_text())
+        self.ok(self.flamec("compile", folder / "model.onnx", "-o", self.scratch / "again.flame"))
+
 
 class Colour(FlameTest):
     def on_a_terminal(self, *arguments, env):

@@ -36,11 +36,26 @@ class Install(FlameTest):
         self.call("cmake", "-G", "Ninja", "-S", ROOT / "test/consumer", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
         self.call("cmake", "--build", build)
         model = save(catalogue.MODELS["mlp"].build(), self.scratch / "mlp.onnx")
-        artifact = self.compiled(model)
+        artifact = self.scratch / "mlp.flame"
+        self.call(build / "compile_model", model, artifact)
         out = self.call(build / "run_model", artifact)
         (expected,) = reference(model, {"x": np.zeros((2, 16), np.float32)})
         self.assertRegex(out, r"^probabilities \[2, 5\] sum ")
         self.assertAlmostEqual(float(out.split()[-1]), float(expected.sum()), places=4)
+
+    def test_the_compiler_library_reports_errors(self):
+        prefix = self.installed()
+        build = self.scratch / "consumer"
+        self.call("cmake", "-G", "Ninja", "-S", ROOT / "test/consumer", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+        self.call("cmake", "--build", build, "--target", "compile_model")
+        bad = self.scratch / "bad.onnx"
+        bad.write_bytes(b"not a model")
+        done = subprocess.run(
+            [build / "compile_model", bad, self.scratch / "x.flame"], capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("bad.onnx", done.stderr)
+        self.assertFalse((self.scratch / "x.flame").exists())
 
     def test_installed_programs_work(self):
         prefix = self.installed()

@@ -5,6 +5,7 @@
 #include "Npy.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -26,24 +27,6 @@ void onInterrupt(int) {
   interruptions = 1;
   if (interruptible)
     flame_session_cancel(interruptible);
-}
-
-uint64_t parseBytes(const std::string &text) {
-  uint64_t value = 0;
-  auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-  std::string_view unit(parsed.ptr, text.data() + text.size() - parsed.ptr);
-  int shift = -1;
-  if (unit.empty() || unit == "B")
-    shift = 0;
-  else if (unit == "K" || unit == "KiB")
-    shift = 10;
-  else if (unit == "M" || unit == "MiB")
-    shift = 20;
-  else if (unit == "G" || unit == "GiB")
-    shift = 30;
-  if (parsed.ec != std::errc() || shift < 0 || value > UINT64_MAX >> shift)
-    throw UsageError("'" + text + "' is not an amount of memory such as 512M or 2G");
-  return value << shift;
 }
 
 std::string mebibytes(uint64_t bytes) {
@@ -118,16 +101,6 @@ void dumpSignature(const Module &module, bool json) {
     std::printf("  output  %-24s %s\n", port.name, typeOf(port).c_str());
   for (const auto &[key, value] : module.properties())
     std::printf("  %-32s %s\n", key.c_str(), value.c_str());
-}
-
-/// A file name for an output: names of models contain slashes and worse.
-std::string fileName(std::string name) {
-  for (char &c : name)
-    if (c == '/' || c == '\0' || static_cast<unsigned char>(c) < 0x20)
-      c = '_';
-  if (name.empty() || name == "." || name == "..")
-    name += '_';
-  return name;
 }
 
 void writeOutput(const std::string &path, const Value &value) {
@@ -220,16 +193,57 @@ int exitCode(flame_code code) {
   }
 }
 
-int execute(Settings settings) {
-  for (const std::string &dim : settings.dims) {
+uint64_t parseBytes(const std::string &text) {
+  uint64_t value = 0;
+  auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string unit(parsed.ptr, text.data() + text.size() - parsed.ptr);
+  if (!unit.empty())
+    unit[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(unit[0])));
+  int shift = -1;
+  if (unit.empty() || unit == "B")
+    shift = 0;
+  else if (unit == "K" || unit == "KiB" || unit == "KB")
+    shift = 10;
+  else if (unit == "M" || unit == "MiB" || unit == "MB")
+    shift = 20;
+  else if (unit == "G" || unit == "GiB" || unit == "GB")
+    shift = 30;
+  if (parsed.ec != std::errc() || shift < 0 || value > UINT64_MAX >> shift)
+    throw UsageError("'" + text + "' is not an amount of memory such as 512M or 2G");
+  return value << shift;
+}
+
+void parseDims(const std::vector<std::string> &dims, io::InputOptions &inputs) {
+  for (const std::string &dim : dims) {
     const size_t equals = dim.rfind('=');
     int64_t value = -1;
     if (equals != std::string::npos)
       std::from_chars(dim.data() + equals + 1, dim.data() + dim.size(), value);
     if (value < 0)
       throw UsageError("'" + dim + "': a dimension is given as NAME=NUMBER");
-    settings.inputs.dims[dim.substr(0, equals)] = value;
+    inputs.dims[dim.substr(0, equals)] = value;
   }
+}
+
+std::string fileName(std::string name) {
+  for (char &c : name)
+    if (c == '/' || c == '\0' || static_cast<unsigned char>(c) < 0x20)
+      c = '_';
+  name.resize(std::min<size_t>(name.size(), 200)); // a folder takes names of 255 bytes
+  if (name.empty() || name == "." || name == "..")
+    name += '_';
+  return name;
+}
+
+void writeOutputs(const std::string &folder, const std::vector<flame_port> &ports, const std::vector<Value> &outputs) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error); // a failure shows when the first file is written
+  for (size_t i = 0; i < outputs.size(); ++i)
+    writeOutput(folder + "/" + std::to_string(i) + "-" + fileName(ports[i].name), outputs[i]);
+}
+
+int execute(Settings settings) {
+  parseDims(settings.dims, settings.inputs);
   Options options;
   options.threads = settings.threads;
   options.flags = settings.poison ? FLAME_POISON_FILL : 0;
@@ -241,8 +255,10 @@ int execute(Settings settings) {
     if (level >= FLAME_LOG_WARNING)
       std::fprintf(stderr, "flame-run: warning: %s\n", message);
   };
+  return execute(Module::load(settings.artifact, options), settings);
+}
 
-  const Module module = Module::load(settings.artifact, options);
+int execute(const Module &module, const Settings &settings) {
   if (settings.dumpSignature) {
     dumpSignature(module, settings.json);
     return Ok;
@@ -261,10 +277,7 @@ int execute(Settings settings) {
   const std::vector<Value> outputs = session.run(inputs, outputPorts.size());
   const int code = compareOutputs(settings, outputPorts, outputs);
   if (!settings.outputDirectory.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(settings.outputDirectory, error);
-    for (size_t i = 0; i < outputs.size(); ++i)
-      writeOutput(settings.outputDirectory + "/" + fileName(outputPorts[i].name), outputs[i]);
+    writeOutputs(settings.outputDirectory, outputPorts, outputs);
   } else if (!settings.quiet && settings.bench == 0) {
     printOutputs(outputPorts, outputs);
   }
@@ -275,7 +288,7 @@ int execute(Settings settings) {
   if (!settings.quiet) {
     uint64_t current, peak;
     flame_module_memory(module.get(), &current, &peak);
-    std::fprintf(stderr, "flame-run: %d threads, peak %s beside the weights\n", module.threads(),
+    std::fprintf(stderr, "%s: %d threads, peak %s beside the weights\n", settings.program.c_str(), module.threads(),
                  mebibytes(peak).c_str());
   }
   return code;

@@ -40,9 +40,23 @@ struct Settings {
   int threads = 0;
   int bench = 0;
   bool dumpSignature = false, profile = false, quiet = false, poison = false, json = false;
+  std::string program = "flame-run"; // in messages
 };
 
+/// Loads `settings.artifact` and runs it.
 int execute(Settings settings);
+/// Runs a module that is loaded already; what concerns loading in `settings` is not looked at.
+int execute(const Module &module, const Settings &settings);
+
+/// The amount of memory in "512M", "2G", "64" or "100k" (units of 1024); throws UsageError.
+uint64_t parseBytes(const std::string &text);
+/// The values in "batch=4" texts; throws UsageError.
+void parseDims(const std::vector<std::string> &dims, io::InputOptions &inputs);
+/// Writes the outputs of a run as `<index>-<name>.npy`, a sequence's items as `<index>-<name>.<item>.npy`; makes the
+/// folder.
+void writeOutputs(const std::string &folder, const std::vector<flame_port> &ports, const std::vector<Value> &outputs);
+/// A file name for a value: names of models contain slashes and worse.
+std::string fileName(std::string name);
 
 /// The exit code of a runtime failure.
 int exitCode(flame_code code);

@@ -1,4 +1,9 @@
 //===- Commands.h - the subcommands of flamec -------------------------------------------------------------------------===//
+//
+// A subcommand is a file. Data goes to stdout, everything else to the console. A subcommand returns its exit code or throws:
+// Exit (all is said), UsageError, InputError, RuntimeError; flamec.cpp turns these into a message and an exit code.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_TOOLS_FLAMEC_COMMANDS_H
 #define FLAME_TOOLS_FLAMEC_COMMANDS_H
 
@@ -17,6 +22,15 @@ Command addCheck(CLI::App &app, Console &console);
 Command addInspect(CLI::App &app, Console &console);
 Command addDoctor(CLI::App &app, Console &console);
 Command addSuiteTest(CLI::App &app, Console &console);
+Command addReproduce(CLI::App &app, Console &console);
+
+/// `flamec --list-ops`.
+int listOps(const std::string &format);
+
+/// The command ends with this code; its messages have been printed.
+struct Exit {
+  int code;
+};
 
 /// Compiles with a progress display; prints errors and gives the exit code.
 int compileWithProgress(const std::string &path, const CompileOptions &options, Console &console, CompileResult &result,

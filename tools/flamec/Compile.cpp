@@ -1,10 +1,13 @@
 //===- Compile.cpp - flamec compile -----------------------------------------------------------------------------------===//
 #include "Commands.h"
+#include "Help.h"
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <unistd.h>
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace flame;
@@ -36,6 +39,12 @@ static bool writeFile(const std::string &path, const std::vector<uint8_t> &bytes
   fs::file_status status = fs::status(path, code);
   bool special = fs::exists(status) && !fs::is_regular_file(status);
   std::string temporary = special ? path : path + ".tmp" + std::to_string(getpid());
+  if (!special)
+    llvm::sys::RemoveFileOnSignal(temporary);
+  llvm::scope_exit forget([&] {
+    if (!special)
+      llvm::sys::DontRemoveFileOnSignal(temporary);
+  });
   FILE *file = std::fopen(temporary.c_str(), "wb");
   if (!file) {
     error = std::strerror(errno);
@@ -60,47 +69,69 @@ static bool writeFile(const std::string &path, const std::vector<uint8_t> &bytes
 Command flame::tool::addCompile(CLI::App &app, Console &console) {
   struct State {
     std::string model, output, emit, weights = "auto";
-    bool embed = false;
+    bool embed = false, quiet = false;
     CompileOptions options;
   };
   auto state = std::make_shared<State>();
-  CLI::App *sub = app.add_subcommand("compile", "Compile a model to an artifact");
-  sub->add_option("model", state->model, "ONNX file")->required();
-  sub->add_option("-o,--output", state->output, "artifact to write (default: <model>.flame in this folder)");
-  sub->add_option("--cpu", state->options.cpu, "processor to compile for: native, x86-64-v3, znver3 …")
-      ->capture_default_str();
-  sub->add_option("--threads", state->options.threads, "threads that compile kernels (default: all)");
-  sub->add_flag("--embed-weights", state->embed, "put all weights into the artifact (default: up to 64 MiB)");
-  sub->add_option("--weights", state->weights, "auto, embed or external")
-      ->check(CLI::IsMember({"auto", "embed", "external"}));
-  sub->add_option("--emit", state->emit, "print a stage instead: onnx-ir, flame, regions, kernels, plan")
-      ->check(CLI::IsMember({"onnx-ir", "flame", "regions", "kernels", "plan"}));
-  sub->add_option("--dump-after", state->options.dumpAfter, "print the IR after this pass, e.g. canonicalize; or all");
+  CLI::App *sub = app.add_subcommand("compile", "compile a model to an artifact");
+  document(sub, {"flamec compile MODEL [-o ARTIFACT] [options]",
+                 "Compiles an ONNX file (opsets 7 to 27, local functions and external data included) to an artifact. "
+                 "Dims may be symbolic: one artifact serves every batch and length. Small weights go into the artifact; "
+                 "others stay in the model's files, which must then lie beside the artifact.",
+                 {{"For this machine:", "flamec compile model.onnx -o model.flame"},
+                  {"For every x86-64 processor with AVX2, as a single file:",
+                   "flamec compile model.onnx -o model.flame --cpu x86-64-v3 --embed-weights"},
+                  {"See which nodes share a kernel:", "flamec compile model.onnx --emit=regions"}}});
+  sub->add_option("model", state->model, "the ONNX file")->required()->type_name("MODEL");
+  sub->add_option("-o,--output", state->output, "the artifact to write (default: the model's name with .flame, in this folder)")
+      ->type_name("ARTIFACT");
+  sub->add_option("--cpu", state->options.cpu, "processor to compile for: native (default), x86-64-v3, znver3, …")
+      ->type_name("NAME");
+  sub->add_option("--threads", state->options.threads, "threads that compile kernels (default: all cores)")
+      ->check(CLI::Range(1, 1024).description(""))
+      ->type_name("N");
+  sub->add_flag("--embed-weights", state->embed, "the same as --weights=embed");
+  sub->add_option("--weights", state->weights,
+                  "where the weights go: embed (into the artifact), external (they stay in their files), or auto "
+                  "(default: embed up to 16 MiB)")
+      ->check(oneOf({"auto", "embed", "external"}))
+      ->type_name("WHERE");
+  sub->add_option("--emit", state->emit, "print a stage instead of an artifact: onnx-ir, flame, regions, kernels, plan")
+      ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan"}))
+      ->type_name("STAGE");
+  sub->add_option("--dump-after", state->options.dumpAfter,
+                  "print the IR on stderr after the pass of this name, e.g. canonicalize; or all")
+      ->type_name("PASS");
+  sub->add_flag("-q,--quiet", state->quiet, "no progress");
   return [state, &console]() -> int {
     static const std::map<std::string, Stage> stages = {{"", Stage::Artifact},       {"onnx-ir", Stage::OnnxIr},
                                                         {"flame", Stage::Flame},     {"regions", Stage::Regions},
                                                         {"kernels", Stage::Kernels}, {"plan", Stage::Plan}};
+    console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")
       state->options.weights = CompileOptions::Weights::Embed;
     else if (state->weights == "external")
       state->options.weights = CompileOptions::Weights::External;
+    std::string output = state->output.empty() ? fs::path(state->model).stem().string() + ".flame" : state->output;
     CompileResult result;
     bool text = state->options.stage != Stage::Artifact;
+    uint64_t before = llvm::errs().tell();
     if (int code = compileWithProgress(state->model, state->options, console, result, text))
       return code;
+    if (!state->options.dumpAfter.empty() && llvm::errs().tell() == before)
+      console.warning("no pass '" + state->options.dumpAfter + "' ran; --dump-after=all shows the names of all");
     if (text) {
       std::fwrite(result.text.data(), 1, result.text.size(), stdout);
       return 0;
     }
-    std::string output = state->output.empty() ? fs::path(state->model).stem().string() + ".flame" : state->output;
     std::string error;
     if (!writeFile(output, result.artifact, error)) {
       console.error(output + ": can't be written: " + error);
       return int(Status::BadInput);
     }
     console.line(output + " " + formatBytes(result.artifact.size()) + " · " + std::to_string(result.kernels) +
-                 " kernels · weights " + formatBytes(result.weightBytes) +
+                 (result.kernels == 1 ? " kernel" : " kernels") + " · weights " + formatBytes(result.weightBytes) +
                  (result.embedded ? " inside" : " stay in their files"));
     if (!result.embedded && !result.weightFiles.empty()) {
       std::string files;

@@ -64,7 +64,7 @@ Command flame::tool::addSuiteTest(CLI::App &app, Console &console) {
   auto state = std::make_shared<State>();
   CLI::App *sub = app.add_subcommand("suite-test", "Run one case of the ONNX backend suite");
   sub->group("");
-  sub->add_option("folder", state->folder, "folder of the case")->required();
+  sub->add_option("folder", state->folder, "folder of the case")->required()->type_name("DIR");
   sub->add_option("--rtol", state->tolerance.relative)->capture_default_str();
   sub->add_option("--atol", state->tolerance.absolute)->capture_default_str();
   return [state, &console]() -> int {

@@ -1,8 +1,8 @@
 """Writes docs/Coverage.md: operator × opset × element type per target, for every operator that ONNX defines.
 
 What flame imports comes from `flamec --list-ops --format=json`, a list of objects {"domain", "op", "opsets", "dtypes",
-"targets"}; `opsets` are the versions of the operator's definition that are imported ("since" versions, as ONNX counts
-them). What there is to import comes from the schemas of the onnx package. Nothing is written by hand.
+"targets"}; `opsets` are all versions of the domain in which the operator can be imported: a definition is covered if its
+"since" version is among them. What there is to import comes from the schemas of the onnx package. Nothing is written by hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs libFuzzer targets on their corpora for a fixed time each and ends with `N passed, N failed, N skipped`.
 
-The seeds of target fuzz_NAME are the files of CORPUS/NAME/ (if the folder exists); new inputs stay in a scratch
-folder. A crash, a leak, a time-out or an input that needs more than 2 GiB fails the target; the input is kept under
+The seeds of target fuzz_NAME are the files of CORPUS/NAME/ (made by the build) and, for onnx, the small models of the
+onnx wheel's backend suite; new inputs stay in a scratch folder. A crash, a leak, a time-out or an input that needs more than 2 GiB fails the target; the input is kept under
 ARTIFACTS with the command that reruns it.
 """
 
@@ -11,9 +11,20 @@ import argparse
 import concurrent.futures
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
+
+
+def onnx_seeds(folder, largest=3000):
+    """Copies the small models of the backend suite into `folder`, one a distinct content."""
+    import onnx
+
+    data = pathlib.Path(onnx.__file__).parent / "backend/test/data"
+    for model in sorted(data.glob("*/*/model.onnx")):
+        if model.stat().st_size <= largest:
+            shutil.copyfile(model, folder / f"{model.parent.name}.onnx")
 
 
 def fuzz(target, args):
@@ -22,7 +33,15 @@ def fuzz(target, args):
     artifacts.mkdir(parents=True, exist_ok=True)
     seeds = args.corpus / name
     with tempfile.TemporaryDirectory() as scratch:
-        command = [str(target), scratch] + ([str(seeds)] if seeds.is_dir() else [])
+        new = pathlib.Path(scratch) / "new"
+        new.mkdir()
+        folders = [str(seeds)] if seeds.is_dir() else []
+        if name == "onnx":
+            models = pathlib.Path(scratch) / "models"
+            models.mkdir()
+            onnx_seeds(models)
+            folders.append(str(models))
+        command = [str(target), str(new), *folders]
         command += [f"-max_total_time={args.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
         command += ["-max_len=65536", f"-artifact_prefix={artifacts}/"]
         env = {

@@ -54,6 +54,7 @@ public:
       : b(builder), loc(loc), environment(environment), context(shapes) {
     scopes.emplace_back();
   }
+  virtual ~ElementBuilder() = default;
 
   mlir::OpBuilder &b;
   mlir::Location loc;
@@ -104,6 +105,11 @@ public:
   /// A nest of loops over [0, extents), innermost last.
   Values loopNest(llvm::ArrayRef<mlir::Value> extents, mlir::ValueRange init,
                   llvm::function_ref<Values(mlir::ValueRange, mlir::ValueRange)> body);
+  /// init ∘ element(0) ∘ element(1) ∘ … over a nest of dims. `combine` is associative and commutative and `init` its
+  /// identity, so a generator may run the nest in parallel.
+  virtual mlir::Value fold(llvm::ArrayRef<DimExpr> extents, mlir::Value init,
+                           llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,
+                           llvm::function_ref<mlir::Value(mlir::ValueRange)> element);
   /// Only the chosen branch is evaluated: use it where an index may be out of bounds.
   mlir::Value ifElse(mlir::Value condition, llvm::function_ref<mlir::Value()> then,
                      llvm::function_ref<mlir::Value()> otherwise);

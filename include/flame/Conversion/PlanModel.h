@@ -6,9 +6,9 @@
 #ifndef FLAME_CONVERSION_PLANMODEL_H
 #define FLAME_CONVERSION_PLANMODEL_H
 
-#include "llvm/ADT/ArrayRef.h"
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -93,7 +93,18 @@ struct Block {
   std::vector<Command> commands;
 };
 
-struct Kernel { std::string symbol, description; };
+struct Kernel {
+  std::string symbol, description;
+  int32_t threads = 0, shared = 0; ///< Cuda: threads of a block, bytes of dynamic shared memory.
+};
+enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
+struct Code {
+  CodeFormat format = CodeFormat::ElfSharedObject;
+  std::string target; ///< "x86_64", "sm_90a", "compute_80" …
+  std::vector<std::string> features;
+  std::vector<char> data; ///< Not compressed.
+};
+enum class Device : uint8_t { Cpu, Cuda };
 struct Port {
   std::string name;
   int32_t slot;
@@ -112,14 +123,15 @@ struct Plan {
   std::vector<Param> params;
   std::vector<WeightFile> files;
   std::vector<Block> blocks;
+  Device device = Device::Cpu;
   std::vector<Kernel> kernels;
-  std::string codeTarget;
-  std::vector<std::string> codeFeatures;
+  /// Cpu: one shared object, or none where there are no kernels. Cuda: each has all the kernels.
+  std::vector<Code> codes;
   std::vector<std::string> nodeNames;
 };
 
-/// The bytes of `model.flame`; `code` is the shared object (empty: a plan without kernels). Deterministic.
-std::vector<uint8_t> writePlan(const Plan &plan, llvm::ArrayRef<char> code);
+/// The bytes of `model.flame`. Deterministic.
+std::vector<uint8_t> writePlan(const Plan &plan);
 /// The plan as text for people (`flamec compile --emit=plan`).
 std::string printPlan(const Plan &plan);
 

@@ -15,7 +15,10 @@ struct KernelLaunch {
   /// Region inputs, then results (index < number of inputs: an input), in the order of the kernel's buffers.
   llvm::SmallVector<unsigned> buffers;
   llvm::SmallVector<DimExpr> args;
-  DimExpr extent, grain, scratch; // scratch may be null
+  /// Cpu: iterations, iterations of a chunk, bytes of scratch memory of a chunk. Cuda: blocks of the grid, null, bytes of
+  /// scratch memory of the launch. Scratch may be null.
+  DimExpr extent, grain, scratch;
+  int32_t threads = 0, shared = 0; ///< Cuda: threads of a block, bytes of dynamic shared memory.
 };
 
 /// Emits the kernel of a region; fails after an error on the region.

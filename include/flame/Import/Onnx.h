@@ -25,6 +25,14 @@ struct OnnxImportOptions {
   unsigned maxDepth = 100;
   /// Nodes after local functions are inlined and loop bodies are built: a bound on what a tiny hostile file can cost.
   uint64_t maxNodes = 2'000'000;
+  /// Every named tensor that a node of the model's graph makes becomes a result of @main, behind the graph's outputs.
+  bool keepIntermediates = false;
+};
+
+/// A node of the model's graph (not of subgraphs and local functions) by names alone.
+struct SourceNode {
+  std::string name, opType;
+  std::vector<std::string> inputs, outputs;
 };
 
 /// The kinds of failure, as the exit codes of the tools distinguish them.
@@ -42,6 +50,10 @@ struct OnnxImportResult {
   uint64_t weightBytes = 0;         // left in files
   uint64_t externalBytes = 0;       // the part of them that lies outside the model file
   std::vector<std::string> weightFiles; // relative to the model's folder
+
+  // With keepIntermediates: the graph's nodes in the order in which they are computed.
+  std::vector<SourceNode> graph;
+  size_t intermediates = 0; // results of @main that were added
 };
 
 /// Reads a model file. External data is looked for in the folder of `path`: regular files in it or below it.
@@ -50,6 +62,11 @@ OnnxImportResult importOnnx(mlir::MLIRContext *context, llvm::StringRef path, co
 /// Reads a model from memory that need not outlive the call. Weights refer to `fileName` in `folder`.
 OnnxImportResult importOnnxBuffer(mlir::MLIRContext *context, llvm::StringRef bytes, llvm::StringRef fileName,
                                   llvm::StringRef folder, const OnnxImportOptions &options = {});
+
+/// A copy of the model in `path` whose large tensors are external data in a file "weights.bin", as many zeros as
+/// `weightBytes` says: what reproduces an error of the compiler without giving weights away. Empty, and an error message,
+/// where the file can't be read.
+std::string stripOnnxWeights(llvm::StringRef path, uint64_t &weightBytes, std::string &error);
 
 /// The tensor in an ONNX `.pb` file (a serialized TensorProto with its data inside), as a constant; null and an error
 /// message if it is malformed. `name` receives the tensor's name.

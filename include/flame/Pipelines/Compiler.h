@@ -6,6 +6,7 @@
 #ifndef FLAME_PIPELINES_COMPILER_H
 #define FLAME_PIPELINES_COMPILER_H
 
+#include "flame/Import/Onnx.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -36,13 +37,13 @@ struct CompileOptions {
   std::string cpu = "native";
   unsigned threads = 0; // 0: as many as the machine allows
   enum class Weights { Auto, Embed, External } weights = Weights::Auto;
-  /// With `Auto`, weights of at most this many bytes are embedded.
-  uint64_t embedLimit = 64ull << 20;
+  /// With `Auto`, weights of at most this many bytes are embedded; embedding takes three times their size while compiling.
+  uint64_t embedLimit = 16ull << 20;
   /// Stop after this stage and leave its text in `CompileResult::text`.
   Stage stage = Stage::Artifact;
   /// Print the IR after passes of this name to `dump` ("all": after each).
   std::string dumpAfter;
-  /// Every named tensor becomes an output, unfused: for comparing with another system.
+  /// Every named tensor of the graph becomes an output, behind the graph's own: for comparing with another system.
   bool keepIntermediates = false;
 };
 
@@ -65,6 +66,8 @@ struct CompileResult {
   uint64_t weightBytes = 0;
   bool embedded = false;
   std::vector<std::string> weightFiles; // external, relative to the model's folder
+  std::vector<SourceNode> graph;        // with keepIntermediates: nodes in the order in which they are computed
+  size_t intermediates = 0;             // with keepIntermediates: outputs that were added, behind the graph's
 };
 
 /// Compiles an ONNX file.

@@ -54,6 +54,9 @@ const AttributeProto *ImportedNode::find(StringRef attribute, int type, StringRe
   if (actual != type && actual != alternative && actual != 0)
     fail("attribute '" + attribute + "' is " +
          (actual > 0 && actual <= kTypeProtos ? StringRef(typeNames[actual]) : StringRef("of an unknown type")) + ", it must be " + expected);
+  bool list = type == kFloats || type == kInts || type == kStrings || type == kTensors || type == kGraphs;
+  if (actual == 0 && !list)
+    fail("attribute '" + attribute + "' has no value, it must be " + expected);
   return found->second.proto;
 }
 

@@ -135,6 +135,9 @@ void ModelImporter::run() {
   Frame frame;
   readOpsets(model.opset_import(), frame);
   result.opset = frame.opsets.lookup("");
+  if (model.ir_version() >= 3 && model.opset_import_size() == 0)
+    throw BuildError("the model does not say which opset it uses (opset_import is empty); export it again, or add the "
+                     "entry with onnx.helper.make_opsetid");
 
   std::map<std::string, Unsupported> found;
   std::map<const FunctionProto *, bool> visited;
@@ -346,11 +349,38 @@ void ModelImporter::importMain() {
       throw BuildError("graph output '" + output.name() + "' is computed by no node" +
                        (nearest.empty() ? "" : "; did you mean '" + nearest + "'?"));
     }
+    if (output.has_type()) {
+      auto stated = dyn_cast_or_null<TensorType>(tensors.typeOf(output.type()));
+      auto actual = dyn_cast<TensorType>(value.getType());
+      if (stated && actual && stated.getElementType() != actual.getElementType()) {
+        std::string text;
+        llvm::raw_string_ostream(text) << "graph output '" << output.name() << "' is declared with element type "
+                                       << stated.getElementType() << ", the graph computes " << actual.getElementType()
+                                       << "; correct the declaration or insert a Cast";
+        throw BuildError(text);
+      }
+    }
     results.push_back(value);
     resultAttrs.push_back(builder.getDictionaryAttr(builder.getNamedAttr("flame.name", builder.getStringAttr(output.name()))));
   }
   if (results.empty())
     throw BuildError("the graph has no outputs, so there is nothing to compute; list some");
+  if (options.keepIntermediates)
+    for (int i : sorted(graph.node(), "the graph")) {
+      const NodeProto &node = graph.node(i);
+      SourceNode source{node.name(), node.op_type(), {node.input().begin(), node.input().end()}, {}};
+      for (const std::string &name : node.output()) {
+        source.outputs.push_back(name);
+        auto found = scope.values.find(name);
+        if (name.empty() || found == scope.values.end() || !found->second ||
+            !isa<TensorType>(found->second.getType()) || !outputNames.insert(name).second)
+          continue;
+        results.push_back(found->second);
+        ++result.intermediates;
+        resultAttrs.push_back(builder.getDictionaryAttr(builder.getNamedAttr("flame.name", builder.getStringAttr(name))));
+      }
+      result.graph.push_back(std::move(source));
+    }
   func::ReturnOp::create(builder, loc, results);
   function.setType(builder.getFunctionType(entry->getArgumentTypes(), ValueRange(results).getTypes()));
   function.setAllArgAttrs(argumentAttrs);

@@ -181,6 +181,18 @@ LogicalResult ReverseSequenceOp::inferResults(ShapeContext &context, SmallVector
 // Ops whose result sizes depend on data
 //===------------------------------------------------------------------------------------------------------------------===//
 
+LogicalResult CheckIndicesOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
+  if (failed(requireIntegers(*this, 0, "indices")) || failed(requireIntegers(*this, 1, "extents")))
+    return failure();
+  if (context.rank(getExtents()) != 1)
+    return emitOpError("extents must be a vector, has type ") << getExtents().getType();
+  ResultInfo info = ResultInfo::tensor(elementTypeOf(getIndices()), SmallVector<DimExpr>(context.dims(getIndices())));
+  if (isFollowed(info) && isFollowed(context, getIndices()))
+    info.values = followedValues(context, getIndices());
+  results.push_back(std::move(info));
+  return success();
+}
+
 LogicalResult NonZeroOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireRanked(*this, 0, "x")))
     return failure();

@@ -53,6 +53,15 @@ def ReverseSequenceOp : Flame_IndexOp<"reverse_sequence"> {
 
 class Flame_HostIndexOp<string mnemonic> : Flame_PureOp<mnemonic, [HostOnly, NotDifferentiable]>;
 
+def CheckIndicesOp : Flame_HostIndexOp<"check_indices"> {
+  let summary = "the indices, if each points into its dimension; otherwise the run ends with an error";
+  let description = [{
+    `extents` is an i64 vector: element i of the indices, in row-major order, must lie in [-e, e) with
+    e = extents[i % size(extents)]. Gathers clamp indices that are read at run time; this op makes a wrong one known.
+  }];
+  let arguments = (ins AnyFlameTensor:$indices, AnyFlameTensor:$extents);
+  let results = (outs AnyFlameTensor:$result);
+}
 def NonZeroOp : Flame_HostIndexOp<"nonzero"> {
   let summary = "indices of the elements that are not zero: i64 [rank, n], row-major order";
   let arguments = (ins AnyFlameTensor:$x);

@@ -7,8 +7,18 @@
 using namespace mlir;
 using namespace flame;
 
-template <typename Op> static void unary(OnnxNode &n) { n.setOutput(0, n.op<Op>(n.input(0))); }
-template <typename Op> static void binary(OnnxNode &n) { n.setOutput(0, n.op<Op>({n.input(0), n.input(1)})); }
+static void takes(OnnxNode &n, unsigned count) {
+  if (n.numInputs() > count)
+    n.fail("has " + Twine(n.numInputs()) + " inputs, the operator takes " + Twine(count));
+}
+template <typename Op> static void unary(OnnxNode &n) {
+  takes(n, 1);
+  n.setOutput(0, n.op<Op>(n.input(0)));
+}
+template <typename Op> static void binary(OnnxNode &n) {
+  takes(n, 2);
+  n.setOutput(0, n.op<Op>({n.input(0), n.input(1)}));
+}
 
 /// Before opset 7 the second operand was broadcast on request, its dims aligned with those of the first from `axis` on.
 static Value legacyOperand(OnnxNode &n) {

@@ -42,15 +42,16 @@ static Value reduceElement(ReduceOp op, ElementBuilder &b, ValueRange index) {
   }
   SmallVector<int64_t> order(axes);
   llvm::sort(order);
-  Values extents;
+  SmallVector<DimExpr> extents;
   for (int64_t axis : order)
-    extents.push_back(b.expr(dims[axis]));
-  Value result = b.loopNest(extents, identityOf(s, op.getKind(), elementType), [&](ValueRange inner, ValueRange carried) {
+    extents.push_back(dims[axis]);
+  auto join = [&](Value x, Value y) { return combine(s, op.getKind(), x, y); };
+  Value result = b.fold(extents, identityOf(s, op.getKind(), elementType), join, [&](ValueRange inner) {
     Values full = at;
     for (auto [axis, i] : llvm::zip(order, inner))
       full[axis] = i;
-    return Values{combine(s, op.getKind(), carried[0], b.element(op.getX(), full))};
-  })[0];
+    return b.element(op.getX(), full);
+  });
   if (op.getKind() != "mean")
     return result;
   DimExpr count = b.shapes().constant(1);

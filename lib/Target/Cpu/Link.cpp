@@ -12,6 +12,7 @@
 #include "llvm/Support/Error.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Signals.h"
 #include <fcntl.h>
 #include <mutex>
 #include <sys/mman.h>
@@ -56,10 +57,14 @@ public:
     if (sys::fs::createTemporaryFile("flame", "so", name) &&
         sys::fs::createUniqueFile("/dev/shm/flame-%%%%%%.so", name))
       name.clear();
+    if (ok())
+      sys::RemoveFileOnSignal(name);
   }
   ~TemporaryFile() {
-    if (ok())
-      sys::fs::remove(name);
+    if (!ok())
+      return;
+    sys::fs::remove(name);
+    sys::DontRemoveFileOnSignal(name);
   }
   bool ok() const { return !name.empty(); }
   SmallString<128> name;

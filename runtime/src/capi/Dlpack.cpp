@@ -71,13 +71,13 @@ DLDataType toDlpack(DType dtype) {
 bool isDense(const DLTensor &t) {
   if (!t.strides)
     return true;
-  int64_t stride = 1;
+  uint64_t stride = 1; // beside a zero the other dims may be of any size
   for (int i = t.ndim - 1; i >= 0; --i) {
     if (t.shape[i] == 0)
       return true;
-    if (t.shape[i] != 1 && t.strides[i] != stride)
+    if (t.shape[i] != 1 && static_cast<uint64_t>(t.strides[i]) != stride)
       return false;
-    stride *= t.shape[i];
+    stride *= static_cast<uint64_t>(t.shape[i]);
   }
   return true;
 }
@@ -151,10 +151,10 @@ template <typename Managed> Managed *exportTensor(const flame_value *value) {
   out->buffer = t.buffer;
   out->dims = t.dims;
   out->strides = t.dims;
-  int64_t stride = 1;
+  uint64_t stride = 1; // beside a zero the other dims may be of any size
   for (int i = t.rank() - 1; i >= 0; --i) {
-    out->strides[i] = stride;
-    stride *= t.dims[i];
+    out->strides[i] = static_cast<int64_t>(stride);
+    stride *= static_cast<uint64_t>(t.dims[i]);
   }
   DLTensor &dl = out->managed.dl_tensor;
   dl.data = t.data;

@@ -4,6 +4,7 @@
 #include "HostContext.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace flame::rt {
@@ -35,8 +36,28 @@ void takeElements(HostContext &c) {
   c.setOutput(0, std::move(out));
 }
 
+/// Input 0: indices; input 1: the extents that they must keep to, in turn.
+void checkIndices(HostContext &c) {
+  const Tensor &indices = c.tensor(0), &extents = c.tensor(1);
+  if ((indices.dtype != FLAME_I64 && indices.dtype != FLAME_I32) || extents.dtype != FLAME_I64)
+    c.fail(c.describeInput(0), " and ", c.describeInput(1), " must hold integers");
+  const int64_t count = indices.elements(), period = extents.elements();
+  if (count > 0 && period == 0)
+    c.fail("there are no extents");
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t index = readInteger(indices, i), extent = extents.as<int64_t>()[i % period];
+    if (index < -extent || index >= extent)
+      c.fail("index ", index, " (element ", i, " of ", c.describeInput(0), ") is out of range for a dimension of size ",
+             extent);
+  }
+  Tensor out = c.makeTensor(indices.dtype, indices.dims);
+  if (out.bytes)
+    std::memcpy(out.data, indices.data, out.bytes);
+  c.setOutput(0, std::move(out));
+}
+
 } // namespace
 
-FLAME_HOST_FAMILY(Take, {"take_elements", takeElements})
+FLAME_HOST_FAMILY(Take, {"take_elements", takeElements}, {"check_indices", checkIndices})
 
 } // namespace flame::rt

@@ -121,7 +121,7 @@ TEST(Loader, NamesWhatIsWrongWithTheFile) {
   auto cut = bytes;
   cut.resize(cut.size() - 1);
   EXPECT_FAILS(flame_module_load(dir.write("cut", cut).c_str(), nullptr, &module), FLAME_BAD_ARTIFACT,
-               "the file is truncated, or was not written by flamec");
+               "has trailing bytes, or was not written by flamec");
   auto flipped = bytes;
   flipped[100] ^= 4;
   EXPECT_FAILS(flame_module_load(dir.write("flipped", flipped).c_str(), nullptr, &module), FLAME_BAD_ARTIFACT,
@@ -148,8 +148,34 @@ TEST(Loader, ChecksTheMachine) {
       },
       "CPU features that this processor does not have: avx9000, warp", FLAME_UNSUPPORTED);
   expectRejected(
-      addScale, [](PlanBuilder &p) { p.root.codes[0]->format = plan::CodeFormat::Cubin; }, "its code is for a GPU",
-      FLAME_UNSUPPORTED);
+      addScale, [](PlanBuilder &p) { p.root.codes[0]->format = plan::CodeFormat::Cubin; }, "does not fit its device, cpu");
+}
+
+TEST(Loader, ChecksDevicePlans) {
+  auto bad = [](std::function<void(PlanBuilder &)> change, const char *text) {
+    auto cuda = [&](PlanBuilder &p) {
+      p.root.device = plan::Device::Cuda;
+      for (auto &code : p.root.codes)
+        code->format = plan::CodeFormat::Cubin;
+      for (auto &kernel : p.root.kernels) {
+        kernel->code = -1;
+        kernel->threads = 128;
+      }
+      change(p);
+    };
+    expectRejected(addScale, cuda, text);
+  };
+  bad([](PlanBuilder &p) { p.root.device = static_cast<plan::Device>(7); }, "unknown device (7)");
+  bad([](PlanBuilder &p) { p.root.codes[0]->format = plan::CodeFormat::ElfSharedObject; },
+      "does not fit its device, cuda");
+  bad([](PlanBuilder &p) { p.root.codes.clear(); }, "it has kernels and no code");
+  bad([](PlanBuilder &p) { p.root.kernels[0]->code = 0; }, "is in one code object alone");
+  for (int threads : {0, 33, 1056, -32})
+    bad([=](PlanBuilder &p) { p.root.kernels[0]->threads = threads; }, "not a multiple of 32 in [32, 1024]");
+  for (int shared : {-1, 227 * 1024 + 1})
+    bad([=](PlanBuilder &p) { p.root.kernels[0]->shared = shared; }, "bytes of shared memory, a block has at most");
+  bad([](PlanBuilder &p) { static_cast<plan::LaunchT *>(p.root.blocks[0]->commands[1]->body.value)->grain = 0; },
+      "a launch on a GPU has a grain");
 }
 
 TEST(Loader, ChecksTheCode) {

@@ -1,0 +1,91 @@
+//===- Emitter.cpp - collects the kernels of a model ------------------------------------------------------------------===//
+#include "flame/Target/Cuda/Emitter.h"
+#include "KernelBuilder.h"
+#include "Printer.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace flame;
+using namespace flame::cuda;
+
+void flame::cuda::registerCudaDialects(DialectRegistry &registry) {
+  registry.insert<arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect, memref::MemRefDialect,
+                  scf::SCFDialect>();
+}
+
+Emitter::Emitter(MLIRContext *context) : context(context) {
+  context->loadDialect<arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect, memref::MemRefDialect,
+                       scf::SCFDialect>();
+}
+
+/// "matmul add relu (fc1, relu1)": the ops and the model's names of a region, for the comment over its kernel.
+static std::string describe(RegionOp region) {
+  std::string ops, nodes;
+  for (Operation &op : region.getBlock()->without_terminator())
+    if (op.getName().stripDialect() != "constant")
+      ops += (ops.empty() ? "" : " ") + op.getName().stripDialect().str();
+  llvm::SmallVector<StringRef> seen;
+  region.getLoc()->walk([&](Location loc) {
+    if (auto name = dyn_cast<NameLoc>(loc); name && !llvm::is_contained(seen, name.getName().strref()))
+      seen.push_back(name.getName().strref());
+    return WalkResult::advance();
+  });
+  for (StringRef name : seen)
+    nodes += (nodes.empty() ? "" : ", ") + name.str();
+  // A comment ends where the line does.
+  std::string text = region.getAnchor().str() + ": " + ops + (nodes.empty() ? "" : " (" + nodes + ")");
+  for (char &c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\\')
+      c = '?';
+  return text;
+}
+
+FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
+  for (auto [argument, input] : llvm::zip(region.getBlock()->getArguments(), region.getInputs()))
+    shapes.set(argument, shapes.info(input));
+  KernelBuilder builder(region, shapes);
+  StringRef anchor = region.getAnchor();
+  LogicalResult built = anchor == "row"        ? emitRow(builder)
+                        : anchor == "loops"    ? emitLoops(builder)
+                        : anchor == "contract" ? emitContract(builder)
+                                               : emitLoop(builder);
+  if (failed(built))
+    return failure();
+  builder.finish();
+  PassManager passes(context);
+  passes.enableVerifier(false);
+  passes.addPass(createCSEPass());
+  passes.addPass(createCanonicalizerPass());
+  if (failed(passes.run(*builder.module)))
+    return region.emitOpError("has a kernel that can't be simplified");
+
+  // Equal text, equal kernel. The symbol is put in only afterwards.
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  builder.function.setName("kernel");
+  if (failed(printKernel(builder.function, stream)))
+    return failure();
+  auto [entry, isNew] = symbols.try_emplace(text);
+  if (isNew) {
+    entry->second = (anchor + "_" + Twine(texts.size())).str();
+    size_t at = text.find("\nkernel(");
+    text.replace(at + 1, 6, entry->second);
+    texts.push_back("// " + describe(region) + "\n" + text);
+  }
+  builder.kernel.symbol = entry->second;
+  return builder.kernel;
+}
+
+std::string Emitter::source() const {
+  if (texts.empty())
+    return {};
+  std::string all = kernelPrelude().str();
+  for (const std::string &text : texts)
+    all += text;
+  return all;
+}

@@ -1,0 +1,103 @@
+//===- KernelBuilder.cpp - see KernelBuilder.h ------------------------------------------------------------------------===//
+#include "KernelBuilder.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace flame;
+using namespace flame::cuda;
+
+KernelBuilder::KernelBuilder(RegionOp region, ShapeContext &shapes)
+    : region(region), shapes(shapes), loc(UnknownLoc::get(region.getContext())), module(ModuleOp::create(loc)),
+      b(region.getContext()), entry(region.getContext()) {
+  b.setInsertionPointToEnd(module->getBody());
+  function = func::FuncOp::create(b, loc, "kernel", b.getFunctionType({}, {}));
+  b.setInsertionPointToStart(function.addEntryBlock());
+  block = gpu::BlockIdOp::create(b, loc, gpu::Dimension::x);
+  thread = gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x);
+  entry.setInsertionPoint(block.getDefiningOp());
+}
+
+Value KernelBuilder::buffer(unsigned position, Type elementType) {
+  Value &pointer = buffers[position];
+  if (!pointer) {
+    Block &body = function.getBody().front();
+    Type type = MemRefType::get({ShapedType::kDynamic}, storageType(elementType));
+    pointer = body.insertArgument(kernel.buffers.size(), type, loc);
+    kernel.buffers.push_back(position);
+  }
+  return pointer;
+}
+
+Value KernelBuilder::bufferOf(Value value) {
+  Type elementType = getElementTypeOrSelf(value.getType());
+  if (auto argument = dyn_cast<BlockArgument>(value); argument && argument.getOwner() == region.getBlock())
+    return buffer(argument.getArgNumber(), elementType);
+  for (auto [i, yielded] : llvm::enumerate(region.getYielded()))
+    if (yielded == value)
+      return buffer(region.getInputs().size() + i, elementType);
+  llvm_unreachable("a value without a buffer");
+}
+
+Value KernelBuilder::load(OpBuilder &b, Location loc, Value value, ValueRange index) {
+  SmallVector<DimExpr> dims(shapes.dims(value));
+  return memref::LoadOp::create(b, loc, bufferOf(value), linearize(b, loc, index, dims));
+}
+
+void KernelBuilder::store(OpBuilder &b, Location loc, Value value, ValueRange index, Value scalar) {
+  SmallVector<DimExpr> dims(shapes.dims(value));
+  Value position = linearize(b, loc, index, dims);
+  for (auto [i, yielded] : llvm::enumerate(region.getYielded()))
+    if (yielded == value)
+      memref::StoreOp::create(b, loc, scalar,
+                              buffer(region.getInputs().size() + i, getElementTypeOrSelf(value.getType())), position);
+}
+
+void KernelBuilder::storeResult(ElementBuilder &e, unsigned result, ValueRange index, Value scalar) {
+  Type elementType = getElementTypeOrSelf(region.getResult(result).getType());
+  Value stored = e.scalars(elementType).toStorage(scalar, elementType);
+  SmallVector<DimExpr> dims(shapes.dims(region.getYielded()[result]));
+  Value position = linearize(e.b, loc, index, dims);
+  memref::StoreOp::create(e.b, loc, stored, buffer(region.getInputs().size() + result, elementType), position);
+}
+
+Value KernelBuilder::expr(DimExpr e) {
+  Value &size = sizes[e];
+  if (size)
+    return size;
+  if (auto constant = e.constant())
+    return size = arith::ConstantIndexOp::create(entry, loc, *constant);
+  kernel.args.push_back(e);
+  return size = function.getBody().front().addArgument(entry.getIndexType(), loc);
+}
+
+bool KernelBuilder::isMaterialized(Value value) {
+  auto argument = dyn_cast<BlockArgument>(value);
+  return argument && argument.getOwner() == region.getBlock();
+}
+
+Value KernelBuilder::sharedMemory(Type type, int64_t count) {
+  auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
+  memory->setAttr("flame.shared", entry.getUnitAttr());
+  return memory;
+}
+
+void KernelBuilder::barrier() { gpu::BarrierOp::create(b, loc); }
+
+void KernelBuilder::finish() {
+  func::ReturnOp::create(b, loc);
+  Block &body = function.getBody().front();
+  function.setFunctionType(b.getFunctionType(body.getArgumentTypes(), {}));
+  SmallVector<Attribute> names;
+  unsigned inputs = region.getInputs().size();
+  for (auto [i, position] : llvm::enumerate(kernel.buffers)) {
+    bool result = position >= inputs;
+    names.push_back(b.getStringAttr(result ? "out" + Twine(position - inputs) : "in" + Twine(position)));
+    if (result)
+      function.setArgAttr(i, "flame.written", b.getUnitAttr());
+  }
+  for (unsigned i = 0; i < kernel.args.size(); ++i)
+    names.push_back(b.getStringAttr("size" + Twine(i)));
+  function->setAttr("flame.names", b.getArrayAttr(names));
+  function->setAttr("flame.threads", b.getI64IntegerAttr(kernel.threads));
+}
