@@ -1,5 +1,4 @@
-//===- Constants.cpp - see Constants.h
-//--------------------------------------------------------------------------------===//
+//===- Constants.cpp - see Constants.h --------------------------------------------------------------------------------===//
 #include "flame/Analysis/Constants.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
@@ -21,8 +20,7 @@ bool ConstantValues::contains(Value value) {
     }
     Operation *op = top.getDefiningOp();
     auto type = dyn_cast<RankedTensorType>(top.getType());
-    bool result =
-        op && type && type.hasStaticShape() && op->getNumRegions() == 0 && op->getNumResults() == 1 && isPure(op);
+    bool result = op && type && type.hasStaticShape() && op->getNumRegions() == 0 && op->getNumResults() == 1 && isPure(op);
     bool pending = false;
     if (result)
       for (Value operand : op->getOperands()) {

@@ -1,5 +1,4 @@
-//===- Compiler.cpp - the phases of a compilation
-//---------------------------------------------------------------------===//
+//===- Compiler.cpp - the phases of a compilation ---------------------------------------------------------------------===//
 #include "flame/Pipelines/Compiler.h"
 #include "flame/Analysis/Cost.h"
 #include "flame/Body/Bodies.h"
@@ -61,8 +60,7 @@ class Compilation {
 public:
   Compilation(const std::string &path, const CompileOptions &options, std::function<void(const Progress &)> progress,
               llvm::raw_ostream *dump)
-      : path(path), options(options), report(std::move(progress)), dump(dump),
-        context(registry(), MLIRContext::Threading::DISABLED) {}
+      : path(path), options(options), report(std::move(progress)), dump(dump), context(registry(), MLIRContext::Threading::DISABLED) {}
 
   CompileResult run() {
     ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { return collect(diagnostic); });
@@ -207,12 +205,8 @@ private:
       FailureOr<cpu::Kernel> kernel = emitter.emit(region, shapes);
       if (failed(kernel))
         return failure();
-      return KernelLaunch{std::move(kernel->symbol),
-                          std::move(kernel->buffers),
-                          std::move(kernel->args),
-                          kernel->extent,
-                          kernel->grain,
-                          kernel->scratch};
+      return KernelLaunch{std::move(kernel->symbol), std::move(kernel->buffers), std::move(kernel->args),
+                          kernel->extent, kernel->grain, kernel->scratch};
     };
     if (failed(lowerToPlan(function, emit, planOptions, plan))) {
       fail(Status::Unsupported);

@@ -1,11 +1,10 @@
-//===- FormRegions.cpp - fusion: which ops share a kernel
-//-------------------------------------------------------------===//
+//===- FormRegions.cpp - fusion: which ops share a kernel -------------------------------------------------------------===//
 //
-// Visits the ops of a block from the last to the first. An op joins the group of its users if all its demanded users
-// are in one group and pulling it from there computes each of its elements about once; otherwise it becomes the root of
-// a new group. So only a group's root is ever stored. A matrix product also takes in the movement that its operands are
-// read through, and a transpose that its result is stored through. Constants of one element and other free producers
-// are cloned into every group that reads them.
+// Visits the ops of a block from the last to the first. An op joins the group of its users if all its demanded users are
+// in one group and pulling it from there computes each of its elements about once; otherwise it becomes the root of a new
+// group. So only a group's root is ever stored. A matrix product also takes in the movement that its operands are read
+// through, and a transpose that its result is stored through. Constants of one element and other free producers are cloned into every
+// group that reads them.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
@@ -69,17 +68,17 @@ bool isKernelOp(Operation *op) {
 /// Rough price of one element, in simple arithmetic operations.
 unsigned elementCost(Operation *op) {
   StringRef name = op->getName().stripDialect();
-  static const llvm::StringSet<> expensive = {"exp",   "log",   "tanh",  "erf",      "pow",     "sin",  "cos",  "tan",
-                                              "asin",  "acos",  "atan",  "sinh",     "cosh",    "gelu", "silu", "mish",
-                                              "asinh", "acosh", "atanh", "softplus", "sigmoid", "selu", "elu",  "celu"};
+  static const llvm::StringSet<> expensive = {"exp",  "log",  "tanh", "erf",   "pow",  "sin",  "cos",   "tan",  "asin",
+                                              "acos", "atan", "sinh", "cosh",  "gelu", "silu", "mish",  "asinh", "acosh",
+                                              "atanh", "softplus", "sigmoid", "selu", "elu", "celu"};
   if (expensive.contains(name))
     return 12;
   return name == "div" || name == "sqrt" || name == "mod" || name == "fmod" ? 4 : 1;
 }
 
 bool isMovement(Operation *op) {
-  static const llvm::StringSet<> names = {"transpose", "slice",  "concat", "pad",  "expand",
-                                          "tile",      "gather", "fill",   "iota", "pack_panels"};
+  static const llvm::StringSet<> names = {"transpose", "slice", "concat", "pad", "expand", "tile", "gather", "fill",
+                                          "iota",      "pack_panels"};
   return names.contains(op->getName().stripDialect());
 }
 
@@ -283,8 +282,7 @@ private:
   /// A transpose that leaves rows of the last dim whole.
   static bool keepsRows(Operation *op) {
     auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
-    return op->getName().stripDialect() == "transpose" && perm && !perm.empty() &&
-           perm.asArrayRef().back() == perm.size() - 1;
+    return op->getName().stripDialect() == "transpose" && perm && !perm.empty() && perm.asArrayRef().back() == perm.size() - 1;
   }
 
   bool canAnchor(Operation *op, Group &group) {

@@ -1,5 +1,4 @@
-//===- FoldBatchNorm.cpp - factors and offsets of channels into weights
-//-----------------------------------------------===//
+//===- FoldBatchNorm.cpp - factors and offsets of channels into weights -----------------------------------------------===//
 //
 // See Passes.td. A chain is a run of additions, subtractions, multiplications and divisions by constants, each the only
 // user of the one before. It is rewritten where that leaves fewer ops on the data. Works on the function's own block:

@@ -1,5 +1,4 @@
-//===- PrintCost.cpp - what ops cost, as text
-//-------------------------------------------------------------------------===//
+//===- PrintCost.cpp - what ops cost, as text -------------------------------------------------------------------------===//
 //
 // See Passes.td. For tests of the cost facet and for people.
 //

@@ -1,9 +1,8 @@
-//===- SimplifyLayout.cpp - reshapes and transposes where they cost nothing
-//-------------------------------------------===//
+//===- SimplifyLayout.cpp - reshapes and transposes where they cost nothing -------------------------------------------===//
 //
-// See Passes.td. One pass over the ops in order, each looked at once: a rewrite only moves a reshape or a transpose
-// past ops that it can see, so that there is nothing to iterate. Dead ops stay until the end, because what ShapeContext
-// knows refers to them. Sizes are equal because their expressions are.
+// See Passes.td. One pass over the ops in order, each looked at once: a rewrite only moves a reshape or a transpose past
+// ops that it can see, so that there is nothing to iterate. Dead ops stay until the end, because what ShapeContext knows
+// refers to them. Sizes are equal because their expressions are.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Builder/GraphBuilder.h"
@@ -152,8 +151,7 @@ private:
       return false;
     return llvm::all_of(dims.drop_back(std::min<size_t>(tail, dims.size())), [](DimExpr d) { return d.isConstant(1); });
   }
-  /// The one operand of a pointwise op that has the dims of the result, if all others survive a change of its leading
-  /// dims.
+  /// The one operand of a pointwise op that has the dims of the result, if all others survive a change of its leading dims.
   std::optional<unsigned> dataOperand(Operation *op, unsigned tail, size_t rank) {
     std::optional<unsigned> data;
     ArrayRef<DimExpr> dims = shapes.dims(op->getResult(0));
@@ -183,8 +181,7 @@ private:
       if (!shapes.element(slice.getSteps(), d).isConstant(1) ||
           (d < axis && !shapes.element(slice.getStarts(), d).isConstant(0)))
         return false;
-    auto inner = to.back().constant(), whole = from.back().constant(),
-         start = shapes.element(slice.getStarts(), axis).constant();
+    auto inner = to.back().constant(), whole = from.back().constant(), start = shapes.element(slice.getStarts(), axis).constant();
     if (!inner || !whole || !start || *inner <= 0 || *whole % *inner != 0 || *start % *inner != 0)
       return false;
     OpBuilder b(op);
@@ -195,8 +192,8 @@ private:
     return replace(op, g.sliceAxis(x, axis, exprs.constant(*start / *inner), to[axis]));
   }
 
-  /// True if a reshape of `value` to `dims` vanishes above it: in another reshape, or in a product that has as many
-  /// rows in any shape.
+  /// True if a reshape of `value` to `dims` vanishes above it: in another reshape, or in a product that has as many rows
+  /// in any shape.
   bool absorbsReshape(Value value, ArrayRef<DimExpr> dims) {
     for (unsigned step = 0; step < longestRun; ++step) {
       Operation *op = value.getDefiningOp();

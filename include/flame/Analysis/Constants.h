@@ -1,5 +1,4 @@
-//===- Constants.h - values that exist before a run
-//-------------------------------------------------------------------===//
+//===- Constants.h - values that exist before a run -------------------------------------------------------------------===//
 #ifndef FLAME_ANALYSIS_CONSTANTS_H
 #define FLAME_ANALYSIS_CONSTANTS_H
 
@@ -8,8 +7,8 @@
 
 namespace flame {
 
-/// Answers whether only constants and weights lead to a value, by pure ops with static shapes: whatever is computed
-/// from such values alone runs once, in the plan's init block. Answers are kept: valid as long as nobody erases an op.
+/// Answers whether only constants and weights lead to a value, by pure ops with static shapes: whatever is computed from
+/// such values alone runs once, in the plan's init block. Answers are kept: valid as long as nobody erases an op.
 class ConstantValues {
 public:
   bool contains(mlir::Value value);

@@ -1,5 +1,4 @@
-//===- Cost.h - operations and bytes of ops
-//---------------------------------------------------------------------------===//
+//===- Cost.h - operations and bytes of ops ---------------------------------------------------------------------------===//
 //
 // The cost facet: a family attaches the operations of its arithmetic ops in lib/Ops/<Family>/<Family>Cost.cpp,
 //
@@ -25,8 +24,8 @@ struct Cost {
   DimExpr bytes;
 };
 
-/// The cost of an op. A region costs the operations of its body and the bytes of its inputs and results; control flow
-/// costs nothing itself, and neither do constants, weights and ops that only reinterpret.
+/// The cost of an op. A region costs the operations of its body and the bytes of its inputs and results; control flow costs
+/// nothing itself, and neither do constants, weights and ops that only reinterpret.
 Cost costOf(mlir::Operation *op, ShapeContext &shapes);
 
 /// Attaches the costs of all families as soon as the flame dialect is loaded.
@@ -51,9 +50,7 @@ template <typename Op, auto Fn> void attachCost(mlir::MLIRContext *context) {
   Op::template attachInterface<CostModel<Op, Fn>>(*context);
 }
 /// The same cost for many ops: attachCosts<1, AddOp, SubOp>(context).
-template <auto Fn, typename... Ops> void attachCosts(mlir::MLIRContext *context) {
-  (attachCost<Ops, Fn>(context), ...);
-}
+template <auto Fn, typename... Ops> void attachCosts(mlir::MLIRContext *context) { (attachCost<Ops, Fn>(context), ...); }
 
 } // namespace flame
 

@@ -1,5 +1,4 @@
-//===- Bodies.h - attaching bodies to ops
-//-----------------------------------------------------------------------------===//
+//===- Bodies.h - attaching bodies to ops -----------------------------------------------------------------------------===//
 //
 // Bodies are external models of the interfaces in FlameInterfaces.td, so that the IR library never links a generator. A
 // family attaches its bodies in lib/Ops/<Family>/<Family>Body.cpp:
@@ -28,7 +27,8 @@ void registerAllBodies(mlir::DialectRegistry &registry);
 
 namespace detail {
 /// Calls a scalar function with one to three operands or with all of them as a range, after the op if it wants it.
-template <auto Fn, typename Op> mlir::Value callScalar(Op op, ScalarBuilder &s, mlir::ValueRange v) {
+template <auto Fn, typename Op>
+mlir::Value callScalar(Op op, ScalarBuilder &s, mlir::ValueRange v) {
   using F = decltype(Fn);
   using V = mlir::Value;
   using S = ScalarBuilder &;
@@ -50,7 +50,8 @@ template <auto Fn, typename Op> mlir::Value callScalar(Op op, ScalarBuilder &s, 
 } // namespace detail
 
 /// `Fn`: Value ([Op,] ScalarBuilder &, Value x[, y[, z]]) or Value (Op, ScalarBuilder &, ValueRange).
-template <typename Op, auto Fn> struct PointwiseModel : PointwiseInterface::ExternalModel<PointwiseModel<Op, Fn>, Op> {
+template <typename Op, auto Fn>
+struct PointwiseModel : PointwiseInterface::ExternalModel<PointwiseModel<Op, Fn>, Op> {
   mlir::Value buildScalar(mlir::Operation *op, ScalarBuilder &builder, mlir::ValueRange operands) const {
     return detail::callScalar<Fn>(mlir::cast<Op>(op), builder, operands);
   }

@@ -1,5 +1,4 @@
-//===- Passes.h - passes from flame IR to flame IR
-//--------------------------------------------------------------------===//
+//===- Passes.h - passes from flame IR to flame IR --------------------------------------------------------------------===//
 //
 // Declared in Passes.td, one pass a file in lib/Transforms. lib/Pipelines decides their order.
 //

@@ -1,5 +1,4 @@
-//===- ContractionCost.cpp - a multiply-add for each element of the result and of the inner dim
-//-----------------------===//
+//===- ContractionCost.cpp - a multiply-add for each element of the result and of the inner dim -----------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Contraction.h"
 

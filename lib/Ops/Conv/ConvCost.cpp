@@ -1,5 +1,4 @@
-//===- ConvCost.cpp - a multiply-add for each tap of the window, padding included
-//-------------------------------------===//
+//===- ConvCost.cpp - a multiply-add for each tap of the window, padding included -------------------------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Conv.h"
 

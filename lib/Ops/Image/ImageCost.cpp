@@ -1,5 +1,4 @@
-//===- ImageCost.cpp - multiply-adds with the neighbours of a position
-//------------------------------------------------===//
+//===- ImageCost.cpp - multiply-adds with the neighbours of a position ------------------------------------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Image.h"
 
@@ -10,8 +9,7 @@ using namespace flame;
 static int64_t width(StringRef mode) { return mode == "cubic" ? 4 : mode == "linear" ? 2 : 1; }
 
 static DimExpr resize(ResizeOp op, ShapeContext &shapes) {
-  return op.getMode() == "nearest" ? shapes.constant(0)
-                                   : shapes.numElements(op.getResult()) * (2 * width(op.getMode()));
+  return op.getMode() == "nearest" ? shapes.constant(0) : shapes.numElements(op.getResult()) * (2 * width(op.getMode()));
 }
 
 static DimExpr gridSample(GridSampleOp op, ShapeContext &shapes) {

@@ -1,5 +1,4 @@
-//===- NormCost.cpp - an addition for each neighbour
-//------------------------------------------------------------------===//
+//===- NormCost.cpp - an addition for each neighbour ------------------------------------------------------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Norm.h"
 

@@ -1,5 +1,4 @@
-//===- PointwiseCost.cpp - one operation an element
-//-------------------------------------------------------------------===//
+//===- PointwiseCost.cpp - one operation an element -------------------------------------------------------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Pointwise.h"
 

@@ -1,5 +1,4 @@
-//===- PoolCost.cpp - an operation for each element of the window, padding included
-//-----------------------------------===//
+//===- PoolCost.cpp - an operation for each element of the window, padding included -----------------------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Pool.h"
 

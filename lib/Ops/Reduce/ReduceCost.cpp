@@ -1,5 +1,4 @@
-//===- ReduceCost.cpp - one operation for each element that goes in
-//---------------------------------------------------===//
+//===- ReduceCost.cpp - one operation for each element that goes in ---------------------------------------------------===//
 #include "flame/Analysis/Cost.h"
 #include "flame/Ops/Reduce.h"
 

@@ -1,10 +1,9 @@
-//===- EmitContract.cpp - blocked matrix products
-//---------------------------------------------------------------------===//
+//===- EmitContract.cpp - blocked matrix products ---------------------------------------------------------------------===//
 //
-// The iteration space is the tiles of the result. A tile is computed in scratch memory from panels: rows of x are
-// packed on the way, with whatever the region computes before the product; so are columns of y, unless they come packed
-// (PackContractions). Then the tile's elements are pulled through what the region computes after the product, and
-// stored. Rows and columns beyond the edge repeat the last one; their sums are never stored.
+// The iteration space is the tiles of the result. A tile is computed in scratch memory from panels: rows of x are packed
+// on the way, with whatever the region computes before the product; so are columns of y, unless they come packed
+// (PackContractions). Then the tile's elements are pulled through what the region computes after the product, and stored.
+// Rows and columns beyond the edge repeat the last one; their sums are never stored.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "MicroKernel.h"
@@ -26,13 +25,11 @@ bool flame::cpu::isPlainEpilogue(KernelBuilder &kernel, Value anchor, bool trans
   for (Operation &op : kernel.region.getBlock()->without_terminator()) {
     if (llvm::none_of(op.getOperands(), [&](Value v) { return dependent.contains(v); }))
       continue;
-    if (transposed && isa<TransposeOp>(op) &&
-        llvm::all_of(op.getUsers(), [](Operation *user) { return isa<YieldOp>(user); })) {
+    if (transposed && isa<TransposeOp>(op) && llvm::all_of(op.getUsers(), [](Operation *user) { return isa<YieldOp>(user); })) {
       dependent.insert(op.getResult(0));
       continue;
     }
-    if (!isa<PointwiseInterface>(op) || op.getNumResults() != 1 ||
-        kernel.shapes.dims(op.getResult(0)) != ArrayRef(dims))
+    if (!isa<PointwiseInterface>(op) || op.getNumResults() != 1 || kernel.shapes.dims(op.getResult(0)) != ArrayRef(dims))
       return false;
     dependent.insert(op.getResult(0));
   }
@@ -44,8 +41,7 @@ namespace {
 class MatMul {
 public:
   MatMul(KernelBuilder &kernel, MatMulOp op)
-      : kernel(kernel), op(op), shapes(kernel.shapes), e(kernel.b, kernel.loc, kernel, kernel.shapes), scratch(kernel) {
-  }
+      : kernel(kernel), op(op), shapes(kernel.shapes), e(kernel.b, kernel.loc, kernel, kernel.shapes), scratch(kernel) {}
 
   /// False if the product is not for blocks; nothing is built then.
   bool prepare() {
@@ -250,7 +246,8 @@ private:
     e.loop(e.index(0), inner, e.index(s.kc), {}, [&](Value first, ValueRange) {
       Value length = e.mini(e.subi(inner, first), e.index(s.kc));
       e.loop(e.index(0), columnPanels, {}, [&](Value j, ValueRange) {
-        Value b = kernel.address(e.b, e.loc, right, type, e.muli(e.addi(e.muli(j, inner), first), e.index(s.nr)));
+        Value b = kernel.address(e.b, e.loc, right, type,
+                                 e.muli(e.addi(e.muli(j, inner), first), e.index(s.nr)));
         e.loop(e.index(0), rowPanels, {}, [&](Value i, ValueRange) {
           MicroOperands o;
           o.a = kernel.address(e.b, e.loc, rowStrip, type, e.muli(e.addi(e.muli(i, inner), first), e.index(s.mr)));
@@ -258,8 +255,8 @@ private:
           o.stride = e.index(s.nr);
           o.taps = {e.index(0)};
           o.groups = length;
-          o.tile =
-              kernel.address(e.b, e.loc, tile, type, e.addi(e.muli(i, e.index(s.mr * s.nc)), e.muli(j, e.index(s.nr))));
+          o.tile = kernel.address(e.b, e.loc, tile, type,
+                                  e.addi(e.muli(i, e.index(s.mr * s.nc)), e.muli(j, e.index(s.nr))));
           o.tileStride = columns;
           buildMicroKernel(kernel, e, s, type, o);
           return Values();
@@ -279,8 +276,9 @@ private:
       e.loop(e.index(0), columnCount, {}, [&](Value j, ValueRange) {
         Values at = head;
         at.push_back(e.addi(firstColumn, j));
-        Value sum = LLVM::LoadOp::create(e.b, e.loc, type,
-                                         kernel.address(e.b, e.loc, tile, type, e.addi(e.muli(i, e.index(s.nc)), j)));
+        Value sum = LLVM::LoadOp::create(
+            e.b, e.loc, type,
+            kernel.address(e.b, e.loc, tile, type, e.addi(e.muli(i, e.index(s.nc)), j)));
         e.setScalar(op.getResult(), sum);
         for (auto [result, value] : llvm::enumerate(kernel.region.getYielded())) {
           Values place = at;

@@ -1,9 +1,8 @@
-//===- MicroKernel.h - the inner loop of every contraction
-//------------------------------------------------------------===//
+//===- MicroKernel.h - the inner loop of every contraction ------------------------------------------------------------===//
 //
-// Multiplies mr rows by nr columns in registers. Rows come from a panel [k][mr]; columns are read in place, one vector
-// load after the other, at b + group · stride + tap: packed panels have one tap and stride nr, a strip of an image has
-// a tap for each element of the convolution's kernel. The sums are added to a tile in scratch memory.
+// Multiplies mr rows by nr columns in registers. Rows come from a panel [k][mr]; columns are read in place, one vector load
+// after the other, at b + group · stride + tap: packed panels have one tap and stride nr, a strip of an image has a tap for
+// each element of the convolution's kernel. The sums are added to a tile in scratch memory.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_LIB_TARGET_CPU_MICROKERNEL_H
@@ -28,12 +27,12 @@ private:
 };
 
 struct MicroOperands {
-  mlir::Value a;                       // panel of rows at the first group
-  mlir::Value b;                       // first column at the first group
-  mlir::Value stride;                  // elements of b from one group to the next
-  llvm::SmallVector<mlir::Value> taps; // elements from a group's first to each of its rows
-  mlir::Value groups;                  // the inner dim is groups × taps
-  mlir::Value tile, tileStride;        // where the sums go; elements from one row to the next
+  mlir::Value a;                         // panel of rows at the first group
+  mlir::Value b;                         // first column at the first group
+  mlir::Value stride;                    // elements of b from one group to the next
+  llvm::SmallVector<mlir::Value> taps;   // elements from a group's first to each of its rows
+  mlir::Value groups;                    // the inner dim is groups × taps
+  mlir::Value tile, tileStride;          // where the sums go; elements from one row to the next
 };
 
 /// `type` is the compute type of the elements.
