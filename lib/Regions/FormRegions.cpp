@@ -3,8 +3,8 @@
 // Visits the ops of a block from the last to the first. An op joins the group of its users if all its demanded users are
 // in one group and pulling it from there computes each of its elements about once; otherwise it becomes the root of a new
 // group. So only a group's root is ever stored. A matrix product also takes in the movement that its operands are read
-// through, and a transpose that its result is stored through. Constants of one element and other free producers are cloned into every
-// group that reads them.
+// through, and a transpose that its result is stored through. Constants of one element and other free producers are
+// cloned into every group that reads them.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
@@ -282,7 +282,8 @@ private:
   /// A transpose that leaves rows of the last dim whole.
   static bool keepsRows(Operation *op) {
     auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
-    return op->getName().stripDialect() == "transpose" && perm && !perm.empty() && perm.asArrayRef().back() == perm.size() - 1;
+    return op->getName().stripDialect() == "transpose" && perm && !perm.empty() &&
+           perm.asArrayRef().back() == perm.size() - 1;
   }
 
   bool canAnchor(Operation *op, Group &group) {
