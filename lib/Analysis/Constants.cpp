@@ -20,7 +20,8 @@ bool ConstantValues::contains(Value value) {
     }
     Operation *op = top.getDefiningOp();
     auto type = dyn_cast<RankedTensorType>(top.getType());
-    bool result = op && type && type.hasStaticShape() && op->getNumRegions() == 0 && op->getNumResults() == 1 && isPure(op);
+    bool result =
+        op && type && type.hasStaticShape() && op->getNumRegions() == 0 && op->getNumResults() == 1 && isPure(op);
     bool pending = false;
     if (result)
       for (Value operand : op->getOperands()) {

@@ -17,7 +17,8 @@ void flame::registerAllCosts(DialectRegistry &registry) {
 /// Bytes of `count` elements of a value; 0 for what has no buffer of known size (sequences, strings).
 static DimExpr bytesOf(Value value, DimExpr count, ShapeContext &shapes) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && isNumeric(type.getElementType()) ? count * int64_t(dtypeBytes(type.getElementType())) : shapes.constant(0);
+  return type && isNumeric(type.getElementType()) ? count * int64_t(dtypeBytes(type.getElementType()))
+                                                  : shapes.constant(0);
 }
 
 Cost flame::costOf(Operation *op, ShapeContext &shapes) {

@@ -3,8 +3,8 @@
 // Visits the ops of a block from the last to the first. An op joins the group of its users if all its demanded users are
 // in one group and pulling it from there computes each of its elements about once; otherwise it becomes the root of a new
 // group. So only a group's root is ever stored. A matrix product also takes in the movement that its operands are read
-// through, and a transpose that its result is stored through. Constants of one element and other free producers are cloned into every
-// group that reads them.
+// through, and a transpose that its result is stored through. Constants of one element and other free producers are
+// cloned into every group that reads them.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
@@ -282,7 +282,8 @@ private:
   /// A transpose that leaves rows of the last dim whole.
   static bool keepsRows(Operation *op) {
     auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm");
-    return op->getName().stripDialect() == "transpose" && perm && !perm.empty() && perm.asArrayRef().back() == perm.size() - 1;
+    return op->getName().stripDialect() == "transpose" && perm && !perm.empty() &&
+           perm.asArrayRef().back() == perm.size() - 1;
   }
 
   bool canAnchor(Operation *op, Group &group) {
@@ -302,6 +303,10 @@ private:
   }
 
   bool isEpilogue(Operation *op, Group &group) {
+    // What the anchor reads is better stored: it would be computed again for each tile that reads it.
+    for (Operation *user : op->getUsers())
+      if (user == group.anchorOp || group.reads.contains(user))
+        return false;
     // Only ops of the full result shape: anything else would be recomputed for each element.
     return sameDims(op->getResult(0), group.anchorOp->getResult(0));
   }
@@ -399,12 +404,17 @@ private:
         }
         inputs.insert(operand.get());
       }
+    // An element that nobody reads is not computed; loops of an op's own may need all their results.
+    SmallVector<Value> stored;
+    for (Value result : group.root->getResults())
+      if (group.anchor == Anchor::Loops || !result.use_empty() || group.root->use_empty())
+        stored.push_back(result);
     OpBuilder b(group.root);
     SmallVector<Location> locations;
     for (Operation *op : members)
       locations.push_back(op->getLoc());
     Location loc = FusedLoc::get(b.getContext(), locations);
-    auto region = RegionOp::create(b, loc, group.root->getResultTypes(), inputs.getArrayRef(),
+    auto region = RegionOp::create(b, loc, TypeRange(ValueRange(stored)), inputs.getArrayRef(),
                                    b.getStringAttr(anchorName(group.anchor)), StringAttr());
     Block *body = b.createBlock(&region.getBody());
     IRMapping mapping;
@@ -415,10 +425,11 @@ private:
     for (Operation *op : members)
       b.clone(*op, mapping);
     SmallVector<Value> results;
-    for (Value result : group.root->getResults())
+    for (Value result : stored)
       results.push_back(mapping.lookup(result));
     YieldOp::create(b, loc, results);
-    group.root->replaceAllUsesWith(region);
+    for (auto [result, output] : llvm::zip(stored, region->getResults()))
+      result.replaceAllUsesWith(output);
     for (Operation *op : llvm::reverse(members.getArrayRef())) {
       // Users that nobody demands may remain; they go with the final sweep.
       if (op->use_empty())

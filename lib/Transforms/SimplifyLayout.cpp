@@ -181,7 +181,8 @@ private:
       if (!shapes.element(slice.getSteps(), d).isConstant(1) ||
           (d < axis && !shapes.element(slice.getStarts(), d).isConstant(0)))
         return false;
-    auto inner = to.back().constant(), whole = from.back().constant(), start = shapes.element(slice.getStarts(), axis).constant();
+    auto inner = to.back().constant(), whole = from.back().constant();
+    auto start = shapes.element(slice.getStarts(), axis).constant();
     if (!inner || !whole || !start || *inner <= 0 || *whole % *inner != 0 || *start % *inner != 0)
       return false;
     OpBuilder b(op);

@@ -54,3 +54,31 @@ func.func @panels(%x: tensor<?x32xf32>) -> tensor<?x32xf32> {
   %3 = flame.matmul %x, %2 {packed_columns = 32 : i64} : (tensor<?x32xf32>, tensor<2x32x16xf32>) -> tensor<?x32xf32>
   return %3 : tensor<?x32xf32>
 }
+
+// -----
+
+// What a product reads is stored by its own kernel, even in the product's shape; what it gives is stored once.
+// CHECK-LABEL: @chain
+func.func @chain(%x: tensor<?x16xf32>, %w: tensor<16x16xf32>) -> tensor<?x16xf32> {
+  // CHECK: flame.region "contract"
+  // CHECK: flame.matmul
+  // CHECK-NEXT: flame.tanh
+  // CHECK: flame.region "contract"
+  // CHECK: flame.matmul
+  // CHECK-NEXT: flame.relu
+  %0 = flame.matmul %x, %w : (tensor<?x16xf32>, tensor<16x16xf32>) -> tensor<?x16xf32>
+  %1 = flame.tanh %0 : (tensor<?x16xf32>) -> tensor<?x16xf32>
+  %2 = flame.matmul %1, %w : (tensor<?x16xf32>, tensor<16x16xf32>) -> tensor<?x16xf32>
+  %3 = flame.relu %2 : (tensor<?x16xf32>) -> tensor<?x16xf32>
+  return %3 : tensor<?x16xf32>
+}
+
+// -----
+
+// Positions of the maxima that nobody asks for are not computed.
+// CHECK-LABEL: @pool
+func.func @pool(%x: tensor<1x4x8x8xf32>) -> tensor<1x4x4x4xf32> {
+  // CHECK: flame.region "loop"(%{{.*}}) : (tensor<1x4x8x8xf32>) -> tensor<1x4x4x4xf32>
+  %0:2 = flame.max_pool %x {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>} : (tensor<1x4x8x8xf32>) -> (tensor<1x4x4x4xf32>, tensor<1x4x4x4xi64>)
+  return %0#0 : tensor<1x4x4x4xf32>
+}

@@ -25,7 +25,8 @@ bool flame::cpu::isPlainEpilogue(KernelBuilder &kernel, Value anchor, bool trans
   for (Operation &op : kernel.region.getBlock()->without_terminator()) {
     if (llvm::none_of(op.getOperands(), [&](Value v) { return dependent.contains(v); }))
       continue;
-    if (transposed && isa<TransposeOp>(op) && llvm::all_of(op.getUsers(), [](Operation *user) { return isa<YieldOp>(user); })) {
+    auto isYield = [](Operation *user) { return isa<YieldOp>(user); };
+    if (transposed && isa<TransposeOp>(op) && llvm::all_of(op.getUsers(), isYield)) {
       dependent.insert(op.getResult(0));
       continue;
     }
