@@ -28,6 +28,8 @@ __device__ __forceinline__ unsigned short flame_double_to_half(double x) {
   asm("cvt.rn.f16.f64 %0, %1;" : "=h"(y) : "d"(x));
   return y;
 }
+__device__ __forceinline__ long long flame_max(long long x, long long y) { return x > y ? x : y; }
+__device__ __forceinline__ long long flame_min(long long x, long long y) { return x < y ? x : y; }
 // Maximum and minimum that keep a NaN.
 __device__ __forceinline__ float flame_maximum(float x, float y) {
   float z;
@@ -344,8 +346,8 @@ private:
         .Case<arith::MaxSIOp, arith::MinSIOp>([&](Operation *minMax) {
           StringRef name = isa<arith::MaxSIOp>(minMax) ? "max" : "min";
           std::string cast = signedName(type);
-          if (type.isIndex())
-            return call(name + "", op->getOperands());
+          if (type.isIndex()) // an overload of its own: literals are ints
+            return call("flame_" + name, op->getOperands());
           std::string wide = type.getIntOrFloatBitWidth() == 64 ? "long long" : "int";
           auto widened = [&](Value v) { return "(" + wide + ")" + cast_(cast, v); };
           std::string x = widened(value(0)), y = widened(value(1));
@@ -355,7 +357,9 @@ private:
           StringRef name = isa<arith::MaxUIOp>(minMax) ? "max" : "min";
           if (type.isInteger(1))
             return binary(value(0), name == "max" ? "||" : "&&", value(1), name == "max" ? LogicalOr : LogicalAnd);
-          if (type.isIndex() || type.getIntOrFloatBitWidth() >= 32)
+          if (type.isIndex())
+            return call("flame_" + name, op->getOperands());
+          if (type.getIntOrFloatBitWidth() >= 32)
             return call(name + "", op->getOperands());
           std::string x = cast_("unsigned int", value(0)), y = cast_("unsigned int", value(1));
           return Expression{"(" + typeName(type) + ")" + name.str() + "(" + x + ", " + y + ")", Unary};
@@ -579,7 +583,8 @@ private:
              << "[" << shared.getType().getNumElements() << "];\n";
       return success();
     }
-    if (op->getNumResults() != 1)
+    // The second result of a shuffle, whether the lane takes part, is true in every kernel here.
+    if (op->getNumResults() != 1 && !isa<gpu::ShuffleOp>(op))
       return op->emitOpError("has no meaning in a CUDA kernel");
     if (op->use_empty() && isPure(op))
       return success();
