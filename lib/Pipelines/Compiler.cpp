@@ -10,6 +10,7 @@
 #include "flame/Target/Cpu/Emitter.h"
 #include "flame/Target/Cpu/Passes.h"
 #include "flame/Target/Cuda/Emitter.h"
+#include "flame/Target/Cuda/Passes.h"
 #include "flame/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -49,6 +50,7 @@ void flame::registerFlamePasses() {
   registerFlameTransformsPasses();
   registerPass([] { return createFormRegionsPass(); });
   cpu::registerCpuPasses();
+  cuda::registerCudaPasses();
 }
 
 namespace {

@@ -8,6 +8,7 @@
 #include "Reference.h"
 #include "Run.h"
 #include "llvm/Support/FileSystem.h"
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -28,8 +29,19 @@ struct CheckSettings {
   bool all = false;
 };
 
-/// As torch.testing.assert_close.
-io::Tolerance toleranceOf(flame_dtype dtype, const CheckSettings &settings) {
+/// The largest magnitude of a float tensor's finite elements; 0 for other tensors.
+double largestMagnitude(const Value &value) {
+  double largest = 0;
+  if (value.isTensor() && io::isFloatType(value.dtype()))
+    for (size_t i = 0; i < value.elements(); ++i)
+      if (double magnitude = std::abs(io::realElement(value, i)); std::isfinite(magnitude))
+        largest = std::max(largest, magnitude);
+  return largest;
+}
+
+/// As torch.testing.assert_close, for numbers of about 1. Both sides round: an element that cancels to almost nothing is off
+/// by what its summands, and so the tensor's large elements, were rounded by; hence the absolute part grows with them.
+io::Tolerance toleranceOf(flame_dtype dtype, double magnitude, const CheckSettings &settings) {
   io::Tolerance out{1.3e-6, 1e-5};
   switch (dtype) {
   case FLAME_F64:
@@ -53,6 +65,7 @@ io::Tolerance toleranceOf(flame_dtype dtype, const CheckSettings &settings) {
   default:
     break;
   }
+  out.absolute *= std::max(1.0, magnitude);
   if (settings.relative)
     out.relative = *settings.relative;
   if (settings.absolute)
@@ -124,7 +137,7 @@ private:
         return;
       }
       Tensor tensor{name, node ? node->name : "", node ? node->opType : "", node, {}, {}};
-      tensor.tolerance = toleranceOf(outputs[at->second].dtype, settings);
+      tensor.tolerance = toleranceOf(outputs[at->second].dtype, largestMagnitude(expected->second), settings);
       tensor.comparison = io::compare(results[at->second], expected->second, tensor.tolerance);
       tensors.push_back(std::move(tensor));
     };
@@ -262,7 +275,9 @@ Command flame::tool::addCheck(CLI::App &app, Console &console) {
                  "reference, in the order of the graph. Where one deviates, the first such tensor is named with its node, "
                  "the node's inputs are written as .npy files, and the exit code is 5. Inputs that are not given are "
                  "random.\n\nTolerances are those of torch.testing (relative, absolute): f64 1e-7, 1e-7; f32 1.3e-6, 1e-5; "
-                 "f16 1e-3, 1e-5; bf16 1.6e-2, 1e-5; integers, booleans and strings must be equal.\n\nONNX Runtime runs in "
+                 "f16 1e-3, 1e-5; bf16 1.6e-2, 1e-5; integers, booleans and strings must be equal. Since the "
+                 "reference rounds as well, the absolute part is taken times the tensor's largest element where that is "
+                 "beyond 1.\n\nONNX Runtime runs in "
                  "a Python process: python3 from the PATH, or what FLAME_PYTHON names, with the package onnxruntime.",
                  {{"Every tensor against ONNX Runtime:", "flamec check model.onnx --against onnxruntime"},
                   {"A data set of the ONNX backend suite, inputs included:",

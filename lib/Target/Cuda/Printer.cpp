@@ -487,7 +487,7 @@ private:
       return false;
     Operation *user = *value.user_begin();
     // Twice in the text though once in the IR.
-    return user->getBlock() == op->getBlock() && !isa<scf::ForOp, scf::IfOp, math::AbsIOp>(user) &&
+    return user->getBlock() == op->getBlock() && !isa<scf::ForOp, math::AbsIOp>(user) &&
            !(isa<arith::CmpFOp>(user) && (cast<arith::CmpFOp>(user).getPredicate() == arith::CmpFPredicate::UNO ||
                                           cast<arith::CmpFOp>(user).getPredicate() == arith::CmpFPredicate::ORD));
   }

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Packs the ONNX backend suite, compiled for a GPU, for a machine that has one but neither onnx nor the compiler.
+
+    pack_suite.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+
+The archive holds, for every test that compiles, artifact, inputs and expected outputs, and `tests.json`, which
+run_suite.py reads: [{"name", "folder", "inputs": [[name, file]…], "outputs": [[name, file]…]}], and the tests that do not
+compile with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+import onnx
+import onnx_data
+
+
+def pack(test, args, out):
+    folder = out / test.name
+    folder.mkdir()
+    command = [args.flamec, "compile", test.folder / "model.onnx", "-o", folder / "model.flame", "--target=cuda"]
+    command += [f"--gpu={args.gpu}", "--embed-weights", "-q"]
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
+    entry = {"name": test.name}
+    if done.returncode != 0:
+        shutil.rmtree(folder)
+        return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}
+    model = onnx.load(test.folder / "model.onnx", load_external_data=False)
+    initialized = {i.name for i in model.graph.initializer}
+    inputs = [i.name for i in model.graph.input if i.name not in initialized]
+    entry["sets"] = []
+    for data in sorted(test.folder.glob("test_data_set_*")):
+        if not list(data.glob("output_*.pb")):
+            continue
+        (folder / data.name).mkdir()
+        for file in data.glob("*.pb"):
+            shutil.copyfile(file, folder / data.name / file.name)
+        entry["sets"].append(
+            {
+                "inputs": [[name, f"{data.name}/input_{i}.pb"] for i, name in enumerate(inputs)],
+                "outputs": [[o.name, f"{data.name}/output_{i}.pb"] for i, o in enumerate(model.graph.output)],
+            }
+        )
+    return entry
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flamec", required=True, type=pathlib.Path)
+    parser.add_argument("--gpu", default="sm_90a")
+    parser.add_argument("--filter", default="")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("archive", type=pathlib.Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        out = scratch / "suite"
+        out.mkdir()
+        # The light models need files that are downloaded or generated; whole models are measured elsewhere.
+        tests = [t for t in onnx_data.load(scratch / "light") if t.kind != "light" and re.search(args.filter, t.name)]
+        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+            entries = list(pool.map(lambda t: pack(t, args, out), tests))
+        (out / "tests.json").write_text(json.dumps(entries, indent=1))
+        with tarfile.open(args.archive, "w:gz", compresslevel=6) as archive:
+            archive.add(out, "suite")
+    failed = [e for e in entries if "error" in e]
+    for entry in failed:
+        print(f"not compiled: {entry['name']}: {entry['error'].splitlines()[-1]}")
+    print(f"{len(entries) - len(failed)} of {len(entries)} packed, {args.archive.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
