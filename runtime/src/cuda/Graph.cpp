@@ -32,6 +32,11 @@ CUDA_MEMCPY3D copyParameters(const Operation &o) {
   copy.dstDevice = o.to;
   copy.WidthInBytes = o.bytes;
   copy.Height = copy.Depth = 1;
+  constexpr size_t kMaxPitch = INT32_MAX; // beyond that it must stay 0
+  if (o.bytes <= kMaxPitch) {
+    copy.srcPitch = copy.dstPitch = o.bytes;
+    copy.srcHeight = copy.dstHeight = 1;
+  }
   return copy;
 }
 

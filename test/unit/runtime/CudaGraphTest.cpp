@@ -40,21 +40,21 @@ TEST_F(CudaGraph, CapturesAtTheSecondRunOfAShape) {
     EXPECT_EQ(values<float>(run(s, 1, a, a)[0]), expected(n, start));
   };
   go(2, 0);
-  EXPECT_EQ(gpu.graphsMade, 0);
-  EXPECT_EQ(gpu.launches, 2);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 0);
+  EXPECT_FAKE_EQ(gpu.launches, 2);
   go(2, 1);
-  EXPECT_EQ(gpu.graphsMade, 1);
-  EXPECT_EQ(gpu.graphLaunches, 1);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 1);
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 1);
   go(3, 2);
-  EXPECT_EQ(gpu.graphLaunches, 1) << "another shape";
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 1) << "another shape";
   go(3, 3);
   for (int i = 0; i < 5; ++i) {
     go(2, 4 + i);
     go(3, 5 + i);
   }
-  EXPECT_EQ(gpu.graphsMade, 2);
-  EXPECT_EQ(gpu.graphLaunches, 12);
-  EXPECT_EQ(gpu.launches, 28);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 2);
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 12);
+  EXPECT_FAKE_EQ(gpu.launches, 28);
 }
 
 TEST_F(CudaGraph, FollowsPointers) {
@@ -66,8 +66,8 @@ TEST_F(CudaGraph, FollowsPointers) {
   kept.push_back(std::move(run(s, 1, host, host)[0]));
   for (int i = 0; i < 6; ++i)
     kept.push_back(std::move(run(s, 1, kept.back(), kept.back())[0]));
-  EXPECT_EQ(gpu.graphsMade, 1);
-  EXPECT_GE(gpu.nodeUpdates, 5);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 1);
+  EXPECT_TRUE(onRealGpu() || gpu.nodeUpdates >= 5);
   float value = 1;
   for (const ValuePtr &out : kept) {
     value = value * 4 + 1;
@@ -85,7 +85,7 @@ TEST_F(CudaGraph, StaysOffWhereItIsToldTo) {
   auto a = tensor<float>({1, 4}, iota(4));
   for (int i = 0; i < 4; ++i)
     EXPECT_EQ(values<float>(run(s, 1, a, a)[0]), expected(1, 0));
-  EXPECT_EQ(gpu.graphsMade, 0);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 0);
 }
 
 TEST_F(CudaGraph, CapturesLoopBodies) {
@@ -117,11 +117,12 @@ TEST_F(CudaGraph, CapturesLoopBodies) {
   for (int round = 0; round < 2; ++round)
     EXPECT_EQ(values<float>(run(s, 1, tensor<int64_t>({}, {5}), tensor<float>({4}, iota(4)))[0]),
               (std::vector<float>{0, 243, 486, 729}));
-  EXPECT_EQ(gpu.graphsMade, 1);
-  EXPECT_EQ(gpu.graphLaunches, 9);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 1);
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 9);
 }
 
 TEST_F(CudaGraph, SurvivesADriverThatRefuses) {
+  FLAME_FAKE_GPU_ONLY();
   const auto bytes = addScale().onCuda().finish();
   auto a = tensor<float>({1, 4}, iota(4));
   for (int64_t n = 0;; ++n) {

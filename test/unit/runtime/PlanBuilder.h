@@ -9,6 +9,7 @@
 #include "PlanFormat.h"
 #include "plan_generated.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -202,11 +203,17 @@ public:
   }
 
 #ifdef FLAME_TEST_DEVICE_KERNELS
-  /// Turns the plan into one for a GPU of the fake driver; an iteration becomes a block.
+  /// Turns the plan into one for a GPU of the fake driver, or for a real one where the environment has FLAME_TEST_GPU; an
+  /// iteration becomes a block.
   PlanBuilder &onCuda() {
     root.device = plan::Device::Cuda;
     root.codes.clear();
-    if (!root.kernels.empty()) {
+    if (!root.kernels.empty() && std::getenv("FLAME_TEST_GPU")) {
+      static const std::string text =
+#include "DeviceKernels.ptx.inc"
+          ;
+      root.codes.push_back(code(plan::CodeFormat::Ptx, "compute_80", std::vector<char>(text.begin(), text.end())));
+    } else if (!root.kernels.empty()) {
       root.codes.push_back(code(plan::CodeFormat::Cubin, "sm_90a", readFile(FLAME_TEST_DEVICE_KERNELS)));
       const std::string ptx = std::string("// ") + FLAME_TEST_DEVICE_KERNELS;
       root.codes.push_back(code(plan::CodeFormat::Ptx, "compute_80", std::vector<char>(ptx.begin(), ptx.end())));
