@@ -51,6 +51,7 @@ typedef enum flame_code {
   FLAME_CANCELLED = 6,        /* flame_session_cancel */
   FLAME_IO = 7,               /* a file could not be opened, read or mapped */
   FLAME_BAD_DATA = 8, /* the model rejects the values it was given: an index out of range, a failed shape check */
+  FLAME_DEVICE = 9,   /* no GPU, no driver, or one that is too old; a kernel failed on the GPU */
   FLAME_CODE_FORCE_INT = 0x7FFFFFFF
 } flame_code;
 
@@ -122,24 +123,32 @@ typedef struct flame_allocator {
 
 enum {
   FLAME_POISON_FILL = 1, /* fill fresh memory with 0xFF bytes (NaN in every float type), to find reads before writes */
-  FLAME_BORROW = 2       /* flame_module_load_memory: use the caller's bytes in place; they must outlive the module, its
+  FLAME_BORROW = 2,      /* flame_module_load_memory: use the caller's bytes in place; they must outlive the module, its
                             sessions and outputs, and be 64-byte aligned */
+  FLAME_SYNC = 4,        /* GPU: wait after every command, so that an error names the kernel and its source nodes */
+  FLAME_RED_ZONES = 8,   /* guard bytes around every tensor, checked when memory is released and after a run (with
+                            FLAME_SYNC: after every kernel); no tensor shares memory with another one then */
+  FLAME_NO_GRAPHS = 16   /* GPU: launch every kernel by itself, no CUDA graphs */
 };
 
 /** Set struct_size to sizeof(flame_options), everything else may stay zero. */
 typedef struct flame_options {
   size_t struct_size;
   const char *weights_directory; /* where the weight files are; NULL: the artifact's own directory */
-  uint64_t memory_limit;         /* bytes of tensors, arenas and initialised weights of this module; 0: none */
+  uint64_t memory_limit;         /* bytes of tensors, arenas and initialised weights of this module, on CPU and GPU
+                                    together; weights that are on the GPU count; 0: none */
   flame_allocator allocator;     /* alloc == NULL: the C library's */
   flame_log_fn log;
   void *log_user;
   int32_t threads; /* 0: FLAME_NUM_THREADS from the environment, else the cores this process may use */
   uint32_t flags;
   uint64_t fail_allocation; /* testing: the N-th allocation (from 1) of this module fails; 0: none */
+  int32_t device; /* number of the CUDA device, for artifacts that need one; 0: FLAME_DEVICE from the environment, else
+                     the first */
 } flame_options;
 
-/** Loads the artifact at `path`. `options` may be NULL. Maps the file and its weights; runs nothing yet.
+/** Loads the artifact at `path`. `options` may be NULL. Maps the file and its weights; runs nothing yet, and does not
+ *  touch the GPU: the module's first session does that.
  *  Errors: FLAME_IO, FLAME_BAD_ARTIFACT, FLAME_UNSUPPORTED (CPU features, device code), FLAME_OUT_OF_MEMORY. */
 FLAME_API flame_status *flame_module_load(const char *path, const flame_options *options, flame_module **module);
 /** Loads an artifact from memory, which is copied unless FLAME_BORROW is set. Weight files are looked for in
@@ -188,8 +197,10 @@ FLAME_API void flame_module_memory(const flame_module *module, uint64_t *current
 
 /* ---- sessions ------------------------------------------------------------------------------------------------ */
 
-/** A session holds the memory of one run at a time and keeps it between runs. The module's first session computes the
- *  initialised weights. */
+/** A session holds the memory of one run at a time and keeps it between runs. The module's first session loads the
+ *  kernels into the GPU, brings the weights there, and computes the initialised weights.
+ *  Errors: FLAME_DEVICE (no GPU, driver missing or too old), FLAME_UNSUPPORTED (the artifact has no code for this GPU),
+ *  FLAME_OUT_OF_MEMORY. */
 FLAME_API flame_status *flame_session_create(flame_module *module, flame_session **session);
 FLAME_API void flame_session_retain(flame_session *session);
 FLAME_API void flame_session_release(flame_session *session);
@@ -199,6 +210,14 @@ FLAME_API void flame_session_release(flame_session *session);
  *  (it must not overlap an input). On an error outputs that were NULL stay NULL. */
 FLAME_API flame_status *flame_session_run(flame_session *session, const flame_value *const *inputs, size_t input_count,
                                           flame_value **outputs, size_t output_count);
+/** Outputs that the run makes stay in the GPU's memory (enable != 0) instead of coming to the CPU's. Without effect for
+ *  CPU artifacts and for strings, sequences and optionals. */
+FLAME_API flame_status *flame_session_device_outputs(flame_session *session, int enable);
+/** Orders runs with the host application's stream (a CUstream or cudaStream_t of the same device): a run begins after the
+ *  work that the stream has at the call, and what is put into the stream afterwards waits for the run. A run whose
+ *  inputs and outputs are all in GPU memory then returns before it has ended; its errors appear at the next one. NULL
+ *  means the default stream; `enable` 0 ends the arrangement. FLAME_INVALID_ARGUMENT for CPU artifacts. */
+FLAME_API flame_status *flame_session_set_stream(flame_session *session, void *stream, int enable);
 /** Makes the run in progress, if there is one, end with FLAME_CANCELLED at its next command. */
 FLAME_API void flame_session_cancel(flame_session *session);
 
@@ -239,12 +258,20 @@ FLAME_API flame_status *flame_tensor_wrap(flame_dtype dtype, const int64_t *dims
 /** A string tensor; lengths may be NULL where the strings are zero-terminated. Copies. */
 FLAME_API flame_status *flame_tensor_from_strings(const int64_t *dims, int32_t rank, const char *const *strings,
                                                   const size_t *lengths, flame_value **value);
+/** Wraps memory of CUDA device `device` (256-byte alignment avoids a copy in each run); otherwise as flame_tensor_wrap.
+ *  Work on it must be done, or ordered by flame_session_set_stream, when a run begins. */
+FLAME_API flame_status *flame_tensor_wrap_device(flame_dtype dtype, const int64_t *dims, int32_t rank, int32_t device,
+                                                 void *data, size_t bytes, void (*release)(void *user), void *user,
+                                                 flame_value **value);
+/** A copy in CPU memory, wherever the tensor is; waits for the GPU where it is there. */
 FLAME_API flame_status *flame_tensor_copy(const flame_value *tensor, flame_value **value);
+/** -1: CPU memory; otherwise the number of the CUDA device. */
+FLAME_API int32_t flame_tensor_device(const flame_value *tensor);
 FLAME_API int32_t flame_tensor_rank(const flame_value *tensor);
 FLAME_API const int64_t *flame_tensor_dims(const flame_value *tensor);
 FLAME_API size_t flame_tensor_elements(const flame_value *tensor);
 FLAME_API size_t flame_tensor_bytes(const flame_value *tensor); /* 0 for strings */
-FLAME_API void *flame_tensor_data(const flame_value *tensor);   /* NULL for strings */
+FLAME_API void *flame_tensor_data(const flame_value *tensor);   /* NULL for strings; a device pointer on a GPU */
 /** Element `index` of a string tensor; the pointer lives as long as the tensor and is zero-terminated. */
 FLAME_API flame_status *flame_tensor_string(const flame_value *tensor, size_t index, const char **string,
                                             size_t *length);
@@ -262,7 +289,7 @@ FLAME_API int flame_optional_has(const flame_value *optional);
 FLAME_API flame_status *flame_optional_get(const flame_value *optional, flame_value **content);
 
 /** DLPack. Import takes over the managed tensor on success (its deleter runs when the value goes) and leaves it alone
- * on an error; tensors must be in CPU memory; strided ones are copied. Export references the value's memory; free it
+ * on an error; tensors must be in CPU or CUDA device memory; strided ones are copied (on a GPU: refused). Export references the value's memory; free it
  * with its own deleter. Versioned tensors of major version 1 are accepted. */
 FLAME_API flame_status *flame_tensor_from_dlpack(struct DLManagedTensor *managed, flame_value **value);
 FLAME_API flame_status *flame_tensor_from_dlpack_versioned(struct DLManagedTensorVersioned *managed,

@@ -257,6 +257,10 @@ public:
     return outputs;
   }
   void cancel() const { flame_session_cancel(object); }
+  /// Outputs stay in the GPU's memory.
+  void deviceOutputs(bool enable) const { check(flame_session_device_outputs(object, enable)); }
+  /// As flame_session_set_stream.
+  void setStream(void *stream, bool enable = true) const { check(flame_session_set_stream(object, stream, enable)); }
 };
 
 } // namespace flame

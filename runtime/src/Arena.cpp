@@ -8,7 +8,7 @@
 
 namespace flame::rt {
 
-std::optional<ArenaLayout> layoutArena(std::span<const ArenaRequest> requests) {
+std::optional<ArenaLayout> layoutArena(std::span<const ArenaRequest> requests, uint64_t alignment) {
   constexpr uint64_t limit = UINT64_MAX / 8;
   std::vector<int32_t> order(requests.size());
   std::iota(order.begin(), order.end(), 0);
@@ -21,7 +21,7 @@ std::optional<ArenaLayout> layoutArena(std::span<const ArenaRequest> requests) {
   placed.reserve(requests.size());
   for (int32_t index : order) {
     const ArenaRequest &request = requests[index];
-    const uint64_t bytes = alignUp(request.bytes);
+    const uint64_t bytes = alignUp(request.bytes, alignment);
     if (request.bytes > limit)
       return std::nullopt;
     uint64_t best = UINT64_MAX, bestGap = UINT64_MAX, end = 0;
@@ -33,7 +33,7 @@ std::optional<ArenaLayout> layoutArena(std::span<const ArenaRequest> requests) {
         best = end;
         bestGap = start - end;
       }
-      end = std::max(end, start + alignUp(requests[other].bytes));
+      end = std::max(end, start + alignUp(requests[other].bytes, alignment));
     }
     if (best == UINT64_MAX)
       best = end;

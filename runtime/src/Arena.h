@@ -1,7 +1,7 @@
 //===- Arena.h - offsets for tensors with lifetimes -----------------------===//
 //
 // Greedy best fit, largest tensor first: each goes into the smallest gap between the tensors already placed that live
-// at the same time. Offsets are multiples of 64 bytes.
+// at the same time. Offsets are multiples of `alignment`.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_RUNTIME_ARENA_H
@@ -25,7 +25,7 @@ struct ArenaLayout {
 };
 
 /// nullopt where the total overflows.
-std::optional<ArenaLayout> layoutArena(std::span<const ArenaRequest> requests);
+std::optional<ArenaLayout> layoutArena(std::span<const ArenaRequest> requests, uint64_t alignment);
 
 } // namespace flame::rt
 

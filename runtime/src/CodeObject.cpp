@@ -23,8 +23,6 @@ namespace {
 constexpr uint64_t kMaxCodeBytes = 1ull << 30;
 
 void checkMachine(const CodeInfo &code) {
-  if (code.format != CodeFormat::ElfSharedObject)
-    fail(FLAME_UNSUPPORTED, "its code is for a GPU (", code.target, "), which this runtime cannot drive");
   if (code.target != hostArchitecture())
     fail(FLAME_UNSUPPORTED, "its code is for ", code.target, ", this machine is ", hostArchitecture(),
          "; compile the model for this machine");
@@ -38,7 +36,15 @@ void checkMachine(const CodeInfo &code) {
        "; compile the model for this processor");
 }
 
-/// Decompresses straight into the file mapping at `out`.
+} // namespace
+
+void checkCode(const CodeInfo &code) {
+  if (plan::checksum(code.data, code.bytes) != code.checksum)
+    fail(FLAME_BAD_ARTIFACT, "the checksum of its code does not match: the file is damaged");
+  if (code.size == 0 || code.size > kMaxCodeBytes)
+    fail(FLAME_BAD_ARTIFACT, "its code would have ", code.size, " bytes (at most ", kMaxCodeBytes, ")");
+}
+
 void decompress(const CodeInfo &code, void *out) {
   std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx *)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
   if (!context)
@@ -49,6 +55,8 @@ void decompress(const CodeInfo &code, void *out) {
   if (got != code.size)
     fail(FLAME_BAD_ARTIFACT, "its code has ", got, " bytes, ", code.size, " were expected");
 }
+
+namespace {
 
 /// The kernels call the C library's mathematical functions without naming it as a dependency.
 void loadMath() {
@@ -78,11 +86,7 @@ int anonymousFile() {
 
 CodeObject::CodeObject(const CodeInfo &code) {
   checkMachine(code);
-  if (plan::checksum(code.data, code.bytes) != code.checksum)
-    fail(FLAME_BAD_ARTIFACT, "the checksum of its code does not match: the file is damaged");
-  if (code.size == 0 || code.size > kMaxCodeBytes)
-    fail(FLAME_BAD_ARTIFACT, "its code would have ", code.size, " bytes (at most ", kMaxCodeBytes, ")");
-
+  checkCode(code);
   Descriptor file{anonymousFile()};
   if (file.value < 0 || ftruncate(file.value, code.size) != 0)
     fail(errno == ENOMEM ? FLAME_OUT_OF_MEMORY : FLAME_IO, "cannot make room for its code: ", std::strerror(errno));

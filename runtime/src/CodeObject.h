@@ -6,6 +6,11 @@
 
 namespace flame::rt {
 
+/// Throws Error(FLAME_BAD_ARTIFACT) unless checksum and size are right.
+void checkCode(const CodeInfo &code);
+/// Decompresses to `out`, which has room for code.size bytes.
+void decompress(const CodeInfo &code, void *out);
+
 /// A loaded shared object. The code is checked against its checksum, decompressed into anonymous memory and given to
 /// the dynamic loader; nothing is written to a disk.
 class CodeObject {

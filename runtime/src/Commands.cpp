@@ -3,7 +3,7 @@
 #include "Session.h"
 #include "host/HostContext.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace flame::rt {
 
@@ -21,17 +21,27 @@ Value &Executor::value(int32_t slot) {
 
 Tensor &Executor::tensor(int32_t slot) { return value(slot).tensor; }
 
+Tensor &Executor::kernelTensor(int32_t slot) {
+  Tensor &t = value(slot).tensor;
+  residency.upload(t);
+  if (writable[slot])
+    residency.written(t);
+  return t;
+}
+
 Tensor Executor::allocate(int32_t slot, const Dims &dims) {
   const SlotInfo &info = plan.slots[slot];
   // An output that the caller has memory for is computed in place.
   if (info.block == Plan::kMain)
     for (size_t i = 0; i < outputTargets.size(); ++i)
       if (plan.outputs[i].slot == slot && outputTargets[i] && outputTargets[i]->dtype == info.dtype &&
-          outputTargets[i]->dims == dims &&
-          reinterpret_cast<uintptr_t>(outputTargets[i]->data) % elementAlignment(info.dtype) == 0)
+          outputTargets[i]->dims == dims && outputTargets[i]->device == queue->device() &&
+          reinterpret_cast<uintptr_t>(outputTargets[i]->data) %
+                  (queue->device() == kHost ? elementAlignment(info.dtype) : queue->alignment()) ==
+              0)
         return *outputTargets[i];
   try {
-    return makeTensor(module.allocator(), info.dtype, dims);
+    return queue->make(info.dtype, dims);
   } catch (Error &error) {
     error.message = cat("tensor ", plan.slotName(slot), " ", describeTensor(info.dtype, dims), ": ", error.message);
     throw;
@@ -62,63 +72,44 @@ void Executor::execute(const FreeCommand &c) {
   slots[c.slot].list.reset();
 }
 
-namespace {
-
-struct LaunchContext {
-  KernelFunction kernel;
-  void *const *buffers;
-  const int64_t *args;
-  char *scratch;
-  uint64_t scratchStride;
-};
-
-void runChunk(void *context, int participant, int64_t begin, int64_t end) {
-  auto &c = *static_cast<LaunchContext *>(context);
-  c.kernel(c.buffers, c.args, c.scratch ? c.scratch + participant * c.scratchStride : nullptr, begin, end);
-}
-
-} // namespace
-
 void Executor::execute(const LaunchCommand &c) {
   const int64_t extent = shapes.eval(c.extent);
   if (extent < 0)
     fail(FLAME_BAD_DATA, "a kernel would run over ", extent, " elements");
   pointers.clear();
   for (int32_t slot : c.buffers)
-    pointers.push_back(tensor(slot).data);
+    pointers.push_back(kernelTensor(slot).data);
   if (extent == 0)
     return;
   arguments.clear();
   for (int32_t arg : c.args)
     arguments.push_back(shapes.eval(arg));
   const int64_t grain = c.grain == -1 ? 1 : std::max<int64_t>(shapes.eval(c.grain), 1);
-  const int participants = module.pool().participants(extent, grain);
-
-  LaunchContext context{module.kernel(c.kernel), pointers.data(), arguments.data(), nullptr, 0};
+  int64_t scratch = -1;
   if (c.scratch != -1) {
-    const int64_t bytes = shapes.eval(c.scratch);
+    scratch = shapes.eval(c.scratch);
     constexpr int64_t kMaxScratch = int64_t(1) << 48;
-    if (bytes < 0 || bytes > kMaxScratch)
-      fail(FLAME_OUT_OF_MEMORY, "a kernel wants ", bytes, " bytes of scratch memory");
-    context.scratchStride = alignUp(bytes);
-    const uint64_t total = context.scratchStride * participants;
-    if (!scratch || scratch->bytes < total) {
-      scratch.reset();
-      scratch = allocateBuffer(module.allocator(), total);
-    }
-    context.scratch = static_cast<char *>(scratch->data);
+    if (scratch < 0 || scratch > kMaxScratch)
+      fail(FLAME_OUT_OF_MEMORY, "a kernel wants ", scratch, " bytes of scratch memory");
   }
-  if (participants == 1)
-    runChunk(&context, 0, 0, extent);
-  else
-    module.pool().parallelFor(extent, grain, participants, runChunk, &context);
+  queue->launch({c.kernel, pointers, arguments, extent, grain, scratch});
 }
 
 void Executor::execute(const HostCallCommand &c) {
   std::vector<const Value *> inputs;
+  std::vector<Value> downloaded;
   inputs.reserve(c.inputs.size());
-  for (int32_t slot : c.inputs)
-    inputs.push_back(slot == -1 ? nullptr : &value(slot));
+  downloaded.reserve(c.inputs.size());
+  for (int32_t slot : c.inputs) {
+    if (slot == -1) {
+      inputs.push_back(nullptr);
+    } else if (queue->device() == kHost) {
+      inputs.push_back(&value(slot));
+    } else {
+      downloaded.push_back(residency.download(value(slot)));
+      inputs.push_back(&downloaded.back());
+    }
+  }
   std::vector<Value> outputs(c.outputs.size());
   HostContext context(c, inputs, outputs, module.allocator());
   c.entry(context);
@@ -142,12 +133,14 @@ void Executor::execute(const ReadElementCommand &c) {
   if (c.index >= t.elements())
     fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.slot), " has ", t.elements(), " elements; the model reads element ",
          c.index, " of it");
-  shapes.set(c.symbol, readInteger(t, c.index));
+  shapes.set(c.symbol, residency.integerAt(t, c.index));
 }
 
 void Executor::execute(const AliasCommand &c) {
   Value &src = value(c.src);
   const SlotInfo &info = plan.slots[c.dst];
+  if (kernelUse[c.dst]) // once for the alias and for what it is an alias of
+    residency.upload(src.tensor);
   Value alias = info.storage == Storage::Alias ? src : escape(src);
   if (info.kind == FLAME_TENSOR) {
     Tensor &t = alias.tensor;
@@ -177,9 +170,12 @@ void Executor::execute(const CopyCommand &c) {
     fail(FLAME_BAD_DATA, "tensor ", plan.slotName(c.src), " ", src.describe(), " cannot be copied to ",
          plan.slotName(c.dst), " ", slots[c.dst].describe());
   if (src.tensor.isString())
-    copyElements(src.tensor, dst);
-  else if (dst.bytes)
-    std::memmove(dst.data, src.tensor.data, dst.bytes);
+    return copyElements(src.tensor, dst);
+  residency.written(dst);
+  Tensor from = src.tensor;
+  residency.upload(from); // memory in `dst` has its place among the kernels, fresh memory has not
+  if (dst.bytes)
+    queue->copyBytes(dst.data, dst.device, from.data, from.device, dst.bytes);
 }
 
 void Executor::execute(const CheckCommand &c) {
@@ -212,7 +208,7 @@ void Executor::report(int32_t slot, const Command &command) {
     return;
   pending[slot] = 0;
   auto seen = makeRef<flame_value>();
-  seen->value = slots[slot];
+  seen->value = residency.download(slots[slot]);
   observer.function(plan.slots[slot].name.c_str(), plan.nodesOf(command).c_str(), seen.get(), observer.user);
 }
 

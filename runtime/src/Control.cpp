@@ -18,7 +18,7 @@ bool Executor::readBool(int32_t slot) {
   if (t.elements() != 1 || !(t.dtype == FLAME_BOOL || isInteger(t.dtype)))
     fail(FLAME_BAD_DATA, "the condition ", plan.slotName(slot), " is ", describeTensor(t.dtype, t.dims),
          ", not a single bool");
-  return readInteger(t, 0) != 0;
+  return residency.integerAt(t, 0) != 0;
 }
 
 void Executor::execute(const IfCommand &c) {
@@ -32,11 +32,10 @@ void Executor::execute(const IfCommand &c) {
 
 namespace {
 
-/// Elements of one scan output, stacked as they come.
+/// Elements of one scan output, stacked as they come, where kernels can use them.
 class ScanBuffer {
 public:
-  ScanBuffer(const Ref<Allocator> &allocator, DType dtype, int64_t expected)
-      : allocator(allocator), dtype(dtype), expected(expected) {}
+  ScanBuffer(Queue &queue, DType dtype, int64_t expected) : queue(queue), dtype(dtype), expected(expected) {}
 
   void append(const Tensor &element, const std::string &name) {
     if (element.dtype != dtype)
@@ -51,7 +50,7 @@ public:
     if (count == capacity)
       grow();
     const int64_t elements = element.elements();
-    copyElements(element, 0, stacked, count * elements, elements);
+    queue.copy(element, 0, stacked, count * elements, elements);
     ++count;
   }
 
@@ -59,7 +58,7 @@ public:
     if (count == 0) {
       Dims out = emptyDims;
       out.insert(0, 0);
-      return makeTensor(allocator, dtype, out);
+      return queue.make(dtype, out);
     }
     stacked.dims = dims;
     stacked.dims.insert(0, count);
@@ -74,19 +73,19 @@ private:
     const int64_t wanted = capacity ? capacity * 2 : std::clamp<int64_t>(expected, 1, kReserve);
     Dims out = dims;
     out.insert(0, wanted);
-    Tensor larger = makeTensor(allocator, dtype, out);
+    Tensor larger = queue.make(dtype, out);
     if (count) {
       const int64_t elements = count * countElements(dims).value();
       if (dtype == FLAME_STRING)
         std::move(stacked.strings(), stacked.strings() + elements, larger.strings());
       else
-        copyElements(stacked, 0, larger, 0, elements);
+        queue.copy(stacked, 0, larger, 0, elements);
     }
     stacked = std::move(larger);
     capacity = wanted;
   }
 
-  const Ref<Allocator> &allocator;
+  Queue &queue;
   DType dtype;
   int64_t expected, count = 0, capacity = 0;
   Dims dims;
@@ -103,7 +102,7 @@ void Executor::execute(const LoopCommand &c) {
     if (t.elements() != 1 || !isInteger(t.dtype))
       fail(FLAME_BAD_DATA, "the trip count ", plan.slotName(c.trip), " is ", describeTensor(t.dtype, t.dims),
            ", not a single integer");
-    trip = readInteger(t, 0);
+    trip = residency.integerAt(t, 0);
   }
   bool condition = c.condition == -1 || readBool(c.condition);
 
@@ -112,7 +111,7 @@ void Executor::execute(const LoopCommand &c) {
     carried.push_back(value(slot));
   std::vector<ScanBuffer> scans;
   for (int32_t slot : c.scans)
-    scans.emplace_back(module.allocator(), plan.slots[slot].dtype, c.trip == -1 ? 1 : trip);
+    scans.emplace_back(*queue, plan.slots[slot].dtype, c.trip == -1 ? 1 : trip);
 
   // Iteration number and condition live here, so whatever keeps them must copy them: Origin::Arena says so.
   Tensor index = makeTensor(module.allocator(), FLAME_I64, {});

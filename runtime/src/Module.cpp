@@ -2,14 +2,17 @@
 
 #include "Module.h"
 #include "Session.h"
+#include "cuda/Backend.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace flame::rt {
 
 Module::Module(const ModuleOptions &options)
-    : options(options),
-      theAllocator(makeRef<Allocator>(options.hooks, options.memoryLimit, options.failAllocation, options.poison)) {}
+    : theOptions(options),
+      theAllocator(makeRef<Allocator>(options.hooks, makeRef<MemoryAccount>(options.memoryLimit, options.failAllocation),
+                                      MemoryModes{options.poison, options.redZones})) {}
 
 Module::~Module() = default;
 
@@ -42,8 +45,10 @@ void Module::bind(const uint8_t *data, size_t bytes, const std::string &name, co
   values.resize(thePlan.slots.size());
   bindConstants();
   bindParams(directory);
-  loadCode(name);
-  thePool = std::make_unique<ThreadPool>(chooseThreadCount(options.threads));
+  this->name = name;
+  thePool = std::make_unique<ThreadPool>(chooseThreadCount(theOptions.threads));
+  if (thePlan.device == DeviceKind::Cpu)
+    makeBackend();
 }
 
 void Module::bindConstants() {
@@ -109,23 +114,40 @@ void Module::bindParams(const std::string &directory) {
   }
 }
 
-void Module::loadCode(const std::string &name) try {
-  codes.resize(thePlan.codes.size());
-  for (const KernelInfo &kernel : thePlan.kernels) {
-    auto &code = codes[kernel.code];
-    if (!code)
-      code = std::make_unique<CodeObject>(thePlan.codes[kernel.code]);
-    kernels.push_back(reinterpret_cast<KernelFunction>(code->symbol(kernel.symbol)));
-  }
+void Module::makeBackend() try {
+  if (thePlan.device == DeviceKind::Cpu)
+    theBackend = makeHostBackend(thePlan, *thePool, theAllocator);
+  else
+    theBackend = cuda::makeBackend(thePlan, theOptions, theAllocator);
 } catch (Error &error) {
   error.message = cat(name, ": ", error.message);
   throw;
+}
+
+void Module::placeOnDevice() {
+  checkFiles();
+  std::vector<Value> there = values;
+  theBackend->place(there);
+  std::vector<Mirror> mirrors;
+  for (size_t i = 0; i < values.size(); ++i)
+    if (there[i].set && !there[i].tensor.onHost()) {
+      const Tensor &t = there[i].tensor;
+      mirrors.push_back({t.as<char>(), t.bytes, nullptr, values[i].tensor});
+    }
+  std::sort(mirrors.begin(), mirrors.end(), [](const Mirror &a, const Mirror &b) { return a.begin < b.begin; });
+  theMirrors = std::move(mirrors);
+  values = std::move(there);
 }
 
 void Module::initialise() {
   std::lock_guard lock(initMutex);
   if (initialised)
     return;
+  if (!theBackend)
+    makeBackend();
+  if (!placed)
+    placeOnDevice();
+  placed = true;
   if (thePlan.hasInit()) {
     Executor executor(*this);
     executor.runInit();
@@ -143,8 +165,8 @@ void Module::checkFiles() const {
 }
 
 void Module::log(flame_log_level level, const std::string &message) const {
-  if (options.log)
-    options.log(level, message.c_str(), options.logUser);
+  if (theOptions.log)
+    theOptions.log(level, message.c_str(), theOptions.logUser);
 }
 
 } // namespace flame::rt

@@ -1,16 +1,16 @@
 //===- Module.h - a loaded artifact ---------------------------------------===//
 //
-// Immutable after loading and shared by all sessions, except for the persistent values, which the first session's
-// creation computes under a lock. Owns the plan, the code, the maps of artifact and weights, the allocator and the
-// thread pool.
+// Immutable after loading and shared by all sessions, except for what the first session's creation does under a lock: it
+// opens the GPU where the plan needs one, brings the weights there, and computes the persistent values. Owns the plan,
+// the backend with the code, the maps of artifact and weights, the allocator and the thread pool.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_RUNTIME_MODULE_H
 #define FLAME_RUNTIME_MODULE_H
 
-#include "CodeObject.h"
 #include "MappedFile.h"
-#include "Plan.h"
+#include "Queue.h"
+#include "Residency.h"
 #include "ThreadPool.h"
 
 #include <memory>
@@ -18,15 +18,14 @@
 
 namespace flame::rt {
 
-using KernelFunction = void (*)(void *const *buffers, const int64_t *args, void *scratch, int64_t begin, int64_t end);
-
 struct ModuleOptions {
   std::string weightsDirectory;
   bool weightsDirectoryGiven = false;
   int threads = 0;
   uint64_t memoryLimit = 0;
   uint64_t failAllocation = 0;
-  bool poison = false, borrow = false;
+  bool poison = false, borrow = false, sync = false, redZones = false, graphs = true;
+  int device = 0;
   flame_allocator hooks{};
   flame_log_fn log = nullptr;
   void *logUser = nullptr;
@@ -41,12 +40,15 @@ public:
   const Plan &plan() const { return thePlan; }
   const Ref<Allocator> &allocator() const { return theAllocator; }
   ThreadPool &pool() const { return *thePool; }
-  KernelFunction kernel(int32_t index) const { return kernels[index]; }
-  bool poison() const { return options.poison; }
+  const ModuleOptions &options() const { return theOptions; }
+  /// What runs the kernels; after initialise.
+  Backend &backend() const { return *theBackend; }
+  /// The weights and constants on the device, as they are in CPU memory.
+  const std::vector<Mirror> &mirrors() const { return theMirrors; }
 
   /// Values of the Param, Constant and (after initialise) Persistent slots; others are unset.
   const std::vector<Value> &sharedValues() const { return values; }
-  /// Runs the init block unless that has happened. Threads wait for each other; after an error the next call tries
+  /// Makes the device ready and runs the init block unless that has happened. Threads wait for each other; after an error the next call tries
   /// again.
   void initialise();
   /// Throws where a mapped file has become shorter.
@@ -58,20 +60,22 @@ private:
   void bind(const uint8_t *data, size_t bytes, const std::string &name, const std::string &directory);
   void bindConstants();
   void bindParams(const std::string &directory);
-  void loadCode(const std::string &name);
+  void makeBackend();
+  void placeOnDevice();
 
-  ModuleOptions options;
+  ModuleOptions theOptions;
   Ref<Allocator> theAllocator;
   MappedFile artifact;
   Ref<Buffer> artifactCopy;
   Plan thePlan;
   std::vector<MappedFile> files;
-  std::vector<std::unique_ptr<CodeObject>> codes;
-  std::vector<KernelFunction> kernels;
-  std::vector<Value> values;
-  std::mutex initMutex;
-  bool initialised = false;
+  std::string name; // in messages
   std::unique_ptr<ThreadPool> thePool;
+  std::unique_ptr<Backend> theBackend;
+  std::vector<Value> values;
+  std::vector<Mirror> theMirrors; // by address
+  std::mutex initMutex;
+  bool placed = false, initialised = false;
 };
 
 } // namespace flame::rt

@@ -144,6 +144,9 @@ inline constexpr int64_t kMaxGridBlocks = INT32_MAX;
 
 enum class DeviceKind : uint8_t { Cpu, Cuda };
 
+/// Of tensors in an arena.
+constexpr uint64_t kernelAlignment(DeviceKind device) { return device == DeviceKind::Cuda ? 256 : kAlignment; }
+
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 
 struct CodeInfo {

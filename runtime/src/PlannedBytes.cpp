@@ -87,7 +87,7 @@ private:
     std::vector<ArenaRequest> requests;
     for (int32_t slot : block.arenaSlots)
       requests.push_back({plan.slots[slot].first, plan.slots[slot].last, bytesOf(slot)});
-    auto layout = layoutArena(requests);
+    auto layout = layoutArena(requests, kernelAlignment(plan.device));
     exact &= layout.has_value();
     add(layout ? layout->bytes : 0);
   }
@@ -134,7 +134,9 @@ private:
           const auto bytes = shapes.tryEval(c->scratch), extent = shapes.tryEval(c->extent);
           const auto grain = c->grain == -1 ? std::optional<int64_t>(1) : shapes.tryEval(c->grain);
           exact &= bytes && extent && grain;
-          if (bytes && *bytes > 0 && extent && *extent > 0 && grain) {
+          if (plan.device == DeviceKind::Cuda) // one area for the launch
+            scratch = std::max<uint64_t>(scratch, bytes && *bytes > 0 && extent && *extent > 0 ? *bytes : 0);
+          else if (bytes && *bytes > 0 && extent && *extent > 0 && grain) {
             const int64_t chunks = (*extent - 1) / std::max<int64_t>(*grain, 1) + 1;
             scratch = std::max<uint64_t>(scratch, alignUp(*bytes) * std::min<int64_t>(chunks, threads));
           }

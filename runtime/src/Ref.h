@@ -25,6 +25,13 @@ public:
     if (count.fetch_sub(1, std::memory_order_acq_rel) == 1)
       delete this;
   }
+  /// For lists that do not count as owners: false where the object is on its way out.
+  bool retainIfAlive() const {
+    size_t seen = count.load(std::memory_order_relaxed);
+    while (seen && !count.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) {
+    }
+    return seen != 0;
+  }
   bool isShared() const { return count.load(std::memory_order_acquire) > 1; }
 
 private:

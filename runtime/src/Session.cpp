@@ -8,25 +8,44 @@
 #include "Signature.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 #include <new>
 
 namespace flame::rt {
 
 Executor::Executor(const Module &module)
-    : module(module), plan(module.plan()), shapes(plan), slots(module.sharedValues()), states(plan.blocks.size()) {}
+    : module(module), plan(module.plan()), shapes(plan), slots(module.sharedValues()), states(plan.blocks.size()),
+      queue(module.backend().makeQueue()), residency(*queue, module.mirrors()), kernelUse(usedByKernels(plan)),
+      writable(writableByKernels(plan)) {
+  if (queue->capturesGraphs())
+    sections = findSections(plan);
+}
+
+namespace {
+
+/// What holds during a run or the computation of the initialised weights.
+template <typename Cleanup> class RunScope {
+public:
+  RunScope(Queue &queue, Cleanup cleanup) : queue(queue), cleanup(std::move(cleanup)) { queue.begin(); }
+  ~RunScope() {
+    queue.end();
+    cleanup();
+  }
+
+private:
+  Queue &queue;
+  Cleanup cleanup;
+};
+
+} // namespace
 
 void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets,
                    std::span<Value> results) {
-  struct Cleanup {
-    Executor &executor;
-    ~Cleanup() {
-      for (size_t i = 0; i < executor.plan.blocks.size(); ++i)
-        executor.releaseBlock(i);
-      executor.outputTargets = {};
-    }
-  } cleanup{*this};
+  RunScope scope(*queue, [this] {
+    for (size_t i = 0; i < plan.blocks.size(); ++i)
+      releaseBlock(i);
+    residency.clear();
+    outputTargets = {};
+  });
   cancelled.store(false, std::memory_order_relaxed);
   if (profiling && profile.empty())
     profile.resize(plan.commandCount);
@@ -37,11 +56,24 @@ void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor 
     bindInput(i, *inputs[i]);
   runBlock(Plan::kMain);
   takeOutputs(targets, results);
+  auto onHost = [](const Value *value) { return value->kind != FLAME_TENSOR || value->tensor.onHost(); };
+  const bool runsOn = queue->mayRunOn() && deviceOutputs && !profiling &&
+                      std::none_of(inputs.begin(), inputs.end(), onHost) &&
+                      std::none_of(targets.begin(), targets.end(), [](const Tensor *t) { return t && t->onHost(); });
+  if (runsOn)
+    return;
+  queue->finish();
+  if (profiling)
+    queue->collectTimes();
+  checkRedZones();
 }
 
 void Executor::runInit() {
   initialising = true;
+  RunScope scope(*queue, [this] { residency.clear(); });
   runBlock(Plan::kInit);
+  queue->finish();
+  checkRedZones();
 }
 
 Value Executor::persistentValue(int32_t slot) const {
@@ -67,14 +99,18 @@ void Executor::bindInput(size_t index, const Value &input) {
     bound = input;
   if (bound.kind == FLAME_TENSOR) {
     Tensor &t = bound.tensor;
-    if (t.bytes && reinterpret_cast<uintptr_t>(t.data) % elementAlignment(t.dtype)) {
-      Tensor aligned = makeTensor(module.allocator(), t.dtype, t.dims);
-      std::memcpy(aligned.data, t.data, t.bytes);
-      t = std::move(aligned);
-    }
+    if (queue->device() == kHost)
+      t = queue->toHost(t);
+    const uintptr_t alignment = t.onHost() ? elementAlignment(t.dtype) : queue->alignment();
+    if (t.bytes && reinterpret_cast<uintptr_t>(t.data) % alignment)
+      t = queue->clone(t);
     t.origin = Origin::Borrowed;
+    if (kernelUse[slot])
+      residency.upload(t);
     return;
   }
+  if (queue->device() == kHost)
+    bound = residency.download(bound);
   // The items are the caller's as well.
   if (bound.list) {
     auto list = makeRef<List>();
@@ -98,12 +134,21 @@ void Executor::bindInput(size_t index, const Value &input) {
 void Executor::runBlock(int32_t block) {
   const BlockInfo &info = plan.blocks[block];
   const int32_t count = info.commands.size();
+  const bool capture = !sections.empty() && !profiling && !observer.function && !initialising;
+  const Section *section = capture ? sections[block].data() : nullptr;
+  const Section *const end = capture ? section + sections[block].size() : nullptr;
   for (int32_t i = 0; i < count; ++i) {
     if (i == info.placeAt)
       placeArena(block);
     if (cancelled.load(std::memory_order_relaxed))
       fail(FLAME_CANCELLED, "the run was cancelled");
+    if (section != end && section->first == i)
+      queue->beginSection(section->number, shapes.symbolValues());
     runCommand(block, i);
+    if (section != end && section->last == i) {
+      queue->endSection();
+      ++section;
+    }
   }
 }
 
@@ -113,16 +158,16 @@ void Executor::runCommand(int32_t block, int32_t index) {
     if (!profiling) {
       std::visit([this](const auto &body) { execute(body); }, command.body);
     } else {
-      const auto start = std::chrono::steady_clock::now();
+      const uint64_t started = queue->startTimer();
       std::visit([this](const auto &body) { execute(body); }, command.body);
-      const auto time = std::chrono::steady_clock::now() - start;
-      ProfileCounter &counter = profile[plan.blocks[block].firstCommand + index];
-      ++counter.calls;
-      counter.nanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+      queue->stopTimer(started, profile[plan.blocks[block].firstCommand + index]);
     }
+    queue->afterCommand(command);
+    if (module.options().redZones && module.options().sync && std::holds_alternative<LaunchCommand>(command.body))
+      checkRedZones();
   } catch (MemoryLimitError &error) {
     locate(error, command);
-    error.message += largestTensors();
+    error.message += largestTensors() + "; " + error.remedy;
     throw Error(static_cast<const Error &>(error));
   } catch (Error &error) {
     locate(error, command);
@@ -156,7 +201,7 @@ std::string Executor::largestTensors() const {
   for (size_t i = 0; i < shown; ++i)
     out += cat(i ? ", " : "; largest tensors: ", plan.slotName(order[i]), " ", slots[order[i]].describe(), " ",
                formatBytes(slots[order[i]].tensor.bytes));
-  return out + "; raise the limit or use smaller inputs";
+  return out;
 }
 
 void Executor::releaseBlock(int32_t block) {
@@ -193,6 +238,7 @@ Dims Executor::evalDims(int32_t slot) {
 void Executor::placeArena(int32_t block) {
   const BlockInfo &info = plan.blocks[block];
   BlockState &state = states[block];
+  const bool redZones = module.options().redZones;
   if (state.placedEpoch != shapes.currentEpoch()) {
     state.placedEpoch = 0;
     std::vector<uint64_t> sizes;
@@ -202,6 +248,7 @@ void Executor::placeArena(int32_t block) {
       t.dims = evalDims(slot);
       t.dtype = plan.slots[slot].dtype;
       t.origin = Origin::Arena;
+      t.device = queue->device();
       t.bytes = *countBytes(t.dtype, t.dims);
       slots[slot].set = true;
       sizes.push_back(t.bytes);
@@ -213,9 +260,13 @@ void Executor::placeArena(int32_t block) {
         requests.reserve(sizes.size());
         for (size_t i = 0; i < sizes.size(); ++i) {
           const SlotInfo &slot = plan.slots[info.arenaSlots[i]];
-          requests.push_back({slot.first, slot.last, sizes[i]});
+          // With guard bytes no two tensors share memory: whose would the bytes between them be?
+          if (redZones)
+            requests.push_back({0, INT32_MAX, sizes[i] + 2 * Allocator::kGuardBytes});
+          else
+            requests.push_back({slot.first, slot.last, sizes[i]});
         }
-        auto layout = layoutArena(requests);
+        auto layout = layoutArena(requests, queue->alignment());
         if (!layout)
           fail(FLAME_OUT_OF_MEMORY, "the tensors of block '", info.name, "' exceed the address space");
         constexpr size_t kCachedLayouts = 64;
@@ -231,34 +282,71 @@ void Executor::placeArena(int32_t block) {
     if (!state.arena || state.arena->bytes < state.layout->bytes)
       growArena(block, state.layout->bytes);
     for (size_t i = 0; i < info.arenaSlots.size(); ++i)
-      slots[info.arenaSlots[i]].tensor.data = static_cast<char *>(state.arena->data) + state.layout->offsets[i];
+      slots[info.arenaSlots[i]].tensor.data = static_cast<char *>(state.arena->data) + state.layout->offsets[i] +
+                                                    (redZones ? Allocator::kGuardBytes : 0);
     state.placedEpoch = shapes.currentEpoch();
   }
-  if (module.poison())
-    std::memset(state.arena->data, 0xFF, state.arena->bytes);
+  if (module.options().poison)
+    queue->memory()->fill(state.arena->data, 0xFF, state.arena->bytes);
+  if (redZones)
+    for (int32_t slot : info.arenaSlots) {
+      const Tensor &t = slots[slot].tensor;
+      queue->memory()->makeGuard(t.as<char>() - Allocator::kGuardBytes);
+      queue->memory()->makeGuard(t.as<char>() + t.bytes);
+    }
   if (observer.function)
     for (int32_t slot : info.arenaSlots)
       pending[slot] = 1;
 }
 
 void Executor::growArena(int32_t block, uint64_t bytes) {
+  residency.clear(); // of mirrors into the old arena
   states[block].arena.reset();
   try {
-    states[block].arena = allocateBuffer(module.allocator(), bytes);
+    states[block].arena = allocateBuffer(queue->memory(), bytes);
   } catch (MemoryLimitError &error) {
-    throw Error(FLAME_OUT_OF_MEMORY, cat("the tensors of block '", plan.blocks[block].name, "' need an arena of ",
-                                         formatBytes(bytes), ": ", error.message, largestTensors()));
+    throw Error(FLAME_OUT_OF_MEMORY,
+                cat("the tensors of block '", plan.blocks[block].name, "' need an arena of ", formatBytes(bytes), ": ",
+                    error.message, largestTensors(), "; ", error.remedy));
   } catch (Error &error) {
     error.message = cat("the arena of block '", plan.blocks[block].name, "': ", error.message);
     throw;
   }
 }
 
+void Executor::checkRedZones() {
+  if (!module.options().redZones)
+    return;
+  const void *block = nullptr;
+  try {
+    for (size_t b = 0; b < states.size(); ++b) {
+      if (!states[b].placedEpoch)
+        continue;
+      for (int32_t slot : plan.blocks[b].arenaSlots) {
+        const Tensor &t = slots[slot].tensor;
+        queue->memory()->checkGuard(t.as<char>() - Allocator::kGuardBytes, t.data, "before", t.bytes);
+        queue->memory()->checkGuard(t.as<char>() + t.bytes, t.data, "behind", t.bytes);
+      }
+    }
+    queue->memory()->checkRedZones();
+    queue->host()->checkRedZones();
+    return;
+  } catch (const RedZoneError &error) {
+    block = error.block;
+    std::string name;
+    for (size_t i = 0; i < slots.size() && name.empty(); ++i)
+      if (block && slots[i].set && slots[i].kind == FLAME_TENSOR && slots[i].tensor.data == block)
+        name = cat("tensor ", plan.slotName(i), " ", slots[i].describe(), ": ");
+    throw Error(error.code, name + error.message +
+                                (module.options().sync ? "" : "; run with FLAME_SYNC, too, to learn which kernel does it"));
+  }
+}
+
 // ---- results
 
-Value Executor::escape(const Value &value) const {
+Value Executor::escape(const Value &value) {
   if (value.kind == FLAME_TENSOR)
-    return value.tensor.origin == Origin::Arena ? Value::of(copyTensor(module.allocator(), value.tensor)) : value;
+    return value.tensor.origin == Origin::Arena ? Value::of(queue->clone(value.tensor)) : value;
   auto inArena = [](const Value &item) { return item.kind == FLAME_TENSOR && item.tensor.origin == Origin::Arena; };
   const auto &items = value.items();
   if (std::none_of(items.begin(), items.end(), inArena))
@@ -270,7 +358,7 @@ Value Executor::escape(const Value &value) const {
   return copy;
 }
 
-Value Executor::own(const Value &value, std::vector<const Buffer *> &given) const {
+Value Executor::own(const Value &value, std::vector<const Buffer *> &given) {
   if (value.kind != FLAME_TENSOR) {
     Value copy = value;
     copy.list = makeRef<List>();
@@ -278,12 +366,13 @@ Value Executor::own(const Value &value, std::vector<const Buffer *> &given) cons
       copy.list->items.push_back(own(item, given));
     return copy;
   }
-  const Buffer *buffer = value.tensor.buffer.get();
-  if (value.tensor.origin == Origin::Owned && buffer && std::find(given.begin(), given.end(), buffer) == given.end()) {
+  const Tensor tensor = deviceOutputs ? queue->toDevice(value.tensor) : residency.download(value.tensor);
+  const Buffer *buffer = tensor.buffer.get();
+  if (tensor.origin == Origin::Owned && buffer && std::find(given.begin(), given.end(), buffer) == given.end()) {
     given.push_back(buffer);
-    return value;
+    return Value::of(tensor);
   }
-  return Value::of(copyTensor(module.allocator(), value.tensor));
+  return Value::of(queue->clone(tensor));
 }
 
 void Executor::takeOutputs(std::span<const Tensor *const> targets, std::span<Value> results) {
@@ -303,7 +392,7 @@ void Executor::takeOutputs(std::span<const Tensor *const> targets, std::span<Val
       fail(FLAME_INVALID_ARGUMENT, "output '", port.name, "' is ", result.describe(), ", the tensor given for it ",
            describeTensor(target.dtype, target.dims));
     if (target.data != result.tensor.data)
-      copyElements(result.tensor, target);
+      queue->copy(result.tensor, target);
   }
 }
 

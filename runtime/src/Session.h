@@ -10,6 +10,8 @@
 
 #include "Arena.h"
 #include "Module.h"
+#include "Residency.h"
+#include "Sections.h"
 #include "ShapeProgram.h"
 
 #include <atomic>
@@ -22,10 +24,6 @@ namespace flame::rt {
 struct Observer {
   flame_observer_fn function = nullptr;
   void *user = nullptr;
-};
-
-struct ProfileCounter {
-  uint64_t calls = 0, nanoseconds = 0;
 };
 
 class Executor {
@@ -43,6 +41,8 @@ public:
   Observer observer;
   bool profiling = false;
   std::vector<ProfileCounter> profile; // by command number in the plan
+  bool deviceOutputs = false;          // outputs stay where kernels made them
+  void setStream(void *stream, bool enable) { queue->setStream(stream, enable); }
 
 private:
   struct BlockState {
@@ -75,6 +75,8 @@ private:
 
   /// The value of a slot that must have one.
   Value &value(int32_t slot);
+  /// The same, where kernels can use it.
+  Tensor &kernelTensor(int32_t slot);
   Tensor &tensor(int32_t slot);
   Dims evalDims(int32_t slot);
   Tensor allocate(int32_t slot, const Dims &dims);
@@ -82,9 +84,10 @@ private:
   /// Stores a command's result, whose type must be the slot's.
   void store(int32_t slot, Value value);
   /// A value that outlives this block's arena: arena tensors are copied.
-  Value escape(const Value &value) const;
+  Value escape(const Value &value);
   /// A value that the caller may keep and change.
-  Value own(const Value &value, std::vector<const Buffer *> &given) const;
+  Value own(const Value &value, std::vector<const Buffer *> &given);
+  void checkRedZones();
   void locate(Error &error, const Command &command) const;
   std::string largestTensors() const;
   void observe(const Command &command, int32_t block, int32_t index);
@@ -97,7 +100,10 @@ private:
   std::vector<BlockState> states;
   std::vector<uint8_t> pending; // with an observer: the slot has memory and nobody has written it yet
   bool initialising = false;
-  Ref<Buffer> scratch;
+  std::unique_ptr<Queue> queue;
+  Residency residency;
+  const std::vector<uint8_t> kernelUse, writable; // by slot
+  std::vector<std::vector<Section>> sections;     // by block; empty where the queue does not capture
   std::vector<void *> pointers;
   std::vector<int64_t> arguments;
   std::span<const Tensor *const> outputTargets;

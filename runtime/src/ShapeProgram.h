@@ -22,6 +22,8 @@ public:
   void set(int32_t symbol, int64_t value);
   bool isDefined(int32_t symbol) const { return defined[symbol]; }
   int64_t symbol(int32_t symbol) const { return symbols[symbol]; }
+  /// All symbols; those that are not defined have the value of an earlier run, or 0.
+  const std::vector<int64_t> &symbolValues() const { return symbols; }
 
   /// Throws Error(FLAME_INVALID_ARGUMENT) on overflow or division by zero, FLAME_INTERNAL on an undefined symbol.
   int64_t eval(int32_t expr) {

@@ -112,6 +112,7 @@ Tensor makeTensor(const Ref<Allocator> &allocator, DType dtype, const Dims &dims
   tensor.buffer =
       dtype == FLAME_STRING ? allocateStrings(allocator, tensor.elements()) : allocateBuffer(allocator, *bytes);
   tensor.data = tensor.buffer->data;
+  tensor.device = allocator->device();
   return tensor;
 }
 

@@ -88,6 +88,7 @@ struct Tensor {
   DType dtype = FLAME_UNDEFINED;
   Origin origin = Origin::Owned;
   Dims dims;
+  int16_t device = kHost; // where `data` is
   void *data = nullptr;
   size_t bytes = 0;
   Ref<Buffer> buffer;
@@ -103,6 +104,7 @@ struct Tensor {
   template <typename T> T *as() const { return static_cast<T *>(data); }
   std::string *strings() const { return static_cast<std::string *>(data); }
   bool isString() const { return dtype == FLAME_STRING; }
+  bool onHost() const { return device == kHost; }
 };
 
 struct Value;
@@ -128,8 +130,10 @@ struct Value {
   std::string describe() const;
 };
 
-/// A fresh tensor. Strings are empty, everything else is uninitialised. Throws on an impossible size.
+/// A fresh tensor where the allocator's memory is. Strings are empty, everything else is uninitialised. Throws on an
+/// impossible size.
 Tensor makeTensor(const Ref<Allocator> &allocator, DType dtype, const Dims &dims);
+/// The three below are for tensors in CPU memory; Queue.h has what also works on a GPU.
 /// A copy with memory of its own.
 Tensor copyTensor(const Ref<Allocator> &allocator, const Tensor &tensor);
 /// Copies all elements; both have the same dtype and number of elements.

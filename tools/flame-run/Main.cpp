@@ -43,6 +43,11 @@ int main(int argc, char **argv) {
   app.add_option("--format", format, "table or json, for --dump-signature and --bench")
       ->check(CLI::IsMember({"table", "json"}));
   app.add_flag("--poison", settings.poison, "debugging: fill fresh memory with NaN");
+  app.add_option("--device", settings.device, "number of the GPU, for artifacts that need one (default: FLAME_DEVICE, else 0)")
+      ->check(CLI::Range(0, 1023));
+  app.add_flag("--sync", settings.sync, "debugging: wait after every kernel, so that a failure names it");
+  app.add_flag("--red-zones", settings.redZones, "debugging: guard bytes around every tensor");
+  app.add_flag("--no-graphs", settings.noGraphs, "launch every GPU kernel by itself");
   app.add_flag("-q,--quiet", settings.quiet, "print neither outputs nor memory use");
   app.add_flag("--version", version, "print the version");
 

@@ -188,6 +188,8 @@ int exitCode(flame_code code) {
     return OutOfMemory;
   case FLAME_CANCELLED:
     return Interrupted;
+  case FLAME_DEVICE:
+    return Device;
   default:
     return Internal;
   }
@@ -246,7 +248,9 @@ int execute(Settings settings) {
   parseDims(settings.dims, settings.inputs);
   Options options;
   options.threads = settings.threads;
-  options.flags = settings.poison ? FLAME_POISON_FILL : 0;
+  options.flags = (settings.poison ? FLAME_POISON_FILL : 0) | (settings.sync ? FLAME_SYNC : 0) |
+                  (settings.redZones ? FLAME_RED_ZONES : 0) | (settings.noGraphs ? FLAME_NO_GRAPHS : 0);
+  options.device = settings.device;
   if (!settings.weightsDirectory.empty())
     options.weights_directory = settings.weightsDirectory.c_str();
   if (!settings.memoryLimit.empty())

@@ -40,6 +40,8 @@ struct Settings {
   int threads = 0;
   int bench = 0;
   bool dumpSignature = false, profile = false, quiet = false, poison = false, json = false;
+  int device = 0;
+  bool sync = false, redZones = false, noGraphs = false;
   std::string program = "flame-run"; // in messages
 };
 

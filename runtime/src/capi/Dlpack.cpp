@@ -1,5 +1,6 @@
 //===- Dlpack.cpp - DLPack import and export ------------------------------===//
 
+#include "../cuda/Transfer.h"
 #include "DlpackAbi.h"
 #include "Handles.h"
 
@@ -22,6 +23,8 @@ enum Code : uint8_t {
   Float8E5M2FNUZ = 13,
   Float8E8M0FNU = 14
 };
+
+enum DeviceType : int32_t { kCpu = 1, kCuda = 2, kCudaHost = 3 };
 
 struct Mapping {
   DType dtype;
@@ -106,7 +109,8 @@ template <typename Managed> void deleteManaged(void *managed) {
 
 template <typename Managed> void import(Managed *managed, flame_value **value) {
   const DLTensor &t = managed->dl_tensor;
-  if (t.device.device_type != 1 && t.device.device_type != 3)
+  const bool cuda = t.device.device_type == kCuda;
+  if (!cuda && t.device.device_type != kCpu && t.device.device_type != kCudaHost)
     fail(FLAME_UNSUPPORTED, "the DLPack tensor is on device type ", t.device.device_type,
          "; copy it to CPU memory first");
   Tensor tensor;
@@ -118,6 +122,15 @@ template <typename Managed> void import(Managed *managed, flame_value **value) {
   if (*bytes)
     checkHandle(static_cast<char *>(t.data), "the DLPack tensor's data");
   char *data = static_cast<char *>(t.data) + t.byte_offset;
+  if (cuda) {
+    if (!isDense(t))
+      fail(FLAME_UNSUPPORTED, "the DLPack tensor is strided, and on a GPU; make it contiguous first");
+    if (t.device.device_id < 0 || t.device.device_id > INT16_MAX)
+      fail(FLAME_INVALID_ARGUMENT, "the DLPack tensor is on GPU ", t.device.device_id, ", which does not exist");
+    if (*bytes)
+      flame::rt::cuda::checkMemory(t.device.device_id, data);
+    tensor.device = static_cast<int16_t>(t.device.device_id);
+  }
   auto handle = wrapValue(Value());
   if (isDense(t)) {
     tensor.bytes = *bytes;
@@ -158,7 +171,8 @@ template <typename Managed> Managed *exportTensor(const flame_value *value) {
   }
   DLTensor &dl = out->managed.dl_tensor;
   dl.data = t.data;
-  dl.device = {1, 0};
+  dl.device.device_type = static_cast<decltype(dl.device.device_type)>(t.onHost() ? kCpu : kCuda);
+  dl.device.device_id = t.onHost() ? 0 : t.device;
   dl.ndim = t.rank();
   dl.dtype = type;
   dl.shape = out->dims.begin();

@@ -23,7 +23,7 @@ ModuleOptions readOptions(const flame_options *given) {
   }
   if (full.threads < 0)
     fail(FLAME_INVALID_ARGUMENT, "options.threads is negative (", full.threads, ")");
-  if (full.flags & ~uint32_t(FLAME_POISON_FILL | FLAME_BORROW))
+  if (full.flags & ~uint32_t(FLAME_POISON_FILL | FLAME_BORROW | FLAME_SYNC | FLAME_RED_ZONES | FLAME_NO_GRAPHS))
     fail(FLAME_INVALID_ARGUMENT, "options.flags has unknown bits (", full.flags, ")");
   if (full.allocator.alloc && !full.allocator.free)
     fail(FLAME_INVALID_ARGUMENT, "options.allocator has alloc but no free");
@@ -32,6 +32,12 @@ ModuleOptions readOptions(const flame_options *given) {
   options.failAllocation = full.fail_allocation;
   options.poison = full.flags & FLAME_POISON_FILL;
   options.borrow = full.flags & FLAME_BORROW;
+  options.sync = full.flags & FLAME_SYNC;
+  options.redZones = full.flags & FLAME_RED_ZONES;
+  options.graphs = !(full.flags & FLAME_NO_GRAPHS);
+  if (full.device < 0)
+    fail(FLAME_INVALID_ARGUMENT, "options.device is negative (", full.device, ")");
+  options.device = full.device;
   options.hooks = full.allocator;
   options.log = full.log;
   options.logUser = full.log_user;
@@ -136,9 +142,9 @@ flame_status *flame_module_planned_bytes(const flame_module *module, const flame
 
 void flame_module_memory(const flame_module *module, uint64_t *current, uint64_t *peak) {
   if (current)
-    *current = module ? unwrap(module)->allocator()->currentBytes() : 0;
+    *current = module ? unwrap(module)->allocator()->account->currentBytes() : 0;
   if (peak)
-    *peak = module ? unwrap(module)->allocator()->peakBytes() : 0;
+    *peak = module ? unwrap(module)->allocator()->account->peakBytes() : 0;
 }
 
 flame_status *flame_session_create(flame_module *module, flame_session **session) {
@@ -210,6 +216,22 @@ flame_status *flame_session_run(flame_session *session, const flame_value *const
 void flame_session_cancel(flame_session *session) {
   if (session)
     unwrap(session)->cancel();
+}
+
+flame_status *flame_session_device_outputs(flame_session *session, int enable) {
+  return guard([&] {
+    Session &s = checkHandle(unwrap(session), "session");
+    std::lock_guard lock(s.mutex);
+    s.executor.deviceOutputs = enable != 0 && s.module->plan().device != DeviceKind::Cpu;
+  });
+}
+
+flame_status *flame_session_set_stream(flame_session *session, void *stream, int enable) {
+  return guard([&] {
+    Session &s = checkHandle(unwrap(session), "session");
+    std::lock_guard lock(s.mutex);
+    s.executor.setStream(stream, enable != 0);
+  });
 }
 
 flame_status *flame_session_observe(flame_session *session, flame_observer_fn observer, void *user) {

@@ -73,6 +73,8 @@ const char *flame_code_name(flame_code code) {
     return "input/output error";
   case FLAME_BAD_DATA:
     return "bad data";
+  case FLAME_DEVICE:
+    return "device error";
   default:
     break;
   }

@@ -1,5 +1,6 @@
 //===- Value.cpp - values of the C interface ------------------------------===//
 
+#include "../cuda/Transfer.h"
 #include "Handles.h"
 
 #include <cstring>
@@ -71,8 +72,8 @@ flame_status *flame_tensor_create(flame_module *module, flame_dtype dtype, const
   });
 }
 
-flame_status *flame_tensor_wrap(flame_dtype dtype, const int64_t *dims, int32_t rank, void *data, size_t bytes,
-                                void (*release)(void *user), void *user, flame_value **value) {
+static flame_status *wrapMemory(flame_dtype dtype, const int64_t *dims, int32_t rank, int32_t device, void *data,
+                                size_t bytes, void (*release)(void *user), void *user, flame_value **value) {
   return guard([&] {
     checkHandle(value, "value");
     Tensor tensor;
@@ -86,12 +87,27 @@ flame_status *flame_tensor_wrap(flame_dtype dtype, const int64_t *dims, int32_t 
            bytes, " were given");
     if (tensor.bytes)
       checkHandle(static_cast<char *>(data), "data");
+    if (device != kHost && tensor.bytes)
+      cuda::checkMemory(device, data);
+    tensor.device = static_cast<int16_t>(device);
     auto handle = wrapValue(Value());
     tensor.data = data;
     tensor.buffer = wrapBuffer(data, bytes, release, user); // from here on nothing fails: release runs once
     handle->value = Value::of(std::move(tensor));
     *value = handle.detach();
   });
+}
+
+flame_status *flame_tensor_wrap(flame_dtype dtype, const int64_t *dims, int32_t rank, void *data, size_t bytes,
+                                void (*release)(void *user), void *user, flame_value **value) {
+  return wrapMemory(dtype, dims, rank, kHost, data, bytes, release, user, value);
+}
+
+flame_status *flame_tensor_wrap_device(flame_dtype dtype, const int64_t *dims, int32_t rank, int32_t device, void *data,
+                                       size_t bytes, void (*release)(void *user), void *user, flame_value **value) {
+  if (device < 0 || device > INT16_MAX)
+    return guard([&] { fail(FLAME_INVALID_ARGUMENT, "the GPU's number is ", device, "; GPUs are counted from 0"); });
+  return wrapMemory(dtype, dims, rank, device, data, bytes, release, user, value);
 }
 
 flame_status *flame_tensor_from_strings(const int64_t *dims, int32_t rank, const char *const *strings,
@@ -115,8 +131,19 @@ flame_status *flame_tensor_from_strings(const int64_t *dims, int32_t rank, const
 flame_status *flame_tensor_copy(const flame_value *tensor, flame_value **value) {
   return guard([&] {
     checkHandle(value, "value");
-    give(value, Value::of(copyTensor(Allocator::shared(), tensorArgument(tensor))));
+    const Tensor &t = tensorArgument(tensor);
+    Tensor copy = makeTensor(Allocator::shared(), t.dtype, t.dims);
+    if (t.onHost())
+      copyElements(t, copy);
+    else
+      cuda::copy(copy.data, kHost, t.data, t.device, t.bytes);
+    give(value, Value::of(std::move(copy)));
   });
+}
+
+int32_t flame_tensor_device(const flame_value *tensor) {
+  const Tensor *t = asTensor(tensor);
+  return t ? t->device : kHost;
 }
 
 int32_t flame_tensor_rank(const flame_value *tensor) {

@@ -1,13 +1,41 @@
 //===- ExecutorTest.cpp - commands, arenas, branches, loops ---------------===//
 
+#include "FakeCudaDriver.h"
 #include "Models.h"
 #include "TestSupport.h"
 
 using namespace flame::test;
 namespace plan = flame::plan;
 
-TEST(Executor, RunsKernels) {
-  auto module = load(addScale().finish());
+namespace {
+
+/// Every test runs on the CPU and on the fake GPU.
+class Executor : public testing::TestWithParam<plan::Device> {
+protected:
+  void SetUp() override {
+    if (GetParam() == plan::Device::Cuda)
+      fakeCuda();
+  }
+  void TearDown() override {
+    if (GetParam() == plan::Device::Cuda) {
+      EXPECT_EQ(fakeCuda().violation, "");
+      EXPECT_EQ(fakeCuda().alive(), 0) << "something leaked";
+    }
+  }
+  static std::vector<uint8_t> artifact(PlanBuilder p) {
+    if (GetParam() == plan::Device::Cuda)
+      p.onCuda();
+    return p.finish();
+  }
+};
+
+} // namespace
+
+INSTANTIATE_TEST_SUITE_P(Devices, Executor, testing::Values(plan::Device::Cpu, plan::Device::Cuda),
+                         [](const auto &info) { return info.param == plan::Device::Cuda ? "Cuda" : "Cpu"; });
+
+TEST_P(Executor, RunsKernels) {
+  auto module = load(artifact(addScale()));
   auto s = session(module);
   for (int64_t n : {1, 3, 1000, 3, 0}) {
     auto a = tensor<float>({n, 4}, iota(n * 4)), b = tensor<float>({n, 4}, iota(n * 4, 10));
@@ -20,8 +48,8 @@ TEST(Executor, RunsKernels) {
   }
 }
 
-TEST(Executor, WritesIntoTheCallersOutput) {
-  auto module = load(addScale().finish());
+TEST_P(Executor, WritesIntoTheCallersOutput) {
+  auto module = load(artifact(addScale()));
   auto s = session(module);
   auto a = tensor<float>({2, 4}, iota(8)), b = tensor<float>({2, 4}, iota(8));
   auto y = tensor<float>({2, 4}, std::vector<float>(8));
@@ -39,8 +67,8 @@ TEST(Executor, WritesIntoTheCallersOutput) {
                "output 'y' is f32[2,4], the tensor given for it f32[4,2]");
 }
 
-TEST(Executor, NamesWrongInputs) {
-  auto module = load(addScale().finish());
+TEST_P(Executor, NamesWrongInputs) {
+  auto module = load(artifact(addScale()));
   auto s = session(module);
   std::vector<ValuePtr> out;
   auto good = tensor<float>({2, 4}, iota(8)), narrow = tensor<float>({2, 3}, iota(6)),
@@ -63,7 +91,7 @@ TEST(Executor, NamesWrongInputs) {
   EXPECT_NE(r.message.find("the model has 1 outputs"), std::string::npos) << r.message;
 }
 
-TEST(Executor, ReusesTheArena) {
+TEST_P(Executor, ReusesTheArena) {
   // A chain of ten temporaries of one size: two at a time are alive.
   PlanBuilder p;
   const int n = p.constant(1024), one = p.constant(1);
@@ -76,7 +104,7 @@ TEST(Executor, ReusesTheArena) {
   }
   p.copy(before, p.heap("y", DType::F32, {n}));
   p.output("y", p.root.slots.size() - 1, {"1024"});
-  auto module = load(p.finish());
+  auto module = load(artifact(p));
   auto s = session(module);
   auto out = run(s, 1, tensor<float>({1024}, iota(1024)));
   EXPECT_EQ(values<float>(out[0])[5], 15);
@@ -94,7 +122,7 @@ TEST(Executor, ReusesTheArena) {
   EXPECT_LT(peak, 8 * 4096u + 20000);
 }
 
-TEST(Executor, ReportsFailingChecksWithTheNode) {
+TEST_P(Executor, ReportsFailingChecksWithTheNode) {
   PlanBuilder p;
   const int n = p.symbol("n"), m = p.symbol("m");
   const int ne = p.symbolExpr(n), me = p.symbolExpr(m);
@@ -103,7 +131,7 @@ TEST(Executor, ReportsFailingChecksWithTheNode) {
   p.bind(b, {m});
   p.check(plan::Relation::EqualOrOne, ne, me, "operands of 'a+b' do not broadcast", "my_add");
   p.output("y", a, {"?"});
-  auto module = load(p.finish());
+  auto module = load(artifact(p));
   auto s = session(module);
   std::vector<ValuePtr> out;
   auto two = tensor<float>({2}, iota(2)), three = tensor<float>({3}, iota(3)), one = tensor<float>({1}, iota(1));
@@ -117,7 +145,7 @@ TEST(Executor, ReportsFailingChecksWithTheNode) {
   EXPECT_NE(flame_tensor_data(good[0].get()), flame_tensor_data(two.get()));
 }
 
-TEST(Executor, AliasesAndReadsElements) {
+TEST_P(Executor, AliasesAndReadsElements) {
   // y = reshape(x, shape) with the shape read from data.
   PlanBuilder p;
   const int n = p.symbol("n"), r0 = p.symbol("r0"), r1 = p.symbol("r1");
@@ -129,7 +157,7 @@ TEST(Executor, AliasesAndReadsElements) {
   const int y = p.slot("y", Storage::Alias, DType::F32, {e0, e1}, 0, -1, -1, x);
   p.alias(x, y);
   p.output("y", y, {"?", "?"});
-  auto module = load(p.finish());
+  auto module = load(artifact(p));
   auto s = session(module);
   auto out = run(s, 1, tensor<float>({6}, iota(6)), tensor<int64_t>({2}, {2, 3}));
   EXPECT_EQ(dims(out[0]), (std::vector<int64_t>{2, 3}));
@@ -147,7 +175,7 @@ TEST(Executor, AliasesAndReadsElements) {
   }
 }
 
-TEST(Executor, Branches) {
+TEST_P(Executor, Branches) {
   PlanBuilder p;
   const int four = p.constant(4), two = p.constant(2), zero = p.constant(0), hundred = p.constant(100);
   const int condition = p.input("c", DType::Bool, {}, {});
@@ -170,15 +198,15 @@ TEST(Executor, Branches) {
   branch.results = {y};
   p.command(std::move(branch), "if_node");
   p.output("y", y, {"4"});
-  auto module = load(p.finish());
+  auto module = load(artifact(p));
   auto s = session(module);
   auto in = tensor<float>({4}, iota(4));
   EXPECT_EQ(values<float>(run(s, 1, tensor<bool>({}, {true}), in)[0]), (std::vector<float>{0, 2, 4, 6}));
   EXPECT_EQ(values<float>(run(s, 1, tensor<bool>({}, {false}), in)[0]), std::vector<float>(4, 100));
 }
 
-TEST(Executor, Loops) {
-  auto module = load(loop().finish());
+TEST_P(Executor, Loops) {
+  auto module = load(artifact(loop()));
   auto s = session(module);
   auto start = tensor<float>({2}, {10, 20});
   for (int64_t trip : {0, 1, 3, 10}) {
@@ -195,7 +223,7 @@ TEST(Executor, Loops) {
   }
 }
 
-TEST(Executor, InitialisesPersistentValuesOnce) {
+TEST_P(Executor, InitialisesPersistentValuesOnce) {
   // init: w2 = w * 3; main: y = x + w2
   PlanBuilder p;
   const int two = p.constant(2), three = p.constant(3), zero = p.constant(0);
@@ -211,7 +239,7 @@ TEST(Executor, InitialisesPersistentValuesOnce) {
   p.launch("k_add", {x, view, y}, {}, two, "add");
   p.output("y", y, {"2"});
   p.output("w2", w2, {"2"});
-  auto module = load(p.finish());
+  auto module = load(artifact(p));
   auto s1 = session(module), s2 = session(module);
   auto in = tensor<float>({2}, {1, 1});
   for (auto *s : {&s1, &s2}) {
@@ -222,7 +250,7 @@ TEST(Executor, InitialisesPersistentValuesOnce) {
   }
 }
 
-TEST(Executor, UsesScratchMemoryPerThread) {
+TEST_P(Executor, UsesScratchMemoryPerThread) {
   PlanBuilder p;
   const int n = p.symbol("rows"), ne = p.symbolExpr(n), width = p.constant(257), bytes = p.constant(257 * 4);
   const int x = p.input("x", DType::F32, {ne, width}, {"rows", "257"});
@@ -233,7 +261,7 @@ TEST(Executor, UsesScratchMemoryPerThread) {
   p.output("y", y, {"rows", "257"});
   flame_options options = defaultOptions();
   options.threads = 4;
-  auto module = load(p.finish(), options);
+  auto module = load(artifact(p), options);
   EXPECT_EQ(flame_module_threads(module.get()), 4);
   auto s = session(module);
   for (int round = 0; round < 20; ++round) {
@@ -245,8 +273,8 @@ TEST(Executor, UsesScratchMemoryPerThread) {
   }
 }
 
-TEST(Executor, ObservesAndProfiles) {
-  auto module = load(addScale().finish());
+TEST_P(Executor, ObservesAndProfiles) {
+  auto module = load(artifact(addScale()));
   auto s = session(module);
   std::vector<std::string> seen;
   ASSERT_OK(flame_session_observe(
@@ -267,8 +295,8 @@ TEST(Executor, ObservesAndProfiles) {
   EXPECT_EQ(entries[1].calls, 1u);
 }
 
-TEST(Executor, RunsABitOfEverything) {
-  auto module = load(everything().finish());
+TEST_P(Executor, RunsABitOfEverything) {
+  auto module = load(artifact(everything()));
   auto s = session(module);
   for (bool branch : {true, false}) {
     auto out = run(s, 5, tensor<float>({3, 2}, iota(6)), tensor<bool>({}, {branch}));

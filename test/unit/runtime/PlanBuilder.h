@@ -9,6 +9,7 @@
 #include "PlanFormat.h"
 #include "plan_generated.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -201,6 +202,46 @@ public:
     command(std::move(c), nodeName);
   }
 
+#ifdef FLAME_TEST_DEVICE_KERNELS
+  /// Turns the plan into one for a GPU of the fake driver, or for a real one where the environment has FLAME_TEST_GPU; an
+  /// iteration becomes a block.
+  PlanBuilder &onCuda() {
+    root.device = plan::Device::Cuda;
+    root.codes.clear();
+    if (!root.kernels.empty() && std::getenv("FLAME_TEST_GPU")) {
+      static const std::string text =
+#include "DeviceKernels.ptx.inc"
+          ;
+      root.codes.push_back(code(plan::CodeFormat::Ptx, "compute_80", std::vector<char>(text.begin(), text.end())));
+    } else if (!root.kernels.empty()) {
+      root.codes.push_back(code(plan::CodeFormat::Cubin, "sm_90a", readFile(FLAME_TEST_DEVICE_KERNELS)));
+      const std::string ptx = std::string("// ") + FLAME_TEST_DEVICE_KERNELS;
+      root.codes.push_back(code(plan::CodeFormat::Ptx, "compute_80", std::vector<char>(ptx.begin(), ptx.end())));
+    }
+    for (auto &kernel : root.kernels) {
+      kernel->code = -1;
+      kernel->threads = 128;
+    }
+    for (auto &block : root.blocks)
+      for (auto &c : block->commands)
+        if (auto *launch = c->body.AsLaunch())
+          launch->grain = -1;
+    return *this;
+  }
+#endif
+
+  static std::unique_ptr<plan::CodeT> code(plan::CodeFormat format, const std::string &target,
+                                           const std::vector<char> &object) {
+    auto code = std::make_unique<plan::CodeT>();
+    code->format = format;
+    code->target = target;
+    code->size = object.size();
+    code->data.resize(ZSTD_compressBound(object.size()));
+    code->data.resize(ZSTD_compress(code->data.data(), code->data.size(), object.data(), object.size(), 3));
+    code->checksum = plan::checksum(code->data.data(), code->data.size());
+    return code;
+  }
+
   // ---- the file
   /// The artifact's bytes, sealed.
   std::vector<uint8_t> finish() {
@@ -230,22 +271,22 @@ private:
     return root.kernels.size() - 1;
   }
 
+  static std::vector<char> readFile(const char *path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::vector<char>((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  }
+
   static std::unique_ptr<plan::CodeT> testCode() {
-    std::ifstream file(FLAME_TEST_KERNELS, std::ios::binary);
-    const std::vector<char> object((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    auto code = std::make_unique<plan::CodeT>();
-    code->format = plan::CodeFormat::ElfSharedObject;
 #if defined(__x86_64__)
-    code->target = "x86_64";
-    code->features = {"sse2"};
+    const char *target = "x86_64";
 #else
-    code->target = "aarch64";
+    const char *target = "aarch64";
 #endif
-    code->size = object.size();
-    code->data.resize(ZSTD_compressBound(object.size()));
-    code->data.resize(ZSTD_compress(code->data.data(), code->data.size(), object.data(), object.size(), 3));
-    code->checksum = plan::checksum(code->data.data(), code->data.size());
-    return code;
+    auto made = code(plan::CodeFormat::ElfSharedObject, target, readFile(FLAME_TEST_KERNELS));
+#if defined(__x86_64__)
+    made->features = {"sse2"};
+#endif
+    return made;
   }
 };
 

@@ -161,8 +161,10 @@ TEST(Value, DlpackImportsStridesAndRefusesDevices) {
   ASSERT_OK(flame_tensor_from_dlpack(&managed, &raw));
   EXPECT_EQ(values<float>(ValuePtr(raw)), (std::vector<float>{0, 3, 1, 4, 2, 5}));
   EXPECT_EQ(deleted, 1);
+  managed.dl_tensor.device.device_type = 8;
+  EXPECT_FAILS(flame_tensor_from_dlpack(&managed, &raw), FLAME_UNSUPPORTED, "device type 8");
   managed.dl_tensor.device.device_type = 2;
-  EXPECT_FAILS(flame_tensor_from_dlpack(&managed, &raw), FLAME_UNSUPPORTED, "device type 2");
+  EXPECT_FAILS(flame_tensor_from_dlpack(&managed, &raw), FLAME_UNSUPPORTED, "strided, and on a GPU");
   managed.dl_tensor.device.device_type = 1;
   managed.dl_tensor.dtype.lanes = 4;
   EXPECT_FAILS(flame_tensor_from_dlpack(&managed, &raw), FLAME_UNSUPPORTED, "4 lanes");

@@ -1,0 +1,116 @@
+//===- Queue.h - where the kernels of a session run -----------------------===//
+//
+// An executor gives kernels and copies to its queue in the plan's order. The CPU's queue does them at once; a GPU's puts
+// them into a stream and returns. Everything that differs between the devices is behind this interface and in
+// Residency, which moves a tensor to where it is needed. A Backend belongs to a module, makes its queues and keeps what
+// they share: code and weights.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLAME_RUNTIME_QUEUE_H
+#define FLAME_RUNTIME_QUEUE_H
+
+#include "Plan.h"
+
+#include <chrono>
+#include <memory>
+#include <span>
+
+namespace flame::rt {
+
+struct ProfileCounter {
+  uint64_t calls = 0, nanoseconds = 0;
+};
+
+/// A kernel and its arguments, evaluated.
+struct KernelLaunch {
+  int32_t kernel;
+  std::span<void *const> buffers;
+  std::span<const int64_t> args;
+  int64_t extent;  // > 0
+  int64_t grain;   // CPU
+  int64_t scratch; // bytes, or -1 where the kernel takes no scratch memory
+};
+
+class Queue {
+public:
+  Queue(Ref<Allocator> host, Ref<Allocator> memory) : hostMemory(std::move(host)), kernelMemory(std::move(memory)) {}
+  virtual ~Queue() = default;
+
+  /// Memory for strings and host functions, and for what kernels use.
+  const Ref<Allocator> &host() const { return hostMemory; }
+  const Ref<Allocator> &memory() const { return kernelMemory; }
+  int device() const { return kernelMemory->device(); }
+  virtual size_t alignment() const { return kAlignment; }
+
+  /// Before the first and after the last call of a run, in the thread that runs. `end` drops what has not been
+  /// submitted, as a run that has failed leaves it, and never fails.
+  virtual void begin() {}
+  virtual void end() noexcept {}
+
+  virtual void launch(const KernelLaunch &launch) = 0;
+  /// In the queue's order. When it returns the host memory may be read, changed or freed.
+  virtual void copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) = 0;
+  /// Waits for everything so far. Throws Error(FLAME_DEVICE) for failures of commands in between.
+  virtual void finish() {}
+  /// Whether a run with everything on the device may return without finish().
+  virtual bool mayRunOn() const { return false; }
+
+  // ---- what exists on some devices only
+  /// Whether sequences of kernels can be captured; then the commands between these two calls do nothing but launch
+  /// kernels, copy within the device and manage memory. `shape` tells apart the shapes that a section runs with.
+  virtual bool capturesGraphs() const { return false; }
+  virtual void beginSection(int32_t section, std::span<const int64_t> shape) { (void)section, (void)shape; }
+  virtual void endSection() {}
+  /// Orders runs with the host application's stream.
+  virtual void setStream(void *stream, bool enable) {
+    (void)stream, (void)enable;
+    fail(FLAME_INVALID_ARGUMENT, "the model runs on the CPU, which has no streams");
+  }
+  /// After each command, for the message of a failure that shows later; with FLAME_SYNC it shows here.
+  virtual void afterCommand(const Command &command) { (void)command; }
+
+  // ---- profile: between the two calls lies a command, and a branch or a loop holds others
+  virtual uint64_t startTimer() { return now(); }
+  virtual void stopTimer(uint64_t started, ProfileCounter &counter) {
+    ++counter.calls;
+    counter.nanoseconds += now() - started;
+  }
+  /// After finish(): the counters have their times.
+  virtual void collectTimes() {}
+
+  // ---- tensors
+  /// Of strings in CPU memory, everything else where kernels use it.
+  Tensor make(DType dtype, const Dims &dims) const;
+  /// Elements of tensors wherever they are; strings go to strings.
+  void copy(const Tensor &from, int64_t fromIndex, const Tensor &to, int64_t toIndex, int64_t count);
+  void copy(const Tensor &from, const Tensor &to) { copy(from, 0, to, 0, from.elements()); }
+  /// A copy with memory of its own, in the same place.
+  Tensor clone(const Tensor &tensor);
+  /// The tensor itself where it is there already, else a copy.
+  Tensor toHost(const Tensor &tensor);
+  Tensor toDevice(const Tensor &tensor);
+
+private:
+  static uint64_t now() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+  Ref<Allocator> hostMemory, kernelMemory;
+};
+
+class Backend {
+public:
+  virtual ~Backend() = default;
+  virtual std::unique_ptr<Queue> makeQueue() = 0;
+  /// Brings the weights and constants in `values` that kernels use to the device and puts them there in place of the
+  /// CPU's.
+  virtual void place(std::vector<Value> &values) { (void)values; }
+};
+
+/// Kernels of the CPU: machine code in the artifact, called on the module's threads.
+class ThreadPool;
+std::unique_ptr<Backend> makeHostBackend(const Plan &plan, ThreadPool &pool, const Ref<Allocator> &allocator);
+
+} // namespace flame::rt
+
+#endif

@@ -1,0 +1,36 @@
+//===- CudaModule.h - the kernels of an artifact, loaded into a GPU --------===//
+#ifndef FLAME_RUNTIME_CUDA_CUDAMODULE_H
+#define FLAME_RUNTIME_CUDA_CUDAMODULE_H
+
+#include "../Plan.h"
+#include "Device.h"
+
+namespace flame::rt::cuda {
+
+/// Which of the artifact's codes runs best on a device of this compute capability: a cubin made for exactly this
+/// architecture, the cubin of the nearest older one of its generation, the newest PTX that is not newer than the device;
+/// -1 where none fits. "sm_90a" means 9.0 and nothing else.
+int chooseCode(const std::vector<CodeInfo> &codes, int major, int minor);
+
+class CudaModule {
+public:
+  /// Throws Error: FLAME_UNSUPPORTED (no code for this device, with what there is), FLAME_DEVICE (the driver refuses it,
+  /// with its log), FLAME_BAD_ARTIFACT (damaged code, missing kernels).
+  CudaModule(const Plan &plan, Ref<Device> device);
+  ~CudaModule();
+  CudaModule(const CudaModule &) = delete;
+
+  CUfunction function(int32_t kernel) const { return functions[kernel]; }
+
+private:
+  void load(const CodeInfo &code);
+  void find(const KernelInfo &kernel);
+
+  Ref<Device> device;
+  CUmodule module = nullptr;
+  std::vector<CUfunction> functions;
+};
+
+} // namespace flame::rt::cuda
+
+#endif

@@ -1,0 +1,262 @@
+//===- CudaQueue.cpp - see CudaQueue.h -------------------------------------===//
+
+#include "CudaQueue.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace flame::rt::cuda {
+
+CudaQueue::CudaQueue(const Plan &plan, const CudaModule &module, const Ref<Allocator> &host, Ref<DeviceAllocator> memory,
+                     QueueModes modes)
+    : Queue(host, Ref<Allocator>::share(memory.get())), plan(plan), module(module), stream(memory->stream),
+      driver(stream->device->driver), modes(modes), order(stream->device, /*timed=*/false) {}
+
+CudaQueue::~CudaQueue() {
+  // Tensors may keep the stream, but the kernels go with the module.
+  try {
+    ContextScope inside(*stream->device);
+    driver.streamSynchronize(stream->handle);
+  } catch (const Error &) {
+    // The context is gone, and nothing runs in it.
+  }
+}
+
+void CudaQueue::begin() {
+  scope.emplace(*stream->device);
+  if (!external)
+    return;
+  CUresult result = driver.eventRecord(order.handle, *external);
+  if (result == CUDA_SUCCESS)
+    result = driver.streamWaitEvent(stream->handle, order.handle, 0);
+  if (result != CUDA_SUCCESS)
+    scope.reset(); // a run that has not begun has no end
+  check(result, "waiting for the application's stream");
+}
+
+void CudaQueue::end() noexcept {
+  if (!scope)
+    return; // the context could not be entered
+  stopRecording();
+  timersUsed = 0;
+  measurements.clear();
+  if (external && driver.eventRecord(order.handle, stream->handle) == CUDA_SUCCESS)
+    driver.streamWaitEvent(*external, order.handle, 0);
+  scope.reset();
+}
+
+void CudaQueue::setStream(void *handle, bool enable) {
+  if (enable)
+    external = static_cast<CUstream>(handle);
+  else
+    external.reset();
+}
+
+// ---- work
+
+void CudaQueue::launch(const KernelLaunch &launch) {
+  const KernelInfo &kernel = plan.kernels[launch.kernel];
+  if (launch.extent > kMaxGridBlocks)
+    fail(FLAME_UNSUPPORTED, "kernel '", kernel.symbol, "' would run on ", launch.extent, " blocks, a GPU takes at most ",
+         kMaxGridBlocks, "; use smaller inputs");
+  Operation operation;
+  operation.function = module.function(launch.kernel);
+  operation.blocks = static_cast<unsigned>(launch.extent);
+  operation.threads = kernel.threads;
+  operation.shared = kernel.shared;
+  operation.firstParameter = collected.values.size();
+  for (const void *buffer : launch.buffers)
+    collected.values.push_back(address(buffer));
+  for (int64_t arg : launch.args)
+    collected.values.push_back(static_cast<uint64_t>(arg));
+  if (launch.scratch >= 0) {
+    const size_t bytes = std::max<int64_t>(launch.scratch, 1);
+    if (!scratch || scratch->bytes < bytes) {
+      scratch.reset();
+      scratch = allocateBuffer(memory(), bytes);
+    }
+    collected.values.push_back(address(scratch->data));
+  }
+  operation.parameters = collected.values.size() - operation.firstParameter;
+  submit(operation);
+}
+
+void CudaQueue::submit(const Operation &operation) {
+  if (recording) {
+    collected.operations.push_back(operation);
+    return;
+  }
+  struct Clear {
+    Recording &collected;
+    ~Clear() { collected.clear(); }
+  } clear{collected};
+  collected.submit(operation, *stream->device, stream->handle);
+}
+
+void CudaQueue::copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) {
+  if (bytes == 0)
+    return;
+  for (int place : {toDevice, fromDevice})
+    if (place != kHost && place != device())
+      fail(FLAME_INVALID_ARGUMENT, "a tensor is on GPU ", place, " and the model runs on GPU ", device(),
+           "; copy it there, or to CPU memory");
+  if (toDevice == kHost && fromDevice == kHost) {
+    std::memmove(to, from, bytes);
+  } else if (toDevice == kHost) {
+    submitRecording();
+    check(driver.memcpyDtoHAsync(to, address(from), bytes, stream->handle), "reading memory of the GPU");
+    finish();
+  } else if (fromDevice == kHost) {
+    // Goes into the stream before a recording that is under way: the memory is fresh, nothing collected knows it.
+    // From pageable memory the driver returns when it has read the bytes, from pinned memory at once.
+    constexpr size_t kSmall = 256;
+    char small[kSmall];
+    if (bytes <= kSmall) {
+      std::memcpy(small, from, bytes);
+      from = small;
+    }
+    check(driver.memcpyHtoDAsync(address(to), from, bytes, stream->handle), "writing memory of the GPU");
+    int type = 0;
+    if (bytes > kSmall &&
+        driver.pointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address(from)) == CUDA_SUCCESS && type)
+      check(driver.streamSynchronize(stream->handle), "writing memory of the GPU");
+  } else {
+    Operation operation;
+    operation.to = address(to);
+    operation.from = address(from);
+    operation.bytes = bytes;
+    submit(operation);
+  }
+}
+
+// ---- sections
+
+void CudaQueue::beginSection(int32_t section, std::span<const int64_t> shape) {
+  GraphCache::Entry &found = graphs.find(section, shape);
+  if (++found.runs < 2 || found.refused)
+    return;
+  entry = &found;
+  recording = true;
+  stream->defer(true);
+}
+
+void CudaQueue::endSection() {
+  if (!recording)
+    return;
+  try {
+    if (!entry->graph || !entry->graph->update(collected)) {
+      entry->graph.reset();
+      Recording copy = collected; // kept in case that the driver refuses
+      entry->graph = std::make_unique<Graph>(stream->device, std::move(copy));
+    }
+    entry->graph->launch(stream->handle);
+    stopRecording();
+  } catch (const Error &) {
+    entry->graph.reset();
+    submitRecording();
+  }
+}
+
+void CudaQueue::submitRecording() {
+  if (!recording)
+    return;
+  entry->refused = true;
+  recording = false;
+  const auto operations = std::move(collected.operations);
+  collected.operations.clear();
+  try {
+    for (const Operation &operation : operations)
+      collected.submit(operation, *stream->device, stream->handle);
+  } catch (...) {
+    stopRecording();
+    throw;
+  }
+  stopRecording();
+}
+
+void CudaQueue::stopRecording() noexcept {
+  recording = false;
+  entry = nullptr;
+  collected.clear();
+  stream->defer(false);
+}
+
+// ---- waiting and failing
+
+std::string CudaQueue::nameOf(const Command &command) const {
+  const auto &launch = std::get<LaunchCommand>(command.body);
+  const KernelInfo &kernel = plan.kernels[launch.kernel];
+  const std::string nodes = plan.nodesOf(command);
+  return cat('\'', kernel.symbol, '\'', nodes.empty() ? "" : " (", nodes, nodes.empty() ? "" : ")");
+}
+
+void CudaQueue::failAsync(CUresult result) const {
+  std::string list;
+  for (const Command *command : recent)
+    list += (list.empty() ? "" : ", ") + nameOf(*command);
+  Error error(result == CUDA_ERROR_OUT_OF_MEMORY ? FLAME_OUT_OF_MEMORY : FLAME_DEVICE,
+              cat(stream->device->describe(), ": ", driver.describe(result),
+                  list.empty() ? "" : "; the last kernels were ", list,
+                  "; run in sync mode (FLAME_SYNC, flame-run --sync) to learn which one fails. The GPU's context cannot "
+                  "be used any more: restart the process"));
+  error.located = true; // not where it shows, but earlier
+  throw error;
+}
+
+void CudaQueue::finish() {
+  submitRecording();
+  const CUresult result = driver.streamSynchronize(stream->handle);
+  if (result != CUDA_SUCCESS)
+    failAsync(result);
+}
+
+void CudaQueue::afterCommand(const Command &command) {
+  if (!std::holds_alternative<LaunchCommand>(command.body))
+    return;
+  if (recent.size() == kRecent)
+    recent.pop_front();
+  recent.push_back(&command);
+  if (!modes.sync)
+    return;
+  const CUresult result = driver.streamSynchronize(stream->handle);
+  if (result != CUDA_SUCCESS)
+    fail(FLAME_DEVICE, "kernel ", nameOf(command), " failed on ", stream->device->describe(), ": ",
+         driver.describe(result));
+}
+
+// ---- profile
+
+uint64_t CudaQueue::startTimer() {
+  check(driver.eventRecord(timer().handle, stream->handle), "measuring time");
+  return timersUsed - 1;
+}
+
+Event &CudaQueue::timer() {
+  if (timersUsed == timers.size())
+    timers.emplace_back(stream->device, /*timed=*/true);
+  return timers[timersUsed++];
+}
+
+void CudaQueue::stopTimer(uint64_t started, ProfileCounter &counter) {
+  check(driver.eventRecord(timer().handle, stream->handle), "measuring time");
+  measurements.push_back({&counter, started, timersUsed - 1});
+  // Within a branch or a loop earlier events are still needed; at the outermost level a long run starts anew.
+  constexpr size_t kMany = 16384;
+  if (started == 0 && timersUsed > kMany) {
+    finish();
+    collectTimes();
+  }
+}
+
+void CudaQueue::collectTimes() {
+  for (const Measurement &m : measurements) {
+    float milliseconds = 0;
+    check(driver.eventElapsedTime(&milliseconds, timers[m.from].handle, timers[m.to].handle), "measuring time");
+    ++m.counter->calls;
+    m.counter->nanoseconds += static_cast<uint64_t>(milliseconds * 1e6);
+  }
+  measurements.clear();
+  timersUsed = 0;
+}
+
+} // namespace flame::rt::cuda

@@ -1,0 +1,85 @@
+//===- CudaQueue.h - a session's stream -------------------------------------===//
+//
+// Kernels and copies go into the stream and the calls return; only what needs a number or bytes on the CPU waits. While
+// a section is recorded they are collected first (see Graph.h); memory that is released meanwhile stays until the
+// collected work is in the stream.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLAME_RUNTIME_CUDA_CUDAQUEUE_H
+#define FLAME_RUNTIME_CUDA_CUDAQUEUE_H
+
+#include "../Queue.h"
+#include "CudaModule.h"
+#include "DeviceMemory.h"
+#include "Graph.h"
+
+#include <deque>
+#include <optional>
+
+namespace flame::rt::cuda {
+
+struct QueueModes {
+  bool sync, graphs;
+};
+
+class CudaQueue : public Queue {
+public:
+  CudaQueue(const Plan &plan, const CudaModule &module, const Ref<Allocator> &host, Ref<DeviceAllocator> memory,
+            QueueModes modes);
+  ~CudaQueue() override;
+
+  size_t alignment() const override { return kernelAlignment(DeviceKind::Cuda); }
+  void begin() override;
+  void end() noexcept override;
+  void launch(const KernelLaunch &launch) override;
+  void copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) override;
+  void finish() override;
+  bool mayRunOn() const override { return external.has_value(); }
+  bool capturesGraphs() const override { return modes.graphs && !modes.sync; }
+  void beginSection(int32_t section, std::span<const int64_t> shape) override;
+  void endSection() override;
+  void setStream(void *stream, bool enable) override;
+  void afterCommand(const Command &command) override;
+  uint64_t startTimer() override;
+  void stopTimer(uint64_t started, ProfileCounter &counter) override;
+  void collectTimes() override;
+
+private:
+  void submit(const Operation &operation);
+  /// Puts what has been collected into the stream, kernel by kernel.
+  void submitRecording();
+  void stopRecording() noexcept;
+  [[noreturn]] void failAsync(CUresult result) const;
+  std::string nameOf(const Command &command) const;
+  Event &timer();
+
+  const Plan &plan;
+  const CudaModule &module;
+  const Ref<Stream> stream;
+  const Driver &driver;
+  const QueueModes modes;
+  std::optional<ContextScope> scope;
+  std::optional<CUstream> external; // the host application's stream, which runs are ordered with
+  Event order;
+  Ref<Buffer> scratch;
+
+  bool recording = false;
+  Recording collected;
+  GraphCache graphs;
+  GraphCache::Entry *entry = nullptr; // of the section that is recorded
+
+  static constexpr size_t kRecent = 6;
+  std::deque<const Command *> recent; // kernels that a failure may come from, the last one last
+
+  struct Measurement {
+    ProfileCounter *counter;
+    size_t from, to; // events
+  };
+  std::vector<Event> timers;
+  size_t timersUsed = 0;
+  std::vector<Measurement> measurements;
+};
+
+} // namespace flame::rt::cuda
+
+#endif

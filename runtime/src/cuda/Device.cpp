@@ -1,0 +1,209 @@
+//===- Device.cpp - see Device.h ------------------------------------------===//
+
+#include "Device.h"
+
+#include <algorithm>
+
+namespace flame::rt::cuda {
+
+namespace {
+
+thread_local const Device *current = nullptr; // the device of the innermost ContextScope
+
+std::mutex devicesMutex;
+std::vector<Device *> openDevices; // without references: ~Device removes itself
+
+} // namespace
+
+Ref<Device> Device::open(int ordinal) {
+  const Driver &driver = Driver::get();
+  if (ordinal < 0 || ordinal >= driver.devices)
+    fail(FLAME_DEVICE, "there is no GPU ", ordinal, ": the driver finds ", driver.devices,
+         driver.devices == 1 ? " device" : " devices", ", counted from 0 (options.device, FLAME_DEVICE)");
+  std::lock_guard lock(devicesMutex);
+  for (Device *device : openDevices)
+    if (device->ordinal == ordinal && device->retainIfAlive())
+      return Ref<Device>::adopt(device);
+  openDevices.reserve(openDevices.size() + 1);
+  auto device = Ref<Device>::adopt(new Device(driver, ordinal));
+  openDevices.push_back(device.get());
+  return device;
+}
+
+Device::Device(const Driver &driver, int ordinal) : driver(driver), ordinal(ordinal) {
+  check(driver.deviceGet(&handle, ordinal), "opening the GPU");
+  char text[256] = {};
+  check(driver.deviceGetName(text, sizeof(text) - 1, handle), "asking the GPU's name");
+  name = text;
+  auto attribute = [&](int which) {
+    int value = 0;
+    check(driver.deviceGetAttribute(&value, which, handle), "asking the GPU's properties");
+    return value;
+  };
+  major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  maxShared = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  const bool pools = attribute(CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED);
+  size_t total = 0;
+  check(driver.deviceTotalMem(&total, handle), "asking the GPU's memory");
+  memory = total;
+  check(driver.primaryCtxRetain(&context, handle), "making a context on the GPU");
+  if (!pools)
+    return;
+  // A pool of our own: the device's default pool belongs to the host application.
+  CUmemPoolProps properties{};
+  properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  properties.location = {CU_MEM_LOCATION_TYPE_DEVICE, handle};
+  uint64_t keep = UINT64_MAX; // between runs, too: what a session frees it soon wants again
+  CUresult result = driver.memPoolCreate(&pool, &properties);
+  if (result == CUDA_SUCCESS)
+    result = driver.memPoolSetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep);
+  if (result != CUDA_SUCCESS) {
+    if (pool)
+      driver.memPoolDestroy(pool);
+    driver.primaryCtxRelease(handle);
+    check(result, "making a memory pool on the GPU");
+  }
+}
+
+Device::~Device() {
+  {
+    std::lock_guard lock(devicesMutex);
+    openDevices.erase(std::remove(openDevices.begin(), openDevices.end(), this), openDevices.end());
+  }
+  try {
+    ContextScope scope(*this);
+    if (pool)
+      driver.memPoolDestroy(pool);
+  } catch (const Error &) {
+    // The context is gone, and the pool with it.
+  }
+  driver.primaryCtxRelease(handle);
+}
+
+std::string Device::describe() const { return cat("GPU ", ordinal, " (", name, ", sm_", major, minor, ")"); }
+
+void Device::checkPointer(const void *pointer) const {
+  ContextScope scope(*this);
+  int type = 0, owner = -1;
+  if (driver.pointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address(pointer)) != CUDA_SUCCESS ||
+      type != CU_MEMORYTYPE_DEVICE)
+    fail(FLAME_INVALID_ARGUMENT, "the pointer given as memory of ", describe(), " is not in device memory");
+  if (driver.pointerGetAttribute(&owner, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address(pointer)) == CUDA_SUCCESS &&
+      owner != ordinal)
+    fail(FLAME_INVALID_ARGUMENT, "the pointer given as memory of GPU ", ordinal, " is memory of GPU ", owner);
+}
+
+void Device::synchronize() const {
+  ContextScope scope(*this);
+  check(driver.ctxSynchronize(), "waiting for the GPU");
+}
+
+ContextScope::ContextScope(const Device &device) : device(device), outer(current) {
+  if (outer == &device)
+    return;
+  check(device.driver.ctxPushCurrent(device.context), "entering the GPU's context");
+  pushed = true;
+  current = &device;
+}
+
+ContextScope::~ContextScope() {
+  if (!pushed)
+    return;
+  CUcontext popped;
+  device.driver.ctxPopCurrent(&popped);
+  current = outer;
+}
+
+// ---- streams
+
+Stream::Stream(Ref<Device> on) : device(std::move(on)) {
+  ContextScope scope(*device);
+  check(device->driver.streamCreate(&handle, CU_STREAM_NON_BLOCKING), "making a stream");
+}
+
+Stream::~Stream() {
+  try {
+    ContextScope scope(*device);
+    defer(false);
+    device->driver.streamSynchronize(handle);
+    device->driver.streamDestroy(handle);
+  } catch (const Error &) {
+    // The context is gone, and the stream with it.
+  }
+}
+
+void *Stream::allocate(size_t bytes) {
+  ContextScope scope(*device);
+  {
+    std::lock_guard lock(mutex);
+    if (deferred.capacity() < live + 1)
+      deferred.reserve(2 * live + 64);
+    ++live;
+  }
+  CUdeviceptr pointer = 0;
+  const Driver &driver = device->driver;
+  CUresult result = device->pool ? driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, handle)
+                                 : driver.memAlloc(&pointer, bytes);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY && device->pool) {
+    // Other streams' memory may be on its way back to the pool, in pieces that do not fit.
+    result = driver.ctxSynchronize();
+    if (result == CUDA_SUCCESS) {
+      driver.memPoolTrimTo(device->pool, 0);
+      result = driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, handle);
+    }
+  }
+  if (result != CUDA_SUCCESS) {
+    std::lock_guard lock(mutex);
+    --live;
+  }
+  if (result == CUDA_ERROR_OUT_OF_MEMORY)
+    return nullptr;
+  check(result, "allocating memory of the GPU");
+  return reinterpret_cast<void *>(pointer);
+}
+
+void Stream::giveBack(void *memory) noexcept {
+  std::lock_guard lock(mutex);
+  if (deferring)
+    deferred.push_back(memory);
+  else
+    releaseNow(memory);
+}
+
+void Stream::releaseNow(void *memory) noexcept {
+  --live;
+  try {
+    ContextScope scope(*device);
+    if (device->pool)
+      device->driver.memFreeAsync(address(memory), handle);
+    else
+      device->driver.memFree(address(memory));
+  } catch (const Error &) {
+    // The context is gone, and the memory with it.
+  }
+}
+
+void Stream::defer(bool on) noexcept {
+  std::lock_guard lock(mutex);
+  deferring = on;
+  if (on)
+    return;
+  for (void *memory : deferred)
+    releaseNow(memory);
+  deferred.clear();
+}
+
+Event::Event(const Ref<Device> &on, bool timed) : device(on) {
+  ContextScope scope(*device);
+  check(device->driver.eventCreate(&handle, timed ? CU_EVENT_DEFAULT : CU_EVENT_DISABLE_TIMING), "making an event");
+}
+
+Event::~Event() {
+  if (handle)
+    device->driver.eventDestroy(handle);
+}
+
+Event::Event(Event &&other) noexcept : device(std::move(other.device)), handle(std::exchange(other.handle, nullptr)) {}
+
+} // namespace flame::rt::cuda

@@ -1,0 +1,97 @@
+//===- Device.h - a GPU, its context, streams and events ------------------===//
+//
+// Everything a module does on a GPU happens in the device's primary context, which the host application may use, too;
+// a ContextScope makes it current for a while and restores what was current before. Objects here are reference-counted
+// and keep their device alive, so a tensor may outlive its session and its module.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLAME_RUNTIME_CUDA_DEVICE_H
+#define FLAME_RUNTIME_CUDA_DEVICE_H
+
+#include "../Ref.h"
+#include "Driver.h"
+
+#include <mutex>
+#include <vector>
+
+namespace flame::rt::cuda {
+
+class Device : public RefCounted {
+public:
+  /// The device with this number; one object per device while anyone refers to it. Throws Error(FLAME_DEVICE).
+  static Ref<Device> open(int ordinal);
+  ~Device() override;
+
+  const Driver &driver;
+  const int ordinal;
+  int major = 0, minor = 0;
+  int maxShared = 0; // bytes of dynamic shared memory that a block may ask for
+  uint64_t memory = 0;
+  std::string name;
+  CUdevice handle = 0;
+  CUcontext context = nullptr;
+  CUmemoryPool pool = nullptr; // nullptr: the driver has no stream-ordered memory
+
+  /// "GPU 0 (NVIDIA H200, sm_90)"
+  std::string describe() const;
+  /// Checks the memory that a stranger says is on this device. Throws Error(FLAME_INVALID_ARGUMENT).
+  void checkPointer(const void *pointer) const;
+  /// Waits for everything on the device.
+  void synchronize() const;
+
+private:
+  Device(const Driver &driver, int ordinal);
+};
+
+/// Makes the device's context current in this thread; nested scopes of one device cost nothing.
+class ContextScope {
+public:
+  explicit ContextScope(const Device &device);
+  ~ContextScope();
+  ContextScope(const ContextScope &) = delete;
+
+private:
+  const Device &device;
+  const Device *outer;
+  bool pushed = false;
+};
+
+/// A stream of our own, with the device memory whose release waits until pending work has been submitted.
+class Stream : public RefCounted {
+public:
+  explicit Stream(Ref<Device> device);
+  ~Stream() override;
+
+  const Ref<Device> device;
+  CUstream handle = nullptr;
+
+  /// Stream-ordered where the driver can do that. nullptr where memory has run out; throws on any other failure.
+  void *allocate(size_t bytes);
+  void giveBack(void *memory) noexcept;
+  /// Between defer(true) and defer(false) nothing is released: work that uses the memory is not yet in the stream.
+  void defer(bool on) noexcept;
+
+private:
+  void releaseNow(void *memory) noexcept;
+  std::mutex mutex;
+  std::vector<void *> deferred; // has room for every live allocation: releasing cannot fail
+  size_t live = 0;
+  bool deferring = false;
+};
+
+class Event {
+public:
+  Event(const Ref<Device> &device, bool timed);
+  ~Event();
+  Event(Event &&other) noexcept;
+  Event &operator=(Event &&) = delete;
+
+  Ref<Device> device;
+  CUevent handle = nullptr;
+};
+
+inline CUdeviceptr address(const void *pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
+
+} // namespace flame::rt::cuda
+
+#endif

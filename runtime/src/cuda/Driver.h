@@ -1,0 +1,38 @@
+//===- Driver.h - libcuda, found at run time ------------------------------===//
+//
+// The driver is loaded once per process, when the first CUDA artifact or device tensor needs it, from libcuda.so.1 or
+// from the file that the environment variable FLAME_CUDA_DRIVER names. It is never unloaded.
+//
+//===----------------------------------------------------------------------===//
+#ifndef FLAME_RUNTIME_CUDA_DRIVER_H
+#define FLAME_RUNTIME_CUDA_DRIVER_H
+
+#include "../Error.h"
+#include "DriverApi.h"
+
+namespace flame::rt::cuda {
+
+struct Driver {
+#define FLAME_CUDA_MEMBER(member, symbol, parameters) CUresult(*member) parameters = nullptr;
+  FLAME_CUDA_FUNCTIONS(FLAME_CUDA_MEMBER)
+#undef FLAME_CUDA_MEMBER
+  CUresult (*getErrorName)(CUresult, const char **) = nullptr;
+  CUresult (*getErrorString)(CUresult, const char **) = nullptr;
+  int version = 0; // 12080 is 12.8
+  int devices = 0;
+
+  /// Throws Error(FLAME_DEVICE): no driver, a driver that is too old, no GPU.
+  static const Driver &get();
+  /// What get() does the first time.
+  static Driver load();
+
+  /// "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)"
+  std::string describe(CUresult result) const;
+};
+
+/// Throws Error(FLAME_DEVICE, or FLAME_OUT_OF_MEMORY) unless the call succeeded. `doing` is "loading the kernels" …
+void check(CUresult result, const char *doing);
+
+} // namespace flame::rt::cuda
+
+#endif

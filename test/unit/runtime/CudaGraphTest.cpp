@@ -1,0 +1,144 @@
+//===- CudaGraphTest.cpp - sections of plans as CUDA graphs ----------------===//
+
+#include "FakeCudaDriver.h"
+#include "Models.h"
+#include "Sections.h"
+#include "TestSupport.h"
+
+using namespace flame::test;
+namespace plan = flame::plan;
+
+namespace {
+
+class CudaGraph : public testing::Test {
+protected:
+  void SetUp() override {
+    gpu.graphLaunches = gpu.graphsMade = gpu.nodeUpdates = gpu.launches = 0;
+    gpu.violation.clear();
+  }
+  void TearDown() override {
+    EXPECT_EQ(gpu.violation, "");
+    EXPECT_EQ(gpu.alive(), 0) << "something leaked";
+  }
+  FakeCuda &gpu = fakeCuda();
+};
+
+std::vector<float> expected(int64_t n, float start) {
+  std::vector<float> out;
+  for (int64_t i = 0; i < n * 4; ++i)
+    out.push_back((2 * (start + i)) * 2 + 1);
+  return out;
+}
+
+} // namespace
+
+TEST_F(CudaGraph, CapturesAtTheSecondRunOfAShape) {
+  auto module = load(addScale().onCuda().finish());
+  auto s = session(module);
+  auto go = [&](int64_t n, float start) {
+    auto a = tensor<float>({n, 4}, iota(n * 4, start));
+    EXPECT_EQ(values<float>(run(s, 1, a, a)[0]), expected(n, start));
+  };
+  go(2, 0);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 0);
+  EXPECT_FAKE_EQ(gpu.launches, 2);
+  go(2, 1);
+  EXPECT_FAKE_EQ(gpu.graphsMade, 1);
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 1);
+  go(3, 2);
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 1) << "another shape";
+  go(3, 3);
+  for (int i = 0; i < 5; ++i) {
+    go(2, 4 + i);
+    go(3, 5 + i);
+  }
+  EXPECT_FAKE_EQ(gpu.graphsMade, 2);
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 12);
+  EXPECT_FAKE_EQ(gpu.launches, 28);
+}
+
+TEST_F(CudaGraph, FollowsPointers) {
+  auto module = load(addScale().onCuda().finish());
+  auto s = session(module);
+  ASSERT_OK(flame_session_device_outputs(s.get(), 1));
+  auto host = tensor<float>({1, 4}, iota(4));
+  std::vector<ValuePtr> kept; // every output keeps its memory, so the next one gets another address
+  kept.push_back(std::move(run(s, 1, host, host)[0]));
+  for (int i = 0; i < 6; ++i)
+    kept.push_back(std::move(run(s, 1, kept.back(), kept.back())[0]));
+  EXPECT_FAKE_EQ(gpu.graphsMade, 1);
+  EXPECT_TRUE(onRealGpu() || gpu.nodeUpdates >= 5);
+  float value = 1;
+  for (const ValuePtr &out : kept) {
+    value = value * 4 + 1;
+    flame_value *copy = nullptr;
+    ASSERT_OK(flame_tensor_copy(out.get(), &copy));
+    EXPECT_EQ(values<float>(ValuePtr(copy))[1], value);
+  }
+}
+
+TEST_F(CudaGraph, StaysOffWhereItIsToldTo) {
+  flame_options options = defaultOptions();
+  options.flags |= FLAME_NO_GRAPHS;
+  auto module = load(addScale().onCuda().finish(), options);
+  auto s = session(module);
+  auto a = tensor<float>({1, 4}, iota(4));
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(values<float>(run(s, 1, a, a)[0]), expected(1, 0));
+  EXPECT_FAKE_EQ(gpu.graphsMade, 0);
+}
+
+TEST_F(CudaGraph, CapturesLoopBodies) {
+  // body: t = 2 v, u = t + v; the next value lies in an arena and is copied on its way out.
+  PlanBuilder p;
+  const int four = p.constant(4), two = p.constant(2), zero = p.constant(0);
+  const int trip = p.input("trip", DType::I64, {}, {}), start = p.input("start", DType::F32, {four}, {"4"});
+  p.addBlock("init");
+  const int body = p.addBlock("body");
+  p.argument("i", DType::I64, {}, body);
+  const int go = p.argument("go", DType::Bool, {}, body), v = p.argument("v", DType::F32, {four}, body);
+  const int t = p.arena("t", DType::F32, {four}, 0, 1, body), u = p.arena("u", DType::F32, {four}, 1, 3, body),
+            w = p.heap("w", DType::F32, {four}, body);
+  p.launch("k_scale", {v, t}, {two, zero}, four, "double", body);
+  p.launch("k_add", {t, v, u}, {}, four, "add", body);
+  p.alloc(w, body);
+  p.copy(u, w, body);
+  p.root.blocks[body]->results = {go, w};
+  const int last = p.heap("last", DType::F32, {four});
+  plan::LoopT l;
+  l.trip = trip;
+  l.body = body;
+  l.carried = {start};
+  l.results = {last};
+  p.command(std::move(l), "loop");
+  p.output("last", last, {"4"});
+  auto module = load(p.onCuda().finish());
+  auto s = session(module);
+  for (int round = 0; round < 2; ++round)
+    EXPECT_EQ(values<float>(run(s, 1, tensor<int64_t>({}, {5}), tensor<float>({4}, iota(4)))[0]),
+              (std::vector<float>{0, 243, 486, 729}));
+  EXPECT_FAKE_EQ(gpu.graphsMade, 1);
+  EXPECT_FAKE_EQ(gpu.graphLaunches, 9);
+}
+
+TEST_F(CudaGraph, SurvivesADriverThatRefuses) {
+  FLAME_FAKE_GPU_ONLY();
+  const auto bytes = addScale().onCuda().finish();
+  auto a = tensor<float>({1, 4}, iota(4));
+  for (int64_t n = 0;; ++n) {
+    auto module = load(bytes);
+    auto s = session(module);
+    run(s, 1, a, a);
+    gpu.failCall = n;
+    std::vector<ValuePtr> out;
+    Result r = tryRun(s, {a.get(), a.get()}, 1, out);
+    const bool reached = gpu.failCall.exchange(-1) < 0;
+    if (r.ok()) {
+      EXPECT_EQ(values<float>(out[0]), expected(1, 0));
+    }
+    out = run(s, 1, a, a);
+    EXPECT_EQ(values<float>(out[0]), expected(1, 0));
+    if (!reached)
+      break;
+  }
+}

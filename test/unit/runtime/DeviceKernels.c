@@ -1,0 +1,65 @@
+/* The kernels of Kernels.c for the fake CUDA driver: a block does what an iteration does there. Beside each kernel lies
+ * what the driver must know of it: the numbers of buffers and of integer arguments, and whether it takes scratch memory.
+ * `values` are the addresses of the parameters. A result other than 0 is a CUDA error. */
+#include <stdint.h>
+
+#define KERNEL(name, buffers, args, scratch)                                                                           \
+  __attribute__((visibility("default"))) const int name##_signature[3] = {buffers, args, scratch};                     \
+  __attribute__((visibility("default"))) int name(void *const *values, int64_t blocks)
+#define BUFFER(type, i) (*(type **)values[i])
+#define ARG(i) (*(const int64_t *)values[i])
+
+KERNEL(k_add, 3, 0, 0) {
+  for (int64_t i = 0; i < blocks; ++i)
+    BUFFER(float, 2)[i] = BUFFER(float, 0)[i] + BUFFER(float, 1)[i];
+  return 0;
+}
+
+KERNEL(k_scale, 2, 2, 0) {
+  for (int64_t i = 0; i < blocks; ++i)
+    BUFFER(float, 1)[i] = BUFFER(float, 0)[i] * (float)ARG(2) + (float)ARG(3);
+  return 0;
+}
+
+KERNEL(k_addi, 2, 1, 0) {
+  for (int64_t i = 0; i < blocks; ++i)
+    BUFFER(int64_t, 1)[i] = BUFFER(int64_t, 0)[i] + ARG(2);
+  return 0;
+}
+
+KERNEL(k_less, 2, 1, 0) {
+  (void)blocks;
+  *BUFFER(uint8_t, 1) = *BUFFER(int64_t, 0) < ARG(2);
+  return 0;
+}
+
+KERNEL(k_reverse, 2, 1, 1) {
+  const int64_t n = ARG(2);
+  volatile float *row = BUFFER(float, 3);
+  for (int64_t r = 0; r < blocks; ++r) {
+    for (int64_t i = 0; i < n; ++i)
+      row[i] = BUFFER(float, 0)[r * n + i];
+    for (int64_t i = 0; i < n; ++i)
+      BUFFER(float, 1)[r * n + i] = row[n - 1 - i];
+  }
+  return 0;
+}
+
+KERNEL(k_fill, 1, 1, 0) {
+  for (int64_t i = 0; i < blocks; ++i)
+    BUFFER(float, 0)[i] = (float)ARG(1);
+  return 0;
+}
+
+/* Fails as a kernel does that reads a wild pointer. */
+KERNEL(k_fault, 1, 0, 0) {
+  (void)values, (void)blocks;
+  return 700;
+}
+
+/* Writes an element too many. */
+KERNEL(k_overrun, 1, 0, 0) {
+  for (int64_t i = 0; i <= blocks; ++i)
+    BUFFER(float, 0)[i] = 1;
+  return 0;
+}

@@ -1,0 +1,651 @@
+//===- FakeCuda.cpp - a CUDA driver whose GPU is the CPU -------------------===//
+//
+// See FakeCuda.h. One lock guards everything; kernels run under it.
+//
+//===----------------------------------------------------------------------===//
+
+#include "FakeCuda.h"
+#include "cuda/DriverApi.h"
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <dlfcn.h>
+#include <elf.h>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+using flame::test::FakeCuda;
+
+// ---- objects
+
+struct CUstream_st {
+  std::deque<std::function<void()>> work;
+  int64_t kernels = 0; // given and not done
+  uint64_t given = 0, done = 0;
+};
+struct CUevent_st {
+  CUstream stream = nullptr;
+  uint64_t position = 0;
+  double time = 0;
+};
+struct CUctx_st {
+  int device = 0, references = 0;
+  CUstream_st defaultStream;
+};
+struct CUmod_st {
+  void *library = nullptr;
+  std::map<std::string, CUfunction> functions;
+};
+using FakeKernel = int (*)(void *const *values, int64_t blocks);
+struct CUfunc_st {
+  FakeKernel entry;
+  int buffers, args, scratch, maxShared = 48 * 1024;
+};
+struct CUmemPoolHandle_st {};
+struct Work {
+  CUfunction function = nullptr;
+  unsigned blocks = 0, threads = 0, shared = 0;
+  std::vector<uint64_t> values;
+  CUdeviceptr to = 0, from = 0;
+  size_t bytes = 0;
+};
+struct CUgraphNode_st {
+  Work work;
+};
+struct CUgraph_st {
+  std::deque<CUgraphNode_st> nodes;
+};
+struct CUgraphExec_st {
+  std::vector<CUgraphNode> order;
+  std::map<CUgraphNode, Work> work;
+};
+
+namespace {
+
+constexpr uint64_t kDeviceBit = uint64_t(1) << 62;
+constexpr size_t kGuard = 256;
+constexpr unsigned char kGuardByte = 0xA5;
+
+std::recursive_mutex mutex;
+FakeCuda control;
+CUctx_st contexts[8];
+thread_local std::vector<CUcontext> stack;
+
+struct Block {
+  size_t bytes;
+  int device;
+  void *base; // what malloc returned
+};
+std::map<uint64_t, Block> blocks; // device address → block
+size_t used[8];
+std::map<const void *, size_t> pinned;
+
+void violate(const std::string &text) {
+  if (control.violation.empty())
+    control.violation = text;
+  control.sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
+}
+
+unsigned char *real(uint64_t address) { return reinterpret_cast<unsigned char *>(address & ~kDeviceBit); }
+
+std::map<uint64_t, Block>::iterator blockOf(uint64_t address) {
+  auto after = blocks.upper_bound(address);
+  if (after == blocks.begin())
+    return blocks.end();
+  --after;
+  return address <= after->first + after->second.bytes ? after : blocks.end();
+}
+
+bool checkGuards(uint64_t address, const Block &block) {
+  for (size_t i = 0; i < kGuard; ++i)
+    if (real(address)[block.bytes + i] != kGuardByte || real(address)[-1 - static_cast<ptrdiff_t>(i)] != kGuardByte) {
+      violate("memory beside an allocation of " + std::to_string(block.bytes) + " bytes was overwritten");
+      return false;
+    }
+  return true;
+}
+
+bool isDevice(uint64_t address, size_t bytes, const char *what) {
+  auto block = blockOf(address);
+  if (block != blocks.end() && address + bytes <= block->first + block->second.bytes)
+    return true;
+  violate(std::string(what) + ((address & kDeviceBit) ? " outside of live device memory" : " gets memory of the CPU"));
+  return false;
+}
+
+void run(Work &work) {
+  if (control.sticky)
+    return;
+  if (!work.function) {
+    if (isDevice(work.to, work.bytes, "a copy writes") && isDevice(work.from, work.bytes, "a copy reads"))
+      std::memmove(real(work.to), real(work.from), work.bytes);
+    return;
+  }
+  const CUfunc_st &f = *work.function;
+  std::vector<uint64_t> values = work.values;
+  std::vector<void *> addresses;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (static_cast<int>(i) < f.buffers || static_cast<int>(i) >= f.buffers + f.args) {
+      if (!isDevice(values[i], 0, "a kernel"))
+        return;
+      if (values[i] % 256)
+        return violate("a kernel gets a pointer that is not aligned to 256 bytes");
+      values[i] &= ~kDeviceBit;
+    }
+    addresses.push_back(&values[i]);
+  }
+  if (work.shared > static_cast<unsigned>(f.maxShared))
+    return violate("a kernel gets more shared memory than it has asked for");
+  ++control.launches;
+  if (const int result = f.entry(addresses.data(), work.blocks))
+    control.sticky = result;
+  for (int i = 0; i < f.buffers; ++i)
+    if (auto block = blockOf(work.values[i]); block != blocks.end())
+      checkGuards(block->first, block->second);
+}
+
+void drain(CUstream stream, uint64_t until = UINT64_MAX) {
+  while (!stream->work.empty() && stream->done < until) {
+    auto work = std::move(stream->work.front());
+    stream->work.pop_front();
+    ++stream->done;
+    work();
+  }
+}
+
+CUstream streamOf(CUstream handle) { return handle ? handle : &stack.back()->defaultStream; }
+
+void enqueue(CUstream stream, std::function<void()> work) {
+  stream = streamOf(stream);
+  ++stream->given;
+  stream->work.push_back(std::move(work));
+}
+
+std::vector<CUstream> &allStreams() {
+  static std::vector<CUstream> streams;
+  return streams;
+}
+
+void enqueue(CUstream stream, Work work) {
+  stream = streamOf(stream);
+  stream->kernels += work.function != nullptr;
+  enqueue(stream, [stream, work]() mutable {
+    stream->kernels -= work.function != nullptr;
+    run(work);
+  });
+}
+
+double now() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// What every call begins with that may fail.
+#define ENTER(needsContext)                                                                                            \
+  std::lock_guard lock(mutex);                                                                                         \
+  ++control.calls;                                                                                                     \
+  if (control.sticky)                                                                                                  \
+    return control.sticky;                                                                                             \
+  if (needsContext && stack.empty())                                                                                   \
+    return 201;                                                                                                        \
+  if (control.failCall >= 0 && control.failCall-- == 0)                                                                \
+    return 999
+
+CUresult allocate(CUdeviceptr *pointer, size_t bytes, int device) {
+  if (control.failAllocation >= 0 && control.failAllocation-- == 0)
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  if (bytes == 0)
+    return 1;
+  if (bytes > control.memory - used[device])
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  void *base = std::aligned_alloc(256, (bytes + 2 * kGuard + 255) / 256 * 256);
+  auto *data = static_cast<unsigned char *>(base) + kGuard;
+  std::memset(base, kGuardByte, bytes + 2 * kGuard);
+  std::memset(data, 0xCD, bytes);
+  *pointer = reinterpret_cast<uint64_t>(data) | kDeviceBit;
+  blocks[*pointer] = {bytes, device, base};
+  used[device] += bytes;
+  ++control.allocations;
+  return CUDA_SUCCESS;
+}
+
+void deallocate(CUdeviceptr pointer) {
+  auto block = blocks.find(pointer);
+  if (block == blocks.end())
+    return violate("memory is freed twice, or never was allocated");
+  checkGuards(block->first, block->second);
+  used[block->second.device] -= block->second.bytes;
+  std::free(block->second.base);
+  blocks.erase(block);
+  --control.allocations;
+}
+
+Work kernelWork(CUfunction f, unsigned grid, unsigned threads, unsigned shared, void **params) {
+  Work work{f, grid, threads, shared, {}};
+  for (int i = 0; i < f->buffers + f->args + f->scratch; ++i)
+    work.values.push_back(*static_cast<uint64_t *>(params[i]));
+  return work;
+}
+Work copyWork(const CUDA_MEMCPY3D &c) {
+  Work work;
+  work.to = c.dstDevice;
+  work.from = c.srcDevice;
+  work.bytes = c.WidthInBytes;
+  return work;
+}
+
+} // namespace
+
+#define API extern "C" __attribute__((visibility("default")))
+
+API FakeCuda *flameFakeCuda() { return &control; }
+
+API CUresult cuDriverGetVersion(int *version) {
+  *version = control.version;
+  return CUDA_SUCCESS;
+}
+API CUresult cuGetErrorName(CUresult result, const char **text) {
+  *text = result == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : result == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
+  return CUDA_SUCCESS;
+}
+API CUresult cuGetErrorString(CUresult result, const char **text) {
+  *text = result == 700 ? "an illegal memory access was encountered" : result == 2 ? "out of memory" : "fake failure";
+  return CUDA_SUCCESS;
+}
+API CUresult cuInit(unsigned) { return control.devices ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE; }
+API CUresult cuDeviceGetCount(int *count) {
+  *count = control.devices;
+  return CUDA_SUCCESS;
+}
+API CUresult cuDeviceGet(CUdevice *device, int ordinal) {
+  ENTER(false);
+  *device = ordinal;
+  return CUDA_SUCCESS;
+}
+API CUresult cuDeviceGetName(char *name, int length, CUdevice) {
+  ENTER(false);
+  std::strncpy(name, "Fake GPU", length);
+  return CUDA_SUCCESS;
+}
+API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice) {
+  ENTER(false);
+  *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? control.major
+           : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? control.minor
+           : attribute == CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED   ? control.pools
+                                                                       : 227 * 1024;
+  return CUDA_SUCCESS;
+}
+API CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice) {
+  ENTER(false);
+  *bytes = control.memory;
+  return CUDA_SUCCESS;
+}
+API CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
+  ENTER(false);
+  *context = &contexts[device];
+  contexts[device].device = device;
+  ++contexts[device].references;
+  ++control.contexts;
+  return CUDA_SUCCESS;
+}
+API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+  std::lock_guard lock(mutex);
+  --contexts[device].references;
+  --control.contexts;
+  return CUDA_SUCCESS;
+}
+API CUresult cuCtxPushCurrent_v2(CUcontext context) {
+  stack.push_back(context); // as the driver does, even where the context has failed
+  return CUDA_SUCCESS;
+}
+API CUresult cuCtxPopCurrent_v2(CUcontext *context) {
+  *context = stack.back();
+  stack.pop_back();
+  return CUDA_SUCCESS;
+}
+API CUresult cuCtxSynchronize() {
+  // Where a wait fails the work has ended nevertheless: nothing may touch the CPU's memory later.
+  {
+    std::lock_guard first(mutex);
+    for (CUstream stream : allStreams())
+      drain(stream);
+    drain(&stack.back()->defaultStream);
+  }
+  ENTER(true);
+  return control.sticky;
+}
+
+// ---- modules
+
+API CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count, int *options, void **values) {
+  ENTER(true);
+  const char *text = static_cast<const char *>(image);
+  std::string path;
+  int file = -1;
+  if (std::memcmp(text, ELFMAG, SELFMAG) == 0) {
+    const auto &header = *static_cast<const Elf64_Ehdr *>(image);
+    const size_t bytes = header.e_shoff + size_t(header.e_shnum) * header.e_shentsize;
+    file = memfd_create("fake-cubin", MFD_CLOEXEC);
+    if (write(file, image, bytes) != static_cast<ssize_t>(bytes))
+      return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    path = "/proc/self/fd/" + std::to_string(file);
+  } else if (std::strncmp(text, "// ", 3) == 0) { // PTX: the path of the object
+    path = text + 3;
+  } else {
+    for (unsigned i = 0; i < count; ++i)
+      if (options[i] == CU_JIT_ERROR_LOG_BUFFER)
+        std::strcpy(static_cast<char *>(values[i]), "line 1: this is no PTX\n");
+    return 218;
+  }
+  void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  // Left open on purpose: the loader knows objects by name, and the next one must get another.
+  if (!library)
+    return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  *module = new CUmod_st{library, {}};
+  ++control.modules;
+  return CUDA_SUCCESS;
+}
+API CUresult cuModuleUnload(CUmodule module) {
+  std::lock_guard lock(mutex);
+  for (CUstream stream : allStreams())
+    if (stream->kernels)
+      violate("a module is unloaded while its kernels may be in a stream");
+  for (auto &[name, function] : module->functions)
+    delete function;
+  dlclose(module->library);
+  delete module;
+  --control.modules;
+  return CUDA_SUCCESS;
+}
+API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
+  ENTER(true);
+  auto *entry = reinterpret_cast<FakeKernel>(dlsym(module->library, name));
+  auto *signature = static_cast<const int *>(dlsym(module->library, (std::string(name) + "_signature").c_str()));
+  if (!entry || !signature)
+    return CUDA_ERROR_NOT_FOUND;
+  CUfunction &known = module->functions[name];
+  if (!known)
+    known = new CUfunc_st{entry, signature[0], signature[1], signature[2]};
+  *function = known;
+  return CUDA_SUCCESS;
+}
+API CUresult cuFuncSetAttribute(CUfunction function, int, int value) {
+  ENTER(true);
+  function->maxShared = value;
+  return CUDA_SUCCESS;
+}
+API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned, unsigned, unsigned blockX, unsigned, unsigned,
+                            unsigned shared, CUstream stream, void **params, void **) {
+  ENTER(true);
+  if (gridX == 0 || blockX == 0)
+    return 1;
+  enqueue(stream, kernelWork(function, gridX, blockX, shared, params));
+  return CUDA_SUCCESS;
+}
+
+// ---- streams and events
+
+API CUresult cuStreamCreate(CUstream *stream, unsigned) {
+  ENTER(true);
+  *stream = new CUstream_st;
+  allStreams().push_back(*stream);
+  ++control.streams;
+  return CUDA_SUCCESS;
+}
+API CUresult cuStreamDestroy_v2(CUstream stream) {
+  std::lock_guard lock(mutex);
+  drain(stream);
+  std::erase(allStreams(), stream);
+  delete stream;
+  --control.streams;
+  return CUDA_SUCCESS;
+}
+API CUresult cuStreamSynchronize(CUstream stream) {
+  {
+    std::lock_guard first(mutex);
+    if (!stack.empty())
+      drain(streamOf(stream));
+  }
+  ENTER(true);
+  return control.sticky;
+}
+API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
+  ENTER(true);
+  if (event->stream)
+    enqueue(stream, [from = event->stream, position = event->position] { drain(from, position); });
+  return CUDA_SUCCESS;
+}
+API CUresult cuEventCreate(CUevent *event, unsigned) {
+  ENTER(true);
+  *event = new CUevent_st;
+  ++control.events;
+  return CUDA_SUCCESS;
+}
+API CUresult cuEventDestroy_v2(CUevent event) {
+  std::lock_guard lock(mutex);
+  if (event->stream)
+    drain(event->stream, event->position);
+  delete event;
+  --control.events;
+  return CUDA_SUCCESS;
+}
+API CUresult cuEventRecord(CUevent event, CUstream stream) {
+  ENTER(true);
+  enqueue(stream, [event] { event->time = now(); });
+  event->stream = streamOf(stream);
+  event->position = event->stream->given;
+  return CUDA_SUCCESS;
+}
+API CUresult cuEventSynchronize(CUevent event) {
+  {
+    std::lock_guard first(mutex);
+    if (event->stream)
+      drain(event->stream, event->position);
+  }
+  ENTER(true);
+  return control.sticky;
+}
+API CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
+  ENTER(true);
+  if (from->stream->done < from->position || to->stream->done < to->position)
+    return 600;
+  *milliseconds = static_cast<float>(to->time - from->time);
+  return CUDA_SUCCESS;
+}
+
+// ---- memory
+
+API CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
+  ENTER(true);
+  return allocate(pointer, bytes, stack.back()->device);
+}
+API CUresult cuMemFree_v2(CUdeviceptr pointer) {
+  std::lock_guard lock(mutex);
+  if (stack.empty())
+    return 201;
+  for (CUstream stream : allStreams())
+    drain(stream);
+  deallocate(pointer);
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *) {
+  ENTER(false);
+  *pool = new CUmemPoolHandle_st;
+  ++control.pools_;
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemPoolDestroy(CUmemoryPool pool) {
+  std::lock_guard lock(mutex);
+  delete pool;
+  --control.pools_;
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemPoolSetAttribute(CUmemoryPool, int, void *) {
+  ENTER(false);
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
+API CUresult cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemoryPool, CUstream) {
+  ENTER(true);
+  return allocate(pointer, bytes, stack.back()->device);
+}
+API CUresult cuMemFreeAsync(CUdeviceptr pointer, CUstream stream) {
+  std::lock_guard lock(mutex);
+  if (stack.empty())
+    return 201;
+  enqueue(stream, [pointer] { deallocate(pointer); });
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
+  ENTER(true);
+  *available = control.memory - used[stack.back()->device];
+  *total = control.memory;
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemAllocHost_v2(void **pointer, size_t bytes) {
+  ENTER(true);
+  *pointer = std::malloc(bytes);
+  pinned[*pointer] = bytes;
+  ++control.pinned;
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemFreeHost(void *pointer) {
+  std::lock_guard lock(mutex);
+  std::memset(pointer, 0xEE, pinned[pointer]); // a copy that has not run yet would show
+  pinned.erase(pointer);
+  std::free(pointer);
+  --control.pinned;
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
+  ENTER(true);
+  if (reinterpret_cast<uint64_t>(from) & kDeviceBit) {
+    violate("a copy from the CPU reads device memory");
+    return control.sticky;
+  }
+  ++control.copiesToDevice;
+  auto range = pinned.upper_bound(from);
+  const bool late = range != pinned.begin() &&
+                    static_cast<const char *>(from) < static_cast<const char *>((--range)->first) + range->second;
+  std::vector<char> early;
+  if (!late)
+    early.assign(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
+  enqueue(stream, [to, from, bytes, late, early = std::move(early)] {
+    if (isDevice(to, bytes, "a copy to the GPU"))
+      std::memcpy(real(to), late ? from : early.data(), bytes);
+  });
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  ENTER(true);
+  if (reinterpret_cast<uint64_t>(to) & kDeviceBit) {
+    violate("a copy to the CPU writes device memory");
+    return control.sticky;
+  }
+  ++control.copiesToHost;
+  enqueue(stream, [to, from, bytes] {
+    if (isDevice(from, bytes, "a copy from the GPU"))
+      std::memcpy(to, real(from), bytes);
+  });
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  ENTER(true);
+  Work work;
+  work.to = to;
+  work.from = from;
+  work.bytes = bytes;
+  enqueue(stream, work);
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
+  ENTER(true);
+  enqueue(stream, [=] {
+    if (isDevice(to, bytes, "a fill"))
+      std::memset(real(to), value, bytes);
+  });
+  return CUDA_SUCCESS;
+}
+API CUresult cuPointerGetAttribute(void *value, int attribute, CUdeviceptr pointer) {
+  std::lock_guard lock(mutex);
+  auto block = blockOf(pointer);
+  if (block == blocks.end())
+    return 1;
+  *static_cast<int *>(value) = attribute == CU_POINTER_ATTRIBUTE_MEMORY_TYPE ? int(CU_MEMORYTYPE_DEVICE)
+                                                                             : block->second.device;
+  return CUDA_SUCCESS;
+}
+
+// ---- graphs
+
+API CUresult cuGraphCreate(CUgraph *graph, unsigned) {
+  ENTER(true);
+  *graph = new CUgraph_st;
+  ++control.graphs;
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphDestroy(CUgraph graph) {
+  std::lock_guard lock(mutex);
+  delete graph;
+  --control.graphs;
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after, size_t count,
+                                  const CUDA_KERNEL_NODE_PARAMS *p) {
+  ENTER(true);
+  if (count != (graph->nodes.empty() ? 0u : 1u) || (count && *after != &graph->nodes.back()))
+    violate("the graph is not a chain");
+  graph->nodes.push_back({kernelWork(p->func, p->gridDimX, p->blockDimX, p->sharedMemBytes, p->kernelParams)});
+  *node = &graph->nodes.back();
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphAddMemcpyNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after, size_t count,
+                                  const CUDA_MEMCPY3D *p, CUcontext) {
+  ENTER(true);
+  if (count != (graph->nodes.empty() ? 0u : 1u) || (count && *after != &graph->nodes.back()))
+    violate("the graph is not a chain");
+  graph->nodes.push_back({copyWork(*p)});
+  *node = &graph->nodes.back();
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long) {
+  ENTER(true);
+  *exec = new CUgraphExec_st;
+  for (CUgraphNode_st &node : graph->nodes) {
+    (*exec)->order.push_back(&node);
+    (*exec)->work[&node] = node.work;
+  }
+  ++control.graphs;
+  ++control.graphsMade;
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphExecDestroy(CUgraphExec exec) {
+  std::lock_guard lock(mutex);
+  delete exec;
+  --control.graphs;
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
+  ENTER(true);
+  ++control.graphLaunches;
+  for (CUgraphNode node : exec->order)
+    enqueue(stream, exec->work[node]);
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *p) {
+  ENTER(true);
+  ++control.nodeUpdates;
+  exec->work[node] = kernelWork(p->func, p->gridDimX, p->blockDimX, p->sharedMemBytes, p->kernelParams);
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D *p, CUcontext) {
+  ENTER(true);
+  ++control.nodeUpdates;
+  exec->work[node] = copyWork(*p);
+  return CUDA_SUCCESS;
+}

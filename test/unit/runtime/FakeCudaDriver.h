@@ -1,0 +1,36 @@
+//===- FakeCudaDriver.h - the fake CUDA driver in this process --------------===//
+#ifndef FLAME_TEST_UNIT_RUNTIME_FAKECUDADRIVER_H
+#define FLAME_TEST_UNIT_RUNTIME_FAKECUDADRIVER_H
+
+#include "FakeCuda.h"
+
+#include <cstdlib>
+#include <dlfcn.h>
+
+namespace flame::test {
+
+/// With FLAME_TEST_GPU in the environment the tests of CUDA plans run on a GPU, those that steer the fake driver are
+/// skipped, and its counters stay 0.
+inline bool onRealGpu() { return std::getenv("FLAME_TEST_GPU") != nullptr; }
+#define FLAME_FAKE_GPU_ONLY()                                                                                          \
+  if (::flame::test::onRealGpu())                                                                                      \
+  GTEST_SKIP() << "steers the fake driver"
+#define EXPECT_FAKE_EQ(counter, value)                                                                                 \
+  if (!::flame::test::onRealGpu())                                                                                     \
+  EXPECT_EQ(counter, value)
+
+/// Makes the runtime use the fake driver; its control block.
+inline FakeCuda &fakeCuda() {
+  static FakeCuda *control = [] {
+    if (!onRealGpu())
+      setenv("FLAME_CUDA_DRIVER", FLAME_TEST_FAKE_CUDA, 1);
+    void *library = dlopen(FLAME_TEST_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+    auto access = library ? reinterpret_cast<FakeCudaAccess>(dlsym(library, kFakeCudaAccess)) : nullptr;
+    return access ? access() : nullptr;
+  }();
+  return *control;
+}
+
+} // namespace flame::test
+
+#endif
