@@ -84,6 +84,25 @@ Value KernelBuilder::sharedMemory(Type type, int64_t count) {
 
 void KernelBuilder::barrier() { gpu::BarrierOp::create(b, loc); }
 
+/// True if 32 bits hold every index: divisions of 64 bits are some twenty times as dear. Sizes are known and leave room for
+/// tiles that overhang; no index comes from data, where any number may stand.
+bool KernelBuilder::fitsInt() {
+  auto isSmall = [](Value value) {
+    auto tensor = dyn_cast<RankedTensorType>(value.getType());
+    return tensor && tensor.hasStaticShape() && tensor.getNumElements() < (int64_t(1) << 30);
+  };
+  if (!kernel.args.empty() || !llvm::all_of(region.getInputs(), isSmall) || !llvm::all_of(region.getResults(), isSmall))
+    return false;
+  for (Operation &op : region.getBlock()->without_terminator())
+    if (!llvm::all_of(op.getResults(), isSmall))
+      return false;
+  WalkResult walked = function.walk([](Operation *op) {
+    bool fromData = isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && op->getResult(0).getType().isIndex();
+    return fromData ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return !walked.wasInterrupted();
+}
+
 void KernelBuilder::finish() {
   func::ReturnOp::create(b, loc);
   Block &body = function.getBody().front();
@@ -100,4 +119,6 @@ void KernelBuilder::finish() {
     names.push_back(b.getStringAttr("size" + Twine(i)));
   function->setAttr("flame.names", b.getArrayAttr(names));
   function->setAttr("flame.threads", b.getI64IntegerAttr(kernel.threads));
+  if (fitsInt())
+    function->setAttr("flame.index32", b.getUnitAttr());
 }

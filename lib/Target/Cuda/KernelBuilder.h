@@ -46,6 +46,7 @@ public:
 private:
   mlir::Value buffer(unsigned position, mlir::Type elementType);
   mlir::Value bufferOf(mlir::Value value);
+  bool fitsInt();
 
   mlir::OpBuilder entry; // before everything else of the body
   llvm::DenseMap<unsigned, mlir::Value> buffers;

@@ -28,6 +28,8 @@ __device__ __forceinline__ unsigned short flame_double_to_half(double x) {
   asm("cvt.rn.f16.f64 %0, %1;" : "=h"(y) : "d"(x));
   return y;
 }
+__device__ __forceinline__ int flame_max(int x, int y) { return x > y ? x : y; }
+__device__ __forceinline__ int flame_min(int x, int y) { return x < y ? x : y; }
 __device__ __forceinline__ long long flame_max(long long x, long long y) { return x > y ? x : y; }
 __device__ __forceinline__ long long flame_min(long long x, long long y) { return x < y ? x : y; }
 // Maximum and minimum that keep a NaN.
@@ -69,6 +71,8 @@ public:
   LogicalResult function(func::FuncOp kernel) {
     auto names = kernel->getAttrOfType<ArrayAttr>("flame.names");
     auto threads = kernel->getAttrOfType<IntegerAttr>("flame.threads");
+    if (kernel->hasAttr("flame.index32"))
+      indexName = "int";
     os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256) << ")\n"
        << kernel.getName() << "(";
     for (auto [i, argument] : llvm::enumerate(kernel.getArguments())) {
@@ -94,6 +98,7 @@ public:
 private:
   raw_ostream &os;
   unsigned depth = 0, nextName = 0;
+  std::string indexName = "long long";
   DenseMap<Value, std::string> names;
   DenseMap<Value, Expression> inlined;
 
@@ -104,9 +109,9 @@ private:
     return names[value] = (stem + Twine(nextName++)).str();
   }
 
-  static std::string typeName(Type type) {
+  std::string typeName(Type type) const {
     if (type.isIndex())
-      return "long long";
+      return indexName;
     if (type.isF32())
       return "float";
     if (type.isF64())
@@ -126,9 +131,9 @@ private:
       return "unsigned long long";
     }
   }
-  static std::string signedName(Type type) {
+  std::string signedName(Type type) const {
     if (type.isIndex())
-      return "long long";
+      return indexName;
     switch (type.getIntOrFloatBitWidth()) {
     case 1:
     case 8:
@@ -228,10 +233,19 @@ private:
     // Indices that are compared or divided as unsigned numbers are non-negative.
     return binary(x, symbol, y, level);
   }
-  Expression call(const Twine &function, ValueRange operands) {
-    std::string out = (function + "(").str();
+  Expression call(std::string out, ValueRange operands) {
+    out += '(';
     for (auto [i, operand] : llvm::enumerate(operands))
       out += (i ? ", " : "") + text(operand);
+    return {out + ")", Primary};
+  }
+  /// A call of a function of indices; literals are ints, so constants are cast where an index is wider.
+  Expression indexCall(std::string out, ValueRange operands) {
+    out += '(';
+    for (auto [i, operand] : llvm::enumerate(operands)) {
+      bool cast = indexName != "int" && operand.getDefiningOp<arith::ConstantOp>();
+      out += (i ? ", " : "") + (cast ? cast_(indexName, operand) : text(operand));
+    }
     return {out + ")", Primary};
   }
   Expression backToUnsigned(Expression e, Type type) {
@@ -241,7 +255,7 @@ private:
   }
 
   Expression mathCall(StringRef name, Operation *op) {
-    return call(name + (op->getResult(0).getType().isF64() ? "" : "f"), op->getOperands());
+    return call(name.str() + (op->getResult(0).getType().isF64() ? "" : "f"), op->getOperands());
   }
 
   Expression compare(arith::CmpIOp op) {
@@ -346,8 +360,8 @@ private:
         .Case<arith::MaxSIOp, arith::MinSIOp>([&](Operation *minMax) {
           StringRef name = isa<arith::MaxSIOp>(minMax) ? "max" : "min";
           std::string cast = signedName(type);
-          if (type.isIndex()) // an overload of its own: literals are ints
-            return call("flame_" + name, op->getOperands());
+          if (type.isIndex())
+            return indexCall("flame_" + name.str(), op->getOperands());
           std::string wide = type.getIntOrFloatBitWidth() == 64 ? "long long" : "int";
           auto widened = [&](Value v) { return "(" + wide + ")" + cast_(cast, v); };
           std::string x = widened(value(0)), y = widened(value(1));
@@ -358,9 +372,9 @@ private:
           if (type.isInteger(1))
             return binary(value(0), name == "max" ? "||" : "&&", value(1), name == "max" ? LogicalOr : LogicalAnd);
           if (type.isIndex())
-            return call("flame_" + name, op->getOperands());
+            return indexCall("flame_" + name.str(), op->getOperands());
           if (type.getIntOrFloatBitWidth() >= 32)
-            return call(name + "", op->getOperands());
+            return call(name.str(), op->getOperands());
           std::string x = cast_("unsigned int", value(0)), y = cast_("unsigned int", value(1));
           return Expression{"(" + typeName(type) + ")" + name.str() + "(" + x + ", " + y + ")", Unary};
         })
@@ -389,7 +403,7 @@ private:
         .Case<arith::ExtSIOp, arith::IndexCastOp>([&](auto) {
           Type from = value(0).getType();
           if (from.isInteger(1)) {
-            std::string one = type.isIndex() ? "-1ll" : "(" + typeName(type) + ")-1";
+            std::string one = type.isIndex() ? "-1" : "(" + typeName(type) + ")-1";
             return Expression{text(value(0), LogicalOr) + " ? " + one + " : 0", Conditional};
           }
           if (from.isIndex())
@@ -459,8 +473,8 @@ private:
           std::string buffer = text(load.getMemRef(), Primary);
           return Expression{buffer + "[" + text(load.getIndices().front()) + "]", Primary};
         })
-        .Case<gpu::ThreadIdOp>([&](auto) { return Expression{"(long long)threadIdx.x", Unary}; })
-        .Case<gpu::BlockIdOp>([&](auto) { return Expression{"(long long)blockIdx.x", Unary}; })
+        .Case<gpu::ThreadIdOp>([&](auto) { return Expression{"(" + indexName + ")threadIdx.x", Unary}; })
+        .Case<gpu::BlockIdOp>([&](auto) { return Expression{"(" + indexName + ")blockIdx.x", Unary}; })
         .Case<gpu::ShuffleOp>([&](gpu::ShuffleOp shuffle) {
           Type element = shuffle.getValue().getType();
           std::string operand = text(shuffle.getValue()), offset = text(shuffle.getOffset());

@@ -2,7 +2,8 @@
 //
 // Prints a function of arith, math, scf, memref and gpu ops as one `extern "C" __global__` function. It decides nothing:
 // every op becomes the expression or statement that means the same. Integers are unsigned in the text, so that arithmetic
-// wraps as it does in MLIR; ops that care for the sign cast. `index` is a signed 64-bit integer. A value with one use in its
+// wraps as it does in MLIR; ops that care for the sign cast. `index` is a signed integer of 64 bits, or of 32 in kernels with the
+// attribute `flame.index32`. A value with one use in its
 // own block, whose op has no effect and no region, is printed where it is used.
 //
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -23,7 +23,7 @@ func.func @short(%x: tensor<100x64xf32>) -> tensor<100x64xf32> {
 // Long rows: a block each, joined through shared memory.
 // CHECK: row_1(
 // CHECK: __shared__ float [[MEMORY:shared[0-9]+]][8];
-// CHECK: for (long long [[I:i[0-9]+]] = [[LANE:n[0-9]+]]; [[I]] < 4096; [[I]] += 256) {
+// CHECK: for (int [[I:i[0-9]+]] = [[LANE:n[0-9]+]]; [[I]] < 4096; [[I]] += 256) {
 // CHECK-COUNT-5: __shfl_xor_sync
 // CHECK: [[MEMORY]][
 // CHECK: __syncthreads();
