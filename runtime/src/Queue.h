@@ -59,7 +59,12 @@ public:
   /// Whether sequences of kernels can be captured; then the commands between these two calls do nothing but launch
   /// kernels, copy within the device and manage memory. `shape` tells apart the shapes that a section runs with.
   virtual bool capturesGraphs() const { return false; }
-  virtual void beginSection(int32_t section, std::span<const int64_t> shape) { (void)section, (void)shape; }
+  /// `addresses`, where given, are all that the kernels depend on beside the shape; true means that they are what they
+  /// were at the last time: then the kernels are not to be launched one by one, endSection does it.
+  virtual bool beginSection(int32_t section, std::span<const int64_t> shape, std::span<const void *const> addresses) {
+    (void)section, (void)shape, (void)addresses;
+    return false;
+  }
   virtual void endSection() {}
   /// Orders runs with the host application's stream.
   virtual void setStream(void *stream, bool enable) {

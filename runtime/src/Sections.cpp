@@ -2,6 +2,8 @@
 
 #include "Sections.h"
 
+#include <set>
+
 namespace flame::rt {
 
 namespace {
@@ -17,6 +19,31 @@ bool isCapturable(const Plan &plan, const Command &command) {
 }
 
 bool isKernel(const Command &command) { return std::holds_alternative<LaunchCommand>(command.body); }
+
+void examine(const Plan &plan, const BlockInfo &block, Section &section) {
+  std::set<int32_t> allocated, used;
+  for (int32_t i = section.first; i <= section.last; ++i) {
+    const auto &body = block.commands[i].body;
+    if (auto *c = std::get_if<AllocCommand>(&body)) {
+      if (!allocated.insert(c->slot).second)
+        return; // one slot, two tensors
+    } else if (auto *c = std::get_if<FreeCommand>(&body)) {
+      if (allocated.count(c->slot))
+        return;
+    } else if (auto *c = std::get_if<AliasCommand>(&body)) {
+      if (plan.slots[c->dst].storage != Storage::Alias)
+        return; // it may copy
+    } else if (std::holds_alternative<CopyCommand>(body)) {
+      return;
+    } else if (auto *c = std::get_if<LaunchCommand>(&body)) {
+      for (int32_t slot : c->buffers)
+        if (plan.slots[slot].storage != Storage::Param && plan.slots[slot].storage != Storage::Constant)
+          used.insert(slot);
+    }
+  }
+  section.replays = true;
+  section.slots.assign(used.begin(), used.end());
+}
 
 } // namespace
 
@@ -38,8 +65,10 @@ std::vector<std::vector<Section>> findSections(const Plan &plan) {
         if (isKernel(block.commands[end]) || std::holds_alternative<CopyCommand>(block.commands[end].body))
           last = end;
       }
-      if (kernels >= kMinimalKernels)
-        sections[b].push_back({i, last, number++});
+      if (kernels >= kMinimalKernels) {
+        sections[b].push_back({i, last, number++, false, {}});
+        examine(plan, block, sections[b].back());
+      }
       i = end;
     }
   }

@@ -16,6 +16,11 @@ namespace flame::rt {
 struct Section {
   int32_t first, last; // commands, inclusive
   int32_t number;      // in the whole plan
+  /// Whether everything but the kernels may be done before the first kernel, and the releases after the last one, with
+  /// no more memory in use than in the plan's order: nothing that is allocated in the section is freed in it, and nothing
+  /// is copied. Then a run that finds all tensors where they were need not look at the kernels at all.
+  bool replays = false;
+  std::vector<int32_t> slots; // of a section that replays: what its kernels use and what is not a weight
 };
 
 /// For each block, in order.

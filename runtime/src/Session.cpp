@@ -142,14 +142,45 @@ void Executor::runBlock(int32_t block) {
       placeArena(block);
     if (cancelled.load(std::memory_order_relaxed))
       fail(FLAME_CANCELLED, "the run was cancelled");
-    if (section != end && section->first == i)
-      queue->beginSection(section->number, shapes.symbolValues());
+    if (section != end && section->first == i) {
+      if (section->replays) {
+        runReplayable(block, *section);
+        i = section++->last;
+        continue;
+      }
+      queue->beginSection(section->number, shapes.symbolValues(), {});
+    }
     runCommand(block, i);
     if (section != end && section->last == i) {
       queue->endSection();
       ++section;
     }
   }
+}
+
+void Executor::runReplayable(int32_t block, const Section &section) {
+  const auto &commands = plan.blocks[block].commands;
+  auto runAll = [&](auto wanted) {
+    for (int32_t i = section.first; i <= section.last; ++i)
+      if (wanted(commands[i].body))
+        runCommand(block, i);
+  };
+  auto isKernel = [](const auto &body) { return std::holds_alternative<LaunchCommand>(body); };
+  auto isFree = [](const auto &body) { return std::holds_alternative<FreeCommand>(body); };
+  runAll([&](const auto &body) { return !isKernel(body) && !isFree(body); });
+  addresses.clear();
+  for (int32_t slot : section.slots) {
+    Tensor &t = slots[slot].tensor;
+    if (slots[slot].set)
+      residency.upload(t);
+    if (slots[slot].set && writable[slot])
+      residency.written(t);
+    addresses.push_back(slots[slot].set ? t.data : nullptr);
+  }
+  if (!queue->beginSection(section.number, shapes.symbolValues(), addresses))
+    runAll(isKernel);
+  queue->endSection();
+  runAll(isFree);
 }
 
 void Executor::runCommand(int32_t block, int32_t index) {

@@ -55,6 +55,7 @@ private:
 
   void runBlock(int32_t block);
   void runCommand(int32_t block, int32_t index);
+  void runReplayable(int32_t block, const Section &section);
   void placeArena(int32_t block);
   void growArena(int32_t block, uint64_t bytes);
   void releaseBlock(int32_t block);
@@ -106,6 +107,7 @@ private:
   std::vector<std::vector<Section>> sections;     // by block; empty where the queue does not capture
   std::vector<void *> pointers;
   std::vector<int64_t> arguments;
+  std::vector<const void *> addresses;
   std::span<const Tensor *const> outputTargets;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace flame::rt::cuda {
 
@@ -73,6 +74,8 @@ void CudaQueue::launch(const KernelLaunch &launch) {
     const size_t bytes = std::max<int64_t>(launch.scratch, 1);
     if (!scratch || scratch->bytes < bytes) {
       scratch.reset();
+      graphs.forgetAddresses(); // graphs have the old area among their parameters, this one perhaps, too
+      pendingAddresses.clear();
       scratch = allocateBuffer(memory(), bytes);
     }
     collected.values.push_back(address(scratch->data));
@@ -131,16 +134,32 @@ void CudaQueue::copyBytes(void *to, int toDevice, const void *from, int fromDevi
 
 // ---- sections
 
-void CudaQueue::beginSection(int32_t section, std::span<const int64_t> shape) {
+bool CudaQueue::beginSection(int32_t section, std::span<const int64_t> shape,
+                             std::span<const void *const> addresses) {
   GraphCache::Entry &found = graphs.find(section, shape);
   if (++found.runs < 2 || found.refused)
-    return;
+    return false;
+  // The scratch area of this queue is the one thing that is not among the addresses; where it grows, see launch.
+  if (found.graph && !addresses.empty() &&
+      std::equal(addresses.begin(), addresses.end(), found.addresses.begin(), found.addresses.end())) {
+    replay = &found;
+    return true;
+  }
+  found.addresses.clear();
+  pendingAddresses.assign(addresses.begin(), addresses.end());
   entry = &found;
   recording = true;
   stream->defer(true);
+  return false;
 }
 
 void CudaQueue::endSection() {
+  if (replay) {
+    Graph &graph = *std::exchange(replay, nullptr)->graph;
+    graph.launch(stream->handle);
+    replayed = true;
+    return;
+  }
   if (!recording)
     return;
   try {
@@ -150,6 +169,7 @@ void CudaQueue::endSection() {
       entry->graph = std::make_unique<Graph>(stream->device, std::move(copy));
     }
     entry->graph->launch(stream->handle);
+    entry->addresses.swap(pendingAddresses);
     stopRecording();
   } catch (const Error &) {
     entry->graph.reset();
@@ -176,7 +196,7 @@ void CudaQueue::submitRecording() {
 
 void CudaQueue::stopRecording() noexcept {
   recording = false;
-  entry = nullptr;
+  entry = replay = nullptr;
   collected.clear();
   stream->defer(false);
 }
@@ -197,6 +217,7 @@ void CudaQueue::failAsync(CUresult result) const {
   Error error(result == CUDA_ERROR_OUT_OF_MEMORY ? FLAME_OUT_OF_MEMORY : FLAME_DEVICE,
               cat(stream->device->describe(), ": ", driver.describe(result),
                   list.empty() ? "" : "; the last kernels were ", list,
+                  replayed ? ", but for those in CUDA graphs" : "",
                   "; run in sync mode (FLAME_SYNC, flame-run --sync) to learn which one fails. The GPU's context cannot "
                   "be used any more: restart the process"));
   error.located = true; // not where it shows, but earlier
@@ -208,6 +229,8 @@ void CudaQueue::finish() {
   const CUresult result = driver.streamSynchronize(stream->handle);
   if (result != CUDA_SUCCESS)
     failAsync(result);
+  recent.clear();
+  replayed = false;
 }
 
 void CudaQueue::afterCommand(const Command &command) {

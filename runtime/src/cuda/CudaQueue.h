@@ -36,7 +36,7 @@ public:
   void finish() override;
   bool mayRunOn() const override { return external.has_value(); }
   bool capturesGraphs() const override { return modes.graphs && !modes.sync; }
-  void beginSection(int32_t section, std::span<const int64_t> shape) override;
+  bool beginSection(int32_t section, std::span<const int64_t> shape, std::span<const void *const> addresses) override;
   void endSection() override;
   void setStream(void *stream, bool enable) override;
   void afterCommand(const Command &command) override;
@@ -67,9 +67,13 @@ private:
   Recording collected;
   GraphCache graphs;
   GraphCache::Entry *entry = nullptr; // of the section that is recorded
+  GraphCache::Entry *replay = nullptr; // of the section that runs as it did before
+
+  std::vector<const void *> pendingAddresses;
 
   static constexpr size_t kRecent = 6;
   std::deque<const Command *> recent; // kernels that a failure may come from, the last one last
+  bool replayed = false;              // graphs have run since, whose kernels are not in the list
 
   struct Measurement {
     ProfileCounter *counter;

@@ -79,8 +79,14 @@ public:
     uint64_t runs = 0;
     bool refused = false; // cannot be a graph
     std::unique_ptr<Graph> graph;
+    std::vector<const void *> addresses; // that the graph's parameters were made of; empty: not known
   };
   Entry &find(int32_t section, std::span<const int64_t> shape);
+  /// The next launch of each graph goes through its kernels again.
+  void forgetAddresses() {
+    for (auto &[key, entry] : entries)
+      entry.addresses.clear();
+  }
 
 private:
   static constexpr size_t kCapacity = 1024;

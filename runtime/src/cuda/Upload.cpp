@@ -38,6 +38,7 @@ void upload(const Ref<Stream> &stream, void *to, const std::vector<Piece> &piece
   ContextScope scope(*device);
   const uint64_t total = pieces.back().offset + pieces.back().bytes;
   std::vector<Chunk> ring;
+  ring.reserve(kChunks);
   // Copies of a failed upload must not read buffers that are gone.
   struct Settle {
     const Stream &stream;

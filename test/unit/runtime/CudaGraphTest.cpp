@@ -121,6 +121,56 @@ TEST_F(CudaGraph, CapturesLoopBodies) {
   EXPECT_FAKE_EQ(gpu.graphLaunches, 9);
 }
 
+TEST_F(CudaGraph, KnowsWhereScratchMemoryHasMoved) {
+  // Two kernels of one section; the second one's larger scratch area replaces the first one's.
+  PlanBuilder p;
+  const int n = p.symbol("n"), ne = p.symbolExpr(n), one = p.constant(1);
+  const int x = p.input("x", DType::F32, {ne}, {"n"}), y = p.heap("y", DType::F32, {ne}), z = p.heap("z", DType::F32, {ne});
+  p.bind(x, {n});
+  p.alloc(y);
+  p.launch("k_reverse", {x, y}, {ne}, one, "first", 0, -1, p.mul(ne, p.constant(4)));
+  p.alloc(z);
+  p.launch("k_reverse", {y, z}, {ne}, one, "second", 0, -1, p.mul(ne, p.constant(8)));
+  p.output("z", z, {"n"});
+  auto module = load(p.onCuda().finish());
+  auto s = session(module);
+  for (int64_t n : {4, 4, 4, 4, 100, 100, 100, 4, 4, 1000, 1000, 1000, 100, 4, 4})
+    EXPECT_EQ(values<float>(run(s, 1, tensor<float>({n}, iota(n)))[0]), iota(n));
+}
+
+TEST_F(CudaGraph, ReplaysWithoutLookingAtKernels) {
+  PlanBuilder p;
+  const int many = p.constant(64), one = p.constant(1);
+  const int x = p.input("x", DType::F32, {many}, {"64"}), y = p.heap("y", DType::F32, {many});
+  constexpr int kKernels = 40;
+  std::vector<int> t;
+  for (int i = 0; i < kKernels; ++i)
+    t.push_back(p.arena("t", DType::F32, {many}, i, i + 1 < kKernels ? i + 1 : kKernels + 1));
+  for (int i = 0; i < kKernels; ++i)
+    p.launch("k_scale", {i ? t[i - 1] : x, t[i]}, {one, one}, many, "step");
+  p.alloc(y);
+  p.launch("k_scale", {t.back(), y}, {one, one}, many, "last");
+  p.output("y", y, {"64"});
+  auto module = load(p.onCuda().finish());
+  auto s = session(module);
+  auto host = tensor<float>({64}, iota(64));
+  ASSERT_OK(flame_session_device_outputs(s.get(), 1));
+  auto in = std::move(run(s, 1, host)[0]), out = std::move(run(s, 1, in)[0]);
+  const flame_value *inputs[] = {in.get()};
+  flame_value *outputs[] = {out.get()};
+  for (int round = 0; round < 5; ++round) {
+    const int64_t calls = gpu.calls;
+    ASSERT_OK(flame_session_run(s.get(), inputs, 1, outputs, 1));
+    if (round > 1) {
+      EXPECT_FAKE_EQ(gpu.calls - calls, 2); // launch, wait
+    }
+    flame_value *copy = nullptr;
+    ASSERT_OK(flame_tensor_copy(out.get(), &copy));
+    EXPECT_EQ(values<float>(ValuePtr(copy)), iota(64, 2 * (kKernels + 1)));
+  }
+  EXPECT_FAKE_EQ(gpu.graphsMade, 1);
+}
+
 TEST_F(CudaGraph, SurvivesADriverThatRefuses) {
   FLAME_FAKE_GPU_ONLY();
   const auto bytes = addScale().onCuda().finish();

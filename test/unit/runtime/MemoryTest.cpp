@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "FakeCudaDriver.h"
 #include "Models.h"
 #include "TestSupport.h"
 
@@ -100,8 +101,9 @@ TEST(Memory, SurvivesTheFailureOfAnyTensorAllocation) {
   EXPECT_GT(n, 10u);
 }
 
-TEST(Memory, SurvivesTheFailureOfAnyAllocationWithoutLeaks) {
-  const auto bytes = everything().finish();
+namespace {
+
+void failEveryAllocation(const std::vector<uint8_t> &bytes) {
   auto x = tensor<float>({3, 2}, iota(6));
   auto c = tensor<bool>({}, {true});
   const flame_value *inputs[] = {x.get(), c.get()};
@@ -121,6 +123,18 @@ TEST(Memory, SurvivesTheFailureOfAnyAllocationWithoutLeaks) {
     ASSERT_LT(n, 100000);
   }
   EXPECT_GT(n, 100);
+}
+
+} // namespace
+
+TEST(Memory, SurvivesTheFailureOfAnyAllocationWithoutLeaks) { failEveryAllocation(everything().finish()); }
+
+TEST(Memory, SurvivesTheFailureOfAnyAllocationInFrontOfAGpu) {
+  FLAME_FAKE_GPU_ONLY();
+  fakeCuda();
+  failEveryAllocation(everything().onCuda().finish());
+  EXPECT_EQ(fakeCuda().alive(), 0);
+  EXPECT_EQ(fakeCuda().violation, "");
 }
 
 TEST(Memory, ValuesSurviveTheFailureOfAnyAllocation) {
