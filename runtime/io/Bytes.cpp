@@ -79,6 +79,9 @@ void writeFile(const std::string &path, std::span<const uint8_t> bytes) {
 }
 
 int64_t countElements(const std::string &name, std::span<const int64_t> dims) {
+  if (dims.size() > 32)
+    throw InputError(name + ": the tensor has " + std::to_string(dims.size()) +
+                     " dimensions, at most 32 are supported");
   int64_t count = 1;
   bool empty = false;
   for (int64_t d : dims) {
@@ -96,9 +99,6 @@ int64_t countElements(const std::string &name, std::span<const int64_t> dims) {
 
 Value makeTensor(const std::string &name, flame_dtype dtype, std::span<const int64_t> dims, uint64_t available,
                  uint64_t bitsPerElement) {
-  if (dims.size() > 32)
-    throw InputError(name + ": the tensor has " + std::to_string(dims.size()) +
-                     " dimensions, at most 32 are supported");
   const uint64_t count = countElements(name, dims);
   if ((count * bitsPerElement + 7) / 8 > available)
     throw InputError(name + ": the tensor needs " + std::to_string((count * bitsPerElement + 7) / 8) +

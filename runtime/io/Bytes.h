@@ -60,7 +60,7 @@ private:
 /// allocates. `bitsPerElement` is that of the file. Throws InputError.
 Value makeTensor(const std::string &name, flame_dtype dtype, std::span<const int64_t> dims, uint64_t available,
                  uint64_t bitsPerElement);
-/// Product of the dimensions; throws InputError where one is negative or the product is beyond 2^62.
+/// Product of the dimensions; throws InputError where there are more than 32, one is negative or the product is too large.
 int64_t countElements(const std::string &name, std::span<const int64_t> dims);
 
 /// Brings bytes of a file into the form that flame::Value promises: bools 0 or 1, narrow integers within their range

@@ -109,7 +109,7 @@ std::vector<uint8_t> usedByKernels(const Plan &plan) {
     for (auto block = plan.blocks.rbegin(); block != plan.blocks.rend(); ++block)
       for (auto command = block->commands.rbegin(); command != block->commands.rend(); ++command)
         if (auto *c = std::get_if<AliasCommand>(&command->body); c && used[c->dst] && !used[c->src])
-          changed = used[c->src] = true;
+          used[c->src] = 1, changed = true;
   }
   for (size_t i = 0; i < used.size(); ++i)
     if (plan.slots[i].kind != FLAME_TENSOR || plan.slots[i].dtype == FLAME_STRING)

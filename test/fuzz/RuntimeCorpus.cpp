@@ -103,6 +103,10 @@ int main(int argc, char **argv) {
   seed("pb", "tensor", bytesOf({0, 8, 2, 16, 1, 0x4a, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40}));
   seed("pb", "ints", bytesOf({0, 0x0a, 2, 1, 2, 16, 6, 0x2a, 2, 1, 2}));
   seed("pb", "strings", bytesOf({0, 8, 1, 16, 8, 0x32, 1, 'a'}));
+  std::vector<uint8_t> rank33 = {0, 16, 8};
+  for (int i = 0; i < 33; ++i)
+    rank33.insert(rank33.end(), {8, static_cast<uint8_t>(i != 7)});
+  seed("pb", "rank33", rank33);
   seed("pb", "sequence", bytesOf({1, 16, 1, 0x1a, 6, 8, 1, 16, 7, 0x38, 5}));
   seed("pb", "optional", bytesOf({2, 16, 1, 0x1a, 6, 8, 1, 16, 7, 0x38, 5}));
   const std::string patterns[] = {"(a|b)*c{2,3}?[^x-z[:alpha:]\\d]\\bq$", "(?i)^\\Qa.b\\E|(?P<n>\\x{41}.)+\\z",

@@ -76,7 +76,7 @@ public:
     os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256) << ")\n"
        << kernel.getName() << "(";
     for (auto [i, argument] : llvm::enumerate(kernel.getArguments())) {
-      std::string name = names && i < names.size() ? cast<StringAttr>(names[i]).str() : "a" + std::to_string(i);
+      std::string name = names && i < names.size() ? cast<StringAttr>(names[i]).str() : ("a" + Twine(i)).str();
       setName(argument, name);
       if (i)
         os << ", ";
@@ -155,7 +155,7 @@ private:
       return isDouble ? "__longlong_as_double(0x7ff8000000000000ll)" : "__int_as_float(0x7fc00000)";
     if (value.isInfinity()) {
       std::string text = isDouble ? "__longlong_as_double(0x7ff0000000000000ll)" : "__int_as_float(0x7f800000)";
-      return value.isNegative() ? "(-" + text + ")" : text;
+      return value.isNegative() ? ("(-" + Twine(text) + ")").str() : text;
     }
     // As many digits as give the same number back; hexadecimal where decimals would be long.
     SmallString<32> digits;
@@ -165,7 +165,7 @@ private:
       text += ".0";
     if (!isDouble)
       text += "f";
-    return text[0] == '-' ? "(" + text + ")" : text;
+    return text[0] == '-' ? ("(" + Twine(text) + ")").str() : text;
   }
 
   static std::string integerText(const APInt &value, Type type) {
@@ -176,7 +176,7 @@ private:
       if (number == INT64_MIN)
         return "(-9223372036854775807ll - 1)";
       std::string text = std::to_string(number) + (number > INT32_MAX || number < -INT32_MAX ? "ll" : "");
-      return number < 0 ? "(" + text + ")" : text;
+      return number < 0 ? ("(" + Twine(text) + ")").str() : text;
     }
     uint64_t number = value.getZExtValue();
     unsigned width = type.getIntOrFloatBitWidth();

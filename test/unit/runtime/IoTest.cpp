@@ -197,6 +197,12 @@ TEST(OnnxPb, RejectsDamage) {
   bad({0x08}, "truncated");
   bad(Pb().number(1, 3).number(2, FLAME_F32).data(9, raw<float>({1})).bytes, "f.pb: the tensor needs 12 bytes");
   bad(Pb().number(1, 1).number(2, FLAME_F32).data(9, raw<float>({1, 2})).bytes, "has 1 elements, its data 2");
+  for (int dtype : {FLAME_F32, FLAME_STRING}) { // 33 dimensions, one of them 0: no elements, and yet no tensor
+    Pb rank33;
+    for (int i = 0; i < 33; ++i)
+      rank33.number(1, i != 7);
+    bad(rank33.number(2, dtype).bytes, "33 dimensions, at most 32");
+  }
   bad(Pb().number(1, 1ull << 62).number(1, 4).number(2, FLAME_F32).data(9, {}).bytes, "too large");
   bad(Pb().number(1, UINT64_MAX).number(2, FLAME_F32).bytes, "negative");
   bad(Pb().number(1, 1).number(2, FLAME_F32).bytes, "its data 0");
