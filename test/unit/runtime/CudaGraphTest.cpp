@@ -162,7 +162,7 @@ TEST_F(CudaGraph, ReplaysWithoutLookingAtKernels) {
     const int64_t calls = gpu.calls;
     ASSERT_OK(flame_session_run(s.get(), inputs, 1, outputs, 1));
     if (round > 1) {
-      EXPECT_FAKE_EQ(gpu.calls - calls, 2); // launch, wait
+      EXPECT_FAKE_EQ(gpu.calls - calls, 3); // the same few, however many kernels there are
     }
     flame_value *copy = nullptr;
     ASSERT_OK(flame_tensor_copy(out.get(), &copy));
