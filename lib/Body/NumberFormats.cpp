@@ -172,6 +172,14 @@ static Value decodeE8M0(ScalarBuilder &s, Value code) {
   return bits.toFloat(word);
 }
 
+/// True in kernels of a target that has instructions for f32 → narrow floats; its function says so.
+static bool hasConversions(OpBuilder &b) {
+  for (Operation *op = b.getInsertionBlock()->getParentOp(); op; op = op->getParentOp())
+    if (op->hasAttr("flame.narrow_conversions"))
+      return true;
+  return false;
+}
+
 /// f32 → upper half of its bits in an i32, to nearest even; NaN stays NaN.
 static Value encodeBF16(ScalarBuilder &s, Value x) {
   Bits bits{s, x};
@@ -185,6 +193,10 @@ static Value encodeBF16(ScalarBuilder &s, Value x) {
 /// f32 or f64 → the code of a narrow float in its storage type.
 static Value encode(ScalarBuilder &s, Value x, Type to, bool saturate, StringRef mode) {
   Value narrow = narrowToOdd(s, x), word;
+  bool isPlainFp8 = isa<Float8E4M3FNType, Float8E5M2Type>(to) && saturate;
+  if ((to.isBF16() || isPlainFp8) && hasConversions(s.b))
+    return s.make<arith::BitcastOp>(ScalarBuilder::shapedLike(storageType(to), x),
+                                    s.make<arith::TruncFOp>(ScalarBuilder::shapedLike(to, x), narrow).getResult());
   if (to.isBF16())
     word = encodeBF16(s, narrow);
   else if (isa<Float8E8M0FNUType>(to))
@@ -197,6 +209,11 @@ static Value encode(ScalarBuilder &s, Value x, Type to, bool saturate, StringRef
 Value ScalarBuilder::fromStorage(Value stored, Type type) {
   if (type.isF16())
     return make<arith::ExtFOp>(shapedLike(b.getF32Type(), stored), stored);
+  if (isa<BFloat16Type, Float8E4M3FNType, Float8E5M2Type>(type) && hasConversions(b)) {
+    // As a number of its own type, so that a conversion back is seen to be none.
+    Value number = make<arith::BitcastOp>(shapedLike(type, stored), stored);
+    return make<arith::ExtFOp>(shapedLike(b.getF32Type(), stored), number);
+  }
   if (isa<FloatType>(type) && !type.isF32() && !type.isF64()) {
     Value word = make<arith::ExtUIOp>(shapedLike(b.getI32Type(), stored), stored);
     if (type.isBF16())
@@ -222,6 +239,9 @@ static Value wrapNarrow(ScalarBuilder &s, Value x, Type type) {
 }
 
 Value ScalarBuilder::toStorage(Value computed, Type type, bool saturate) {
+  // Of this type before it was widened.
+  if (auto wide = computed.getDefiningOp<arith::ExtFOp>(); wide && getElementTypeOrSelf(wide.getIn().getType()) == type)
+    return type.isF16() ? wide.getIn() : make<arith::BitcastOp>(shapedLike(storageType(type), computed), wide.getIn());
   if (type.isF16())
     return make<arith::TruncFOp>(shapedLike(type, computed), computed);
   if (isa<FloatType>(type) && !type.isF32() && !type.isF64())

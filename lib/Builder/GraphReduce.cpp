@@ -30,7 +30,7 @@ Value GraphBuilder::widen(Value x) {
 Value GraphBuilder::softmax(Value x, int64_t axis) {
   Value wide = widen(x);
   Value e = exp(sub(wide, reduce("max", wide, axis, true)));
-  return cast(div(e, sum(e, axis)), elementType(x));
+  return cast(mul(e, reciprocal(sum(e, axis))), elementType(x)); // one division a row
 }
 
 Value GraphBuilder::logSoftmax(Value x, int64_t axis) {

@@ -185,6 +185,29 @@ private:
     return true;
   }
 
+  /// The reduction that `op` is a function of, through pointwise ops of its own shape whose users are all in `group` or on
+  /// the way; null if there is none.
+  Operation *reductionBehind(Operation *op, Group &group) {
+    SmallVector<Operation *> way{op};
+    auto staysInside = [&](Operation *producer) {
+      return llvm::all_of(producer->getUsers(), [&](Operation *user) {
+        return llvm::is_contained(way, user) || llvm::is_contained(group.ops, user);
+      });
+    };
+    for (size_t i = 0; i < way.size() && i < 8; ++i)
+      for (Value operand : way[i]->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
+        if (!producer || producer->getBlock() != op->getBlock() || !sameDims(operand, op->getResult(0)) ||
+            !staysInside(producer))
+          continue;
+        if (isReduce(producer))
+          return producer;
+        if (isa<PointwiseInterface>(producer))
+          way.push_back(producer);
+      }
+    return nullptr;
+  }
+
   /// Can `op` be computed inside `group`, pulled by its users (all of them in the group)?
   bool canJoin(Operation *op, Group &group) {
     if (op->getNumResults() != 1 || group.ops.size() >= maxGroupOps || group.anchor == Anchor::Loops)
@@ -207,6 +230,10 @@ private:
         return joinsAsInnerLoop(op, group);
       return group.anchor == Anchor::Row && becomeRow(group, op);
     }
+    // A function of row sums, such as 1/sqrt(mean + epsilon), which comes before the sum itself.
+    if (group.anchor == Anchor::Loop && isa<PointwiseInterface>(op) && !sameDims(value, group.root->getResult(0)))
+      if (Operation *reduce = reductionBehind(op, group))
+        becomeRow(group, reduce);
     if (group.anchor == Anchor::Row) {
       if (isa<PointwiseInterface>(op))
         return fitsRow(group, op) && elementCost(op) * uses <= 24;

@@ -5,11 +5,21 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <dlfcn.h>
+#include <iostream>
 #include <new>
+#include <string>
+#include <vector>
 
-int main(int argc, char **argv) {
-  using namespace flame::run;
+namespace {
+
+using namespace flame::run;
+
+int runLines();
+
+int runCommand(int argc, char **argv, bool outer) {
   Settings settings;
+  bool each = false;
   bool version = false;
   std::string format = "table";
 
@@ -50,6 +60,10 @@ int main(int argc, char **argv) {
   app.add_flag("--no-graphs", settings.noGraphs, "launch every GPU kernel by itself");
   app.add_flag("-q,--quiet", settings.quiet, "print neither outputs nor memory use");
   app.add_flag("--version", version, "print the version");
+  if (outer)
+    app.add_flag("--each", each, "testing: a command line from each line of the standard input, its words separated by tabs; "
+                                 "after each a line with its exit code")
+        ->group("");
 
   try {
     app.parse(argc, argv);
@@ -58,6 +72,8 @@ int main(int argc, char **argv) {
       std::printf("flame-run %s (plan version %u)\n", flame_version(), flame_plan_version());
       return Ok;
     }
+    if (each)
+      return runLines();
     if (settings.artifact.empty())
       throw UsageError("which artifact? flame-run model.flame; see flame-run --help");
     return execute(std::move(settings));
@@ -84,3 +100,36 @@ int main(int argc, char **argv) {
     return Internal;
   }
 }
+
+/// Many small tests in one process: starting a GPU's context takes longer than they do.
+int runLines() {
+  // What the first command would make and the last reference would destroy, command by command.
+  if (void *driver = dlopen("libcuda.so.1", RTLD_NOW)) {
+    auto init = reinterpret_cast<int (*)(unsigned)>(dlsym(driver, "cuInit"));
+    auto retain = reinterpret_cast<int (*)(void **, int)>(dlsym(driver, "cuDevicePrimaryCtxRetain"));
+    void *context = nullptr;
+    if (init && retain && init(0) == 0)
+      (void)retain(&context, 0);
+  }
+  for (std::string line; std::getline(std::cin, line);) {
+    std::vector<std::string> words{"flame-run"};
+    for (size_t at = 0; at <= line.size();) {
+      const size_t end = std::min(line.find('\t', at), line.size());
+      words.push_back(line.substr(at, end - at));
+      at = end + 1;
+    }
+    std::vector<char *> arguments;
+    for (std::string &word : words)
+      arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    const int code = runCommand(static_cast<int>(words.size()), arguments.data(), false);
+    std::fflush(stdout);
+    std::printf("exit %d\n", code);
+    std::fflush(stdout);
+  }
+  return Ok;
+}
+
+} // namespace
+
+int main(int argc, char **argv) { return runCommand(argc, argv, true); }

@@ -170,12 +170,13 @@ static Value silu(SiluOp op, S &s, Value x) {
   return s.mul(x, sigmoid(s, alpha == 1 ? x : s.mul(s.constant(x, alpha), x)));
 }
 static Value gelu(GeluOp op, S &s, Value x) {
-  Value one = s.constant(x, 1), half = s.mul(s.constant(x, 0.5), x), inner;
   if (op.getApproximate()) {
+    // (1 + tanh u) / 2 = sigmoid(2u): one exponential, and no cancellation where x is negative.
     Value cube = s.mul(s.mul(x, x), x);
-    inner = s.mul(s.constant(x, std::sqrt(2 / M_PI)), s.add(x, s.mul(s.constant(x, 0.044715), cube)));
-    return s.mul(half, s.add(one, s.tanh(inner)));
+    Value inner = s.mul(s.constant(x, 2 * std::sqrt(2 / M_PI)), s.add(x, s.mul(s.constant(x, 0.044715), cube)));
+    return s.mul(x, sigmoid(s, inner));
   }
+  Value one = s.constant(x, 1), half = s.mul(s.constant(x, 0.5), x);
   return s.mul(half, s.add(one, s.erf(s.mul(s.constant(x, M_SQRT1_2), x))));
 }
 static Value hardSigmoid(HardSigmoidOp op, S &s, Value x) {

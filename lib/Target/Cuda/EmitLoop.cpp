@@ -1,7 +1,8 @@
 //===- EmitLoop.cpp - a thread an element -----------------------------------------------------------------------------===//
 //
-// Pointwise ops, movement and windows: thread t of the grid computes element t of the results. Results of different shapes
-// follow each other in one iteration space.
+// Pointwise ops, movement and windows: thread t of the grid computes element t of the results, or, where sizes allow, a few
+// neighbouring elements of the last dim, which are read and written together. Results of different shapes follow each
+// other in one iteration space.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "KernelBuilder.h"
@@ -24,6 +25,8 @@ static Value globalThread(KernelBuilder &kernel, ElementBuilder &e) {
 }
 
 LogicalResult flame::cuda::emitLoop(KernelBuilder &kernel) {
+  if (emitTranspose(kernel))
+    return success();
   struct Nest {
     SmallVector<DimExpr> dims;
     SmallVector<unsigned> results;
@@ -38,18 +41,38 @@ LogicalResult flame::cuda::emitLoop(KernelBuilder &kernel) {
     }
     nest->results.push_back(i);
   }
+  int width = 16;
+  for (const Nest &nest : nests)
+    width = nest.dims.empty() ? 1 : std::min(width, vectorWidth(kernel, nest.dims.back(), product(kernel.shapes, nest.dims)));
   ElementBuilder e(kernel.b, kernel.loc, kernel, kernel.shapes);
   Value position = globalThread(kernel, e);
   DimExpr offset = kernel.shapes.constant(0);
   for (const Nest &nest : nests) {
-    DimExpr size = product(kernel.shapes, nest.dims);
+    // A position counts groups of `width` elements.
+    SmallVector<DimExpr> dims(nest.dims);
+    if (width > 1)
+      dims.back() = kernel.shapes.constant(*dims.back().constant() / width);
+    DimExpr size = product(kernel.shapes, dims);
     Value start = e.expr(offset), end = e.expr(offset + size);
     Value inside = offset.isConstant(0) ? e.cmpi(arith::CmpIPredicate::slt, position, end)
                                         : e.inRange(position, start, end);
     e.ifThen(inside, [&] {
-      Values at = e.delinearize(e.subi(position, start), nest.dims);
-      for (unsigned result : nest.results)
-        kernel.storeResult(e, result, at, e.element(kernel.region.getYielded()[result], at));
+      Value own = e.subi(position, start);
+      Values at = e.delinearize(own, dims);
+      // All elements first, then all stores: what one needs may be what the next needs.
+      SmallVector<std::pair<Values, Values>> lanes; // index, results
+      for (int lane = 0; lane < width; ++lane) {
+        Values index(at);
+        if (width > 1)
+          kernel.enterLane(e, index, own, nest.dims, width, lane);
+        Values elements;
+        for (unsigned result : nest.results)
+          elements.push_back(e.element(kernel.region.getYielded()[result], index));
+        lanes.push_back({std::move(index), std::move(elements)});
+      }
+      for (auto [i, result] : llvm::enumerate(nest.results))
+        for (auto &[index, elements] : lanes)
+          kernel.storeResult(e, result, index, elements[i]);
     });
     offset = offset + size;
   }

@@ -2,8 +2,10 @@
 //
 // A row program: the leading dims are rows; for each row reductions in their order, each over what the earlier ones gave,
 // then the results. Short rows belong to a warp each, eight in a block; a longer row has a block of its own. The threads of a
-// row take its elements in turns, so that neighbours read neighbouring addresses; their partial results are joined by
-// shuffles, and between warps through shared memory.
+// row take its elements in turns, a few neighbours at a time where sizes allow, so that a warp reads neighbouring addresses;
+// their partial results are joined by shuffles, and between warps through shared memory. A row of known length that fits
+// in the registers of its threads is read once: all loops over it are unrolled, and what they read in common is shared
+// (shareLoads).
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "KernelBuilder.h"
@@ -19,35 +21,111 @@ namespace {
 
 constexpr int warp = 32;
 
+/// How the elements of a row are dealt out: in groups of `width` neighbours, group g to thread g % lanes.
+struct Deal {
+  int lanes = warp;
+  int width = 1;
+  int turns = 0; // groups of one thread, where they are known and few enough to unroll; 0: a loop
+};
+
 /// Folds by all threads of a row.
 class RowBuilder : public ElementBuilder {
 public:
-  RowBuilder(KernelBuilder &kernel, int lanes, Value lane)
-      : ElementBuilder(kernel.b, kernel.loc, kernel, kernel.shapes), kernel(kernel), lanes(lanes), lane(lane) {}
+  RowBuilder(KernelBuilder &kernel, Deal deal, DimExpr length, Value lane)
+      : ElementBuilder(kernel.b, kernel.loc, kernel, kernel.shapes), kernel(kernel), deal(deal), length(length), lane(lane) {}
 
   /// Off while a body runs that only some of the threads take part in.
   bool parallel = true;
 
   Value fold(ArrayRef<DimExpr> extents, Value init, function_ref<Value(Value, Value)> combine,
              function_ref<Value(ValueRange)> element) override {
-    if (!parallel)
-      return ElementBuilder::fold(extents, init, combine, element);
     DimExpr size = shapes().constant(1);
     for (DimExpr extent : extents)
       size = size * extent;
+    if (!parallel || size != length)
+      return ElementBuilder::fold(extents, init, combine, element);
     parallel = false;
-    Value partial = loop(lane, expr(size), index(lanes), init, [&](Value i, ValueRange carried) {
-      return Values{combine(carried[0], element(delinearize(i, extents)))};
-    })[0];
+    Value partial = forEachGroup(init, [&](Value group, Value inside, Value sum) {
+      Value next = sum;
+      for (const Values &at : neighbours(group, extents))
+        next = combine(next, element(at));
+      return inside ? select(inside, next, sum) : next;
+    });
     parallel = true;
     partial = joinWarp(partial, combine);
-    return lanes == warp ? partial : joinBlock(partial, combine);
+    return deal.lanes == warp ? partial : joinBlock(partial, combine);
+  }
+
+  /// Stores the elements of results whose inner dims are `inner`.
+  void storeRow(ValueRange outer, ArrayRef<DimExpr> inner, ArrayRef<unsigned> results) {
+    parallel = false;
+    forEachGroup({}, [&](Value group, Value inside, Value) {
+      auto store = [&] {
+        SmallVector<Values> elements(results.size()), indices;
+        for (const Values &at : neighbours(group, inner)) {
+          Values full(outer);
+          llvm::append_range(full, at);
+          for (auto [i, result] : llvm::enumerate(results))
+            elements[i].push_back(this->element(kernel.region.getYielded()[result], full));
+          indices.push_back(std::move(full));
+        }
+        for (auto [i, result] : llvm::enumerate(results))
+          for (auto [index, scalar] : llvm::zip(indices, elements[i]))
+            kernel.storeResult(*this, result, index, scalar);
+      };
+      if (inside)
+        ifThen(inside, store);
+      else
+        store();
+      return Value();
+    });
+    parallel = true;
   }
 
 private:
   KernelBuilder &kernel;
-  int lanes;
+  Deal deal;
+  DimExpr length;
   Value lane;
+
+  /// Runs `body` with each group of this thread, its position clamped to the row, and, where a group may lie beyond the row,
+  /// whether it is inside; carries a value along.
+  Value forEachGroup(Value init, function_ref<Value(Value, Value, Value)> body) {
+    if (deal.turns == 0) {
+      Value groups = deal.width == 1 ? expr(length) : index(*length.constant() / deal.width);
+      Values carried = loop(lane, groups, index(deal.lanes), init ? ValueRange(init) : ValueRange(),
+                            [&](Value group, ValueRange carried) {
+                              Value next = body(group, {}, init ? carried[0] : Value());
+                              return init ? Values{next} : Values();
+                            });
+      return init ? carried[0] : Value();
+    }
+    int64_t groups = *length.constant() / deal.width;
+    for (int64_t turn = 0; turn < deal.turns; ++turn) {
+      Value group = addi(lane, index(turn * deal.lanes)), inside;
+      if ((turn + 1) * deal.lanes > groups) {
+        inside = cmpi(arith::CmpIPredicate::slt, group, index(groups));
+        group = select(inside, group, index(0));
+      }
+      init = body(group, inside, init);
+    }
+    return init;
+  }
+
+  /// The indices of a group's elements.
+  SmallVector<Values> neighbours(Value group, ArrayRef<DimExpr> dims) {
+    if (deal.width == 1)
+      return {delinearize(group, dims)};
+    SmallVector<DimExpr> groups(dims);
+    groups.back() = shapes().constant(*dims.back().constant() / deal.width);
+    Values at = delinearize(group, groups);
+    SmallVector<Values> all;
+    for (int i = 0; i < deal.width; ++i) {
+      all.push_back(at);
+      kernel.enterLane(*this, all.back(), group, dims, deal.width, i);
+    }
+    return all;
+  }
 
   Value joinWarp(Value partial, function_ref<Value(Value, Value)> combine) {
     Value width = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(warp));
@@ -60,14 +138,14 @@ private:
   }
 
   Value joinBlock(Value partial, function_ref<Value(Value, Value)> combine) {
-    Value memory = kernel.sharedMemory(partial.getType(), lanes / warp);
+    Value memory = kernel.sharedMemory(partial.getType(), deal.lanes / warp);
     ifThen(cmpi(arith::CmpIPredicate::eq, remi(lane, index(warp)), index(0)), [&] {
       memref::StoreOp::create(b, loc, partial, memory, divi(lane, index(warp)));
     });
     kernel.barrier();
     // Every thread joins the warps' results in the same order, so all get the same number.
     Value all = memref::LoadOp::create(b, loc, memory, index(0));
-    for (int i = 1; i < lanes / warp; ++i)
+    for (int i = 1; i < deal.lanes / warp; ++i)
       all = combine(all, memref::LoadOp::create(b, loc, memory, index(i)));
     return all;
   }
@@ -81,6 +159,30 @@ static bool isReduction(Operation &op) {
     return false;
   auto pull = dyn_cast<ElementInterface>(&op);
   return pull && (!pull.isCheap() || op.getName().stripDialect() == "reduce");
+}
+
+/// Short rows to a warp; longer ones to as many threads as keep a thread's share in registers, or as a block may have.
+static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns) {
+  constexpr int64_t registers = 64; // elements of all inputs that a thread may hold
+  Deal deal;
+  int64_t length = columns.constant().value_or(2048);
+  deal.width = vectorWidth(kernel, last, kernel.shapes.constant(INT64_MAX));
+  int64_t groups = length / deal.width, inputs = 0;
+  for (BlockArgument argument : kernel.region.getBlock()->getArguments()) {
+    ArrayRef<DimExpr> dims = kernel.shapes.dims(argument);
+    inputs += !dims.empty() && dims.back() == last;
+  }
+  int64_t most = std::max<int64_t>(1, registers / (deal.width * std::max<int64_t>(1, inputs)));
+  bool known = columns.constant().has_value();
+  deal.lanes = groups <= warp * std::max<int64_t>(most, 512 / (warp * deal.width)) ? warp : 128;
+  while (deal.lanes > warp && deal.lanes < 1024 && groups > deal.lanes * most)
+    deal.lanes *= 2;
+  if (!known || groups > deal.lanes * most) {
+    deal.lanes = !known ? 128 : length <= 512 ? warp : length <= 2048 ? 128 : length <= 8192 ? 256 : 512;
+    return deal;
+  }
+  deal.turns = (groups + deal.lanes - 1) / deal.lanes;
+  return deal;
 }
 
 LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
@@ -113,11 +215,12 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   DimExpr rows = shapes.constant(1), columns = shapes.constant(1);
   for (DimExpr dim : outer)
     rows = rows * dim;
-  for (DimExpr dim : shapes.dims(reductions.front()->getOperand(0)).drop_front(outer.size()))
+  ArrayRef<DimExpr> rowDims = shapes.dims(reductions.front()->getOperand(0));
+  for (DimExpr dim : rowDims.drop_front(outer.size()))
     columns = columns * dim;
-  int64_t length = columns.constant().value_or(2048);
-  bool perWarp = length <= 512;
-  int lanes = perWarp ? warp : length <= 2048 ? 128 : length <= 8192 ? 256 : 512;
+  Deal deal = dealOut(kernel, rowDims.back(), columns);
+  int lanes = deal.lanes;
+  bool perWarp = lanes == warp;
   kernel.kernel.threads = perWarp ? 256 : lanes;
   int rowsPerBlock = kernel.kernel.threads / lanes;
 
@@ -127,7 +230,7 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
     row = e.addi(e.muli(kernel.block, e.index(rowsPerBlock)), e.divi(kernel.thread, e.index(warp)));
     lane = e.remi(kernel.thread, e.index(warp));
   }
-  RowBuilder r(kernel, lanes, lane);
+  RowBuilder r(kernel, deal, columns, lane);
   auto program = [&] {
     Values at = r.delinearize(row, outer);
     for (Operation *op : reductions) {
@@ -136,7 +239,6 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
       full.resize(shapes.rank(result), r.index(0));
       r.setScalar(result, r.element(result, full));
     }
-    r.parallel = false;
     SmallVector<bool> done(kernel.region.getNumResults(), false);
     for (unsigned i = 0; i < done.size(); ++i) {
       if (done[i])
@@ -152,6 +254,12 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
       DimExpr size = shapes.constant(1);
       for (DimExpr dim : inner)
         size = size * dim;
+      if (size == columns) {
+        r.storeRow(at, inner, group);
+        continue;
+      }
+      // One number a row, most often.
+      r.parallel = false;
       r.loop(lane, r.expr(size), r.index(lanes), {}, [&](Value column, ValueRange) {
         Values full = at;
         llvm::append_range(full, r.delinearize(column, inner));
@@ -159,6 +267,7 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
           kernel.storeResult(r, j, full, r.element(kernel.region.getYielded()[j], full));
         return Values();
       });
+      r.parallel = true;
     }
   };
   // A warp beyond the last row has nothing to do, and no barrier to miss.

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -15,12 +16,12 @@ using namespace flame::cuda;
 
 void flame::cuda::registerCudaDialects(DialectRegistry &registry) {
   registry.insert<arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect, memref::MemRefDialect,
-                  scf::SCFDialect>();
+                  scf::SCFDialect, vector::VectorDialect>();
 }
 
 Emitter::Emitter(MLIRContext *context) : context(context) {
   context->loadDialect<arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect, memref::MemRefDialect,
-                       scf::SCFDialect>();
+                       scf::SCFDialect, vector::VectorDialect>();
 }
 
 /// "matmul add relu (fc1, relu1)": the ops and the model's names of a region, for the comment over its kernel.
@@ -63,6 +64,13 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
   passes.addPass(createCanonicalizerPass());
   if (failed(passes.run(*builder.module)))
     return region.emitOpError("has a kernel that can't be simplified");
+  shareLoads(builder.function);
+  PassManager again(context); // what the shared loads were turned into
+  again.enableVerifier(false);
+  again.addPass(createCSEPass());
+  if (failed(again.run(*builder.module)))
+    return region.emitOpError("has a kernel that can't be simplified");
+  packMemory(builder.function);
 
   // Equal text, equal kernel. The symbol is put in only afterwards.
   std::string text;

@@ -12,6 +12,7 @@ KernelBuilder::KernelBuilder(RegionOp region, ShapeContext &shapes)
       b(region.getContext()), entry(region.getContext()) {
   b.setInsertionPointToEnd(module->getBody());
   function = func::FuncOp::create(b, loc, "kernel", b.getFunctionType({}, {}));
+  function->setAttr("flame.narrow_conversions", b.getUnitAttr());
   b.setInsertionPointToStart(function.addEntryBlock());
   block = gpu::BlockIdOp::create(b, loc, gpu::Dimension::x);
   thread = gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x);
@@ -80,6 +81,45 @@ Value KernelBuilder::sharedMemory(Type type, int64_t count) {
   auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
   memory->setAttr("flame.shared", entry.getUnitAttr());
   return memory;
+}
+
+void KernelBuilder::enterLane(ElementBuilder &e, SmallVectorImpl<Value> &at, Value group, ArrayRef<DimExpr> dims, int width,
+                              int lane) {
+  Value whole = e.addi(e.muli(group, e.index(width)), e.index(lane));
+  ArrayRef<DimExpr> leading = dims.drop_back();
+  if (llvm::all_of(leading, [](DimExpr dim) { return dim.isConstant(1); })) {
+    at.back() = whole;
+    return;
+  }
+  at.back() = e.addi(e.muli(at.back(), e.index(width)), e.index(lane));
+  noteSplit(linearize(e.b, loc, ValueRange(at).drop_back(), leading), at.back(), dims.back(), whole);
+}
+
+int flame::cuda::vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elements) {
+  constexpr int64_t accessBytes = 16, manyThreads = 1 << 16;
+  constexpr unsigned maxCode = 384; // ops times elements
+  if (!last.constant())
+    return 1;
+  unsigned widest = 8, ops = 0;
+  auto add = [&](Value value) {
+    ArrayRef<DimExpr> dims = kernel.shapes.dims(value);
+    if (!dims.empty() && dims.back() == last)
+      widest = std::max(widest, storageType(getElementTypeOrSelf(value.getType())).getIntOrFloatBitWidth());
+  };
+  llvm::for_each(kernel.region.getBlock()->getArguments(), add);
+  llvm::for_each(kernel.region.getYielded(), add);
+  for (Operation &op : kernel.region.getBlock()->without_terminator()) {
+    ++ops;
+    auto pull = dyn_cast<ElementInterface>(&op);
+    if (!isa<PointwiseInterface>(op) && pull && (!pull.isCheap() || op.getName().stripDialect() == "reduce") &&
+        kernel.region.getAnchor() != "row")
+      return 1; // it has a loop in it
+  }
+  int64_t width = accessBytes * 8 / widest;
+  while (width > 1 && (*last.constant() % width != 0 || width * ops > maxCode ||
+                       (elements.constant() && *elements.constant() / width < manyThreads)))
+    width /= 2;
+  return width;
 }
 
 void KernelBuilder::barrier() { gpu::BarrierOp::create(b, loc); }

@@ -36,6 +36,10 @@ public:
 
   /// Stores a compute scalar as result `result` of the region.
   void storeResult(ElementBuilder &e, unsigned result, mlir::ValueRange index, mlir::Value scalar);
+  /// `at` is the index of a group of `width` neighbours, `group` its position; turns it into that of one of them. `dims` are
+  /// those of the elements.
+  void enterLane(ElementBuilder &e, llvm::SmallVectorImpl<mlir::Value> &at, mlir::Value group, llvm::ArrayRef<DimExpr> dims,
+                 int width, int lane);
   /// `count` elements of shared memory.
   mlir::Value sharedMemory(mlir::Type type, int64_t count);
   void barrier();
@@ -52,6 +56,19 @@ private:
   llvm::DenseMap<unsigned, mlir::Value> buffers;
   llvm::DenseMap<DimExpr, mlir::Value> sizes;
 };
+
+/// What is read from memory twice is read once.
+void shareLoads(mlir::func::FuncOp function);
+/// Neighbouring loads and stores become one access each; see PackMemory.cpp.
+void packMemory(mlir::func::FuncOp function);
+
+/// The widest power of two of elements of which a thread computes neighbours: 16 bytes of the widest type that the region
+/// reads or writes by `last`, its last dim; 1 where that dim is unknown, odd or `elements` are so few that threads
+/// would have nothing to do.
+int vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elements);
+
+/// False, and nothing done, for a region that is no transpose with pointwise ops around it.
+bool emitTranspose(KernelBuilder &kernel);
 
 /// What the kernels of the anchors are made by. Each fills in the body, `extent` and `threads`.
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);

@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -22,6 +23,53 @@ __device__ __forceinline__ unsigned short flame_float_to_half(float x) {
   unsigned short y;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
   return y;
+}
+__device__ __forceinline__ float flame_bf16_to_float(unsigned short x) { return __uint_as_float((unsigned int)x << 16); }
+// The exponent's bias differs from that of f32 by 120; the product is right for subnormals, too.
+__device__ __forceinline__ float flame_e4m3_to_float(unsigned char x) {
+  const unsigned int magnitude = x & 0x7f, sign = (unsigned int)(x & 0x80) << 24;
+  const float y = __uint_as_float(magnitude << 20) * __uint_as_float((127u + 120u) << 23);
+  return __uint_as_float(__float_as_uint(magnitude == 0x7f ? __uint_as_float(0x7fc00000u) : y) | sign);
+}
+// A half without its last eight bits.
+__device__ __forceinline__ float flame_e5m2_to_float(unsigned char x) { return flame_half_to_float((unsigned short)(x << 8)); }
+__device__ __forceinline__ unsigned short flame_float_to_bf16(float x) {
+  unsigned short y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}
+// f32 to a float of 8 bits, to nearest even; what is too large becomes the largest finite number.
+template <int mantissa, int bias, int largest> __device__ __forceinline__ unsigned char flame_float_to_fp8(float x) {
+  const unsigned int bits = __float_as_uint(x), magnitude = bits & 0x7fffffffu;
+  const unsigned char sign = bits >> 24 & 0x80;
+  if (magnitude > 0x7f800000u)
+    return sign | 0x7f;
+  unsigned int code;
+  if (magnitude < (unsigned int)(128 - bias) << 23) { // subnormal: a multiple of the smallest number
+    code = __float2uint_rn(__uint_as_float(magnitude) * __uint_as_float((unsigned int)(127 + bias - 1 + mantissa) << 23));
+  } else {
+    const int drop = 23 - mantissa;
+    code = (magnitude + ((1u << (drop - 1)) - 1) + (magnitude >> drop & 1) >> drop) - ((127 - bias) << mantissa);
+  }
+  return sign | (code > largest ? largest : code);
+}
+__device__ __forceinline__ unsigned char flame_float_to_e4m3(float x) {
+#if __CUDA_ARCH__ >= 890
+  unsigned short y;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(y) : "f"(0.0f), "f"(x));
+  return y;
+#else
+  return flame_float_to_fp8<3, 7, 0x7e>(x);
+#endif
+}
+__device__ __forceinline__ unsigned char flame_float_to_e5m2(float x) {
+#if __CUDA_ARCH__ >= 890
+  unsigned short y;
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(y) : "f"(0.0f), "f"(x));
+  return y;
+#else
+  return flame_float_to_fp8<2, 15, 0x7b>(x);
+#endif
 }
 __device__ __forceinline__ unsigned short flame_double_to_half(double x) {
   unsigned short y;
@@ -47,6 +95,26 @@ __device__ __forceinline__ double flame_maximum(double x, double y) { return x !
 __device__ __forceinline__ double flame_minimum(double x, double y) { return x != x ? x : y != y ? y : fmin(x, y); }
 // Float to integer: what is out of range is not undefined behaviour in the models that do it.
 __device__ __forceinline__ long long flame_to_i64(double x) { return __double2ll_rz(x); }
+// n neighbouring elements, moved by one access of up to 16 bytes.
+template <class T, int n> struct alignas(sizeof(T) * n) flame_vector {
+  T e[n];
+  __device__ __forceinline__ T operator[](int i) const { return e[i]; }
+};
+template <int bytes> struct flame_word;
+template <> struct flame_word<2> { typedef unsigned short type; };
+template <> struct flame_word<4> { typedef unsigned int type; };
+template <> struct flame_word<8> { typedef uint2 type; };
+template <> struct flame_word<16> { typedef uint4 type; };
+template <int n, class T> __device__ __forceinline__ flame_vector<T, n> flame_load(const T *from) {
+  typedef typename flame_word<sizeof(T) * n>::type word;
+  flame_vector<T, n> v;
+  *reinterpret_cast<word *>(&v) = *reinterpret_cast<const word *>(from);
+  return v;
+}
+template <int n, class T> __device__ __forceinline__ void flame_store(T *to, const flame_vector<T, n> &v) {
+  typedef typename flame_word<sizeof(T) * n>::type word;
+  *reinterpret_cast<word *>(to) = *reinterpret_cast<const word *>(&v);
+}
 __device__ __forceinline__ long long flame_to_i64(float x) { return __float2ll_rz(x); }
 __device__ __forceinline__ unsigned long long flame_to_u64(double x) { return __double2ull_rz(x); }
 __device__ __forceinline__ unsigned long long flame_to_u64(float x) { return __float2ull_rz(x); }
@@ -118,6 +186,8 @@ private:
       return "double";
     if (type.isF16())
       return "unsigned short";
+    if (auto vector = dyn_cast<VectorType>(type))
+      return ("flame_vector<" + Twine(typeName(vector.getElementType())) + ", " + Twine(vector.getNumElements()) + ">").str();
     switch (type.getIntOrFloatBitWidth()) {
     case 1:
       return "bool";
@@ -148,6 +218,22 @@ private:
   }
 
   // ---- expressions
+
+  static StringRef decoder(Type type) {
+    return type.isF16()                   ? "flame_half_to_float"
+           : type.isBF16()                ? "flame_bf16_to_float"
+           : isa<Float8E4M3FNType>(type)  ? "flame_e4m3_to_float"
+           : isa<Float8E5M2Type>(type)    ? "flame_e5m2_to_float"
+                                          : "";
+  }
+  /// The simplifier joins two conversions into one from or to half, which is a plain number of 16 bits here.
+  static Expression toHalf(Type type, Expression real) {
+    return type.isF16() ? Expression{"flame_float_to_half(" + real.text + ")", Primary} : real;
+  }
+  std::string fromHalf(Value value) {
+    std::string x = text(value, Conditional);
+    return value.getType().isF16() ? "flame_half_to_float(" + x + ")" : x;
+  }
 
   static std::string floatText(const APFloat &value, Type type) {
     bool isDouble = type.isF64();
@@ -383,8 +469,8 @@ private:
         .Case<arith::MaxNumFOp>([&](auto) { return mathCall("fmax", op); })
         .Case<arith::MinNumFOp>([&](auto) { return mathCall("fmin", op); })
         .Case<arith::ExtFOp>([&](auto) {
-          if (value(0).getType().isF16()) {
-            Expression single = call("flame_half_to_float", op->getOperands());
+          if (StringRef decode = decoder(value(0).getType()); !decode.empty()) {
+            Expression single = call(decode.str(), op->getOperands());
             return type.isF64() ? Expression{"(double)" + single.text, Unary} : single;
           }
           return Expression{cast_(typeName(type), value(0)), Unary};
@@ -392,6 +478,12 @@ private:
         .Case<arith::TruncFOp>([&](auto) {
           if (type.isF16())
             return call(value(0).getType().isF64() ? "flame_double_to_half" : "flame_float_to_half", op->getOperands());
+          if (type.isBF16())
+            return call("flame_float_to_bf16", op->getOperands());
+          if (isa<Float8E4M3FNType>(type))
+            return call("flame_float_to_e4m3", op->getOperands());
+          if (isa<Float8E5M2Type>(type))
+            return call("flame_float_to_e5m2", op->getOperands());
           return Expression{cast_(typeName(type), value(0)), Unary};
         })
         .Case<arith::ExtUIOp, arith::IndexCastUIOp>([&](auto) { return Expression{cast_(typeName(type), value(0)), Unary}; })
@@ -413,15 +505,18 @@ private:
         .Case<arith::SIToFPOp>([&](auto) {
           Type from = value(0).getType();
           if (from.isInteger(1))
-            return Expression{text(value(0), LogicalOr) + (type.isF64() ? " ? -1.0 : 0.0" : " ? -1.0f : 0.0f"), Conditional};
-          return Expression{"(" + typeName(type) + ")" + cast_(signedName(from), value(0)), Unary};
+            return toHalf(type, {text(value(0), LogicalOr) + (type.isF64() ? " ? -1.0 : 0.0" : " ? -1.0f : 0.0f"), Conditional});
+          std::string real = "(" + (type.isF16() ? "float" : typeName(type)) + ")";
+          return toHalf(type, {real + cast_(signedName(from), value(0)), Unary});
         })
-        .Case<arith::UIToFPOp>([&](auto) { return Expression{cast_(typeName(type), value(0)), Unary}; })
+        .Case<arith::UIToFPOp>([&](auto) {
+          return toHalf(type, {cast_(type.isF16() ? "float" : typeName(type), value(0)), Unary});
+        })
         .Case<arith::FPToSIOp>([&](auto) {
-          return Expression{"(" + typeName(type) + ")" + call("flame_to_i64", op->getOperands()).text, Unary};
+          return Expression{"(" + typeName(type) + ")flame_to_i64(" + fromHalf(value(0)) + ")", Unary};
         })
         .Case<arith::FPToUIOp>([&](auto) {
-          return Expression{"(" + typeName(type) + ")" + call("flame_to_u64", op->getOperands()).text, Unary};
+          return Expression{"(" + typeName(type) + ")flame_to_u64(" + fromHalf(value(0)) + ")", Unary};
         })
         .Case<arith::BitcastOp>([&](auto) -> FailureOr<Expression> {
           Type from = value(0).getType();
@@ -472,6 +567,21 @@ private:
         .Case<memref::LoadOp>([&](memref::LoadOp load) {
           std::string buffer = text(load.getMemRef(), Primary);
           return Expression{buffer + "[" + text(load.getIndices().front()) + "]", Primary};
+        })
+        .Case<vector::LoadOp>([&](vector::LoadOp load) {
+          std::string from = text(load.getBase(), Primary) + " + " + text(load.getIndices().front(), Sum);
+          int64_t size = load.getVectorType().getNumElements();
+          return Expression{("flame_load<" + Twine(size) + ">(" + from + ")").str(), Primary};
+        })
+        .Case<vector::ExtractOp>([&](vector::ExtractOp extract) {
+          std::string at = std::to_string(extract.getStaticPosition().front());
+          return Expression{text(extract->getOperand(0), Primary) + "[" + at + "]", Primary};
+        })
+        .Case<vector::FromElementsOp>([&](auto) {
+          std::string list;
+          for (Value element : op->getOperands())
+            list += (list.empty() ? "" : ", ") + text(element);
+          return Expression{"{" + list + "}", Primary};
         })
         .Case<gpu::ThreadIdOp>([&](auto) { return Expression{"(" + indexName + ")threadIdx.x", Unary}; })
         .Case<gpu::BlockIdOp>([&](auto) { return Expression{"(" + indexName + ")blockIdx.x", Unary}; })
@@ -584,6 +694,12 @@ private:
     if (auto store = dyn_cast<memref::StoreOp>(op)) {
       std::string value = text(store.getValue()), at = text(store.getIndices().front());
       line() << text(store.getMemRef(), Primary) << "[" << at << "] = " << value << ";\n";
+      return success();
+    }
+    if (auto store = dyn_cast<vector::StoreOp>(op)) {
+      std::string value = text(store.getValueToStore());
+      std::string to = text(store.getBase(), Primary) + " + " + text(store.getIndices().front(), Sum);
+      line() << "flame_store<" << store.getVectorType().getNumElements() << ">(" << to << ", " << value << ");\n";
       return success();
     }
     if (isa<gpu::BarrierOp>(op)) {

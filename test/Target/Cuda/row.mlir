@@ -1,13 +1,19 @@
 // RUN: flame-opt %s --flame-emit-cuda | FileCheck %s
 
-// Short rows: a warp each, joined by shuffles alone.
+// Short rows: a warp each, joined by shuffles alone. What a thread reads it reads once, four neighbours at a time; half of the
+// threads have none.
 // CHECK-LABEL: // row: reduce sub exp
 // CHECK: row_0(
 // CHECK-NOT: __shared__
 // CHECK: / 32
+// CHECK: const bool [[INSIDE:v[0-9]+]] = {{n[0-9]+}} < 16;
+// CHECK: const flame_vector<float, 4> [[X:v[0-9]+]] = flame_load<4>(in0 +
+// CHECK: [[INSIDE]] ?
 // CHECK-COUNT-5: __shfl_xor_sync
+// CHECK-NOT: in0
 // CHECK-NOT: __syncthreads
-// CHECK: expf(
+// CHECK: if ([[INSIDE]]) {
+// CHECK-NEXT: flame_store<4>(out0 + {{.*}}, {expf({{.*}}), expf({{.*}}), expf({{.*}}), expf({{.*}})});
 // CHECK-LABEL: // row: reduce
 func.func @short(%x: tensor<100x64xf32>) -> tensor<100x64xf32> {
   %0 = flame.region "row"(%x) : (tensor<100x64xf32>) -> tensor<100x64xf32> {
@@ -20,10 +26,10 @@ func.func @short(%x: tensor<100x64xf32>) -> tensor<100x64xf32> {
   return %0 : tensor<100x64xf32>
 }
 
-// Long rows: a block each, joined through shared memory.
+// Long rows: a block each, joined through shared memory; all reads are under way before the first shuffle.
 // CHECK: row_1(
-// CHECK: __shared__ float [[MEMORY:shared[0-9]+]][8];
-// CHECK: for (int [[I:i[0-9]+]] = [[LANE:n[0-9]+]]; [[I]] < 4096; [[I]] += 256) {
+// CHECK: __shared__ float [[MEMORY:shared[0-9]+]][4];
+// CHECK-COUNT-8: flame_load<4>(in0 +
 // CHECK-COUNT-5: __shfl_xor_sync
 // CHECK: [[MEMORY]][
 // CHECK: __syncthreads();
@@ -34,4 +40,36 @@ func.func @long(%x: tensor<3x4096xf32>) -> tensor<3x1xf32> {
     flame.yield %1 : tensor<3x1xf32>
   }
   return %0 : tensor<3x1xf32>
+}
+
+// A length that is not known, or too long for registers: a loop.
+// CHECK-LABEL: // row: reduce
+// CHECK: row_2(
+// CHECK: __shared__ float [[MEMORY:shared[0-9]+]][4];
+// CHECK: for (long long [[I:i[0-9]+]] = [[LANE:n[0-9]+]]; [[I]] < size0; [[I]] += 128) {
+// CHECK-COUNT-5: __shfl_xor_sync
+func.func @dynamic(%x: tensor<3x?xf32>) -> tensor<3x1xf32> {
+  %0 = flame.region "row"(%x) : (tensor<3x?xf32>) -> tensor<3x1xf32> {
+  ^bb0(%a: tensor<3x?xf32>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "sum"} : (tensor<3x?xf32>) -> tensor<3x1xf32>
+    flame.yield %1 : tensor<3x1xf32>
+  }
+  return %0 : tensor<3x1xf32>
+}
+
+// The weight of a norm is read before the row's sum is waited for.
+// CHECK-LABEL: // row: mul reduce mul mul
+// CHECK: flame_load<4>(in0
+// CHECK: flame_load<4>(in1
+// CHECK: __shfl_xor_sync
+func.func @weight(%x: tensor<8x256xf32>, %w: tensor<256xf32>) -> tensor<8x256xf32> {
+  %0 = flame.region "row"(%x, %w) : (tensor<8x256xf32>, tensor<256xf32>) -> tensor<8x256xf32> {
+  ^bb0(%a: tensor<8x256xf32>, %b: tensor<256xf32>):
+    %1 = flame.mul %a, %a : (tensor<8x256xf32>, tensor<8x256xf32>) -> tensor<8x256xf32>
+    %2 = flame.reduce %1 {axes = array<i64: 1>, kind = "sum"} : (tensor<8x256xf32>) -> tensor<8x1xf32>
+    %3 = flame.mul %a, %2 : (tensor<8x256xf32>, tensor<8x1xf32>) -> tensor<8x256xf32>
+    %4 = flame.mul %3, %b : (tensor<8x256xf32>, tensor<256xf32>) -> tensor<8x256xf32>
+    flame.yield %4 : tensor<8x256xf32>
+  }
+  return %0 : tensor<8x256xf32>
 }
