@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
-# Measures flame against ONNX Runtime on whole models: latency in alternating rounds, compile time, memory.
+# Measures flame against its rivals, both in one run.
 #
 #   bash tools/bench.sh cpu [--models NAME,NAME...] [--rounds N] [--threads N] [--format table|md|json]
+#   bash tools/bench.sh rows [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
 #
-# The models are built on the fly (test/e2e/models); results must agree before they are timed. The ratio is flame's
-# time over ONNX Runtime's, so below 1 flame is faster. The status is 1 if a result deviates.
+# cpu: whole models against ONNX Runtime: latency in alternating rounds, compile time, memory. The models are built on the fly (test/e2e/models); results must agree before they are timed. The ratio is flame's
+# time over ONNX Runtime's, so below 1 flame is faster.
+# rows: memory-bound kernels against PyTorch on the GPU of this machine, eager and compiled; needs PyTorch and what
+# tools/gpu-pack.sh has packed, and installs and builds nothing.
+# The status is 1 if a result deviates.
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 
 case "${1:-}" in
 cpu) shift ;;
+rows)
+  shift
+  [ -d "$FLAME_BUILD/gpu/rows" ] || die "build/gpu/rows is missing" "bash tools/gpu-pack.sh makes it"
+  exec python3 tools/lib/bench_rows.py run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/rows"
+  ;;
 -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit 0 ;;
-*) die "usage: bash tools/bench.sh cpu [--models …] [--rounds N] [--threads N] [--format table|md|json]" ;;
+*) die "usage: bash tools/bench.sh cpu|rows [options]" "see bash tools/bench.sh --help" ;;
 esac
 
 setup

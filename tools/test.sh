@@ -9,7 +9,8 @@
 #   e2e    whole models, dynamic shapes, the command line, bad input, reproducible builds, the installed package
 #   fuzz   every fuzz target for 30 seconds (FLAME_FUZZ_SECONDS) under the address and undefined-behaviour sanitizers
 #   docs   commands quoted in the documentation, generated pages up to date, file sizes, include rules
-#   gpu    tests that need a CUDA device; skipped where there is none
+#   gpu    what tools/gpu-pack.sh has packed, on the GPU of this machine; skipped where there is none. Asked for alone it
+#          needs Python, a driver and build/gpu, and installs and builds nothing
 #   all    the above (default)
 #
 # --filter restricts lit, unit, onnx and e2e to matching names. The last line is `N passed, N failed, N skipped` over
@@ -112,13 +113,22 @@ suite_fuzz() {
 suite_docs() { run docs python_suite tools/lib/check_docs.py --bin "$release/bin"; }
 
 suite_gpu() {
-  if [ -e /dev/nvidiactl ] && [ -d test/gpu ]; then
-    run gpu python_suite tools/lib/run_lit.py --build "$release" --jobs 1 --suite gpu
-  else
+  if [ ! -e /dev/nvidiactl ]; then
     note "gpu skipped: no CUDA device here"
     printf 'gpu 0 passed, 0 failed, 1 skipped\n' >>"$tally"
+  elif [ ! -x "$FLAME_BUILD/gpu/flame-run" ]; then
+    not_run gpu "build/gpu is missing; bash tools/gpu-pack.sh makes it"
+  else
+    run gpu python3 test/gpu/run_all.py --pack "$FLAME_BUILD/gpu" --report "$results/gpu.json" \
+      ${filter:+--filter "$filter"}
   fi
 }
+
+if [ "${suites[*]}" = gpu ]; then
+  suite_gpu
+  awk '{ printf "%d passed, %d failed, %d skipped\n", $2, $4, $6; exit $4 > 0 }' "$tally"
+  exit
+fi
 
 setup
 built=yes

@@ -2,7 +2,8 @@
 //
 // Visits the ops of a block from the last to the first. An op joins the group of its users if all its demanded users are
 // in one group and pulling it from there computes each of its elements about once; otherwise it becomes the root of a new
-// group. So only a group's root is ever stored. A matrix product also takes in the movement that its operands are read
+// group. Only a group's root is stored, and, in row programs and pointwise groups, what others read later on: the residual
+// sum beside its norm, the scale beside what it scales. A matrix product also takes in the movement that its operands are read
 // through, and a transpose that its result is stored through. Constants of one element and other free producers are
 // cloned into every group that reads them.
 //
@@ -53,6 +54,8 @@ struct Group {
   unsigned rowAxes = 0;
   /// For Contract and Conv: the anchor, and the ops that its operands are read through.
   Operation *anchorOp = nullptr;
+  /// Ops beside the root whose results are stored, last first.
+  SmallVector<Operation *> alsoStored;
   llvm::SmallPtrSet<Operation *, 4> reads;
   bool constant = false;
 };
@@ -208,7 +211,41 @@ private:
     return nullptr;
   }
 
-  /// Can `op` be computed inside `group`, pulled by its users (all of them in the group)?
+  /// Can `op`, which is read by others too, be a second result of `group`? Their reading comes after the group's root.
+  bool canBeStored(Operation *op, Group &group) {
+    if (op->getNumResults() != 1 || !(isa<PointwiseInterface>(op) || isReduce(op)))
+      return false;
+    for (Operation *member : group.ops)
+      if (!isa<PointwiseInterface>(member) && !isReduce(member))
+        return false;
+    ArrayRef<DimExpr> dims = shapes.dims(op->getResult(0));
+    if (group.anchor == Anchor::Loop)
+      return sameDims(op->getResult(0), group.root->getResult(0)) && !isReduce(op);
+    // As long as a row tensor, with all its leading dims.
+    unsigned leading = group.rowDims.size() - group.rowAxes;
+    return group.anchor == Anchor::Row && dims.size() == group.rowDims.size() &&
+           dims.take_front(leading) == ArrayRef<DimExpr>(group.rowDims).take_front(leading);
+  }
+
+  /// Of the groups that read `op`, the one that could store it as well: the first to run, if all other users come later.
+  Group *groupToStore(Operation *op, Block &block) {
+    Group *first = nullptr;
+    for (Operation *user : op->getUsers())
+      if (Group *group = user->getBlock() == &block ? groupOf.lookup(user) : nullptr)
+        if (!first || group->root->isBeforeInBlock(first->root))
+          first = group;
+    if (!first)
+      return nullptr;
+    for (Operation *user : op->getUsers()) {
+      Group *group = user->getBlock() == &block ? groupOf.lookup(user) : nullptr;
+      Operation *at = group ? group->root : block.findAncestorOpInBlock(*user);
+      if (group != first && (!at || !first->root->isBeforeInBlock(at)))
+        return nullptr;
+    }
+    return first;
+  }
+
+  /// Can `op` be computed inside `group`, pulled by its users there?
   bool canJoin(Operation *op, Group &group) {
     if (op->getNumResults() != 1 || group.ops.size() >= maxGroupOps || group.anchor == Anchor::Loops)
       return false;
@@ -278,7 +315,7 @@ private:
     bool cheap = elementCost(op) <= 2;
     for (OpOperand &use : value.getUses()) {
       Operation *user = use.getOwner();
-      if (!demand.isDemanded(user))
+      if (!demand.isDemanded(user) || !llvm::is_contained(group.ops, user))
         continue;
       if (isa<PointwiseInterface>(user)) {
         if (!sameDims(value, user->getResult(0)) && !(cheap && isCheapTree(op, group)))
@@ -389,6 +426,17 @@ private:
       }
       if (isView)
         continue;
+      if (Group *first = groupToStore(op, block)) {
+        // Joining may turn a pointwise group into a row program; that is undone if the op can't be a result of it.
+        Group before = *first;
+        if (canJoin(op, *first) && canBeStored(op, *first)) {
+          first->ops.push_back(op);
+          first->alsoStored.push_back(op);
+          groupOf[op] = first;
+          continue;
+        }
+        *first = std::move(before);
+      }
       auto group = std::make_unique<Group>();
       group->root = op;
       group->anchor = ownAnchor(op);
@@ -436,6 +484,8 @@ private:
     for (Value result : group.root->getResults())
       if (group.anchor == Anchor::Loops || !result.use_empty() || group.root->use_empty())
         stored.push_back(result);
+    for (Operation *op : llvm::reverse(group.alsoStored))
+      stored.push_back(op->getResult(0));
     OpBuilder b(group.root);
     SmallVector<Location> locations;
     for (Operation *op : members)

@@ -82,3 +82,55 @@ func.func @pool(%x: tensor<1x4x8x8xf32>) -> tensor<1x4x4x4xf32> {
   %0:2 = flame.max_pool %x {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, dilations = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>} : (tensor<1x4x8x8xf32>) -> (tensor<1x4x4x4xf32>, tensor<1x4x4x4xi64>)
   return %0#0 : tensor<1x4x4x4xf32>
 }
+
+// The root mean square is a function of a row's sum, and the sum comes before it: one row program, x read once.
+// CHECK-LABEL: func.func @root_mean_square
+// CHECK: flame.region "row"
+// CHECK: flame.mul
+// CHECK: flame.reduce
+// CHECK: flame.sqrt
+// CHECK: flame.reciprocal
+// CHECK: flame.mul
+// CHECK: flame.yield
+// CHECK-NOT: flame.region
+// CHECK: return
+func.func @root_mean_square(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %0 = flame.mul %x, %x : (tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  %1 = flame.reduce %0 {axes = array<i64: 1>, kind = "mean"} : (tensor<4x64xf32>) -> tensor<4x1xf32>
+  %2 = flame.sqrt %1 : (tensor<4x1xf32>) -> tensor<4x1xf32>
+  %3 = flame.reciprocal %2 : (tensor<4x1xf32>) -> tensor<4x1xf32>
+  %4 = flame.mul %x, %3 : (tensor<4x64xf32>, tensor<4x1xf32>) -> tensor<4x64xf32>
+  return %4 : tensor<4x64xf32>
+}
+
+// What is read elsewhere as well is a second result: the sum of a residual, the scale of a quantisation.
+// CHECK-LABEL: func.func @residual
+// CHECK: [[R:%.+]]:2 = flame.region "row"
+// CHECK: [[SUM:%.+]] = flame.add
+// CHECK: [[Y:%.+]] = flame.sub
+// CHECK: flame.yield [[Y]], [[SUM]]
+// CHECK: return [[R]]#1, [[R]]#0
+func.func @residual(%x: tensor<4x64xf32>, %y: tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<4x64xf32>) {
+  %0 = flame.add %x, %y : (tensor<4x64xf32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+  %1 = flame.reduce %0 {axes = array<i64: 1>, kind = "max"} : (tensor<4x64xf32>) -> tensor<4x1xf32>
+  %2 = flame.sub %0, %1 : (tensor<4x64xf32>, tensor<4x1xf32>) -> tensor<4x64xf32>
+  return %0, %2 : tensor<4x64xf32>, tensor<4x64xf32>
+}
+
+// Read by a group that runs before the one that could store it: a region of its own.
+// CHECK-LABEL: func.func @read_before
+// CHECK: [[SUM:%.+]] = flame.region "loop"
+// CHECK: flame.add
+// CHECK: [[PRODUCT:%.+]] = flame.region "contract"([[SUM]]
+// CHECK: flame.region "loop"({{.*}}[[PRODUCT]]
+func.func @read_before(%x: tensor<64x64xf32>, %y: tensor<64x64xf32>) -> tensor<64x64xf32> {
+  %0 = flame.add %x, %y : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %1 = flame.matmul %0, %x : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %2 = flame.matmul %1, %0 : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %3 = flame.mul %2, %2 : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %4 = flame.add %0, %1 : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %5 = flame.exp %4 : (tensor<64x64xf32>) -> tensor<64x64xf32>
+  %6 = flame.reduce %5 {axes = array<i64: 0>, kind = "sum"} : (tensor<64x64xf32>) -> tensor<1x64xf32>
+  %7 = flame.mul %3, %6 : (tensor<64x64xf32>, tensor<1x64xf32>) -> tensor<64x64xf32>
+  return %7 : tensor<64x64xf32>
+}

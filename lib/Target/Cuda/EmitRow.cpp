@@ -167,14 +167,16 @@ static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns) {
   Deal deal;
   int64_t length = columns.constant().value_or(2048);
   deal.width = vectorWidth(kernel, last, kernel.shapes.constant(INT64_MAX));
+  // Inputs of whole rows; a weight comes from the cache again.
   int64_t groups = length / deal.width, inputs = 0;
   for (BlockArgument argument : kernel.region.getBlock()->getArguments()) {
     ArrayRef<DimExpr> dims = kernel.shapes.dims(argument);
-    inputs += !dims.empty() && dims.back() == last;
+    bool ofEachRow = dims.size() > 1 && !llvm::all_of(dims.drop_back(), [](DimExpr d) { return d.isConstant(1); });
+    inputs += ofEachRow && dims.back() == last;
   }
   int64_t most = std::max<int64_t>(1, registers / (deal.width * std::max<int64_t>(1, inputs)));
   bool known = columns.constant().has_value();
-  deal.lanes = groups <= warp * std::max<int64_t>(most, 512 / (warp * deal.width)) ? warp : 128;
+  deal.lanes = groups <= warp * std::max<int64_t>(most, 512 / (warp * deal.width)) ? warp : 64;
   while (deal.lanes > warp && deal.lanes < 1024 && groups > deal.lanes * most)
     deal.lanes *= 2;
   if (!known || groups > deal.lanes * most) {

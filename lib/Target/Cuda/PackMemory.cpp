@@ -230,7 +230,7 @@ void flame::cuda::packMemory(func::FuncOp function) {
         access.op.erase();
     });
   }
-  constexpr int64_t readAhead = 128;
+  constexpr int64_t readAhead = 64;
   for (Block *block : blocks)
     readEarly(*block, [&](Value buffer) { return isArgument(buffer, false); }, readAhead);
 }

@@ -219,20 +219,29 @@ private:
 
   // ---- expressions
 
-  static StringRef decoder(Type type) {
-    return type.isF16()                   ? "flame_half_to_float"
-           : type.isBF16()                ? "flame_bf16_to_float"
-           : isa<Float8E4M3FNType>(type)  ? "flame_e4m3_to_float"
-           : isa<Float8E5M2Type>(type)    ? "flame_e5m2_to_float"
-                                          : "";
+  /// A float as one of f32 or f64: f64 where it is, or where `to` is.
+  Expression decode(Value x, Type to) {
+    Type type = x.getType();
+    StringRef decoder = type.isF16()                  ? "flame_half_to_float"
+                        : type.isBF16()               ? "flame_bf16_to_float"
+                        : isa<Float8E4M3FNType>(type) ? "flame_e4m3_to_float"
+                        : isa<Float8E5M2Type>(type)   ? "flame_e5m2_to_float"
+                                                      : "";
+    if (decoder.empty() && type == to)
+      return expression(x);
+    if (decoder.empty())
+      return to.isF32() || to.isF64() ? Expression{cast_(typeName(to), x), Unary} : expression(x);
+    Expression single = call(decoder.str(), x);
+    return to.isF64() ? Expression{"(double)" + single.text, Unary} : single;
   }
-  /// The simplifier joins two conversions into one from or to half, which is a plain number of 16 bits here.
-  static Expression toHalf(Type type, Expression real) {
-    return type.isF16() ? Expression{"flame_float_to_half(" + real.text + ")", Primary} : real;
-  }
-  std::string fromHalf(Value value) {
-    std::string x = text(value, Conditional);
-    return value.getType().isF16() ? "flame_half_to_float(" + x + ")" : x;
+  /// f32 or, for half, f64 as a float of type `to`.
+  static Expression encode(Type to, Expression real, bool isDouble = false) {
+    StringRef encoder = to.isF16()                  ? isDouble ? "flame_double_to_half" : "flame_float_to_half"
+                        : to.isBF16()               ? "flame_float_to_bf16"
+                        : isa<Float8E4M3FNType>(to) ? "flame_float_to_e4m3"
+                        : isa<Float8E5M2Type>(to)   ? "flame_float_to_e5m2"
+                                                    : "";
+    return encoder.empty() ? real : Expression{(encoder + "(" + real.text + ")").str(), Primary};
   }
 
   static std::string floatText(const APFloat &value, Type type) {
@@ -468,24 +477,8 @@ private:
         .Case<arith::MinimumFOp>([&](auto) { return call("flame_minimum", op->getOperands()); })
         .Case<arith::MaxNumFOp>([&](auto) { return mathCall("fmax", op); })
         .Case<arith::MinNumFOp>([&](auto) { return mathCall("fmin", op); })
-        .Case<arith::ExtFOp>([&](auto) {
-          if (StringRef decode = decoder(value(0).getType()); !decode.empty()) {
-            Expression single = call(decode.str(), op->getOperands());
-            return type.isF64() ? Expression{"(double)" + single.text, Unary} : single;
-          }
-          return Expression{cast_(typeName(type), value(0)), Unary};
-        })
-        .Case<arith::TruncFOp>([&](auto) {
-          if (type.isF16())
-            return call(value(0).getType().isF64() ? "flame_double_to_half" : "flame_float_to_half", op->getOperands());
-          if (type.isBF16())
-            return call("flame_float_to_bf16", op->getOperands());
-          if (isa<Float8E4M3FNType>(type))
-            return call("flame_float_to_e4m3", op->getOperands());
-          if (isa<Float8E5M2Type>(type))
-            return call("flame_float_to_e5m2", op->getOperands());
-          return Expression{cast_(typeName(type), value(0)), Unary};
-        })
+        // Narrow floats are their bits; the simplifier joins two conversions into one between any of them.
+        .Case<arith::ExtFOp, arith::TruncFOp>([&](auto) { return encode(type, decode(value(0), type), value(0).getType().isF64()); })
         .Case<arith::ExtUIOp, arith::IndexCastUIOp>([&](auto) { return Expression{cast_(typeName(type), value(0)), Unary}; })
         .Case<arith::TruncIOp>([&](auto) {
           if (type.isInteger(1))
@@ -505,18 +498,18 @@ private:
         .Case<arith::SIToFPOp>([&](auto) {
           Type from = value(0).getType();
           if (from.isInteger(1))
-            return toHalf(type, {text(value(0), LogicalOr) + (type.isF64() ? " ? -1.0 : 0.0" : " ? -1.0f : 0.0f"), Conditional});
-          std::string real = "(" + (type.isF16() ? "float" : typeName(type)) + ")";
-          return toHalf(type, {real + cast_(signedName(from), value(0)), Unary});
+            return encode(type, {text(value(0), LogicalOr) + (type.isF64() ? " ? -1.0 : 0.0" : " ? -1.0f : 0.0f"), Conditional});
+          std::string real = type.isF64() ? "(double)" : "(float)";
+          return encode(type, {real + cast_(signedName(from), value(0)), Unary});
         })
         .Case<arith::UIToFPOp>([&](auto) {
-          return toHalf(type, {cast_(type.isF16() ? "float" : typeName(type), value(0)), Unary});
+          return encode(type, {cast_(type.isF64() ? "double" : "float", value(0)), Unary});
         })
         .Case<arith::FPToSIOp>([&](auto) {
-          return Expression{"(" + typeName(type) + ")flame_to_i64(" + fromHalf(value(0)) + ")", Unary};
+          return Expression{"(" + typeName(type) + ")flame_to_i64(" + decode(value(0), value(0).getType()).text + ")", Unary};
         })
         .Case<arith::FPToUIOp>([&](auto) {
-          return Expression{"(" + typeName(type) + ")flame_to_u64(" + fromHalf(value(0)) + ")", Unary};
+          return Expression{"(" + typeName(type) + ")flame_to_u64(" + decode(value(0), value(0).getType()).text + ")", Unary};
         })
         .Case<arith::BitcastOp>([&](auto) -> FailureOr<Expression> {
           Type from = value(0).getType();

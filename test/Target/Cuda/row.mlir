@@ -28,8 +28,8 @@ func.func @short(%x: tensor<100x64xf32>) -> tensor<100x64xf32> {
 
 // Long rows: a block each, joined through shared memory; all reads are under way before the first shuffle.
 // CHECK: row_1(
-// CHECK: __shared__ float [[MEMORY:shared[0-9]+]][4];
-// CHECK-COUNT-8: flame_load<4>(in0 +
+// CHECK: __shared__ float [[MEMORY:shared[0-9]+]][2];
+// CHECK-COUNT-16: flame_load<4>(in0 +
 // CHECK-COUNT-5: __shfl_xor_sync
 // CHECK: [[MEMORY]][
 // CHECK: __syncthreads();
