@@ -4,8 +4,9 @@
 #   bash tools/bench.sh cpu [--models NAME,NAME...] [--rounds N] [--threads N] [--format table|md|json]
 #   bash tools/bench.sh rows [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
 #
-# cpu: whole models against ONNX Runtime: latency in alternating rounds, compile time, memory. The models are built on the fly (test/e2e/models); results must agree before they are timed. The ratio is flame's
-# time over ONNX Runtime's, so below 1 flame is faster.
+# cpu: whole models against ONNX Runtime: latency in alternating rounds, compile time, memory. The models are built on the
+# fly (test/e2e/models); results must agree before they are timed. The ratio is flame's time over ONNX Runtime's, so
+# below 1 flame is faster.
 # rows: memory-bound kernels against PyTorch on the GPU of this machine, eager and compiled; needs PyTorch and what
 # tools/gpu-pack.sh has packed, and installs and builds nothing.
 # The status is 1 if a result deviates.

@@ -120,9 +120,28 @@ private:
 
   /// True if the op may be computed as part of a row program over `group`'s rows.
   bool fitsRow(Group &group, Operation *op) {
-    if (!isa<PointwiseInterface>(op) && !isReduce(op))
+    if (isMovementInRow(group, op))
+      return true;
+    if (isReduce(op))
+      return isRowShaped(group, op->getResult(0));
+    return isa<PointwiseInterface>(op) &&
+           (isRowShaped(group, op->getResult(0)) || hasLeadingDims(group, op->getResult(0)));
+  }
+
+  /// The leading dims are those of the group's rows, the others are its own: half of each row, say.
+  bool hasLeadingDims(Group &group, Value value) {
+    ArrayRef<DimExpr> dims = shapes.dims(value), full = group.rowDims;
+    return dims.size() == full.size() && dims.drop_back(group.rowAxes) == full.drop_back(group.rowAxes);
+  }
+
+  /// Cuts or joins each row by itself, such as the halves that a rotary embedding turns.
+  bool isMovementInRow(Group &group, Operation *op) {
+    StringRef name = op->getName().stripDialect();
+    if ((name != "slice" && name != "concat") || !hasLeadingDims(group, op->getResult(0)))
       return false;
-    return isRowShaped(group, op->getResult(0));
+    if (name == "slice")
+      return hasLeadingDims(group, op->getOperand(0));
+    return llvm::all_of(op->getOperands(), [&](Value operand) { return hasLeadingDims(group, operand); });
   }
 
   /// Right-aligned: every leading dim equal to the row tensor's or 1; the trailing dims all equal, or all 1.
@@ -272,9 +291,7 @@ private:
       if (Operation *reduce = reductionBehind(op, group))
         becomeRow(group, reduce);
     if (group.anchor == Anchor::Row) {
-      if (isa<PointwiseInterface>(op))
-        return fitsRow(group, op) && elementCost(op) * uses <= 24;
-      return false;
+      return fitsRow(group, op) && elementCost(op) * uses <= 24;
     }
     if (isa<PointwiseInterface>(op) || isMovement(op) || op->hasTrait<trait::ViewLike>()) {
       if (group.anchor == Anchor::Contract || group.anchor == Anchor::Conv)

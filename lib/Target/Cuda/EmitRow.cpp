@@ -167,6 +167,8 @@ static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns) {
   Deal deal;
   int64_t length = columns.constant().value_or(2048);
   deal.width = vectorWidth(kernel, last, kernel.shapes.constant(INT64_MAX));
+  while (deal.width > 1 && length / deal.width < warp)
+    deal.width /= 2; // work for each thread of a warp
   // Inputs of whole rows; a weight comes from the cache again.
   int64_t groups = length / deal.width, inputs = 0;
   for (BlockArgument argument : kernel.region.getBlock()->getArguments()) {

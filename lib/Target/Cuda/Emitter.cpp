@@ -65,11 +65,13 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
   if (failed(passes.run(*builder.module)))
     return region.emitOpError("has a kernel that can't be simplified");
   shareLoads(builder.function);
+  compareStarts(builder.function);
   PassManager again(context); // what the shared loads were turned into
   again.enableVerifier(false);
   again.addPass(createCSEPass());
   if (failed(again.run(*builder.module)))
     return region.emitOpError("has a kernel that can't be simplified");
+  mergeBranches(builder.function);
   packMemory(builder.function);
 
   // Equal text, equal kernel. The symbol is put in only afterwards.

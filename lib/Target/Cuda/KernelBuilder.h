@@ -59,6 +59,10 @@ private:
 
 /// What is read from memory twice is read once.
 void shareLoads(mlir::func::FuncOp function);
+/// A comparison of one of several neighbours with a border that lies between groups of them becomes that of the first.
+void compareStarts(mlir::func::FuncOp function);
+/// Branches of a block on the same condition become one; see MergeBranches.cpp.
+void mergeBranches(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
 void packMemory(mlir::func::FuncOp function);
 

@@ -35,6 +35,9 @@ struct Sum {
     } else if (auto sum = value.getDefiningOp<arith::AddIOp>()) {
       add(sum.getLhs(), factor);
       add(sum.getRhs(), factor);
+    } else if (auto difference = value.getDefiningOp<arith::SubIOp>()) {
+      add(difference.getLhs(), factor);
+      add(difference.getRhs(), -factor);
     } else if (auto product = value.getDefiningOp<arith::MulIOp>(); product && literalOf(product.getRhs())) {
       add(product.getLhs(), factor * *literalOf(product.getRhs()));
     } else {

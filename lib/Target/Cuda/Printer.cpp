@@ -232,7 +232,7 @@ private:
     if (decoder.empty())
       return to.isF32() || to.isF64() ? Expression{cast_(typeName(to), x), Unary} : expression(x);
     Expression single = call(decoder.str(), x);
-    return to.isF64() ? Expression{"(double)" + single.text, Unary} : single;
+    return to.isF64() ? Expression{("(double)" + Twine(single.text)).str(), Unary} : single;
   }
   /// f32 or, for half, f64 as a float of type `to`.
   static Expression encode(Type to, Expression real, bool isDouble = false) {
