@@ -23,16 +23,33 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   unsigned char *shared = dynamicShared();
   const TilePosition<Index> at = tilePosition(p, s.rows, s.columns);
 
+  constexpr int xLines = X::major == Major::Depth ? s.rows : s.depth,
+                yLines = Y::major == Major::Depth ? s.columns : s.depth;
+  Stage<typename X::Element, X::staged ? xLines : 0, xWidth / bytes, threads> xStage;
+  Stage<typename Y::Element, Y::staged ? yLines : 0, yWidth / bytes, threads> yStage;
   auto fill = [&](int stage, Index depth) {
     unsigned char *to = shared + stage * stageBytes;
-    if constexpr (X::major == Major::Depth)
-      x.template fill<s.rows, s.depth, threads>(to, at.row, depth, p.rows, p.depth);
+    const Index xLine = X::major == Major::Depth ? at.row : depth, xFirst = X::major == Major::Depth ? depth : at.row;
+    const Index xLineEnd = X::major == Major::Depth ? p.rows : p.depth,
+                xEnd = X::major == Major::Depth ? p.depth : p.rows;
+    if constexpr (X::staged)
+      x.load(xStage, xLine, xFirst, xLineEnd, xEnd);
     else
-      x.template fill<s.depth, s.rows, threads>(to, depth, at.row, p.depth, p.rows);
-    if constexpr (Y::major == Major::Depth)
-      y.template fill<s.columns, s.depth, threads>(to + xBytes, at.column, depth, p.columns, p.depth);
+      x.template fill<xLines, xWidth / bytes, threads>(to, xLine, xFirst, xLineEnd, xEnd);
+    const Index yLine = Y::major == Major::Depth ? at.column : depth,
+                yFirst = Y::major == Major::Depth ? depth : at.column;
+    const Index yLineEnd = Y::major == Major::Depth ? p.columns : p.depth,
+                yEnd = Y::major == Major::Depth ? p.depth : p.columns;
+    if constexpr (Y::staged)
+      y.load(yStage, yLine, yFirst, yLineEnd, yEnd);
     else
-      y.template fill<s.depth, s.columns, threads>(to + xBytes, depth, at.column, p.depth, p.columns);
+      y.template fill<yLines, yWidth / bytes, threads>(to + xBytes, yLine, yFirst, yLineEnd, yEnd);
+  };
+  auto flush = [&](int stage) {
+    if constexpr (X::staged)
+      xStage.flush(shared + stage * stageBytes);
+    if constexpr (Y::staged)
+      yStage.flush(shared + stage * stageBytes + xBytes);
   };
 
   const int warp = threadId() / 32, row = warp / s.warpColumns * warpTileRows,
@@ -46,17 +63,20 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       waitCopies<s.stages - 2>();
       syncBlock();
     }
-    if (const Index next = depth + (s.stages - 1) * s.depth; next < p.depth)
+    const Index next = depth + (s.stages - 1) * s.depth;
+    if (next < p.depth)
       fill(writing, next);
     commitCopies();
-    writing = writing + 1 == s.stages ? 0 : writing + 1;
-    if (depth < 0)
-      continue;
-    const unsigned char *from = shared + reading * stageBytes;
+    if (depth >= 0) {
+      const unsigned char *from = shared + reading * stageBytes;
 #pragma unroll
-    for (int step = 0; step < s.depth * bytes / 32; ++step)
-      tile.template accumulate<X::major, Y::major, xWidth, yWidth>(from, from + xBytes, row, column, step);
-    reading = reading + 1 == s.stages ? 0 : reading + 1;
+      for (int step = 0; step < s.depth * bytes / 32; ++step)
+        tile.template accumulate<X::major, Y::major, xWidth, yWidth>(from, from + xBytes, row, column, step);
+      reading = reading + 1 == s.stages ? 0 : reading + 1;
+    }
+    if (next < p.depth)
+      flush(writing);
+    writing = writing + 1 == s.stages ? 0 : writing + 1;
   }
   waitCopies<0>();
   syncBlock();

@@ -19,6 +19,7 @@ enum class Major { Depth, Side };
 /// pitch turn out to be aligned to it; what is not goes element by element through registers. 0: never aligned.
 template <typename T, Major order, int copy, typename Index> struct Plain {
   static constexpr Major major = order;
+  static constexpr bool staged = false;
   using Element = T;
   const T *data;
   Index pitch;
@@ -94,26 +95,42 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
   }
 };
 
+/// The chunks of a tile that one thread holds.
+template <typename T, int lines, int width, int threads> struct Stage {
+  static constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+  static constexpr int count = (lines * chunks + threads - 1) / threads;
+  // A stage of no lines is never used.
+  Pack<T, perChunk> values[count > 0 ? count : 1];
+
+  FLAME_DEVICE void flush(unsigned char *shared) const {
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+      if (const int c = threadId() + i * threads; lines * chunks % threads == 0 || c < lines * chunks)
+        *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(c / chunks, c % chunks)) = values[i];
+  }
+};
+
 /// Elements that are computed: element(row or column, position of the inner dim).
 template <typename T, Major order, typename F> struct Computed {
   static constexpr Major major = order;
+  static constexpr bool staged = true;
   using Element = T;
   F element;
 
   template <int lines, int width, int threads, typename Index>
-  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
-    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
-#pragma unroll 1
-    for (int c = threadId(); c < lines * chunks; c += threads) {
-      const Index at = line + c / chunks, first = position + c % chunks * perChunk;
-      Pack<T, perChunk> values;
+  FLAME_DEVICE void load(Stage<T, lines, width, threads> &stage, Index line, Index position, Index lineEnd,
+                         Index end) const {
+    using S = Stage<T, lines, width, threads>;
 #pragma unroll
-      for (int e = 0; e < perChunk; ++e) {
-        values.values[e] = T(0);
-        if (at < lineEnd && first + e < end)
-          values.values[e] = major == Major::Depth ? element(at, first + e) : element(first + e, at);
+    for (int i = 0; i < S::count; ++i) {
+      const int c = threadId() + i * threads;
+      const Index at = line + c / S::chunks, first = position + c % S::chunks * S::perChunk;
+#pragma unroll
+      for (int e = 0; e < S::perChunk; ++e) {
+        stage.values[i].values[e] = T(0);
+        if (c / S::chunks < lines && at < lineEnd && first + e < end)
+          stage.values[i].values[e] = major == Major::Depth ? element(at, first + e) : element(first + e, at);
       }
-      *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(c / chunks, c % chunks)) = values;
     }
   }
 
