@@ -37,7 +37,7 @@ DTYPES = {
     "i8": (TensorProto.INT8, np.dtype(np.int8)),
     "u8": (TensorProto.UINT8, np.dtype(np.uint8)),
 }
-EPSILON = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-21, "f64": 2.0**-45}
+EPSILON = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-18, "f64": 2.0**-45}
 OPSET = 22
 
 

@@ -117,11 +117,12 @@ std::string Nvrtc::version() const {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
-llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::StringRef architecture) const {
+llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::StringRef architecture,
+                                                 std::string *report) const {
   const Functions &f = *functions;
   Functions::Program program = nullptr;
   std::string text = source.str(), arch = ("--gpu-architecture=" + architecture).str();
-  auto failure = [&](const char *what, int code) {
+  auto readLog = [&] {
     std::string log;
     size_t size = 0;
     if (program && f.logSize(program, &size) == 0 && size > 1) {
@@ -129,6 +130,10 @@ llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::S
       f.log(program, log.data());
       log.resize(size - 1);
     }
+    return log;
+  };
+  auto failure = [&](const char *what, int code) {
+    std::string log = readLog();
     if (program)
       f.destroyProgram(&program);
     return llvm::createStringError(std::string("NVRTC ") + version() + " " + what + " for " + architecture.str() +
@@ -137,8 +142,8 @@ llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::S
   if (int code = f.createProgram(&program, text.c_str(), "model.cu", 0, nullptr, nullptr))
     return failure("can't begin a program", code);
   // Lambdas in kernels carry no execution space.
-  const char *options[] = {arch.c_str(), "--std=c++20", "-default-device"};
-  if (int code = f.compileProgram(program, 3, options))
+  const char *options[] = {arch.c_str(), "--std=c++20", "-default-device", "--ptxas-options=-v"};
+  if (int code = f.compileProgram(program, report ? 4 : 3, options))
     return failure("can't compile the kernels", code);
   bool isPtx = architecture.starts_with("compute_");
   size_t size = 0;
@@ -147,6 +152,8 @@ llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::S
   std::vector<char> code(size);
   if (int status = isPtx ? f.ptx(program, code.data()) : f.cubin(program, code.data()))
     return failure("has no code", status);
+  if (report)
+    *report = readLog();
   f.destroyProgram(&program);
   return code;
 }

@@ -44,7 +44,7 @@ FLAME_DEVICE void simtGemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       continue;
     const T *xs = shared + reading * stageElements + down * part,
             *ys = xs + s.depth * pitch - down * part + across * part;
-#pragma unroll 8
+#pragma unroll 4
     for (int k = 0; k < s.depth; ++k) {
       Pack<T, part> a[side / part], b[side / part];
 #pragma unroll

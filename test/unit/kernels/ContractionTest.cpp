@@ -220,4 +220,59 @@ TEST(Contraction, ThinProducts) {
   }
 }
 
+/// A convolution of two images by a gathered matrix, against the plain definition.
+template <Arithmetic type, bool matrix> void conv(ConvShape<2, int> c, int images, int outChannels) {
+  using T = typename TypeOf<type>::Storage;
+  const int area = c.in[0] * c.in[1], positions = c.out[0] * c.out[1], taps = c.kernel[0] * c.kernel[1],
+            depth = c.channels * taps;
+  const auto xs = numbers<type>(size_t(images) * c.channels * area, 3),
+             ws = numbers<type>(size_t(outChannels) * depth, 4);
+  Guarded<T> x(xs.size()), w(ws.size());
+  Guarded<float> result(size_t(images) * outChannels * positions);
+  for (size_t i = 0; i < xs.size(); ++i)
+    x[i] = ::store<type>(xs[i]);
+  for (size_t i = 0; i < ws.size(); ++i)
+    w[i] = ::store<type>(ws[i]);
+  auto body = [](int, int, auto sum) { return float(sum); };
+  auto place = [=](int row, int column) {
+    return (column / positions * outChannels + row) * positions + column % positions;
+  };
+  auto epilogue = flame::store<false>(result.data, body, place);
+  const Problem<int> p{outChannels, images * positions, depth};
+  const Plain<T, Major::Depth, 16, int> weight{w.data, depth};
+  const Gather<2, T, int> gather{x.data, c};
+  if constexpr (matrix) {
+    constexpr MmaSchedule s{64, 64, 64, 2, 2, 3};
+    emulator::launch(tiles(p.rows, 64) * tiles(p.columns, 64), s.threads(), s.sharedBytes(type),
+                     [&] { gemm<s, type>(p, weight, gather, epilogue); });
+  } else {
+    constexpr SimtSchedule s{4, 16, 3};
+    emulator::launch(tiles(p.rows, 64) * tiles(p.columns, 64), s.threads(), s.sharedBytes(type),
+                     [&] { simtGemm<s, type>(p, weight, gather, epilogue); });
+  }
+  for (int n = 0; n < images; ++n)
+    for (int m = 0; m < outChannels; ++m)
+      for (int o = 0; o < positions; ++o) {
+        long long sum = 0;
+        for (int k = 0; k < depth; ++k) {
+          const int channel = k / taps,
+                    i = o / c.out[1] * c.stride[0] - c.pad[0] + k % taps / c.kernel[1] * c.dilation[0];
+          const int j = o % c.out[1] * c.stride[1] - c.pad[1] + k % c.kernel[1] * c.dilation[1];
+          if (i >= 0 && i < c.in[0] && j >= 0 && j < c.in[1])
+            sum += xs[((n * c.channels + channel) * c.in[0] + i) * c.in[1] + j] * ws[m * depth + k];
+        }
+        ASSERT_EQ(result[(size_t(n) * outChannels + m) * positions + o], float(sum)) << n << ", " << m << ", " << o;
+      }
+}
+
+TEST(Contraction, Convolutions) {
+  const ConvShape<2, int> same{5, {9, 11}, {9, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1}};
+  const ConvShape<2, int> odd{8, {10, 12}, {5, 9}, {2, 3}, {2, 1}, {1, 2}, {1, 0}};
+  conv<F16, true>(same, 2, 33);
+  conv<BF16, true>(odd, 3, 65);
+  conv<F32, false>(same, 2, 33);
+  conv<F32, false>(odd, 3, 65);
+  conv<Arithmetic::F64, false>(odd, 1, 7);
+}
+
 } // namespace
