@@ -25,22 +25,40 @@ template <int rank, typename T, typename Index> struct Gather {
   const T *data; // x from the group's first channel on
   ConvShape<rank, Index> shape;
 
-  /// Where element (column, inner) is; null outside of x.
-  FLAME_DEVICE const T *find(Index column, Index inner) const {
-    Index position[rank];
+  /// Where the window of a column begins: its image's first channel, and its position.
+  struct Window {
+    Index channel, position[rank];
+  };
+  FLAME_DEVICE Window window(Index column) const {
+    Window w;
 #pragma unroll
     for (int d = rank - 1; d >= 0; --d) {
-      const Index tap = inner % shape.kernel[d], at = column % shape.out[d];
-      inner /= shape.kernel[d];
+      w.position[d] = column % shape.out[d] * shape.stride[d] - shape.pad[d];
       column /= shape.out[d];
-      position[d] = at * shape.stride[d] - shape.pad[d] + tap * shape.dilation[d];
     }
-    Index offset = column * shape.channels + inner;
+    w.channel = column * shape.channels;
+    return w;
+  }
+  /// Where an element of the inner dim is in a window.
+  FLAME_DEVICE Window tap(Index inner) const {
+    Window t;
+#pragma unroll
+    for (int d = rank - 1; d >= 0; --d) {
+      t.position[d] = inner % shape.kernel[d] * shape.dilation[d];
+      inner /= shape.kernel[d];
+    }
+    t.channel = inner;
+    return t;
+  }
+  /// The element's address; null outside of x.
+  FLAME_DEVICE const T *find(const Window &w, const Window &t) const {
+    Index offset = w.channel + t.channel;
     bool inside = true;
 #pragma unroll
     for (int d = 0; d < rank; ++d) {
-      inside = inside && position[d] >= 0 && position[d] < shape.in[d];
-      offset = offset * shape.in[d] + position[d];
+      const Index position = w.position[d] + t.position[d];
+      inside = inside && position >= 0 && position < shape.in[d];
+      offset = offset * shape.in[d] + position;
     }
     return inside ? data + offset : nullptr;
   }
@@ -48,11 +66,24 @@ template <int rank, typename T, typename Index> struct Gather {
   template <int lines, int width, int threads>
   FLAME_DEVICE void load(Stage<T, lines, width, threads> &stage, Index line, Index position, Index lineEnd,
                          Index end) const {
-    auto element = [&](Index column, Index inner) {
-      const T *from = find(column, inner);
-      return from ? *from : T(0);
-    };
-    computed<T, Major::Side>(element).load(stage, line, position, lineEnd, end);
+    using S = Stage<T, lines, width, threads>;
+    static_assert(threads % S::chunks == 0, "a thread's chunks have the same columns");
+    const Index first = position + threadId() % S::chunks * S::perChunk;
+    Window windows[S::perChunk];
+#pragma unroll
+    for (int e = 0; e < S::perChunk; ++e)
+      windows[e] = window(first + e);
+#pragma unroll
+    for (int i = 0; i < S::count; ++i) {
+      const int at = (threadId() + i * threads) / S::chunks;
+      const bool exists = at < lines && line + at < lineEnd;
+      const Window t = tap(line + at);
+#pragma unroll
+      for (int e = 0; e < S::perChunk; ++e) {
+        const T *from = exists && first + e < end ? find(windows[e], t) : nullptr;
+        stage.values[i].values[e] = from ? *from : T(0);
+      }
+    }
   }
 
   template <int lines, int width, int linePitch, int threads>
@@ -60,7 +91,7 @@ template <int rank, typename T, typename Index> struct Gather {
 #pragma unroll
     for (int i = 0; i < lines * width / threads; ++i) {
       const int e = threadId() + i * threads, k = e / width, at = e % width;
-      const T *from = side + at < sideEnd && depth + k < depthEnd ? find(side + at, depth + k) : nullptr;
+      const T *from = side + at < sideEnd && depth + k < depthEnd ? find(window(side + at), tap(depth + k)) : nullptr;
       copyAsync<(int)sizeof(T)>(shared + k * linePitch + at, from ? from : data, from ? (int)sizeof(T) : 0);
     }
   }

@@ -74,8 +74,10 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
         constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
         const T *base = data + depth * pitch + side;
 #pragma unroll
-        for (int i = 0; i < lines * chunks / threads; ++i) {
+        for (int i = 0; i < (lines * chunks + threads - 1) / threads; ++i) {
           const int c = threadId() + i * threads, k = c / chunks, first = c % chunks * perChunk;
+          if (lines * chunks % threads != 0 && c >= lines * chunks)
+            break;
           int valid = k < inner ? (reach - first) * (int)sizeof(T) : 0;
           valid = valid < 0 ? 0 : valid > 16 ? 16 : valid;
           copyAsync<16>(shared + k * linePitch + first, valid > 0 ? base + k * pitch + first : data, valid);
@@ -83,6 +85,7 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
         return;
       }
     }
+    static_assert(lines * width % threads == 0, "whole turns");
     const T *base = major == Major::Side ? data + depth * pitch + side : data + side * pitch + depth;
 #pragma unroll
     for (int i = 0; i < lines * width / threads; ++i) {
