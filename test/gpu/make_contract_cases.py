@@ -6,7 +6,7 @@
 The archive has the form of pack_suite.py's and is run by run_suite.py. References are NumPy's in f64, rounded once to the
 result's type. Inputs are small whole numbers, so that every sum is exact in f32 and products must agree to the last bit;
 only cases with a transcendental epilogue, and those with normally distributed inputs, have a tolerance. With `--target=cpu`
-the same cases run without a GPU.
+the same cases run without a GPU, and with an emulated GPU as test/unit/kernels/FakeNvrtc.cpp says.
 """
 
 from __future__ import annotations
