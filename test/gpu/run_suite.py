@@ -3,7 +3,7 @@
 
     run_suite.py --flame-run FLAME_RUN [--jobs N] [--expected FILE] [--report REPORT.json] SUITE_FOLDER
 
-Tolerances are those of the ONNX backend suite. Random operators are skipped here: what their specification promises is
+Tolerances are those of the ONNX backend suite, unless a test has its own. Random operators are skipped here: what their specification promises is
 checked where they can be compared, on the CPU. FILE lists tests that fail, a name and the reason a line, as on the CPU: one that
 passes unexpectedly is a failure. A program runs many tests, since making a GPU's context takes longer than they do;
 after an error of the GPU it is started anew. Ends with one line of totals.
@@ -71,7 +71,8 @@ def run(entry, args):
         return "skipped", "random"
     folder = args.suite / entry["name"]
     for data in entry["sets"]:
-        words = [folder / "model.flame", "-q", "--rtol=1e-3", "--atol=1e-7", *args.option]
+        words = [folder / "model.flame", "-q", *args.option]
+        words += [f"--rtol={entry.get('rtol', 1e-3)}", f"--atol={entry.get('atol', 1e-7)}"]
         for name, file in data["inputs"]:
             words += ["-i", f"{name}={folder / file}"]
         for name, file in data["outputs"]:

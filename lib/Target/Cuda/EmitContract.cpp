@@ -1,14 +1,19 @@
-//===- EmitContract.cpp - matrix products in tiles --------------------------------------------------------------------===//
+//===- EmitContract.cpp - matrix products in tiles
+//--------------------------------------------------------------------===//
 //
-// A block of 256 threads computes a tile of 64×64 of the result, each thread 4×4 of it, in float or double by fused
-// multiply-adds: strict arithmetic, on every architecture. Strips of 16 columns of x and rows of y are staged in shared
-// memory; their elements are pulled, with whatever the region computes before the product, transposes and broadcast batches
-// included. The tile's elements are pulled through what the region computes after the product, and stored.
+// A product becomes a call of a device template: by matrix instructions for f16, bf16 and 8-bit integers, by ordinary
+// multiply-adds for f32 (strict arithmetic), f64 and 32- and 64-bit integers, and by a template of its own where one
+// operand has but a few rows. An operand that is memory, through whatever transposes and slices, is handed over as
+// address and pitch; any other as a function of its indices. What the region does with the product is handed over as a
+// function too.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "KernelBuilder.h"
+#include "ChooseSchedule.h"
+#include "ContractEpilogue.h"
+#include "KernelOps.h"
+#include "StridedOperand.h"
 #include "flame/Ops/Contraction.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 using namespace flame;
@@ -17,26 +22,320 @@ using Values = ElementBuilder::Values;
 using arith::CmpIPredicate;
 
 namespace {
-constexpr int tile = 64, strip = 16, side = 4, threads = 256;
-}
 
-/// True if what depends on the product is elementwise of its shape, so that an element of the results needs one element of
-/// the product, at the same index.
-static bool isPlainEpilogue(KernelBuilder &kernel, Value product) {
-  llvm::SmallPtrSet<Value, 16> dependent{product};
-  SmallVector<DimExpr> dims(kernel.shapes.dims(product));
-  for (Operation &op : kernel.region.getBlock()->without_terminator()) {
-    if (llvm::none_of(op.getOperands(), [&](Value v) { return dependent.contains(v); }))
-      continue;
-    if (!isa<PointwiseInterface>(op) || op.getNumResults() != 1 || kernel.shapes.dims(op.getResult(0)) != ArrayRef(dims))
-      return false;
-    dependent.insert(op.getResult(0));
+/// The anchor of one region on its way into a call.
+class ContractEmitter {
+public:
+  ContractEmitter(KernelBuilder &kernel, MatMulOp op)
+      : kernel(kernel), shapes(kernel.shapes), op(op), epilogue(kernel, op.getResult()),
+        e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+
+  LogicalResult emit() {
+    if (op.getPackedColumns() || !epilogue.isSupported() || !chooseArithmetic())
+      return emitLoop(kernel);
+    shapeUp();
+    if (emitThin())
+      return success();
+    bool matrix = sizeOf(type) <= 2;
+    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
+    int tileRows, tileColumns;
+    std::string head;
+    if (matrix) {
+      MmaSchedule schedule = chooseMma(type, sizes);
+      head = "flame::gemm<" + cuda::text(schedule);
+      kernel.kernel.threads = schedule.threads();
+      kernel.kernel.shared = schedule.sharedBytes(type);
+      tileRows = schedule.rows, tileColumns = schedule.columns;
+      kernel.templates.push_back("impl/Gemm.h");
+    } else {
+      SimtSchedule schedule = chooseSimt(type, sizes);
+      head = "flame::simtGemm<" + cuda::text(schedule);
+      kernel.kernel.threads = schedule.threads();
+      kernel.kernel.shared = schedule.sharedBytes(type);
+      tileRows = tileColumns = schedule.tile();
+      kernel.templates.push_back("impl/Simt.h");
+    }
+    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns));
+    placeBatch(tiles);
+    std::string problem = problemText();
+    std::string xText = operandText(x, /*isX=*/true), yText = operandText(y, /*isX=*/false);
+    call(head + ", " + cuda::text(type) + ">(" + problem + ",\n      " + xText + ",\n      " + yText + ",\n      " +
+         epilogueText() + ")");
+    kernel.kernel.extent = batches * tiles;
+    return success();
   }
-  return llvm::all_of(kernel.region.getYielded(), [&](Value v) { return dependent.contains(v); });
-}
+
+private:
+  /// One operand as a matrix per batch, a line dim (rows of x, columns of y) and the inner dim.
+  struct Side {
+    Value value;
+    Type elementType;
+    SmallVector<DimExpr> batch; // own batch dims
+    bool isVector, transposed;  // transposed: the inner dim comes before the line dim in x, after it in y
+    std::optional<StridedOperand> memory;
+    DimExpr lineStride, depthStride; // if memory
+  };
+
+  KernelBuilder &kernel;
+  ShapeContext &shapes;
+  MatMulOp op;
+  ContractEpilogue epilogue;
+  ElementBuilder e;
+  Arithmetic type = Arithmetic::F32;
+  Type elementType; // what operands are converted to
+  Side x, y;
+  SmallVector<DimExpr> batch; // of the result, empty if its dims are part of the rows
+  SmallVector<DimExpr> rowDims;
+  DimExpr batches, rows, columns, depth;
+  Values batchAt;
+  SmallVector<Value> operands; // of the call
+
+  /// False if no template multiplies such elements.
+  bool chooseArithmetic() {
+    Type left = getElementTypeOrSelf(op.getX().getType()), right = getElementTypeOrSelf(op.getY().getType());
+    elementType = getElementTypeOrSelf(op.getResult().getType());
+    Type compute = computeType(elementType);
+    if (left == right && (left.isF16() || left.isBF16()) && compute.isF32()) {
+      type = left.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
+      elementType = left;
+    } else if (left == right && left.isInteger(8) && elementType.isInteger(32)) {
+      type = left.isUnsignedInteger() ? Arithmetic::U8 : Arithmetic::I8;
+      elementType = left;
+    } else if (compute.isF32()) {
+      type = Arithmetic::F32;
+      elementType = compute;
+    } else if (compute.isF64()) {
+      type = Arithmetic::F64;
+    } else if (compute.isInteger(32)) {
+      type = Arithmetic::I32;
+    } else if (compute.isInteger(64)) {
+      type = Arithmetic::I64;
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  std::string operand(Value value) {
+    operands.push_back(value);
+    return "$" + std::to_string(operands.size() - 1);
+  }
+  void call(const std::string &text) { CallOp::create(e.b, kernel.loc, text, operands); }
+
+  Side side(Value value, bool isX, bool transposed) {
+    Side s;
+    s.value = value;
+    s.elementType = getElementTypeOrSelf(value.getType());
+    SmallVector<DimExpr> dims(shapes.dims(value));
+    s.isVector = dims.size() == 1;
+    s.transposed = transposed;
+    s.batch.assign(dims.begin(), dims.end() - (s.isVector ? 1 : 2));
+    s.memory = stridedOperand(kernel, value);
+    if (s.memory) {
+      ArrayRef<DimExpr> strides = s.memory->strides;
+      // x is [line, depth], y [depth, line], unless transposed.
+      bool lineFirst = isX != transposed;
+      s.depthStride = s.isVector ? strides[0] : strides[strides.size() - (lineFirst ? 1 : 2)];
+      s.lineStride = s.isVector ? shapes.constant(0) : strides[strides.size() - (lineFirst ? 2 : 1)];
+    }
+    return s;
+  }
+
+  /// Sizes of the product. A batch of x that meets one matrix y is more rows.
+  void shapeUp() {
+    SmallVector<DimExpr> xDims(shapes.dims(op.getX())), yDims(shapes.dims(op.getY())),
+        dims(shapes.dims(op.getResult()));
+    x = side(op.getX(), true, op.getTransposeX());
+    y = side(op.getY(), false, op.getTransposeY());
+    DimExpr one = shapes.constant(1);
+    depth = x.isVector ? xDims[0] : xDims[xDims.size() - (x.transposed ? 2 : 1)];
+    columns = y.isVector ? one : dims.back();
+    ArrayRef<DimExpr> before = ArrayRef<DimExpr>(dims).drop_back(y.isVector ? 0 : 1);
+    if (!x.isVector)
+      rowDims.push_back(before.back());
+    batch.assign(before.begin(), before.end() - (x.isVector ? 0 : 1));
+    rows = x.isVector ? one : rowDims[0];
+    bool single = llvm::all_of(y.batch, [](DimExpr d) { return d.isConstant(1); });
+    if (single && !batch.empty() && !x.isVector && x.batch == batch && joinsRows()) {
+      rowDims.insert(rowDims.begin(), batch.begin(), batch.end());
+      batch.clear();
+      x.batch.clear();
+      for (DimExpr dim : ArrayRef(rowDims).drop_back())
+        rows = rows * dim;
+    }
+    batches = one;
+    for (DimExpr dim : batch)
+      batches = batches * dim;
+  }
+
+  /// True if rows of consecutive matrices of x are one pitch apart throughout, or x is computed anyway.
+  bool joinsRows() {
+    if (!x.memory)
+      return !x.transposed;
+    DimExpr reach = x.lineStride * rows;
+    bool onlyOneRow = rows.isConstant(1), started = false;
+    for (size_t d = x.batch.size(); d-- > 0;) {
+      if (x.batch[d].isConstant(1))
+        continue;
+      if (onlyOneRow && !started)
+        x.lineStride = x.memory->strides[d]; // rows of one are as far apart as the batch says
+      else if (x.memory->strides[d] != reach)
+        return false;
+      started = true;
+      reach = x.memory->strides[d] * x.batch[d];
+    }
+    return true;
+  }
+
+  void placeBatch(DimExpr tiles) {
+    Value at = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
+    batchAt = e.delinearize(at, batch);
+  }
+
+  /// The batch index of an operand: its dims follow the result's, right-aligned, where they are not broadcast.
+  Values batchOf(const Side &s) {
+    Values index;
+    size_t shift = batch.size() - s.batch.size();
+    for (size_t d = 0; d < s.batch.size(); ++d) {
+      if (s.batch[d].isConstant(1))
+        index.push_back(e.index(0));
+      else if (s.batch[d] == batch[d + shift] || s.batch[d].constant())
+        index.push_back(batchAt[d + shift]);
+      else
+        index.push_back(
+            e.select(e.cmpi(CmpIPredicate::eq, e.expr(s.batch[d]), e.index(1)), e.index(0), batchAt[d + shift]));
+    }
+    return index;
+  }
+
+  std::string problemText() {
+    std::string m = operand(e.expr(rows)), n = operand(e.expr(columns)), k = operand(e.expr(depth));
+    return "flame::Problem<$I>{" + m + ", " + n + ", " + k + "}";
+  }
+
+  /// Where the matrix of this block's batch begins.
+  std::string address(const Side &s) {
+    Value offset = e.expr(s.memory->offset);
+    if (!s.batch.empty())
+      for (auto [at, stride] : llvm::zip(batchOf(s), s.memory->strides))
+        offset = e.addi(offset, e.muli(at, e.expr(stride)));
+    std::string memory = operand(kernel.bufferOf(s.memory->memory));
+    if (getConstantIntValue(getAsOpFoldResult(offset)) == 0)
+      return memory;
+    return memory + " + " + operand(offset);
+  }
+
+  /// True if the operand's elements in memory are what the template multiplies.
+  bool isPlain(const Side &s) { return s.memory && s.elementType == elementType; }
+  /// The order in which a plain operand can be read in lines; empty if neither dim is contiguous.
+  std::optional<StringRef> lineOrder(const Side &s, bool single) {
+    if (!isPlain(s))
+      return std::nullopt;
+    if (s.depthStride.isConstant(1) || depth.isConstant(1))
+      return StringRef("Depth");
+    if ((s.lineStride.isConstant(1) || single) && sizeOf(type) != 1)
+      return StringRef("Side");
+    return std::nullopt;
+  }
+  std::string plainText(const Side &s, StringRef order, bool single) {
+    bool alongDepth = order == "Depth";
+    // The pitch of a single line matters to nobody, and a pitch of nothing is aligned.
+    bool oneLine = alongDepth ? single : depth.isConstant(1);
+    DimExpr pitch = oneLine ? shapes.constant(0) : alongDepth ? s.lineStride : s.depthStride;
+    std::string from = address(s), step = operand(e.expr(pitch));
+    return "flame::Plain<" + storageName(s.elementType) + ", flame::Major::" + order.str() + ", " +
+           std::to_string(copyBytes(pitch, sizeOf(type))) + ", $I>{" + from + ", " + step + "}";
+  }
+
+  std::string operandText(Side &s, bool isX) {
+    bool single = (isX ? rows : columns).isConstant(1);
+    if (auto order = lineOrder(s, single))
+      return plainText(s, *order, single);
+    // By function. What can be read in either order is read along its faster dim.
+    bool alongDepth = sizeOf(type) == 1 || (isX ? !s.transposed : s.transposed);
+    StringRef line = isX ? "row" : "column", functionName = isX ? "x" : "y";
+    Type index = e.b.getIndexType();
+    Value function =
+        FunctionOp::create(e.b, kernel.loc, functionName, {index, index}, {line, "depth"}, [&](ValueRange args) {
+          Value stored;
+          e.scope([&] {
+            Values at = batchOf(s);
+            if (isX && batch.empty() && rowDims.size() > 1) {
+              at = e.delinearize(args[0], rowDims); // the batch is part of the rows
+              at.insert(at.end() - s.transposed, args[1]);
+            } else if (s.isVector) {
+              at.push_back(args[1]);
+            } else {
+              bool lineFirst = isX != s.transposed;
+              at.push_back(args[lineFirst ? 0 : 1]);
+              at.push_back(args[lineFirst ? 1 : 0]);
+            }
+            ScalarBuilder scalars = e.scalars(elementType);
+            stored = scalars.toStorage(scalars.cast(e.element(s.value, at), s.elementType, elementType), elementType);
+          });
+          return stored;
+        });
+    return "flame::computed<" + storageName(elementType) + ", flame::Major::" + (alongDepth ? "Depth" : "Side") + ">(" +
+           operand(function) + ")";
+  }
+
+  std::string epilogueText() {
+    return epilogue.build(
+        e,
+        [&](ElementBuilder &b, Value row, Value column) {
+          Values at(batchAt);
+          if (rowDims.size() == 1)
+            at.push_back(row);
+          else
+            llvm::append_range(at, b.delinearize(row, rowDims));
+          if (!y.isVector)
+            at.push_back(column);
+          return at;
+        },
+        /*contiguous=*/true, operands);
+  }
+
+  /// A product whose one side has a few lines reads the other side once; false if it is none.
+  bool emitThin() {
+    if (type != Arithmetic::F16 && type != Arithmetic::BF16 && type != Arithmetic::F32)
+      return false;
+    auto count = [](DimExpr dim) { return dim.constant().value_or(INT64_MAX); };
+    // Of two thin sides the one with more lines is the wide one.
+    bool swapped = count(columns) < count(rows);
+    Side &thin = swapped ? y : x, &wide = swapped ? x : y;
+    DimExpr thinLines = swapped ? columns : rows, wideLines = swapped ? rows : columns;
+    int64_t lines = count(thinLines);
+    if (lines < 1 || lines > 4 || !isPlain(thin))
+      return false;
+    auto order = lineOrder(wide, wideLines.isConstant(1));
+    if (!order)
+      return false;
+    bool along = *order == "Depth";
+    ThinSchedule schedule{int(llvm::PowerOf2Ceil(lines)), along ? (lines == 1 ? 2 : 1) : 4, along};
+    int bytes = sizeOf(type);
+    DimExpr blocks = ceilDiv(wideLines, shapes.constant(schedule.columns(bytes)));
+    kernel.kernel.threads = schedule.threads();
+    kernel.kernel.shared = schedule.sharedBytes(bytes);
+    kernel.templates.push_back("impl/Thin.h");
+    placeBatch(blocks);
+    // The template's rows are the thin side's lines.
+    std::string m = operand(e.expr(thinLines)), n = operand(e.expr(wideLines)), k = operand(e.expr(depth));
+    std::string thinAddress = address(thin), thinLine = operand(e.expr(thin.lineStride)),
+                thinDepth = operand(e.expr(thin.depthStride)), storage = storageName(elementType);
+    std::string wideText = plainText(wide, *order, wideLines.isConstant(1));
+    std::string end = epilogueText();
+    call(std::string("flame::") + (along ? "thinAlong<" : "thinAcross<") + cuda::text(schedule) + ", " +
+         cuda::text(type) + (swapped ? ", true>(" : ", false>(") + "flame::Problem<$I>{" + m + ", " + n + ", " + k +
+         "},\n      flame::ThinRows<" + storage + ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth +
+         "},\n      " + wideText + ",\n      " + end + ", " + operand(e.expr(blocks)) + ")");
+    kernel.kernel.extent = batches * blocks;
+    return true;
+  }
+};
+
+} // namespace
 
 LogicalResult flame::cuda::emitContract(KernelBuilder &kernel) {
-  ShapeContext &shapes = kernel.shapes;
   MatMulOp op;
   unsigned products = 0;
   for (Operation &inner : kernel.region.getBlock()->without_terminator())
@@ -44,114 +343,7 @@ LogicalResult flame::cuda::emitContract(KernelBuilder &kernel) {
       op = matmul;
       ++products;
     }
-  if (products != 1 || op.getPackedColumns() || !isPlainEpilogue(kernel, op.getResult()))
+  if (products != 1)
     return emitLoop(kernel);
-  SmallVector<DimExpr> xDims(shapes.dims(op.getX())), yDims(shapes.dims(op.getY())), dims(shapes.dims(op.getResult()));
-  Type elementType = getElementTypeOrSelf(op.getResult().getType()), type = computeType(elementType);
-  Type left = getElementTypeOrSelf(op.getX().getType()), right = getElementTypeOrSelf(op.getY().getType());
-  // Vectors and integers go by the plain definition; so do products too thin to fill a tile.
-  if (xDims.size() < 2 || yDims.size() < 2 || !isa<FloatType>(type))
-    return emitLoop(kernel);
-  DimExpr m = dims[dims.size() - 2], n = dims.back(), k = op.getTransposeX() ? xDims[xDims.size() - 2] : xDims.back();
-  SmallVector<DimExpr> batch(dims.begin(), dims.end() - 2);
-  DimExpr batches = shapes.constant(1), size = shapes.constant(tile);
-  for (DimExpr dim : batch)
-    batches = batches * dim;
-  DimExpr rowTiles = ceilDiv(m, size), columnTiles = ceilDiv(n, size);
-
-  kernel.kernel.threads = threads;
-  ElementBuilder e(kernel.b, kernel.loc, kernel, shapes);
-  auto at = [&](int64_t i) { return e.index(i); };
-  ScalarBuilder s = e.scalars(elementType);
-  Value zero = s.number(elementType, 0);
-  // Neighbouring blocks share columns of y.
-  Values grid = e.delinearize(kernel.block, {batches, columnTiles, rowTiles});
-  Values batchAt = e.delinearize(grid[0], batch);
-  Value firstRow = e.muli(grid[2], at(tile)), firstColumn = e.muli(grid[1], at(tile));
-  Value rows = e.expr(m), columns = e.expr(n), depth = e.expr(k);
-
-  /// The batch index of an operand: its dims follow the result's, right-aligned, where they are not broadcast.
-  auto batchOf = [&](ArrayRef<DimExpr> own) {
-    Values index;
-    size_t ownBatch = own.size() - 2, shift = batch.size() - ownBatch;
-    for (size_t d = 0; d < ownBatch; ++d) {
-      if (own[d].isConstant(1))
-        index.push_back(at(0));
-      else if (own[d] == batch[d + shift] || own[d].constant())
-        index.push_back(batchAt[d + shift]);
-      else
-        index.push_back(e.select(e.cmpi(CmpIPredicate::eq, e.expr(own[d]), at(1)), at(0), batchAt[d + shift]));
-    }
-    return index;
-  };
-  Values xBatch = batchOf(xDims), yBatch = batchOf(yDims);
-  // A column more than needed, so that a warp's accesses spread over the banks.
-  constexpr int pitch = tile + 1;
-  Value xTile = kernel.sharedMemory(type, strip * pitch), yTile = kernel.sharedMemory(type, strip * pitch);
-
-  /// Fills a strip, element i of the thread's share at (k, position) = (i / tile, i % tile) or, where the operand's
-  /// contiguous dim is k, at (i % strip, i / strip).
-  auto fill = [&](Value memory, Value operand, Type from, ArrayRef<Value> operandBatch, bool transposed, bool contiguousK,
-                  Value first, Value limit, Value base) {
-    e.loop(kernel.thread, at(strip * tile), at(threads), {}, [&](Value i, ValueRange) {
-      Value inner = contiguousK ? e.remi(i, at(strip)) : e.divi(i, at(tile));
-      Value position = contiguousK ? e.divi(i, at(strip)) : e.remi(i, at(tile));
-      Value kAt = e.addi(base, inner), rowAt = e.addi(first, position);
-      Value inside = arith::AndIOp::create(e.b, e.loc, e.cmpi(CmpIPredicate::slt, kAt, depth),
-                                           e.cmpi(CmpIPredicate::slt, rowAt, limit));
-      Value element = e.ifElse(
-          inside,
-          [&] {
-            Values index(operandBatch);
-            index.push_back(transposed ? kAt : rowAt);
-            index.push_back(transposed ? rowAt : kAt);
-            return s.cast(e.element(operand, index), from, elementType);
-          },
-          [&] { return s.number(elementType, 0); });
-      memref::StoreOp::create(e.b, e.loc, element, memory, e.addi(e.muli(inner, at(pitch)), position));
-      return Values();
-    });
-  };
-
-  Value threadRow = e.divi(kernel.thread, at(tile / side)), threadColumn = e.remi(kernel.thread, at(tile / side));
-  Values sums(side * side, zero);
-  Values total = e.loop(at(0), depth, at(strip), sums, [&](Value base, ValueRange carried) {
-    fill(xTile, op.getX(), left, xBatch, op.getTransposeX(), !op.getTransposeX(), firstRow, rows, base);
-    fill(yTile, op.getY(), right, yBatch, !op.getTransposeY(), op.getTransposeY(), firstColumn, columns, base);
-    kernel.barrier();
-    Values after = e.loop(at(0), at(strip), Values(carried), [&](Value inner, ValueRange acc) {
-      Values xs, ys, next;
-      Value line = e.muli(inner, at(pitch));
-      for (int i = 0; i < side; ++i) {
-        // Rows 16 apart and columns 16 apart: neighbouring threads touch neighbouring words.
-        xs.push_back(memref::LoadOp::create(e.b, e.loc, xTile, e.addi(line, e.addi(threadRow, at(i * tile / side)))));
-        ys.push_back(memref::LoadOp::create(e.b, e.loc, yTile, e.addi(line, e.addi(threadColumn, at(i * tile / side)))));
-      }
-      for (int i = 0; i < side; ++i)
-        for (int j = 0; j < side; ++j)
-          next.push_back(s.add(acc[i * side + j], s.mul(xs[i], ys[j])));
-      return next;
-    });
-    kernel.barrier();
-    return after;
-  });
-
-  for (int i = 0; i < side; ++i)
-    for (int j = 0; j < side; ++j) {
-      Value row = e.addi(firstRow, e.addi(threadRow, at(i * tile / side)));
-      Value column = e.addi(firstColumn, e.addi(threadColumn, at(j * tile / side)));
-      Value inside = arith::AndIOp::create(e.b, e.loc, e.cmpi(CmpIPredicate::slt, row, rows),
-                                           e.cmpi(CmpIPredicate::slt, column, columns));
-      e.ifThen(inside, [&] {
-        Values index(batchAt);
-        index.push_back(row);
-        index.push_back(column);
-        e.setScalar(op.getResult(), total[i * side + j]);
-        for (unsigned result = 0; result < kernel.region.getNumResults(); ++result)
-          kernel.storeResult(e, result, index, e.element(kernel.region.getYielded()[result], index));
-        e.clearScalar(op.getResult());
-      });
-    }
-  kernel.kernel.extent = batches * rowTiles * columnTiles;
-  return success();
+  return ContractEmitter(kernel, op).emit();
 }

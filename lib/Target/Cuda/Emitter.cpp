@@ -1,7 +1,10 @@
-//===- Emitter.cpp - collects the kernels of a model ------------------------------------------------------------------===//
+//===- Emitter.cpp - collects the kernels of a model
+//------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Emitter.h"
 #include "KernelBuilder.h"
+#include "KernelOps.h"
 #include "Printer.h"
+#include "Templates.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -15,13 +18,13 @@ using namespace flame;
 using namespace flame::cuda;
 
 void flame::cuda::registerCudaDialects(DialectRegistry &registry) {
-  registry.insert<arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect, memref::MemRefDialect,
-                  scf::SCFDialect, vector::VectorDialect>();
+  registry.insert<KernelDialect, arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect,
+                  memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
 
 Emitter::Emitter(MLIRContext *context) : context(context) {
-  context->loadDialect<arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect, memref::MemRefDialect,
-                       scf::SCFDialect, vector::VectorDialect>();
+  context->loadDialect<KernelDialect, arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect,
+                       memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
 
 /// "matmul add relu (fc1, relu1)": the ops and the model's names of a region, for the comment over its kernel.
@@ -54,6 +57,7 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
   LogicalResult built = anchor == "row"        ? emitRow(builder)
                         : anchor == "loops"    ? emitLoops(builder)
                         : anchor == "contract" ? emitContract(builder)
+                        : anchor == "conv"     ? emitConv(builder)
                                                : emitLoop(builder);
   if (failed(built))
     return failure();
@@ -87,6 +91,9 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
     text.replace(at + 1, 6, entry->second);
     texts.push_back("// " + describe(region) + "\n" + text);
   }
+  for (const char *name : builder.templates)
+    if (!llvm::is_contained(templates, name))
+      templates.push_back(name);
   builder.kernel.symbol = entry->second;
   return builder.kernel;
 }
@@ -95,6 +102,9 @@ std::string Emitter::source() const {
   if (texts.empty())
     return {};
   std::string all = kernelPrelude().str();
+  llvm::StringSet<> seen;
+  for (const std::string &name : templates)
+    appendTemplate(name, seen, all);
   for (const std::string &text : texts)
     all += text;
   return all;

@@ -1,4 +1,5 @@
-//===- KernelBuilder.cpp - see KernelBuilder.h ------------------------------------------------------------------------===//
+//===- KernelBuilder.cpp - see KernelBuilder.h
+//------------------------------------------------------------------------===//
 #include "KernelBuilder.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -38,6 +39,10 @@ Value KernelBuilder::bufferOf(Value value) {
     if (yielded == value)
       return buffer(region.getInputs().size() + i, elementType);
   llvm_unreachable("a value without a buffer");
+}
+
+Value KernelBuilder::resultBuffer(unsigned result) {
+  return buffer(region.getInputs().size() + result, getElementTypeOrSelf(region.getResult(result).getType()));
 }
 
 Value KernelBuilder::load(OpBuilder &b, Location loc, Value value, ValueRange index) {
@@ -124,8 +129,8 @@ int flame::cuda::vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elemen
 
 void KernelBuilder::barrier() { gpu::BarrierOp::create(b, loc); }
 
-/// True if 32 bits hold every index: divisions of 64 bits are some twenty times as dear. Sizes are known and leave room for
-/// tiles that overhang; no index comes from data, where any number may stand.
+/// True if 32 bits hold every index: divisions of 64 bits are some twenty times as dear. Sizes are known and leave room
+/// for tiles that overhang; no index comes from data, where any number may stand.
 bool KernelBuilder::fitsInt() {
   auto isSmall = [](Value value) {
     auto tensor = dyn_cast<RankedTensorType>(value.getType());

@@ -1,7 +1,8 @@
-//===- KernelBuilder.h - the function around a kernel's body ----------------------------------------------------------===//
+//===- KernelBuilder.h - the function around a kernel's body
+//----------------------------------------------------------===//
 //
-// Makes the function of a kernel and gives bodies their loads, stores and sizes. Buffers are memrefs of one dimension, so
-// that a load prints as an array access.
+// Makes the function of a kernel and gives bodies their loads, stores and sizes. Buffers are memrefs of one dimension,
+// so that a load prints as an array access.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_LIB_TARGET_CUDA_KERNELBUILDER_H
@@ -22,10 +23,11 @@ public:
   ShapeContext &shapes;
   mlir::Location loc;
   mlir::OwningOpRef<mlir::ModuleOp> module;
-  mlir::OpBuilder b;              // in the function's body
-  mlir::Value block, thread;      // index
-  Kernel kernel;                  // buffers and args are filled in as the body asks for them
+  mlir::OpBuilder b;         // in the function's body
+  mlir::Value block, thread; // index
+  Kernel kernel;             // buffers and args are filled in as the body asks for them
   mlir::func::FuncOp function;
+  llvm::SmallVector<const char *> templates; // files of runtime/kernels that the body calls
 
   // BodyEnvironment
   mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::ValueRange index) override;
@@ -47,9 +49,12 @@ public:
   /// Closes the function, whose name is left as "kernel": arguments in the order of buffers, then sizes.
   void finish();
 
+  /// The buffer of an input or result of the region.
+  mlir::Value bufferOf(mlir::Value value);
+  mlir::Value resultBuffer(unsigned result);
+
 private:
   mlir::Value buffer(unsigned position, mlir::Type elementType);
-  mlir::Value bufferOf(mlir::Value value);
   bool fitsInt();
 
   mlir::OpBuilder entry; // before everything else of the body
@@ -79,6 +84,7 @@ mlir::LogicalResult emitLoop(KernelBuilder &kernel);
 mlir::LogicalResult emitLoops(KernelBuilder &kernel);
 mlir::LogicalResult emitRow(KernelBuilder &kernel);
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
+mlir::LogicalResult emitConv(KernelBuilder &kernel);
 
 } // namespace flame::cuda
 

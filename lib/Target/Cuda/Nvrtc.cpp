@@ -1,4 +1,5 @@
-//===- Nvrtc.cpp - see Nvrtc.h ----------------------------------------------------------------------------------------===//
+//===- Nvrtc.cpp - see Nvrtc.h
+//----------------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Nvrtc.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cstdlib>
@@ -11,7 +12,8 @@ namespace fs = std::filesystem;
 // The part of NVRTC's interface that is used; its functions have C linkage and have kept these types since CUDA 11.1.
 struct Nvrtc::Functions {
   using Program = struct ProgramTag *;
-  int (*createProgram)(Program *, const char *source, const char *name, int headers, const char *const *, const char *const *);
+  int (*createProgram)(Program *, const char *source, const char *name, int headers, const char *const *,
+                       const char *const *);
   int (*compileProgram)(Program, int options, const char *const *);
   int (*destroyProgram)(Program *);
   int (*logSize)(Program, size_t *);
@@ -78,9 +80,10 @@ llvm::Expected<std::unique_ptr<Nvrtc>> Nvrtc::load() {
       reason = dlerror();
   }
   if (!nvrtc->library)
-    return llvm::createStringError("NVRTC, which compiles CUDA kernels, was not found (" + reason +
-                                   "); install NVIDIA's wheel nvidia-cuda-nvrtc or a CUDA toolkit, or set FLAME_NVRTC to "
-                                   "the path of libnvrtc.so");
+    return llvm::createStringError(
+        "NVRTC, which compiles CUDA kernels, was not found (" + reason +
+        "); install NVIDIA's wheel nvidia-cuda-nvrtc or a CUDA toolkit, or set FLAME_NVRTC to "
+        "the path of libnvrtc.so");
   auto functions = std::make_unique<Functions>();
   std::string missing;
   auto find = [&](auto &function, const char *name) {
@@ -114,11 +117,12 @@ std::string Nvrtc::version() const {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
-llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::StringRef architecture) const {
+llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::StringRef architecture,
+                                                 std::string *report) const {
   const Functions &f = *functions;
   Functions::Program program = nullptr;
   std::string text = source.str(), arch = ("--gpu-architecture=" + architecture).str();
-  auto failure = [&](const char *what, int code) {
+  auto readLog = [&] {
     std::string log;
     size_t size = 0;
     if (program && f.logSize(program, &size) == 0 && size > 1) {
@@ -126,15 +130,20 @@ llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::S
       f.log(program, log.data());
       log.resize(size - 1);
     }
+    return log;
+  };
+  auto failure = [&](const char *what, int code) {
+    std::string log = readLog();
     if (program)
       f.destroyProgram(&program);
-    return llvm::createStringError(std::string("NVRTC ") + version() + " " + what + " for " + architecture.str() + ": " +
-                                   f.errorString(code) + (log.empty() ? "" : "\n" + log));
+    return llvm::createStringError(std::string("NVRTC ") + version() + " " + what + " for " + architecture.str() +
+                                   ": " + f.errorString(code) + (log.empty() ? "" : "\n" + log));
   };
   if (int code = f.createProgram(&program, text.c_str(), "model.cu", 0, nullptr, nullptr))
     return failure("can't begin a program", code);
-  const char *options[] = {arch.c_str(), "--std=c++17"};
-  if (int code = f.compileProgram(program, 2, options))
+  // Lambdas in kernels carry no execution space.
+  const char *options[] = {arch.c_str(), "--std=c++20", "-default-device", "--ptxas-options=-v"};
+  if (int code = f.compileProgram(program, report ? 4 : 3, options))
     return failure("can't compile the kernels", code);
   bool isPtx = architecture.starts_with("compute_");
   size_t size = 0;
@@ -143,6 +152,8 @@ llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::S
   std::vector<char> code(size);
   if (int status = isPtx ? f.ptx(program, code.data()) : f.cubin(program, code.data()))
     return failure("has no code", status);
+  if (report)
+    *report = readLog();
   f.destroyProgram(&program);
   return code;
 }

@@ -1,5 +1,7 @@
-//===- Printer.cpp - statements and expressions of a kernel -----------------------------------------------------------===//
+//===- Printer.cpp - statements and expressions of a kernel
+//-----------------------------------------------------------===//
 #include "Printer.h"
+#include "KernelOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -125,7 +127,22 @@ __device__ __forceinline__ unsigned long long flame_to_u64(float x) { return __f
 namespace {
 
 /// Precedence levels of C++ that matter here; a higher one binds tighter.
-enum Level { Lowest, Conditional, LogicalOr, LogicalAnd, BitOr, BitXor, BitAnd, Equality, Relational, Shift, Sum, Product, Unary, Primary };
+enum Level {
+  Lowest,
+  Conditional,
+  LogicalOr,
+  LogicalAnd,
+  BitOr,
+  BitXor,
+  BitAnd,
+  Equality,
+  Relational,
+  Shift,
+  Sum,
+  Product,
+  Unary,
+  Primary
+};
 
 struct Expression {
   std::string text;
@@ -173,9 +190,7 @@ private:
   // ---- names and types
 
   void setName(Value value, StringRef name) { names[value] = name.str(); }
-  StringRef newName(Value value, StringRef stem) {
-    return names[value] = (stem + Twine(nextName++)).str();
-  }
+  StringRef newName(Value value, StringRef stem) { return names[value] = (stem + Twine(nextName++)).str(); }
 
   std::string typeName(Type type) const {
     if (type.isIndex())
@@ -408,11 +423,13 @@ private:
       return Expression{"!(" + binary(x, ">=", y, Relational).text + ")", Unary};
     case P::UNO: {
       std::string a = text(x, Unary), b = x == y ? a : text(y, Unary);
-      return Expression{a == b ? a + " != " + a : "(" + a + " != " + a + " || " + b + " != " + b + ")", a == b ? Equality : Primary};
+      return Expression{a == b ? a + " != " + a : "(" + a + " != " + a + " || " + b + " != " + b + ")",
+                        a == b ? Equality : Primary};
     }
     case P::ORD: {
       std::string a = text(x, Unary), b = x == y ? a : text(y, Unary);
-      return Expression{a == b ? a + " == " + a : "(" + a + " == " + a + " && " + b + " == " + b + ")", a == b ? Equality : Primary};
+      return Expression{a == b ? a + " == " + a : "(" + a + " == " + a + " && " + b + " == " + b + ")",
+                        a == b ? Equality : Primary};
     }
     default:
       return op.emitOpError("has a predicate that kernels do not use");
@@ -432,14 +449,27 @@ private:
         .Case<arith::MulFOp>([&](auto) { return binary(value(0), "*", value(1), Product); })
         .Case<arith::DivFOp>([&](auto) { return binary(value(0), "/", value(1), Product); })
         .Case<arith::RemFOp>([&](auto) { return mathCall("fmod", op); })
-        .Case<arith::NegFOp>([&](auto) { return Expression{"-" + text(value(0), Primary), Unary}; })
+        .Case<arith::NegFOp>([&](auto) {
+          return Expression{"-" + text(value(0), Primary), Unary};
+        })
         .Case<arith::DivUIOp>([&](auto) { return unsignedBinary(value(0), "/", value(1), Product); })
         .Case<arith::RemUIOp>([&](auto) { return unsignedBinary(value(0), "%", value(1), Product); })
-        .Case<arith::DivSIOp>([&](auto) { return backToUnsigned(signedBinary(value(0), "/", value(1), Product), type); })
-        .Case<arith::RemSIOp>([&](auto) { return backToUnsigned(signedBinary(value(0), "%", value(1), Product), type); })
-        .Case<arith::AndIOp>([&](auto) { return type.isInteger(1) ? binary(value(0), "&&", value(1), LogicalAnd) : binary(value(0), "&", value(1), BitAnd); })
-        .Case<arith::OrIOp>([&](auto) { return type.isInteger(1) ? binary(value(0), "||", value(1), LogicalOr) : binary(value(0), "|", value(1), BitOr); })
-        .Case<arith::XOrIOp>([&](auto) { return type.isInteger(1) ? binary(value(0), "!=", value(1), Equality) : binary(value(0), "^", value(1), BitXor); })
+        .Case<arith::DivSIOp>(
+            [&](auto) { return backToUnsigned(signedBinary(value(0), "/", value(1), Product), type); })
+        .Case<arith::RemSIOp>(
+            [&](auto) { return backToUnsigned(signedBinary(value(0), "%", value(1), Product), type); })
+        .Case<arith::AndIOp>([&](auto) {
+          return type.isInteger(1) ? binary(value(0), "&&", value(1), LogicalAnd)
+                                   : binary(value(0), "&", value(1), BitAnd);
+        })
+        .Case<arith::OrIOp>([&](auto) {
+          return type.isInteger(1) ? binary(value(0), "||", value(1), LogicalOr)
+                                   : binary(value(0), "|", value(1), BitOr);
+        })
+        .Case<arith::XOrIOp>([&](auto) {
+          return type.isInteger(1) ? binary(value(0), "!=", value(1), Equality)
+                                   : binary(value(0), "^", value(1), BitXor);
+        })
         .Case<arith::ShLIOp>([&](auto) { return narrow(binary(value(0), "<<", value(1), Shift), type); })
         .Case<arith::ShRUIOp>([&](auto) { return narrow(binary(value(0), ">>", value(1), Shift), type); })
         .Case<arith::ShRSIOp>([&](auto) {
@@ -449,7 +479,8 @@ private:
         .Case<arith::CmpIOp>([&](arith::CmpIOp compared) -> FailureOr<Expression> { return compare(compared); })
         .Case<arith::CmpFOp>([&](arith::CmpFOp compared) { return compare(compared); })
         .Case<arith::SelectOp>([&](auto) {
-          std::string condition = text(value(0), LogicalOr), yes = text(value(1), LogicalOr), no = text(value(2), LogicalOr);
+          std::string condition = text(value(0), LogicalOr), yes = text(value(1), LogicalOr),
+                      no = text(value(2), LogicalOr);
           return Expression{condition + " ? " + yes + " : " + no, Conditional};
         })
         .Case<arith::MaxSIOp, arith::MinSIOp>([&](Operation *minMax) {
@@ -640,8 +671,8 @@ private:
     std::string low = text(loop.getLowerBound()), high = text(loop.getUpperBound(), Shift), step = text(loop.getStep());
     newName(loop.getInductionVar(), "i");
     std::string name = names[loop.getInductionVar()];
-    line() << "for (" << typeName(loop.getInductionVar().getType()) << " " << name << " = " << low << "; " << name << " < "
-           << high << "; " << (step == "1" ? "++" + name : name + " += " + step) << ") {\n";
+    line() << "for (" << typeName(loop.getInductionVar().getType()) << " " << name << " = " << low << "; " << name
+           << " < " << high << "; " << (step == "1" ? "++" + name : name + " += " + step) << ") {\n";
     ++depth;
     if (failed(block(*loop.getBody())))
       return failure();
@@ -677,9 +708,65 @@ private:
     return success();
   }
 
+  LogicalResult lambda(FunctionOp function) {
+    Block &body = function->getRegion(0).front();
+    auto argumentNames = function->getAttrOfType<ArrayAttr>("names");
+    std::string name = function->getAttrOfType<StringAttr>("name").str();
+    setName(function->getResult(0), name);
+    line() << "const auto " << name << " = [&](";
+    for (auto [i, argument] : llvm::enumerate(body.getArguments())) {
+      // Nested in nothing but the kernel, so the names can't clash.
+      setName(argument, cast<StringAttr>(argumentNames[i]).getValue());
+      os << (i ? ", " : "") << "const " << typeName(argument.getType()) << " " << names[argument];
+    }
+    Operation *yield = body.getTerminator();
+    os << ")";
+    if (yield->getNumOperands())
+      os << " -> " << typeName(yield->getOperand(0).getType());
+    os << " {\n";
+    ++depth;
+    if (failed(block(body)))
+      return failure();
+    if (yield->getNumOperands())
+      line() << "return " << text(yield->getOperand(0)) << ";\n";
+    --depth;
+    line() << "};\n";
+    return success();
+  }
+
+  void call(CallOp op) {
+    StringRef rest = op->getAttrOfType<StringAttr>("text").getValue();
+    std::string result;
+    while (!rest.empty()) {
+      auto [before, after] = rest.split('$');
+      result += before;
+      rest = after;
+      if (after.empty())
+        break;
+      if (rest.consume_front("I")) {
+        result += indexName;
+        continue;
+      }
+      unsigned operand = 0;
+      rest.consumeInteger(10, operand);
+      Value value = op->getOperand(operand);
+      // An operand may stand more than once in the text.
+      auto found = inlined.find(value);
+      Expression e = found != inlined.end() ? found->second : expression(value);
+      result += e.level < Primary ? "(" + e.text + ")" : e.text;
+    }
+    line() << result << ";\n";
+  }
+
   LogicalResult statement(Operation *op) {
-    if (isa<arith::ConstantOp, scf::YieldOp, func::ReturnOp>(op))
+    if (isa<arith::ConstantOp, scf::YieldOp, func::ReturnOp, YieldOp>(op))
       return success();
+    if (auto function = dyn_cast<FunctionOp>(op))
+      return lambda(function);
+    if (auto called = dyn_cast<CallOp>(op)) {
+      call(called);
+      return success();
+    }
     if (auto loop = dyn_cast<scf::ForOp>(op))
       return forLoop(loop);
     if (auto conditional = dyn_cast<scf::IfOp>(op))

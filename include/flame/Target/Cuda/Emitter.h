@@ -1,13 +1,14 @@
-//===- Emitter.h - regions to CUDA C++ --------------------------------------------------------------------------------===//
+//===- Emitter.h - regions to CUDA C++
+//--------------------------------------------------------------------------------===//
 //
-// The CUDA target's interface towards the compiler. `emit` turns one region into a kernel in MLIR (func, scf, arith, math,
-// memref, gpu) and prints it; regions that are alike share one kernel. `source` is the text of all kernels, one translation
-// unit that includes no header. A kernel is
+// The CUDA target's interface towards the compiler. `emit` turns one region into a kernel in MLIR (func, scf, arith,
+// math, memref, gpu) and prints it; regions that are alike share one kernel. `source` is the text of all kernels, one
+// translation unit that includes no header. A kernel is
 //
 //   extern "C" __global__ void symbol(buffers in the order of `buffers`…, long long args in the order of `args`…)
 //
-// launched with `extent` blocks of `threads` threads in one dimension. Buffers are dense and row-major, elements have the
-// storage types of ScalarBuilder.h; no result overlaps another buffer.
+// launched with `extent` blocks of `threads` threads in one dimension. Buffers are dense and row-major, elements have
+// the storage types of ScalarBuilder.h; no result overlaps another buffer.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_TARGET_CUDA_EMITTER_H
@@ -27,9 +28,9 @@ struct Kernel {
   std::string symbol;
   llvm::SmallVector<unsigned> buffers; // an index below the region's number of inputs is an input, else a result
   llvm::SmallVector<DimExpr> args;
-  DimExpr extent;     // blocks
-  int threads = 256;  // of a block
-  int shared = 0;     // bytes of dynamic shared memory
+  DimExpr extent;    // blocks
+  int threads = 256; // of a block
+  int shared = 0;    // bytes of dynamic shared memory
 };
 
 class Emitter {
@@ -37,8 +38,8 @@ public:
   /// The context must have the dialects of registerCudaDialects.
   explicit Emitter(mlir::MLIRContext *context);
 
-  /// Prints the region's kernel, or finds the one that an equal region made. Fails with an op error on a region that the
-  /// target can't compile.
+  /// Prints the region's kernel, or finds the one that an equal region made. Fails with an op error on a region that
+  /// the target can't compile.
   mlir::FailureOr<Kernel> emit(RegionOp region, ShapeContext &shapes);
 
   /// The text of all kernels so far, in order of emission; empty if there are none.
@@ -48,6 +49,7 @@ public:
 private:
   mlir::MLIRContext *context;
   std::vector<std::string> texts;
+  std::vector<std::string> templates;   // files of runtime/kernels that the texts use
   llvm::StringMap<std::string> symbols; // text of a kernel without its name → its symbol
 };
 

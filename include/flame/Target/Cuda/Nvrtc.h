@@ -1,4 +1,5 @@
-//===- Nvrtc.h - CUDA C++ to machine code, by NVIDIA's run-time compiler ----------------------------------------------===//
+//===- Nvrtc.h - CUDA C++ to machine code, by NVIDIA's run-time compiler
+//----------------------------------------------===//
 //
 // libnvrtc is found at run time, by dlopen: the build needs no toolkit, and a machine that compiles needs no GPU.
 //
@@ -20,8 +21,8 @@ bool isArchitecture(llvm::StringRef name);
 
 class Nvrtc {
 public:
-  /// Loads the library: FLAME_NVRTC if it is set (a file), else libnvrtc.so.13 or .12 by the loader's path, then from where
-  /// toolkits and NVIDIA's Python wheels put it. The error says how to get it.
+  /// Loads the library: FLAME_NVRTC if it is set (a file), else libnvrtc.so.13 or .12 by the loader's path, then from
+  /// where toolkits and NVIDIA's Python wheels put it. The error says how to get it.
   static llvm::Expected<std::unique_ptr<Nvrtc>> load();
   ~Nvrtc();
 
@@ -31,8 +32,9 @@ public:
   const std::string &path() const { return file; }
 
   /// Compiles a translation unit that includes nothing to a cubin ("sm_…") or to PTX ("compute_…"). The error has the
-  /// compiler's log.
-  llvm::Expected<std::vector<char>> compile(llvm::StringRef source, llvm::StringRef architecture) const;
+  /// compiler's log. With `log`, the compiler reports registers and spills of every kernel there.
+  llvm::Expected<std::vector<char>> compile(llvm::StringRef source, llvm::StringRef architecture,
+                                            std::string *log = nullptr) const;
 
 private:
   Nvrtc() = default;

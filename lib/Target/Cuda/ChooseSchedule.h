@@ -1,0 +1,39 @@
+//===- ChooseSchedule.h - the schedule of a contraction
+//---------------------------------------------------------------===//
+//
+// Pure functions of the problem: no trial runs, no GPU. Sizes that are not known are taken as likely ones.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#ifndef FLAME_LIB_TARGET_CUDA_CHOOSESCHEDULE_H
+#define FLAME_LIB_TARGET_CUDA_CHOOSESCHEDULE_H
+
+#include "flame/Support/DimExpr.h"
+#include "schedule/Schedule.h"
+#include "llvm/ADT/ArrayRef.h"
+#include <cstdint>
+#include <string>
+
+namespace flame::cuda {
+
+/// A product: result [batches, rows, columns], inner dim `depth`.
+struct ContractSizes {
+  int64_t batches = 1, rows, columns, depth;
+};
+
+/// The schedules that chooseMma picks from, for elements of 16 bits; for others the same bytes.
+llvm::ArrayRef<MmaSchedule> mmaSchedules();
+MmaSchedule chooseMma(Arithmetic type, const ContractSizes &sizes);
+SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
+
+/// The value of an expression where every unknown size is 512: of the order of sequences and batches times sequences.
+int64_t likely(DimExpr expr);
+
+/// As a template argument in a kernel's text.
+std::string text(const MmaSchedule &s);
+std::string text(const SimtSchedule &s);
+std::string text(const ThinSchedule &s);
+std::string text(Arithmetic type);
+
+} // namespace flame::cuda
+
+#endif // FLAME_LIB_TARGET_CUDA_CHOOSESCHEDULE_H

@@ -1,0 +1,112 @@
+//===- ContractEpilogue.cpp - see ContractEpilogue.h
+//------------------------------------------------------------------===//
+#include "ContractEpilogue.h"
+#include "KernelOps.h"
+#include "flame/Ops/Shape.h"
+
+using namespace mlir;
+using namespace flame;
+using namespace flame::cuda;
+using Values = ElementBuilder::Values;
+
+bool ContractEpilogue::isSupported() {
+  llvm::SmallPtrSet<Value, 16> dependent{product}, moved;
+  SmallVector<DimExpr> dims(kernel.shapes.dims(product));
+  for (Operation &op : kernel.region.getBlock()->without_terminator()) {
+    if (llvm::any_of(op.getOperands(), [&](Value v) { return moved.contains(v); }))
+      return false;
+    if (llvm::none_of(op.getOperands(), [&](Value v) { return dependent.contains(v); }))
+      continue;
+    if (auto transpose = dyn_cast<TransposeOp>(op)) {
+      ArrayRef<int64_t> perm = transpose.getPerm();
+      if (perm.empty() || perm.back() != int64_t(perm.size()) - 1)
+        return false;
+      moved.insert(transpose.getResult());
+      continue;
+    }
+    if (!isa<PointwiseInterface>(op) || op.getNumResults() != 1 ||
+        kernel.shapes.dims(op.getResult(0)) != ArrayRef(dims))
+      return false;
+    dependent.insert(op.getResult(0));
+  }
+  return llvm::all_of(kernel.region.getYielded(), [&](Value v) { return dependent.contains(v) || moved.contains(v); });
+}
+
+Values ContractEpilogue::resultIndex(unsigned result, ValueRange index) {
+  Value yielded = kernel.region.getYielded()[result];
+  auto transpose = yielded.getDefiningOp<TransposeOp>();
+  if (!transpose || yielded == product)
+    return Values(index);
+  Values at;
+  for (int64_t source : transpose.getPerm())
+    at.push_back(index[source]);
+  return at;
+}
+
+std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool contiguous,
+                                    SmallVectorImpl<Value> &operands) {
+  Type index = e.b.getIndexType(), sum = computeType(getElementTypeOrSelf(product.getType()));
+  auto name = [&](Value value) {
+    operands.push_back(value);
+    return "$" + std::to_string(operands.size() - 1);
+  };
+  unsigned results = kernel.region.getNumResults();
+  if (results != 1) {
+    Value body = FunctionOp::create(
+        e.b, kernel.loc, "body", {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
+          e.scope([&] {
+            Values at = indexOf(e, args[0], args[1]);
+            e.setScalar(product, args[2]);
+            for (unsigned result = 0; result < results; ++result) {
+              Values to = resultIndex(result, at);
+              kernel.storeResult(e, result, to, e.element(kernel.region.getYielded()[result], to));
+            }
+            e.clearScalar(product);
+          });
+          return Value();
+        });
+    return "flame::scatter(" + name(body) + ")";
+  }
+  Type elementType = getElementTypeOrSelf(kernel.region.getResult(0).getType());
+  Value yielded = kernel.region.getYielded()[0];
+  Value body =
+      FunctionOp::create(e.b, kernel.loc, "body", {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
+        Value stored;
+        e.scope([&] {
+          Values at = indexOf(e, args[0], args[1]);
+          e.setScalar(product, args[2]);
+          stored = e.scalars(elementType).toStorage(e.element(yielded, resultIndex(0, at)), elementType);
+          e.clearScalar(product);
+        });
+        return stored;
+      });
+  Value place = FunctionOp::create(e.b, kernel.loc, "place", {index, index}, {"row", "column"}, [&](ValueRange args) {
+    Value position;
+    e.scope([&] {
+      Values at = indexOf(e, args[0], args[1]);
+      position = e.linearize(resultIndex(0, at), SmallVector<DimExpr>(kernel.shapes.dims(yielded)));
+    });
+    return position;
+  });
+  std::string result = name(kernel.resultBuffer(0)), first = name(body), second = name(place);
+  return std::string("flame::store<") + (contiguous ? "true" : "false") + ">(" + result + ", " + first + ", " + second +
+         ")";
+}
+
+std::string flame::cuda::storageName(Type elementType) {
+  Type type = storageType(elementType);
+  if (type.isF32())
+    return "float";
+  if (type.isF64())
+    return "double";
+  switch (type.getIntOrFloatBitWidth()) {
+  case 8:
+    return "unsigned char";
+  case 16:
+    return "unsigned short";
+  case 32:
+    return "unsigned int";
+  default:
+    return "unsigned long long";
+  }
+}

@@ -1,0 +1,38 @@
+//===- ContractEpilogue.h - what a contraction does with its sums
+//-----------------------------------------------------===//
+#ifndef FLAME_LIB_TARGET_CUDA_CONTRACTEPILOGUE_H
+#define FLAME_LIB_TARGET_CUDA_CONTRACTEPILOGUE_H
+
+#include "KernelBuilder.h"
+
+namespace flame::cuda {
+
+/// The ops of a region that depend on its anchor's result: pointwise ones of its shape, and at the end of each result
+/// perhaps a transpose that leaves the last dim in place, so that an element of the results needs one element of the
+/// product and rows stay contiguous.
+class ContractEpilogue {
+public:
+  ContractEpilogue(KernelBuilder &kernel, mlir::Value product) : kernel(kernel), product(product) {}
+
+  /// False if the region does something else with the product.
+  bool isSupported();
+
+  using IndexOf = llvm::function_ref<ElementBuilder::Values(ElementBuilder &, mlir::Value row, mlir::Value column)>;
+  /// Builds the functions; appends what they are called in the text to `operands` and returns the text of the epilogue
+  /// argument. `indexOf` gives the product's index. `contiguous`: eight columns from a multiple of eight on lie next to
+  /// each other in the result.
+  std::string build(ElementBuilder &e, IndexOf indexOf, bool contiguous, llvm::SmallVectorImpl<mlir::Value> &operands);
+
+private:
+  ElementBuilder::Values resultIndex(unsigned result, mlir::ValueRange index);
+
+  KernelBuilder &kernel;
+  mlir::Value product;
+};
+
+/// The name of a storage type in a kernel's text.
+std::string storageName(mlir::Type elementType);
+
+} // namespace flame::cuda
+
+#endif // FLAME_LIB_TARGET_CUDA_CONTRACTEPILOGUE_H

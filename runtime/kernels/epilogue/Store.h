@@ -1,0 +1,69 @@
+//===- Store.h - from sums to results
+//---------------------------------------------------------------------------------===//
+//
+// The region's epilogue is a function (row, column, sum) → stored element; `place` gives the position of (row, column)
+// in the result, whose columns lie next to each other if `contiguous`. Sums come in runs of `width` columns of one row,
+// in shared memory, aligned to 16 bytes.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "tile/Types.h"
+
+namespace flame {
+
+/// One result.
+template <bool contiguous, typename T, typename Body, typename Place> struct Store {
+  static constexpr int width = sizeof(T) == 8 ? 2 : sizeof(T) == 4 ? 4 : 8;
+  T *result;
+  Body body;
+  Place place;
+
+  template <typename Index, typename Sum>
+  FLAME_DEVICE void run(Index row, Index column, int valid, const Sum *sums) const {
+    if constexpr (contiguous) {
+      T *to = result + place(row, column);
+      if (valid >= width && (unsigned long long)to % (width * sizeof(T)) == 0) {
+        constexpr int part = least(16 / (int)sizeof(Sum), width);
+        Pack<T, width> values;
+#pragma unroll
+        for (int i = 0; i < width; i += part) {
+          const auto loaded = *(const Pack<Sum, part> *)(sums + i);
+#pragma unroll
+          for (int j = 0; j < part; ++j)
+            values.values[i + j] = body(row, column + i + j, loaded.values[j]);
+        }
+        *(Pack<T, width> *)to = values;
+        return;
+      }
+    }
+#pragma unroll 1
+    for (int i = 0; i < least(valid, width); ++i)
+      one(row, column + i, sums[i]);
+  }
+  template <typename Index, typename Sum> FLAME_DEVICE void one(Index row, Index column, Sum sum) const {
+    result[place(row, column)] = body(row, column, sum);
+  }
+};
+template <bool contiguous, typename T, typename Body, typename Place>
+FLAME_DEVICE Store<contiguous, T, Body, Place> store(T *result, Body body, Place place) {
+  return {result, body, place};
+}
+
+/// Several results: the body stores them itself.
+template <typename Body> struct Scatter {
+  static constexpr int width = 4;
+  Body body;
+
+  template <typename Index, typename Sum>
+  FLAME_DEVICE void run(Index row, Index column, int valid, const Sum *sums) const {
+#pragma unroll 1
+    for (int i = 0; i < least(valid, width); ++i)
+      body(row, column + i, sums[i]);
+  }
+  template <typename Index, typename Sum> FLAME_DEVICE void one(Index row, Index column, Sum sum) const {
+    body(row, column, sum);
+  }
+};
+template <typename Body> FLAME_DEVICE Scatter<Body> scatter(Body body) { return {body}; }
+
+} // namespace flame

@@ -1,0 +1,142 @@
+//===- Thin.h - products with a few rows, bound by reading the wide operand
+//---------------------------------------------===//
+//
+// The wide operand is read once, 16 bytes a thread where it is aligned, and kept in registers; what the rows need of
+// the thin operand comes from the first-level cache. Sums are f32 (or the type's own).
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "epilogue/Store.h"
+#include "pipeline/Operand.h"
+#include "ptx/Convert.h"
+
+namespace flame {
+
+/// Elements i of the inner dim, of row r, of the thin operand.
+template <typename T, typename Index> struct ThinRows {
+  const T *data;
+  Index rowPitch, depthPitch;
+};
+
+/// `count` elements from `from` on, of which the first `valid` exist.
+template <typename T, int count> FLAME_DEVICE Pack<T, count> loadVector(const T *from, int valid, bool aligned) {
+  if (aligned && valid >= count)
+    return *(const Pack<T, count> *)from;
+  Pack<T, count> values;
+#pragma unroll
+  for (int e = 0; e < count; ++e)
+    values.values[e] = e < valid ? from[e] : T(0);
+  return values;
+}
+
+/// Calls epilogue.one(row, column, sum) with the result's own (row, column), or swapped if the wide operand is x.
+template <bool swapped, typename Index, typename Epilogue>
+FLAME_DEVICE void storeThin(const Epilogue &epilogue, int row, Index column, float sum) {
+  if constexpr (swapped)
+    epilogue.one(column, (Index)row, sum);
+  else
+    epilogue.one((Index)row, column, sum);
+}
+
+/// The wide operand along the inner dim: a warp's lanes take 16 bytes each of `lines` of its lines.
+template <ThinSchedule s, Arithmetic type, bool swapped, typename Index, typename T, typename Wide, typename Epilogue>
+FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epilogue epilogue, unsigned blocks) {
+  constexpr int count = 16 / (int)sizeof(T);
+  const int lane = threadId() % 32;
+  const Index first = ((Index)((unsigned)blockId() % blocks) * 8 + threadId() / 32) * s.lines;
+  if (first >= p.columns)
+    return;
+  const bool aligned = y.isAligned();
+  const bool xAligned = x.depthPitch == 1 &&
+                        (((unsigned long long)x.data | (unsigned long long)(x.rowPitch * (Index)sizeof(T))) & 15) == 0;
+  float sums[s.rows][s.lines] = {};
+#pragma unroll 1
+  for (Index k = lane * count; k < p.depth; k += 32 * count) {
+    const int valid = (int)least(p.depth - k, (Index)count);
+    Pack<T, count> wide[s.lines];
+#pragma unroll
+    for (int c = 0; c < s.lines; ++c)
+      wide[c] = loadVector<T, count>(y.data + least(first + c, p.columns - 1) * y.pitch + k, valid, aligned);
+#pragma unroll
+    for (int r = 0; r < s.rows; ++r) {
+      if (r >= p.rows)
+        break;
+      const T *row = x.data + r * x.rowPitch;
+      Pack<T, count> thin;
+      if (xAligned && valid == count) {
+        thin = *(const Pack<T, count> *)(row + k);
+      } else {
+#pragma unroll
+        for (int e = 0; e < count; ++e)
+          thin.values[e] = e < valid ? row[(k + e) * x.depthPitch] : T(0);
+      }
+#pragma unroll
+      for (int e = 0; e < count; ++e)
+#pragma unroll
+        for (int c = 0; c < s.lines; ++c)
+          sums[r][c] += widen<type>(thin.values[e]) * widen<type>(wide[c].values[e]);
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < s.rows; ++r)
+#pragma unroll
+    for (int c = 0; c < s.lines; ++c) {
+      float sum = sums[r][c];
+#pragma unroll
+      for (int mask = 16; mask > 0; mask /= 2)
+        sum += shuffleXor(sum, mask);
+      // Every lane has the sum; another lane stores each.
+      if (lane == (r * s.lines + c) % 32 && r < p.rows && first + c < p.columns)
+        storeThin<swapped>(epilogue, r, first + c, sum);
+    }
+}
+
+/// The wide operand along the columns: the lanes of a warp cover `lines` vectors of columns and 32 / lines positions of
+/// the inner dim; warps take turns at the inner dim and add up in shared memory.
+template <ThinSchedule s, Arithmetic type, bool swapped, typename Index, typename T, typename Wide, typename Epilogue>
+FLAME_DEVICE void thinAcross(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epilogue epilogue, unsigned blocks) {
+  constexpr int count = 16 / (int)sizeof(T), columns = s.lines * count, depths = 32 / s.lines;
+  const int lane = threadId() % 32, warp = threadId() / 32, vector = lane % s.lines;
+  const Index first = (Index)((unsigned)blockId() % blocks) * columns, column = first + vector * count;
+  const int valid = (int)least(p.columns - column < 0 ? (Index)0 : p.columns - column, (Index)count);
+  const bool aligned = y.isAligned();
+  float sums[s.rows][count] = {};
+#pragma unroll 4
+  for (Index k = warp * depths + lane / s.lines; k < p.depth; k += 8 * depths) {
+    const auto wide = loadVector<T, count>(y.data + k * y.pitch + (valid > 0 ? column : 0), valid, aligned);
+#pragma unroll
+    for (int r = 0; r < s.rows; ++r) {
+      if (r >= p.rows)
+        break;
+      const float thin = widen<type>(x.data[r * x.rowPitch + k * x.depthPitch]);
+#pragma unroll
+      for (int e = 0; e < count; ++e)
+        sums[r][e] += thin * widen<type>(wide.values[e]);
+    }
+  }
+  float *partial = (float *)dynamicShared();
+#pragma unroll
+  for (int r = 0; r < s.rows; ++r)
+#pragma unroll
+    for (int e = 0; e < count; ++e) {
+      float sum = sums[r][e];
+#pragma unroll
+      for (int mask = 16; mask >= s.lines; mask /= 2)
+        sum += shuffleXor(sum, mask);
+      if (lane < s.lines)
+        partial[(warp * s.rows + r) * columns + vector * count + e] = sum;
+    }
+  syncBlock();
+  for (int i = threadId(); i < s.rows * columns; i += 256) {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < 8; ++w)
+      sum += partial[w * s.rows * columns + i];
+    const int r = i / columns;
+    const Index c = first + i % columns;
+    if (r < p.rows && c < p.columns)
+      storeThin<swapped>(epilogue, r, c, sum);
+  }
+}
+
+} // namespace flame

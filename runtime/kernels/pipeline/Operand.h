@@ -1,0 +1,154 @@
+//===- Operand.h - where the elements of an operand come from
+//---------------------------------------------------------===//
+//
+// An operand is a matrix of lines: element i of a line is contiguous in memory. `Major::Depth`: a line is a row (x) or
+// column (y) and runs along the inner dim; `Major::Side`: a line is one position of the inner dim. `fill` brings a tile
+// of lines × width into shared memory, zeros where the operand ends; `valid` bounds are exclusive positions.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "ptx/Copy.h"
+#include "tile/Swizzle.h"
+#include "tile/Types.h"
+
+namespace flame {
+
+enum class Major { Depth, Side };
+
+/// A matrix in memory, `pitch` elements from line to line. `copy`: bytes of an asynchronous copy (16, 8, 4) if data and
+/// pitch turn out to be aligned to it; what is not goes element by element through registers. 0: never aligned.
+template <typename T, Major order, int copy, typename Index> struct Plain {
+  static constexpr Major major = order;
+  static constexpr bool staged = false;
+  using Element = T;
+  const T *data;
+  Index pitch;
+
+  FLAME_DEVICE bool isAligned() const {
+    return copy != 0 && (((unsigned long long)data | (unsigned long long)(pitch * (Index)sizeof(T))) & (copy - 1)) == 0;
+  }
+
+  template <int lines, int width, int threads>
+  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
+    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+    const T *base = data + line * pitch + position;
+    const int height = (int)least(lineEnd - line, (Index)lines), reach = (int)least(end - position, (Index)width);
+    if constexpr (copy != 0) {
+      if (isAligned()) {
+#pragma unroll
+        for (int i = 0; i < (lines * chunks + threads - 1) / threads; ++i) {
+          const int c = threadId() + i * threads, at = c / chunks, first = c % chunks * perChunk;
+          if (lines * chunks % threads != 0 && c >= lines * chunks)
+            break;
+          const int valid = at < height ? (reach - first) * (int)sizeof(T) : 0;
+          const T *from = base + at * pitch + first;
+          unsigned char *to = shared + chunkOffset<chunks>(at, c % chunks);
+#pragma unroll
+          for (int b = 0; b < 16; b += copy) {
+            const int bytes = valid < b ? 0 : valid > b + copy ? copy : valid - b;
+            copyAsync<copy>(to + b, bytes > 0 ? (const unsigned char *)from + b : (const unsigned char *)data, bytes);
+          }
+        }
+        return;
+      }
+    }
+#pragma unroll 1
+    for (int c = threadId(); c < lines * chunks; c += threads) {
+      const int at = c / chunks, first = c % chunks * perChunk;
+      const int valid = at < height ? reach - first : 0;
+      const T *from = base + at * pitch + first;
+      Pack<T, perChunk> values;
+#pragma unroll
+      for (int e = 0; e < perChunk; ++e)
+        values.values[e] = e < valid ? from[e] : T(0);
+      *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(at, c % chunks)) = values;
+    }
+  }
+
+  /// The same for a tile whose lines are positions of the inner dim and whose elements are whole words.
+  template <int lines, int width, int linePitch, int threads>
+  FLAME_DEVICE void fillWords(T *shared, Index side, Index depth, Index sideEnd, Index depthEnd) const {
+    const int inner = (int)least(depthEnd - depth, (Index)lines), reach = (int)least(sideEnd - side, (Index)width);
+    if constexpr (major == Major::Side && copy == 16) {
+      if (isAligned()) {
+        constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+        const T *base = data + depth * pitch + side;
+#pragma unroll
+        for (int i = 0; i < (lines * chunks + threads - 1) / threads; ++i) {
+          const int c = threadId() + i * threads, k = c / chunks, first = c % chunks * perChunk;
+          if (lines * chunks % threads != 0 && c >= lines * chunks)
+            break;
+          int valid = k < inner ? (reach - first) * (int)sizeof(T) : 0;
+          valid = valid < 0 ? 0 : valid > 16 ? 16 : valid;
+          copyAsync<16>(shared + k * linePitch + first, valid > 0 ? base + k * pitch + first : data, valid);
+        }
+        return;
+      }
+    }
+    static_assert(lines * width % threads == 0, "whole turns");
+    const T *base = major == Major::Side ? data + depth * pitch + side : data + side * pitch + depth;
+#pragma unroll
+    for (int i = 0; i < lines * width / threads; ++i) {
+      const int e = threadId() + i * threads;
+      const int k = major == Major::Side ? e / width : e % lines, at = major == Major::Side ? e % width : e / lines;
+      const bool inside = k < inner && at < reach;
+      const T *from = base + (major == Major::Side ? k * pitch + at : at * pitch + k);
+      copyAsync<(int)sizeof(T)>(shared + k * linePitch + at, inside ? from : data, inside ? (int)sizeof(T) : 0);
+    }
+  }
+};
+
+/// The chunks of a tile that one thread holds.
+template <typename T, int lines, int width, int threads> struct Stage {
+  static constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+  static constexpr int count = (lines * chunks + threads - 1) / threads;
+  // A stage of no lines is never used.
+  Pack<T, perChunk> values[count > 0 ? count : 1];
+
+  FLAME_DEVICE void flush(unsigned char *shared) const {
+#pragma unroll
+    for (int i = 0; i < count; ++i)
+      if (const int c = threadId() + i * threads; lines * chunks % threads == 0 || c < lines * chunks)
+        *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(c / chunks, c % chunks)) = values[i];
+  }
+};
+
+/// Elements that are computed: element(row or column, position of the inner dim).
+template <typename T, Major order, typename F> struct Computed {
+  static constexpr Major major = order;
+  static constexpr bool staged = true;
+  using Element = T;
+  F element;
+
+  template <int lines, int width, int threads, typename Index>
+  FLAME_DEVICE void load(Stage<T, lines, width, threads> &stage, Index line, Index position, Index lineEnd,
+                         Index end) const {
+    using S = Stage<T, lines, width, threads>;
+#pragma unroll
+    for (int i = 0; i < S::count; ++i) {
+      const int c = threadId() + i * threads;
+      const Index at = line + c / S::chunks, first = position + c % S::chunks * S::perChunk;
+#pragma unroll
+      for (int e = 0; e < S::perChunk; ++e) {
+        stage.values[i].values[e] = T(0);
+        if (c / S::chunks < lines && at < lineEnd && first + e < end)
+          stage.values[i].values[e] = major == Major::Depth ? element(at, first + e) : element(first + e, at);
+      }
+    }
+  }
+
+  template <int lines, int width, int linePitch, int threads, typename Index>
+  FLAME_DEVICE void fillWords(T *shared, Index side, Index depth, Index sideEnd, Index depthEnd) const {
+#pragma unroll 1
+    for (int e = threadId(); e < lines * width; e += threads) {
+      const int k = major == Major::Side ? e / width : e % lines, at = major == Major::Side ? e % width : e / lines;
+      shared[k * linePitch + at] = side + at < sideEnd && depth + k < depthEnd ? element(side + at, depth + k) : T(0);
+    }
+  }
+};
+
+template <typename T, Major order, typename F> FLAME_DEVICE Computed<T, order, F> computed(F element) {
+  return {element};
+}
+
+} // namespace flame

@@ -1,0 +1,27 @@
+//===- Copy.h - asynchronous copies from global to shared memory
+//------------------------------------------------------===//
+#pragma once
+#include "ptx/Device.h"
+
+namespace flame {
+
+FLAME_DEVICE unsigned sharedAddress(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
+
+/// Copies `valid` of `bytes` (4, 8 or 16) bytes and fills up with zeros. Both addresses are multiples of `bytes`;
+/// nothing is read if `valid` is 0.
+template <int bytes> FLAME_DEVICE void copyAsync(void *shared, const void *global, int valid) {
+  if constexpr (bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(shared)), "l"(global), "r"(valid)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(sharedAddress(shared)), "l"(global), "n"(bytes),
+                 "r"(valid)
+                 : "memory");
+}
+FLAME_DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Waits until at most `pending` of this thread's groups are under way.
+template <int pending> FLAME_DEVICE void waitCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
+} // namespace flame

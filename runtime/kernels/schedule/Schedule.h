@@ -1,0 +1,88 @@
+//===- Schedule.h - how a contraction is cut into tiles
+//---------------------------------------------------------------===//
+//
+// Plain structs that are template arguments of the kernels and, on the host, what the compiler decides. Both sides
+// compute threads and shared memory from them by the functions here, so that a launch never disagrees with its kernel.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+
+// The compiler of the host sees plain functions.
+#ifdef __CUDACC__
+#define FLAME_BOTH __host__ __device__
+#else
+#define FLAME_BOTH
+#endif
+
+namespace flame {
+
+/// What is multiplied. The storage of F16 and BF16 is their bits; sums are kept in f32, of I8 and U8 in 32-bit
+/// integers.
+enum class Arithmetic { F16, BF16, TF32, F32, F64, I32, I64, I8, U8 };
+
+FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
+  switch (type) {
+  case Arithmetic::F16:
+  case Arithmetic::BF16:
+    return 2;
+  case Arithmetic::TF32:
+  case Arithmetic::F32:
+  case Arithmetic::I32:
+    return 4;
+  case Arithmetic::F64:
+  case Arithmetic::I64:
+    return 8;
+  case Arithmetic::I8:
+  case Arithmetic::U8:
+    return 1;
+  }
+  return 0;
+}
+
+FLAME_BOTH constexpr int larger(int x, int y) { return x > y ? x : y; }
+
+/// Tiles of a product by matrix instructions: a block computes rows × columns of the result by warpRows × warpColumns
+/// warps, in steps of `depth` of the inner dim, of which `stages` are in flight.
+struct MmaSchedule {
+  int rows, columns, depth, warpRows, warpColumns, stages;
+
+  FLAME_BOTH constexpr int threads() const { return 32 * warpRows * warpColumns; }
+  FLAME_BOTH constexpr int stageBytes(Arithmetic type) const { return (rows + columns) * depth * sizeOf(type); }
+  /// A warp's slab of 16 rows on its way from registers to memory; 8 words between rows keep banks apart.
+  FLAME_BOTH constexpr int slabPitch() const { return columns / warpColumns + 8; }
+  FLAME_BOTH constexpr int slabBytes() const { return 16 * slabPitch() * 4; }
+  FLAME_BOTH constexpr int sharedBytes(Arithmetic type) const {
+    return larger(stages * stageBytes(type), warpRows * warpColumns * slabBytes());
+  }
+};
+
+/// Tiles of a product by ordinary multiply-adds: 256 threads as 16 × 16, each with side × side elements of the result.
+struct SimtSchedule {
+  int side, depth, stages;
+
+  FLAME_BOTH constexpr int tile() const { return 16 * side; }
+  FLAME_BOTH constexpr int threads() const { return 256; }
+  /// Elements between lines of the shared tiles: 16 bytes more than needed keep banks apart and vectors aligned.
+  FLAME_BOTH constexpr int pitch(Arithmetic type) const { return tile() + 16 / sizeOf(type); }
+  FLAME_BOTH constexpr int stageBytes(Arithmetic type) const { return 2 * depth * pitch(type) * sizeOf(type); }
+  FLAME_BOTH constexpr int slabPitch() const { return tile() + 4; }
+  FLAME_BOTH constexpr int slabBytes(Arithmetic type) const { return 2 * slabPitch() * sizeOf(type); }
+  FLAME_BOTH constexpr int sharedBytes(Arithmetic type) const {
+    return larger(stages * stageBytes(type), 8 * slabBytes(type));
+  }
+};
+
+/// Products with at most `rows` rows, bound by reading the wide operand once. `along`: the wide operand is contiguous
+/// along the inner dim and each warp computes `lines` columns; otherwise it is contiguous along the columns, of which a
+/// block of 8 warps computes `lines` vectors of 16 bytes.
+struct ThinSchedule {
+  int rows, lines;
+  bool along;
+
+  FLAME_BOTH constexpr int threads() const { return 256; }
+  FLAME_BOTH constexpr int columns(int bytes) const { return along ? 8 * lines : lines * (16 / bytes); }
+  /// Partial sums of the warps.
+  FLAME_BOTH constexpr int sharedBytes(int bytes) const { return along ? 0 : 8 * rows * columns(bytes) * 4; }
+};
+
+} // namespace flame

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Makes models of single products and convolutions with inputs and references, for a machine with a GPU.
+
+    make_contract_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+
+The archive has the form of pack_suite.py's and is run by run_suite.py. References are NumPy's in f64, rounded once to the
+result's type. Inputs are small whole numbers, so that every sum is exact in f32 and products must agree to the last bit;
+only cases with a transcendental epilogue, and those with normally distributed inputs, have a tolerance. With `--target=cpu`
+the same cases run without a GPU, and with an emulated GPU as test/unit/kernels/FakeNvrtc.cpp says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tarfile
+import tempfile
+import zlib
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+DTYPES = {
+    "f16": (TensorProto.FLOAT16, np.dtype(np.float16)),
+    "bf16": (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
+    "f32": (TensorProto.FLOAT, np.dtype(np.float32)),
+    "f64": (TensorProto.DOUBLE, np.dtype(np.float64)),
+    "i32": (TensorProto.INT32, np.dtype(np.int32)),
+    "i64": (TensorProto.INT64, np.dtype(np.int64)),
+    "i8": (TensorProto.INT8, np.dtype(np.int8)),
+    "u8": (TensorProto.UINT8, np.dtype(np.uint8)),
+}
+EPSILON = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-18, "f64": 2.0**-45}
+OPSET = 22
+
+
+def tensor(name, array, dtype):
+    return helper.make_tensor(name, DTYPES[dtype][0], array.shape, array.astype(DTYPES[dtype][1]).tobytes(), raw=True)
+
+
+class Case:
+    """Nodes are added as in the model; `value` holds what each name is in f64."""
+
+    def __init__(self, name, dtype, normal=False):
+        self.name, self.dtype, self.normal = name, dtype, normal
+        self.random = np.random.default_rng(zlib.crc32(name.encode()))
+        self.inputs, self.nodes, self.value = [], [], {}
+        self.rtol = EPSILON[dtype] if normal else 0.0
+        self.dynamic = {}
+
+    def input(self, name, shape, dims=None, dtype=None):
+        dtype = dtype or self.dtype
+        if self.normal:
+            data = self.random.standard_normal(shape)
+        else:
+            data = self.random.integers(0 if dtype == "u8" else -4, 5, shape)
+        data = np.asarray(data).astype(DTYPES[dtype][1])
+        self.inputs.append((name, data, dtype, dims or list(shape)))
+        self.value[name] = data.astype(np.float64)
+        return name
+
+    def node(self, op, inputs, result, **attributes):
+        self.nodes.append(helper.make_node(op, inputs, [f"v{len(self.nodes)}"], **attributes))
+        self.value[f"v{len(self.nodes) - 1}"] = result
+        return f"v{len(self.nodes) - 1}"
+
+    def matmul(self, x, y):
+        return self.node("MatMul", [x, y], np.matmul(self.value[x], self.value[y]))
+
+    def transpose(self, x, perm):
+        return self.node("Transpose", [x], np.transpose(self.value[x], perm), perm=perm)
+
+    def epilogue(self, kind, x):
+        value = self.value[x]
+        if kind == "bias":
+            return self.node("Add", [x, b := self.input("bias", value.shape[-1:])], value + self.value[b])
+        if kind == "relu":
+            biased = self.epilogue("bias", x)
+            return self.node("Relu", [biased], np.maximum(self.value[biased], 0))
+        if kind == "residual":
+            return self.node("Add", [x, r := self.input("residual", value.shape)], value + self.value[r])
+        if kind == "sigmoid":
+            self.rtol = 8 * EPSILON[self.dtype]
+            return self.node("Sigmoid", [x], 1 / (1 + np.exp(-value)))
+        return x
+
+    def write(self, folder, output, out_dtype=None):
+        dtype = out_dtype or self.dtype
+        inputs = [helper.make_tensor_value_info(n, DTYPES[d][0], dims) for n, _, d, dims in self.inputs]
+        value = self.value[output]
+        dims = None if any(isinstance(s, str) for *_, dims in self.inputs for s in dims) else value.shape
+        outputs = [helper.make_tensor_value_info(output, DTYPES[dtype][0], dims)]
+        graph = helper.make_graph(self.nodes, "case", inputs, outputs)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+        (folder / "data").mkdir(parents=True)
+        onnx.save(model, folder / "model.onnx")
+        files = []
+        for i, (name, data, d, _) in enumerate(self.inputs):
+            (folder / "data" / f"input_{i}.pb").write_bytes(tensor(name, data, d).SerializeToString())
+            files.append([name, f"data/input_{i}.pb"])
+        (folder / "data/output_0.pb").write_bytes(tensor(output, value, dtype).SerializeToString())
+        # What sums to little of large terms has their error.
+        atol = self.rtol * float(np.abs(value).max(initial=0)) if self.rtol else 0.0
+        return {
+            "name": self.name,
+            "rtol": self.rtol,
+            "atol": atol,
+            "sets": [{"inputs": files, "outputs": [[output, "data/output_0.pb"]]}],
+        }
+
+
+def products():
+    """(case, name of the output) for matrix products."""
+    odd = [1, 2, 5, 16, 17, 63, 64, 65, 127, 128, 129]
+    shapes = [(m, n, k) for m, n, k in zip(odd, odd[4:] + odd[:4], odd[7:] + odd[:7])]
+    shapes += [(1000, 127, 64), (129, 1000, 65), (64, 64, 1000), (127, 128, 1), (64, 40, 0), (256, 512, 256), (31, 31, 31)]
+    shapes += [(1, 1000, 512), (1, 1001, 513), (4, 1000, 512), (3, 97, 129), (1000, 1, 512), (513, 2, 77), (16, 512, 1024), (1, 1, 1)]
+    for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64"):
+        for m, n, k in shapes:
+            if dtype in ("f64", "i32", "i64") and m * n * k > 200000:
+                continue
+            for tx in (False, True):
+                for ty in (False, True):
+                    c = Case(f"matmul_{dtype}_{m}x{n}x{k}_{'t' if tx else 'n'}{'t' if ty else 'n'}", dtype)
+                    x = c.input("x", (k, m) if tx else (m, k))
+                    y = c.input("y", (n, k) if ty else (k, n))
+                    x = c.transpose(x, [1, 0]) if tx else x
+                    y = c.transpose(y, [1, 0]) if ty else y
+                    yield c, c.matmul(x, y)
+    for dtype in ("f16", "bf16", "f32"):
+        for kind in ("bias", "relu", "residual", "sigmoid"):
+            for m, n, k in ((65, 130, 72), (128, 128, 64), (1, 200, 96), (200, 256, 33)):
+                c = Case(f"epilogue_{kind}_{dtype}_{m}x{n}x{k}", dtype)
+                yield c, c.epilogue(kind, c.matmul(c.input("x", (m, k)), c.input("y", (k, n))))
+        for m, n, k in ((300, 300, 300), (1, 512, 1024), (130, 70, 2000)):
+            c = Case(f"normal_{dtype}_{m}x{n}x{k}", dtype, normal=True)
+            yield c, c.matmul(c.input("x", (m, k)), c.input("y", (k, n)))
+        for name, xs, ys in (
+            ("batch", (3, 40, 24), (3, 24, 56)),
+            ("batch2", (2, 3, 33, 17), (2, 3, 17, 65)),
+            ("broadcast_x", (40, 24), (3, 24, 56)),
+            ("broadcast_y", (3, 40, 24), (24, 56)),
+            ("broadcast_both", (2, 1, 40, 24), (1, 3, 24, 56)),
+            ("rows", (5, 1, 24), (24, 56)),
+            ("vector_x", (24,), (24, 56)),
+            ("vector_y", (40, 24), (24,)),
+            ("batch_vector", (3, 40, 24), (24,)),
+        ):
+            c = Case(f"{name}_{dtype}", dtype)
+            yield c, c.matmul(c.input("x", xs), c.input("y", ys))
+        for m, n, k in ((70, 130, 72), (1, 64, 128), (33, 7, 5)):
+            c = Case(f"dynamic_{dtype}_{m}x{n}x{k}", dtype)
+            yield c, c.epilogue("bias", c.matmul(c.input("x", (2, m, k), ["b", "m", "k"]), c.input("y", (k, n), ["k", n])))
+            c = Case(f"dynamic_all_{dtype}_{m}x{n}x{k}", dtype)
+            yield c, c.matmul(c.input("x", (2, m, k), ["b", "m", "k"]), c.input("y", (2, k, n), ["b", "k", "n"]))
+        # Heads: transposes on the way in and out.
+        for s, h, d in ((128, 4, 64), (77, 3, 40), (1, 2, 32)):
+            c = Case(f"scores_{dtype}_{s}_{h}x{d}", dtype)
+            q = c.transpose(c.input("q", (2, s, h, d)), [0, 2, 1, 3])
+            yield c, c.matmul(q, c.transpose(c.input("k", (2, s, h, d)), [0, 2, 3, 1]))
+            c = Case(f"context_{dtype}_{s}_{h}x{d}", dtype)
+            v = c.transpose(c.input("v", (2, s, h, d)), [0, 2, 1, 3])
+            yield c, c.transpose(c.matmul(c.input("p", (2, h, s, s)), v), [0, 2, 1, 3])
+    for x, y in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
+        for m, n, k in ((65, 70, 72), (128, 128, 64), (1, 17, 33)):
+            c = Case(f"integer_{x}_{y}_{m}x{n}x{k}", x)
+            a, b = c.input("x", (m, k)), c.input("y", (k, n), dtype=y)
+            yield c, c.node("MatMulInteger", [a, b], np.matmul(c.value[a], c.value[b]))
+
+
+def convolve(x, w, strides, dilations, pads, groups):
+    """The plain definition in f64; x [N, C, D…], w [M, C / groups, K…]."""
+    rank = x.ndim - 2
+    x = np.pad(x, [(0, 0), (0, 0)] + [(pads[d], pads[d + rank]) for d in range(rank)])
+    out = [(x.shape[d + 2] - dilations[d] * (w.shape[d + 2] - 1) - 1) // strides[d] + 1 for d in range(rank)]
+    result = np.zeros((x.shape[0], w.shape[0], *out))
+    per, c = w.shape[0] // groups, w.shape[1]
+    for tap in np.ndindex(*w.shape[2:]):
+        window = tuple(slice(t * l, t * l + s * (o - 1) + 1, s) for t, l, s, o in zip(tap, dilations, strides, out))
+        for g in range(groups):
+            part = x[(slice(None), slice(g * c, (g + 1) * c)) + window]
+            result[:, g * per : (g + 1) * per] += np.einsum("mc,nc...->nm...", w[(slice(g * per, (g + 1) * per), slice(None)) + tap], part)
+    return result
+
+
+def convolutions():
+    for dtype in ("f16", "bf16", "f32", "f64"):
+        for name, xs, ws, strides, dilations, pads, groups in (
+            ("plain", (2, 8, 20, 20), (24, 8, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+            ("aligned", (2, 16, 16, 16), (64, 16, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+            ("strided", (1, 3, 33, 31), (17, 3, 7, 7), (2, 2), (1, 1), (3, 3, 3, 3), 1),
+            ("asymmetric", (3, 5, 11, 14), (9, 5, 2, 3), (2, 1), (1, 2), (0, 2, 1, 3), 1),
+            ("groups", (2, 32, 9, 9), (64, 16, 3, 3), (1, 1), (2, 2), (2, 2, 2, 2), 2),
+            ("depthwise", (2, 12, 15, 15), (12, 1, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 12),
+            ("pointwise", (3, 40, 8, 8), (72, 40, 1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
+            ("pointwise_odd", (2, 7, 7, 7), (33, 7, 1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
+            ("line", (2, 6, 100), (20, 6, 5), (3,), (2,), (4, 1), 1),
+            ("volume", (1, 4, 7, 8, 9), (18, 4, 3, 2, 3), (1, 2, 1), (1, 1, 2), (1, 0, 2, 1, 1, 2), 1),
+        ):
+            attributes = {"strides": strides, "dilations": dilations, "pads": pads, "group": groups}
+            for kind in ("", "bias", "relu"):
+                c = Case(f"conv_{name}{kind and '_' + kind}_{dtype}", dtype)
+                x, w = c.input("x", xs), c.input("w", ws)
+                inputs, result = [x, w], convolve(c.value[x], c.value[w], strides, dilations, pads, groups)
+                if kind:
+                    inputs.append(b := c.input("b", (ws[0],)))
+                    result = result + c.value[b].reshape(-1, *[1] * (len(xs) - 2))
+                y = c.node("Conv", inputs, result, **attributes)
+                yield c, c.node("Relu", [y], np.maximum(result, 0)) if kind == "relu" else y
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flamec", required=True, type=pathlib.Path)
+    parser.add_argument("--gpu", default="sm_90a")
+    parser.add_argument("--target", default="cuda")
+    parser.add_argument("--filter", default="")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("archive", type=pathlib.Path)
+    args = parser.parse_args()
+
+    def compile(case, output, out):
+        folder = out / case.name
+        entry = case.write(folder, output, "i32" if case.name.startswith("integer") else None)
+        command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
+        if args.target == "cuda":
+            command.append(f"--gpu={args.gpu}")
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}
+        return entry
+
+    with tempfile.TemporaryDirectory() as scratch:
+        out = pathlib.Path(scratch) / "suite"
+        out.mkdir()
+        cases = [(c, o) for c, o in [*products(), *convolutions()] if re.search(args.filter, c.name)]
+        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+            entries = list(pool.map(lambda pair: compile(*pair, out), cases))
+        (out / "tests.json").write_text(json.dumps(entries, indent=1))
+        with tarfile.open(args.archive, "w:gz", compresslevel=6) as archive:
+            archive.add(out, "suite")
+    failed = [e for e in entries if "error" in e]
+    for entry in failed:
+        print(f"not compiled: {entry['name']}: {entry['error'].splitlines()[-1]}")
+    print(f"{len(entries) - len(failed)} of {len(entries)} packed, {args.archive.stat().st_size / 1e6:.1f} MB")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

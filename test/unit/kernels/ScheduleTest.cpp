@@ -1,0 +1,95 @@
+//===- ScheduleTest.cpp - the choice of schedules, and what the compiler makes of each
+//---------------------------------===//
+#include "ChooseSchedule.h"
+#include "Templates.h"
+#include "flame/Target/Cuda/Nvrtc.h"
+#include <gtest/gtest.h>
+
+using namespace flame;
+using namespace flame::cuda;
+
+namespace {
+
+TEST(Schedule, FollowsTheProblem) {
+  auto mma = [](ContractSizes sizes) {
+    MmaSchedule s = chooseMma(Arithmetic::F16, sizes);
+    return std::pair(s.rows, s.columns);
+  };
+  EXPECT_EQ(mma({1, 8192, 8192, 8192}), std::pair(128, 256));            // many tiles: the most efficient
+  EXPECT_EQ(mma({1, 16, 4096, 4096}).first, 16);                         // few rows: nothing wasted on absent ones
+  EXPECT_LE(mma({1, 512, 512, 512}).first, 64);                          // few tiles: enough for all multiprocessors
+  EXPECT_GE(mma({64, 512, 512, 64}).first, 128);                         // a batch makes up for it
+  EXPECT_EQ(chooseMma(Arithmetic::I8, {1, 8192, 8192, 8192}).depth, 64); // the same bytes
+  EXPECT_EQ(chooseSimt(Arithmetic::F32, {1, 4096, 4096, 4096}).tile(), 128);
+  EXPECT_EQ(chooseSimt(Arithmetic::F32, {1, 100, 100, 100}).tile(), 32);
+  EXPECT_EQ(chooseSimt(Arithmetic::F64, {1, 4096, 4096, 4096}).tile(), 64);
+}
+
+TEST(Schedule, UnknownSizesAreLikelyOnes) {
+  DimContext context;
+  DimExpr n = context.symbol("n");
+  EXPECT_EQ(likely(n), 512);
+  EXPECT_EQ(likely(n * n + 3), 512 * 512 + 3);
+  EXPECT_EQ(likely(floorDiv(n, context.constant(2))), 256);
+}
+
+/// A product by `head` (template and schedule) on operands in these orders.
+std::string product(const std::string &templates, const std::string &head, Arithmetic type, const std::string &storage,
+                    const char *sum, const char *xMajor, const char *yMajor, int threads) {
+  auto plain = [&](const char *name, const char *major) {
+    return "flame::Plain<" + storage + ", flame::Major::" + major + ", 16, int>{" + name + ", pitch}";
+  };
+  return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) + ") product(const " +
+         storage + " *x, const " + storage + " *y, " + sum +
+         " *out, int m, int n, int k, int pitch) {\n  auto body = [&](int row, int column, " + sum +
+         " sum) { return sum; };\n  auto place = [&](int row, int column) { return row * n + column; };\n  flame::" +
+         head + ", " + text(type) + ">(flame::Problem<int>{m, n, k}, " + plain("x", xMajor) + ", " +
+         plain("y", yMajor) + ", flame::store<true>(out, body, place));\n}\n";
+}
+
+TEST(Schedule, NoneSpills) {
+  auto nvrtc = Nvrtc::load();
+  if (!nvrtc) {
+    llvm::consumeError(nvrtc.takeError());
+    GTEST_SKIP() << "no NVRTC";
+  }
+  std::string matrix, simt;
+  llvm::StringSet<> seen, others;
+  appendTemplate("impl/Gemm.h", seen, matrix);
+  appendTemplate("impl/Simt.h", others, simt);
+  std::vector<std::pair<std::string, std::string>> sources; // name, text
+  for (const MmaSchedule &s : mmaSchedules()) {
+    for (const char *x : {"Depth", "Side"})
+      for (const char *y : {"Depth", "Side"})
+        sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
+                                                    "float", x, y, s.threads())});
+    MmaSchedule bytes = s;
+    bytes.depth *= 2;
+    sources.push_back({text(bytes) + " I8", product(matrix, "gemm<" + text(bytes), Arithmetic::I8, "unsigned char",
+                                                    "int", "Depth", "Depth", s.threads())});
+  }
+  struct {
+    Arithmetic type;
+    const char *storage;
+  } types[] = {{Arithmetic::F32, "float"},
+               {Arithmetic::F64, "double"},
+               {Arithmetic::I32, "unsigned int"},
+               {Arithmetic::I64, "unsigned long long"}};
+  for (auto [type, storage] : types)
+    for (int64_t size : {4096, 700, 100}) {
+      SimtSchedule s = chooseSimt(type, {1, size, size, size});
+      sources.push_back(
+          {text(s) + text(type), product(simt, "simtGemm<" + text(s), type, storage, storage, "Depth", "Side", 256)});
+    }
+  for (const char *architecture : {"sm_80", "sm_90a"})
+    for (const auto &[name, source] : sources) {
+      std::string log;
+      auto code = (*nvrtc)->compile(source, architecture, &log);
+      ASSERT_TRUE(bool(code)) << name << ": " << toString(code.takeError());
+      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos)
+          << name << " for " << architecture << ":\n"
+          << log;
+    }
+}
+
+} // namespace

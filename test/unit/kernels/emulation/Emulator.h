@@ -1,0 +1,31 @@
+//===- Emulator.h - a block of GPU threads on the host
+//----------------------------------------------------------------===//
+//
+// Runs a kernel's threads as fibers that change at barriers. Asynchronous copies land when their group is waited for,
+// and poison their target until then, so that a missing wait shows. What is collective in a warp goes through
+// `exchange`.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include <functional>
+
+namespace emulator {
+
+/// Runs `kernel` for each block in turn.
+void launch(int blocks, int threads, int sharedBytes, const std::function<void()> &kernel);
+
+int thread();
+int block();
+unsigned char *shared();
+void syncBlock();
+void syncWarp();
+
+/// A copy of the current group.
+void copy(void *to, const void *from, int bytes, int valid);
+void commit();
+void wait(int pending);
+
+/// 64 bytes of this lane that the others of its warp see between two syncWarp.
+unsigned *slot(int lane);
+
+} // namespace emulator

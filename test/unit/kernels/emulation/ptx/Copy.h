@@ -1,0 +1,14 @@
+//===- Copy.h - runtime/kernels/ptx/Copy.h, emulated
+//------------------------------------------------------------------===//
+#pragma once
+#include "ptx/Device.h"
+
+namespace flame {
+
+template <int bytes> void copyAsync(void *shared, const void *global, int valid) {
+  emulator::copy(shared, global, bytes, valid);
+}
+inline void commitCopies() { emulator::commit(); }
+template <int pending> void waitCopies() { emulator::wait(pending); }
+
+} // namespace flame

@@ -1,0 +1,25 @@
+//===- Device.h - runtime/kernels/ptx/Device.h, emulated
+//--------------------------------------------------------------===//
+#pragma once
+#include "Emulator.h"
+#include <cstring>
+
+namespace flame {
+
+#define FLAME_DEVICE inline
+
+inline unsigned char *dynamicShared() { return emulator::shared(); }
+inline int threadId() { return emulator::thread(); }
+inline int blockId() { return emulator::block(); }
+inline void syncBlock() { emulator::syncBlock(); }
+inline void syncWarp() { emulator::syncWarp(); }
+inline float shuffleXor(float value, int mask) {
+  const int lane = threadId() % 32;
+  std::memcpy(emulator::slot(lane), &value, 4);
+  syncWarp();
+  std::memcpy(&value, emulator::slot(lane ^ mask), 4);
+  syncWarp();
+  return value;
+}
+
+} // namespace flame
