@@ -215,6 +215,11 @@ private:
       result.text = model::printPlan(plan);
       return;
     }
+    if (!options.kernelFile.empty())
+      if (llvm::Error error = backend->replaceKernels(options.kernelFile)) {
+        fail(Status::BadInput, llvm::toString(std::move(error)));
+        return;
+      }
     result.kernels = backend->kernels();
     unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
     auto progress = [&](unsigned done, unsigned total) {
@@ -229,7 +234,9 @@ private:
       return;
     }
     result.artifact = model::writePlan(plan);
-    end(Progress::Phase::Kernels, std::to_string(result.kernels) + " kernels");
+    result.cachedKernels = backend->cachedKernels();
+    end(Progress::Phase::Kernels, std::to_string(result.kernels) + (result.kernels == 1 ? " kernel" : " kernels") +
+                                      (result.cachedKernels ? ", " + std::to_string(result.cachedKernels) + " cached" : ""));
   }
 
   const std::string &path;

@@ -115,7 +115,9 @@ private:
     // The graph's own outputs come first.
     size_t own = outputs.size() - model.bytes.compiled.intermediates;
     Reference reference;
-    if (settings.against == "onnxruntime") {
+    if (settings.against == "cpu") {
+      reference = runCpu(outputs);
+    } else if (settings.against == "onnxruntime") {
       Scratch scratch;
       reference = runOnnxRuntime(settings.model.path, inputs, feeds, outputs, scratch.path.str().str(), console);
     } else {
@@ -162,9 +164,25 @@ private:
     return first ? int(Status::Accuracy) : 0;
   }
 
+  /// The same graph, compiled for the CPU.
+  Reference runCpu(const std::vector<flame_port> &outputs) {
+    ModelSettings other = settings.model;
+    other.target = "cpu";
+    other.gpus.clear();
+    CompileOptions options;
+    options.keepIntermediates = true;
+    Model cpu = loadModel(other, console, options);
+    std::vector<Value> values = Session(cpu.module).run(feeds, outputs.size());
+    Reference reference{"the CPU", {}};
+    std::vector<flame_port> ports = cpu.module.outputs();
+    for (size_t i = 0; i < ports.size(); ++i)
+      reference.values[ports[i].name] = values[i];
+    return reference;
+  }
+
   /// A data set of the ONNX backend suite brings its inputs.
   void takeDataSet(const std::vector<flame_port> &inputs) {
-    if (settings.against == "onnxruntime" || !settings.model.inputs.specs.empty() || settings.model.inputs.randomOthers)
+    if (settings.against == "onnxruntime" || settings.against == "cpu" || !settings.model.inputs.specs.empty() || settings.model.inputs.randomOthers)
       return;
     for (size_t i = 0; i < inputs.size(); ++i)
       if (std::string file = settings.against + "/input_" + std::to_string(i) + ".pb"; fs::exists(file))
@@ -269,8 +287,8 @@ private:
 
 Command flame::tool::addCheck(CLI::App &app, Console &console) {
   auto settings = std::make_shared<CheckSettings>();
-  CLI::App *sub = app.add_subcommand("check", "compare every tensor with ONNX Runtime or with expected outputs");
-  document(sub, {"flamec check MODEL [--against onnxruntime|PATH] [--input NAME=VALUE]... [options]",
+  CLI::App *sub = app.add_subcommand("check", "compare every tensor with ONNX Runtime, the CPU or expected outputs");
+  document(sub, {"flamec check MODEL [--target TARGET] [--against onnxruntime|cpu|PATH] [--input NAME=VALUE]... [options]",
                  "Compiles the model with every named tensor of its graph as an output, runs it, and compares each with the "
                  "reference, in the order of the graph. Where one deviates, the first such tensor is named with its node, "
                  "the node's inputs are written as .npy files, and the exit code is 5. Inputs that are not given are "
@@ -280,11 +298,14 @@ Command flame::tool::addCheck(CLI::App &app, Console &console) {
                  "beyond 1.\n\nONNX Runtime runs in "
                  "a Python process: python3 from the PATH, or what FLAME_PYTHON names, with the package onnxruntime.",
                  {{"Every tensor against ONNX Runtime:", "flamec check model.onnx --against onnxruntime"},
+                  {"The GPU against the CPU:", "flamec check model.onnx --target=cuda --against cpu"},
                   {"A data set of the ONNX backend suite, inputs included:",
                    "flamec check model.onnx --against test_data_set_0"}}});
   settings->model.addModel(sub);
+  settings->model.addTarget(sub);
   sub->add_option("--against", settings->against,
-                  "onnxruntime (default), or expected values: an .npz, or a folder of NAME.npy or output_N.pb")
+                  "onnxruntime (default), cpu (flame's own kernels for the CPU, above all with --target=cuda), or expected values: "
+                  "an .npz, or a folder of NAME.npy or output_N.pb")
       ->type_name("REFERENCE");
   settings->model.addInputs(sub);
   sub->add_option("--rtol", settings->relative, "relative tolerance, for every type")->type_name("X");

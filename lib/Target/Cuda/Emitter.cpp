@@ -72,20 +72,42 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
     return failure();
   auto [entry, isNew] = symbols.try_emplace(text);
   if (isNew) {
-    entry->second = (anchor + "_" + Twine(texts.size())).str();
+    entry->second = (anchor + "_" + Twine(kernels.size())).str();
     size_t at = text.find("\nkernel(");
     text.replace(at + 1, 6, entry->second);
-    texts.push_back("// " + describe(region) + "\n" + text);
+    std::string description = describe(region);
+    kernels.push_back({entry->second, description, "// " + description + "\n" + text});
   }
   builder.kernel.symbol = entry->second;
   return builder.kernel;
 }
 
 std::string Emitter::source() const {
-  if (texts.empty())
+  if (kernels.empty())
     return {};
   std::string all = kernelPrelude().str();
-  for (const std::string &text : texts)
-    all += text;
+  for (const KernelText &kernel : kernels)
+    all += kernel.text;
   return all;
+}
+
+// A unit costs some 10 ms however small it is, and a module in the driver; a large one keeps other threads waiting at the
+// end, and is compiled again as a whole where one of its kernels has changed.
+static constexpr size_t kUnitBytes = 12 << 10;
+
+std::vector<Unit> Emitter::units() const {
+  std::vector<Unit> units;
+  const std::string prelude = kernelPrelude().str();
+  unsigned line = 0;
+  for (const KernelText &kernel : kernels) {
+    if (units.empty() || units.back().source.size() - prelude.size() + kernel.text.size() > kUnitBytes) {
+      units.push_back({prelude, {}});
+      line = 1 + StringRef(prelude).count('\n');
+    }
+    Unit &unit = units.back();
+    unit.parts.push_back({kernel.symbol, kernel.description, line});
+    unit.source += kernel.text;
+    line += StringRef(kernel.text).count('\n');
+  }
+  return units;
 }

@@ -19,6 +19,7 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "llvm/ADT/StringMap.h"
 #include <string>
+#include <vector>
 
 namespace flame::cuda {
 
@@ -32,6 +33,24 @@ struct Kernel {
   int shared = 0;     // bytes of dynamic shared memory
 };
 
+/// The text of a kernel.
+struct KernelText {
+  std::string symbol;
+  std::string description; // "matmul add relu (fc1, relu1)": ops and the model's nodes
+  std::string text;        // with its comment
+};
+
+/// Kernels that are compiled together: one translation unit, which includes nothing.
+struct Unit {
+  struct Part {
+    std::string symbol, description;
+    unsigned firstLine; // of the kernel in `source`, from 1
+  };
+  std::string source;
+  std::vector<Part> parts;
+  std::string file = "model.cu"; // as messages call it
+};
+
 class Emitter {
 public:
   /// The context must have the dialects of registerCudaDialects.
@@ -43,11 +62,14 @@ public:
 
   /// The text of all kernels so far, in order of emission; empty if there are none.
   std::string source() const;
-  unsigned size() const { return texts.size(); }
+  /// The same text in parts of similar size, in the same order. The division depends on the kernels alone, so that equal
+  /// models make equal code on every machine.
+  std::vector<Unit> units() const;
+  unsigned size() const { return kernels.size(); }
 
 private:
   mlir::MLIRContext *context;
-  std::vector<std::string> texts;
+  std::vector<KernelText> kernels;
   llvm::StringMap<std::string> symbols; // text of a kernel without its name → its symbol
 };
 
