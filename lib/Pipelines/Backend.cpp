@@ -104,8 +104,10 @@ public:
     auto compiled = cuda::compileUnits(**nvrtc, units, architectures, threads, cache, [&](unsigned done) {
       progress(uint64_t(emitter.size()) * done / codes, emitter.size());
     });
-    if (!compiled)
+    if (!compiled) {
+      badSource = replaced.has_value();
       return compiled.takeError();
+    }
     cached = uint64_t(emitter.size()) * compiled->cached / codes;
     for (auto [i, code] : llvm::enumerate(compiled->codes)) {
       const std::string &architecture = architectures[i % architectures.size()];

@@ -22,6 +22,8 @@ public:
   virtual mlir::FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) = 0;
   /// Different kernels so far.
   virtual unsigned kernels() const = 0;
+  /// `finish` failed for what was compiled, not for what it is compiled with.
+  bool sourceFailed() const { return badSource; }
   /// How many of them `finish` found compiled.
   unsigned cachedKernels() const { return cached; }
   /// Their text, for people.
@@ -38,6 +40,7 @@ public:
 
 protected:
   unsigned cached = 0;
+  bool badSource = false;
 };
 
 } // namespace flame

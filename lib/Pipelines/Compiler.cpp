@@ -230,7 +230,10 @@ private:
       std::string message = llvm::toString(std::move(error));
       if (message.empty() && result.errors.empty())
         message = "compiling the kernels failed";
-      fail(options.target == "cuda" ? Status::Device : Status::Internal, message.empty() ? "" : path + ": " + message);
+      Status status = backend->sourceFailed()    ? Status::BadInput
+                      : options.target == "cuda" ? Status::Device
+                                                 : Status::Internal;
+      fail(status, message.empty() ? "" : path + ": " + message);
       return;
     }
     result.artifact = model::writePlan(plan);

@@ -288,7 +288,7 @@ private:
 Command flame::tool::addCheck(CLI::App &app, Console &console) {
   auto settings = std::make_shared<CheckSettings>();
   CLI::App *sub = app.add_subcommand("check", "compare every tensor with ONNX Runtime, the CPU or expected outputs");
-  document(sub, {"flamec check MODEL [--target TARGET] [--against onnxruntime|cpu|PATH] [--input NAME=VALUE]... [options]",
+  document(sub, {"flamec check MODEL [--against onnxruntime|cpu|PATH] [--input NAME=VALUE]... [options]",
                  "Compiles the model with every named tensor of its graph as an output, runs it, and compares each with the "
                  "reference, in the order of the graph. Where one deviates, the first such tensor is named with its node, "
                  "the node's inputs are written as .npy files, and the exit code is 5. Inputs that are not given are "
