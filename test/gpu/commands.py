@@ -57,6 +57,7 @@ class OnGpu(unittest.TestCase):
 
     def test_doctor_finds_the_gpu(self):
         found = {f["what"]: f for f in json.loads(self.flamec("doctor", "--format=json").stdout)}
+        self.assertIn("GPU", found, found["CUDA driver"])
         self.assertEqual(found["GPU"]["verdict"], "ok", found)
         self.assertEqual(found["NVRTC"]["verdict"], "ok", found)
         self.assertIn("compiles for sm_", found["GPU"]["found"])
