@@ -112,7 +112,10 @@ public:
     for (auto [i, code] : llvm::enumerate(compiled->codes)) {
       const std::string &architecture = architectures[i % architectures.size()];
       bool ptx = llvm::StringRef(architecture).starts_with("compute_");
-      plan.codes.push_back({ptx ? model::CodeFormat::Ptx : model::CodeFormat::Cubin, architecture, {}, std::move(code),
+      plan.codes.push_back({ptx ? model::CodeFormat::Ptx : model::CodeFormat::Cubin,
+                            architecture,
+                            {},
+                            std::move(code),
                             int32_t(i / architectures.size())});
     }
     return llvm::Error::success();

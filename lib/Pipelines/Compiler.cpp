@@ -238,8 +238,9 @@ private:
     }
     result.artifact = model::writePlan(plan);
     result.cachedKernels = backend->cachedKernels();
-    end(Progress::Phase::Kernels, std::to_string(result.kernels) + (result.kernels == 1 ? " kernel" : " kernels") +
-                                      (result.cachedKernels ? ", " + std::to_string(result.cachedKernels) + " cached" : ""));
+    end(Progress::Phase::Kernels,
+        std::to_string(result.kernels) + (result.kernels == 1 ? " kernel" : " kernels") +
+            (result.cachedKernels ? ", " + std::to_string(result.cachedKernels) + " cached" : ""));
   }
 
   const std::string &path;

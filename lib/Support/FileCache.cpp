@@ -1,4 +1,5 @@
-//===- FileCache.cpp - see FileCache.h --------------------------------------------------------------------------------===//
+//===- FileCache.cpp - see FileCache.h
+//--------------------------------------------------------------------------------===//
 //
 // An entry is a file of the name of its key: the magic number, the SHA-256 of key and data, the data. Its time of
 // modification is the time of its last use. Temporary files that a killed process left go an hour later.
@@ -101,7 +102,8 @@ std::optional<std::vector<char>> FileCache::load(llvm::StringRef key) {
   if (!readAll(file, header, kHeaderBytes) || !readAll(file, data.data(), data.size()))
     return std::nullopt;
   std::array<uint8_t, 32> sum = checksum(key, data);
-  if (llvm::StringRef(header, kMagic.size()) != kMagic || std::memcmp(header + kMagic.size(), sum.data(), sum.size()) != 0)
+  if (llvm::StringRef(header, kMagic.size()) != kMagic ||
+      std::memcmp(header + kMagic.size(), sum.data(), sum.size()) != 0)
     return std::nullopt;
   futimens(file, nullptr);
   return data;

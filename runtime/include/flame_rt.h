@@ -246,7 +246,8 @@ typedef struct flame_profile_work {
 } flame_profile_work;
 FLAME_API size_t flame_session_profile_work(const flame_session *session, flame_profile_work *work, size_t capacity);
 /** Bytes per second, read and written, of a copy within the memory that the session's kernels use: the roofline of
- *  kernels that only move data. Takes some milliseconds and up to 512 MiB. Errors: FLAME_OUT_OF_MEMORY, FLAME_DEVICE. */
+ *  kernels that only move data. Takes some milliseconds and up to 512 MiB. Errors: FLAME_OUT_OF_MEMORY, FLAME_DEVICE.
+ */
 FLAME_API flame_status *flame_session_bandwidth(flame_session *session, double *bytes_per_second);
 
 /* ---- values -------------------------------------------------------------------------------------------------- */

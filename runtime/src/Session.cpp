@@ -187,7 +187,8 @@ void Executor::runReplayable(int32_t block, const Section &section) {
 void Executor::countWork(const LaunchCommand &launch, ProfileCounter &counter) {
   for (size_t i = 0; i < launch.buffers.size(); ++i)
     if (const int32_t slot = launch.buffers[i];
-        std::find(launch.buffers.begin(), launch.buffers.begin() + i, slot) == launch.buffers.begin() + i && slots[slot].set)
+        std::find(launch.buffers.begin(), launch.buffers.begin() + i, slot) == launch.buffers.begin() + i &&
+        slots[slot].set)
       counter.bytes += slots[slot].tensor.bytes;
   if (launch.flops != -1)
     if (const auto flops = shapes.tryEval(launch.flops); flops && *flops > 0)

@@ -3,8 +3,8 @@
 #include "Help.h"
 #include "Machine.h"
 #include "Python.h"
-#include "flame/Support/Version.h"
 #include "flame/Support/FileCache.h"
+#include "flame/Support/Version.h"
 #include "flame/Target/Cpu/Target.h"
 #include "flame/Target/Cuda/Device.h"
 #include "flame/Target/Cuda/Nvrtc.h"
@@ -70,7 +70,8 @@ void gpus(std::vector<Finding> &out) {
   if (driver.gpus.empty())
     out.push_back({"GPU", driver.problem, Finding::Optional, remedy});
   for (const cuda::Gpu &gpu : driver.gpus) {
-    std::string text = gpu.name + ", " + formatBytes(gpu.memory) + ", compiles for " + cuda::architectureOf(gpu.major, gpu.minor);
+    std::string text =
+        gpu.name + ", " + formatBytes(gpu.memory) + ", compiles for " + cuda::architectureOf(gpu.major, gpu.minor);
     if (gpu.major < 8)
       out.push_back({"GPU", text, Finding::Optional, "flame's kernels need compute capability 8.0 or newer"});
     else
@@ -79,8 +80,9 @@ void gpus(std::vector<Finding> &out) {
 }
 
 void nvrtc(std::vector<Finding> &out) {
-  const char *wheels = "python3 -m pip install nvidia-cuda-nvrtc nvidia-cuda-runtime (in a virtual environment that is active), "
-                       "or a CUDA toolkit, or set FLAME_NVRTC to the path of libnvrtc.so";
+  const char *wheels =
+      "python3 -m pip install nvidia-cuda-nvrtc nvidia-cuda-runtime (in a virtual environment that is active), "
+      "or a CUDA toolkit, or set FLAME_NVRTC to the path of libnvrtc.so";
   auto loaded = cuda::Nvrtc::load();
   if (!loaded) {
     out.push_back({"NVRTC", llvm::toString(loaded.takeError()), Finding::Optional,
@@ -93,8 +95,9 @@ void nvrtc(std::vector<Finding> &out) {
     text += ", architectures " + std::to_string(known.front()) + " to " + std::to_string(known.back());
   for (const cuda::Gpu &gpu : cuda::queryDriver().gpus)
     if (int number = gpu.major * 10 + gpu.minor; !known.empty() && !llvm::is_contained(known, number)) {
-      out.push_back({"NVRTC", text, Finding::Optional, "it does not know this machine's GPU (" +
-                                                           cuda::architectureOf(gpu.major, gpu.minor) + "); update it: " + wheels});
+      out.push_back({"NVRTC", text, Finding::Optional,
+                     "it does not know this machine's GPU (" + cuda::architectureOf(gpu.major, gpu.minor) +
+                         "); update it: " + wheels});
       return;
     }
   out.push_back({"NVRTC", text});
@@ -140,18 +143,24 @@ void python(std::vector<Finding> &out) {
 Command flame::tool::addDoctor(CLI::App &app, Console &console) {
   auto format = std::make_shared<std::string>("table");
   CLI::App *sub = app.add_subcommand("doctor", "tell what this machine has, and what to do about what is missing");
-  document(sub, {"flamec doctor [--format FORMAT]",
-                 "Looks at the processor, cores, memory, the folder for temporary files, the linker, the cache of "
-                 "kernels, the CUDA driver, GPUs and compiler, and the Python packages that flamec can use. A remedy stands "
-                 "with everything that is missing. "
-                 "The exit code is 7 only if flamec cannot work here.",
-                 {{"Before a bug report:", "flamec doctor"}}});
+  document(sub,
+           {"flamec doctor [--format FORMAT]",
+            "Looks at the processor, cores, memory, the folder for temporary files, the linker, the cache of "
+            "kernels, the CUDA driver, GPUs and compiler, and the Python packages that flamec can use. A remedy stands "
+            "with everything that is missing. "
+            "The exit code is 7 only if flamec cannot work here.",
+            {{"Before a bug report:", "flamec doctor"}}});
   sub->add_option("--format", *format, "table (default) or json")->check(oneOf({"table", "json"}))->type_name("FORMAT");
   return [format]() -> int {
     Machine machine = thisMachine();
-    std::vector<Finding> findings = {
-        {"flamec", version()}, {"system", machine.system}, processor(), {"cores", std::to_string(machine.cores)},
-        memory(), temporary(), {"linker", "lld " LLVM_VERSION_STRING ", part of flamec"}, cache()};
+    std::vector<Finding> findings = {{"flamec", version()},
+                                     {"system", machine.system},
+                                     processor(),
+                                     {"cores", std::to_string(machine.cores)},
+                                     memory(),
+                                     temporary(),
+                                     {"linker", "lld " LLVM_VERSION_STRING ", part of flamec"},
+                                     cache()};
     gpus(findings);
     nvrtc(findings);
     python(findings);

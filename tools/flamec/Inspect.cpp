@@ -43,8 +43,9 @@ public:
     if (root.codes())
       for (const plan::Code *code : *root.codes()) {
         // The units of a GPU's code are one thing to a person.
-        auto same = std::find_if(target["code"].begin(), target["code"].end(),
-                                 [&](const Json &entry) { return code->unit() > 0 && entry["target"] == str(code->target()); });
+        auto same = std::find_if(target["code"].begin(), target["code"].end(), [&](const Json &entry) {
+          return code->unit() > 0 && entry["target"] == str(code->target());
+        });
         if (same != target["code"].end()) {
           (*same)["bytes"] = (*same)["bytes"].get<uint64_t>() + code->size();
           continue;

@@ -58,7 +58,8 @@ void ModelSettings::resolve() {
   if (!memoryLimit.empty())
     run::parseBytes(memoryLimit);
   if (!target.empty() && !isModelFile(path))
-    throw run::UsageError(path + " is compiled already, --target has no effect on it; give it the model, or leave it out");
+    throw run::UsageError(path +
+                          " is compiled already, --target has no effect on it; give it the model, or leave it out");
   if (target != "cuda" && !gpus.empty())
     throw run::UsageError("--gpu names GPU architectures; it needs --target=cuda");
 }

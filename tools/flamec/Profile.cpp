@@ -1,8 +1,9 @@
-//===- Profile.cpp - flamec profile: where the time of a model goes ---------------------------------------------------===//
+//===- Profile.cpp - flamec profile: where the time of a model goes
+//---------------------------------------------------===//
 //
-// The runtime's times by command: on a GPU between two events around the command, so that the launch of a very short kernel
-// is part of its time. Bytes are what a kernel has to read and write, each tensor once; what it reads again counts
-// against it. The roofline is a copy, measured in the same session.
+// The runtime's times by command: on a GPU between two events around the command, so that the launch of a very short
+// kernel is part of its time. Bytes are what a kernel has to read and write, each tensor once; what it reads again
+// counts against it. The roofline is a copy, measured in the same session.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
@@ -97,8 +98,8 @@ Profile measure(const ProfileSettings &settings, const Model &model) {
   flame_session_profile_work(session.get(), work.data(), work.size());
   for (size_t i = 0; i < entries.size(); ++i)
     if (!isContainer(entries[i].command))
-      profile.rows.push_back({entries[i].command, entries[i].node, entries[i].calls, entries[i].nanoseconds, work[i].bytes,
-                              work[i].flops});
+      profile.rows.push_back({entries[i].command, entries[i].node, entries[i].calls, entries[i].nanoseconds,
+                              work[i].bytes, work[i].flops});
   return profile;
 }
 
@@ -146,12 +147,13 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
     flops += row.flops / profile.runs;
     kernelTime += row.bytes ? row.microseconds(profile.runs) : 0;
   }
-  std::stable_sort(order.begin(), order.end(), [](const Row *a, const Row *b) { return a->nanoseconds > b->nanoseconds; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Row *a, const Row *b) { return a->nanoseconds > b->nanoseconds; });
   std::string out;
   char line[256];
-  auto print = [&](const std::string &us, const std::string &percent, const std::string &calls, const std::string &moved,
-                   const std::string &rate, const std::string &share, const std::string &operations,
-                   const std::string &command, const std::string &nodes) {
+  auto print = [&](const std::string &us, const std::string &percent, const std::string &calls,
+                   const std::string &moved, const std::string &rate, const std::string &share,
+                   const std::string &operations, const std::string &command, const std::string &nodes) {
     std::snprintf(line, sizeof line, "%10s %6s %6s %9s %8s %7s %9s  ", us.c_str(), percent.c_str(), calls.c_str(),
                   moved.c_str(), rate.c_str(), share.c_str(), operations.c_str());
     out += line + command + (nodes.empty() ? "" : "  [" + nodes + "]") + "\n";
@@ -166,9 +168,10 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
     }
     double seconds = double(row->nanoseconds) / 1e9;
     print(cell(us), cell(total > 0 ? 100 * us / total : 0), cell(double(row->calls) / double(profile.runs)),
-          row->bytes ? formatBytes(row->bytes / profile.runs) : "", row->bytes && seconds > 0 ? cell(row->bytes / seconds / 1e9) : "",
-          row->bytes ? cell(100 * profile.share(*row)) : "", row->flops && seconds > 0 ? cell(row->flops / seconds / 1e9) : "",
-          row->command, row->nodes);
+          row->bytes ? formatBytes(row->bytes / profile.runs) : "",
+          row->bytes && seconds > 0 ? cell(row->bytes / seconds / 1e9) : "",
+          row->bytes ? cell(100 * profile.share(*row)) : "",
+          row->flops && seconds > 0 ? cell(row->flops / seconds / 1e9) : "", row->command, row->nodes);
   }
   if (rest > 0)
     print(cell(rest), cell(total > 0 ? 100 * rest / total : 0), "", "", "", "", "", "everything else", "");
@@ -176,8 +179,10 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
          std::to_string(order.size()) + " commands (" + std::to_string(profile.runs) + " runs)\n";
   out += "kernels   " + formatBytes(bytes) + " and " + cell(double(flops) / 1e9) + " GFLOP a run";
   if (kernelTime > 0)
-    out += ", " + cell(double(bytes) / kernelTime / 1e3) + " GB/s, " + cell(double(flops) / kernelTime / 1e3) + " GFLOP/s";
-  out += "\nroofline  a copy moves " + cell(profile.bandwidth / 1e9) + " GB/s here (" + profile.device + "), read and written\n";
+    out +=
+        ", " + cell(double(bytes) / kernelTime / 1e3) + " GB/s, " + cell(double(flops) / kernelTime / 1e3) + " GFLOP/s";
+  out += "\nroofline  a copy moves " + cell(profile.bandwidth / 1e9) + " GB/s here (" + profile.device +
+         "), read and written\n";
   return out;
 }
 
@@ -185,7 +190,10 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
 bool writeTrace(const ProfileSettings &settings, const Profile &profile, std::string &error) {
   Json events = Json::array();
   events.push_back({{"name", "process_name"}, {"ph", "M"}, {"pid", 1}, {"args", {{"name", settings.model.path}}}});
-  events.push_back({{"name", "thread_name"}, {"ph", "M"}, {"pid", 1}, {"tid", 1},
+  events.push_back({{"name", "thread_name"},
+                    {"ph", "M"},
+                    {"pid", 1},
+                    {"tid", 1},
                     {"args", {{"name", profile.device == "cuda" ? "GPU" : "CPU"}}}});
   double at = 0;
   for (const Row &row : profile.rows) {
@@ -221,13 +229,14 @@ bool writeTrace(const ProfileSettings &settings, const Profile &profile, std::st
 Command flame::tool::addProfile(CLI::App &app, Console &console) {
   auto settings = std::make_shared<ProfileSettings>();
   CLI::App *sub = app.add_subcommand("profile", "show where the time of a model goes, kernel by kernel");
-  document(sub, {"flamec profile MODEL [--target TARGET] [--random-inputs] [options]",
-                 "Runs the model again and again and reports the time of each kernel and runtime function with the nodes it "
-                 "came from, the bytes it must read and write (each tensor once), its operations, and which share of the "
-                 "bandwidth of a copy, measured on the same device, it reaches. On a GPU, times are taken by events around "
-                 "each command; CUDA graphs are off meanwhile.",
-                 {{"On this machine's GPU:", "flamec profile model.onnx --target=cuda --random-inputs"},
-                  {"A timeline for ui.perfetto.dev:", "flamec profile model.flame --random-inputs --trace trace.json"}}});
+  document(sub,
+           {"flamec profile MODEL [--target TARGET] [--random-inputs] [options]",
+            "Runs the model again and again and reports the time of each kernel and runtime function with the nodes it "
+            "came from, the bytes it must read and write (each tensor once), its operations, and which share of the "
+            "bandwidth of a copy, measured on the same device, it reaches. On a GPU, times are taken by events around "
+            "each command; CUDA graphs are off meanwhile.",
+            {{"On this machine's GPU:", "flamec profile model.onnx --target=cuda --random-inputs"},
+             {"A timeline for ui.perfetto.dev:", "flamec profile model.flame --random-inputs --trace trace.json"}}});
   settings->model.addModel(sub);
   settings->model.addTarget(sub);
   settings->model.addInputs(sub);
@@ -239,7 +248,9 @@ Command flame::tool::addProfile(CLI::App &app, Console &console) {
       ->type_name("FILE");
   settings->model.addThreads(sub);
   settings->model.addMemoryLimit(sub);
-  sub->add_option("--format", settings->format, "table (default) or json")->check(oneOf({"table", "json"}))->type_name("FORMAT");
+  sub->add_option("--format", settings->format, "table (default) or json")
+      ->check(oneOf({"table", "json"}))
+      ->type_name("FORMAT");
   return [settings, &console]() -> int {
     settings->model.resolve();
     console.quiet = settings->format != "table";

@@ -36,8 +36,8 @@ enum class Stage { Artifact, OnnxIr, Flame, Regions, Kernels, Plan };
 struct CompileOptions {
   std::string target = "cpu"; // or "cuda"
   std::string cpu = "native";
-  /// Cuda: machine code for these ("sm_90a"), and PTX ("compute_80") that newer GPUs translate when they load it. Empty: the
-  /// GPUs present, otherwise sm_90a and compute_80.
+  /// Cuda: machine code for these ("sm_90a"), and PTX ("compute_80") that newer GPUs translate when they load it.
+  /// Empty: the GPUs present, otherwise sm_90a and compute_80.
   std::vector<std::string> gpus;
   /// Cuda: a file that takes the place of the generated kernels: their text (`Stage::Kernels`), edited.
   std::string kernelFile;

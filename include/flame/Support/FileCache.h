@@ -1,9 +1,10 @@
-//===- FileCache.h - results of expensive computations, kept in a folder ----------------------------------------------===//
+//===- FileCache.h - results of expensive computations, kept in a folder
+//----------------------------------------------===//
 //
-// A folder of files, one for each entry, named by the hash of everything that the entry depends on. Any number of processes
-// and threads may use one folder: an entry appears at once and complete (temporary file, fsync, rename), and an entry that
-// is damaged counts as absent. Nothing here is ever an error: a folder that can't be made, read or written is a cache that
-// keeps nothing.
+// A folder of files, one for each entry, named by the hash of everything that the entry depends on. Any number of
+// processes and threads may use one folder: an entry appears at once and complete (temporary file, fsync, rename), and
+// an entry that is damaged counts as absent. Nothing here is ever an error: a folder that can't be made, read or
+// written is a cache that keeps nothing.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_SUPPORT_FILECACHE_H
@@ -23,11 +24,12 @@ class FileCache {
 public:
   static constexpr uint64_t kDefaultLimit = uint64_t(1) << 30;
 
-  /// $FLAME_CACHE_DIR, else $XDG_CACHE_HOME/flame, else $HOME/.cache/flame; empty where none is set (relative paths of the
-  /// last two don't count).
+  /// $FLAME_CACHE_DIR, else $XDG_CACHE_HOME/flame, else $HOME/.cache/flame; empty where none is set (relative paths of
+  /// the last two don't count).
   static std::string defaultFolder();
 
-  /// Keeps about `limit` bytes: what has not been used for the longest time goes first. An empty folder name: keeps nothing.
+  /// Keeps about `limit` bytes: what has not been used for the longest time goes first. An empty folder name: keeps
+  /// nothing.
   explicit FileCache(std::string folder, uint64_t limit = kDefaultLimit);
 
   /// The name of what depends on exactly these parts: 64 hexadecimal digits.

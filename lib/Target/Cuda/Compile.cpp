@@ -1,4 +1,5 @@
-//===- Compile.cpp - see Compile.h ------------------------------------------------------------------------------------===//
+//===- Compile.cpp - see Compile.h
+//------------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Compile.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Regex.h"
@@ -12,7 +13,8 @@ const Unit::Part *flame::cuda::blamedKernel(const Unit &unit, llvm::StringRef lo
   // "model.cu(123): error: …"; the optimizer and the assembler speak of functions instead.
   llvm::SmallVector<llvm::StringRef> match;
   unsigned line = 0;
-  if (llvm::Regex("model\\.cu\\(([0-9]+)\\): (catastrophic )?error").match(log, &match) && !match[1].getAsInteger(10, line)) {
+  if (llvm::Regex("model\\.cu\\(([0-9]+)\\): (catastrophic )?error").match(log, &match) &&
+      !match[1].getAsInteger(10, line)) {
     const Unit::Part *blamed = nullptr;
     for (const Unit::Part &part : unit.parts)
       if (part.firstLine <= line)
@@ -25,7 +27,8 @@ const Unit::Part *flame::cuda::blamedKernel(const Unit &unit, llvm::StringRef lo
   return nullptr;
 }
 
-static llvm::Expected<std::vector<char>> compileUnit(const Nvrtc &nvrtc, const Unit &unit, llvm::StringRef architecture) {
+static llvm::Expected<std::vector<char>> compileUnit(const Nvrtc &nvrtc, const Unit &unit,
+                                                     llvm::StringRef architecture) {
   llvm::Expected<std::vector<char>> code = nvrtc.compile(unit.source, architecture);
   if (code)
     return code;

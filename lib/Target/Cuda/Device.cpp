@@ -1,4 +1,5 @@
-//===- Device.cpp - see Device.h --------------------------------------------------------------------------------------===//
+//===- Device.cpp - see Device.h
+//--------------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Device.h"
 #include "llvm/ADT/STLExtras.h"
 #include <cstdlib>
@@ -17,8 +18,9 @@ DriverInfo flame::cuda::queryDriver() {
   if (!library) {
     const char *reason = dlerror();
     info.problem = "there is no CUDA driver (" + std::string(reason ? reason : info.path) + ")";
-    info.remedy = given && *given ? "FLAME_CUDA_DRIVER must name the driver's library, or be unset"
-                                  : "install NVIDIA's driver (libcuda.so.1); in a container, start it with access to the GPU";
+    info.remedy = given && *given
+                      ? "FLAME_CUDA_DRIVER must name the driver's library, or be unset"
+                      : "install NVIDIA's driver (libcuda.so.1); in a container, start it with access to the GPU";
     return info;
   }
   auto find = [&](auto *&function, const char *name) {
@@ -49,7 +51,8 @@ DriverInfo flame::cuda::queryDriver() {
     int device = 0;
     char text[256] = {};
     size_t bytes = 0;
-    if (get(&device, i) != 0 || attribute(&gpu.major, kMajor, device) != 0 || attribute(&gpu.minor, kMinor, device) != 0)
+    if (get(&device, i) != 0 || attribute(&gpu.major, kMajor, device) != 0 ||
+        attribute(&gpu.minor, kMinor, device) != 0)
       continue;
     gpu.name = name(text, sizeof text - 1, device) == 0 ? text : "GPU";
     gpu.memory = memory(&bytes, device) == 0 ? bytes : 0;

@@ -1,6 +1,8 @@
-//===- EditedKernels.cpp - see EditedKernels.h ------------------------------------------------------------------------===//
+//===- EditedKernels.cpp - see EditedKernels.h
+//------------------------------------------------------------------------===//
 //
-// Not a parser of C++: enough of its tokens to find the heads of kernels. What it does not understand, the compiler will.
+// Not a parser of C++: enough of its tokens to find the heads of kernels. What it does not understand, the compiler
+// will.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/EditedKernels.h"
@@ -85,7 +87,8 @@ std::string parameterType(llvm::ArrayRef<Token> tokens) {
     if (!llvm::is_contained({"const", "__restrict__", "__restrict", "volatile"}, token.text))
       words.push_back(token.text);
   // The last word is the name, unless it is all there is or belongs to the type.
-  static constexpr StringRef types[] = {"int", "long", "short", "char", "float", "double", "unsigned", "signed", "bool"};
+  static constexpr StringRef types[] = {"int",    "long",     "short",  "char", "float",
+                                        "double", "unsigned", "signed", "bool"};
   if (words.size() > 1 && isWord(words.back()) && !llvm::is_contained(types, words.back()))
     words.pop_back();
   std::string type;
@@ -131,7 +134,8 @@ std::vector<Signature> flame::cuda::signaturesOf(StringRef source) {
         Signature signature{tokens[i - 1].text.str(), {}, threads, tokens[i - 1].line};
         llvm::ArrayRef<Token> parameters = llvm::ArrayRef(tokens).slice(i + 1, end - i - 2);
         while (!parameters.empty()) {
-          size_t comma = llvm::find_if(parameters, [](const Token &token) { return token.text == ","; }) - parameters.begin();
+          size_t comma =
+              llvm::find_if(parameters, [](const Token &token) { return token.text == ","; }) - parameters.begin();
           signature.parameters.push_back(parameterType(parameters.take_front(comma)));
           parameters = parameters.drop_front(std::min(comma + 1, parameters.size()));
         }
@@ -157,20 +161,21 @@ llvm::Expected<Unit> flame::cuda::checkEditedKernels(StringRef path, StringRef e
     auto same = [&](const Signature &other) { return other.symbol == kernel.symbol; };
     auto found = llvm::find_if(given, same);
     if (found == given.end()) {
-      errors.push_back(path.str() + ": the kernel '" + kernel.symbol +
-                       "' is missing; it must be defined as extern \"C\" __global__, as `flamec compile --emit=cuda` prints it "
-                       "for this model");
+      errors.push_back(
+          path.str() + ": the kernel '" + kernel.symbol +
+          "' is missing; it must be defined as extern \"C\" __global__, as `flamec compile --emit=cuda` prints it "
+          "for this model");
       continue;
     }
     std::string where = path.str() + ":" + std::to_string(found->line) + ": the kernel '" + kernel.symbol + "' ";
     if (llvm::count_if(given, same) > 1)
       errors.push_back(where + "is defined more than once");
     else if (found->parameters != kernel.parameters)
-      errors.push_back(where + "takes " + list(found->parameters) + ", the model calls it with " + list(kernel.parameters) +
-                       "; parameters must stay as they were");
+      errors.push_back(where + "takes " + list(found->parameters) + ", the model calls it with " +
+                       list(kernel.parameters) + "; parameters must stay as they were");
     else if (found->threads && found->threads < kernel.threads)
-      errors.push_back(where + "is bound to " + std::to_string(found->threads) + " threads of a block, the model launches it with " +
-                       std::to_string(kernel.threads));
+      errors.push_back(where + "is bound to " + std::to_string(found->threads) +
+                       " threads of a block, the model launches it with " + std::to_string(kernel.threads));
   }
   if (!errors.empty())
     return llvm::createStringError(llvm::join(errors, "\n"));
@@ -189,6 +194,7 @@ llvm::Expected<Unit> flame::cuda::readEditedKernels(StringRef path, const Emitte
   StringRef text = (*file)->getBuffer();
   constexpr size_t kMaxBytes = 256 << 20;
   if (text.size() > kMaxBytes || text.contains('\0'))
-    return llvm::createStringError(path.str() + ": is no CUDA source; --kernels takes the text of `flamec compile --emit=cuda`, edited");
+    return llvm::createStringError(
+        path.str() + ": is no CUDA source; --kernels takes the text of `flamec compile --emit=cuda`, edited");
   return checkEditedKernels(path, text, emitter.source());
 }

@@ -91,8 +91,8 @@ std::string Emitter::source() const {
   return all;
 }
 
-// A unit costs some 10 ms however small it is, and a module in the driver; a large one keeps other threads waiting at the
-// end, and is compiled again as a whole where one of its kernels has changed.
+// A unit costs some 10 ms however small it is, and a module in the driver; a large one keeps other threads waiting at
+// the end, and is compiled again as a whole where one of its kernels has changed.
 static constexpr size_t kUnitBytes = 12 << 10;
 
 std::vector<Unit> Emitter::units() const {

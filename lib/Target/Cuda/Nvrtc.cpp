@@ -81,9 +81,10 @@ llvm::Expected<std::unique_ptr<Nvrtc>> Nvrtc::load() {
       reason = dlerror();
   }
   if (!nvrtc->library)
-    return llvm::createStringError("NVRTC, which compiles CUDA kernels, was not found (" + reason +
-                                   "); install NVIDIA's wheels (pip install nvidia-cuda-nvrtc "
-                                   "nvidia-cuda-runtime) or a CUDA toolkit, or set FLAME_NVRTC to the path of libnvrtc.so");
+    return llvm::createStringError(
+        "NVRTC, which compiles CUDA kernels, was not found (" + reason +
+        "); install NVIDIA's wheels (pip install nvidia-cuda-nvrtc "
+        "nvidia-cuda-runtime) or a CUDA toolkit, or set FLAME_NVRTC to the path of libnvrtc.so");
   auto functions = std::make_unique<Functions>();
   std::string missing;
   auto find = [&](auto &function, const char *name) {
@@ -139,7 +140,8 @@ std::vector<std::string> Nvrtc::options(llvm::StringRef architecture) {
 
 std::vector<int> Nvrtc::architectures() const {
   int count = 0;
-  if (!functions->numArchitectures || !functions->architectures || functions->numArchitectures(&count) != 0 || count < 0)
+  if (!functions->numArchitectures || !functions->architectures || functions->numArchitectures(&count) != 0 ||
+      count < 0)
     return {};
   std::vector<int> found(count);
   if (functions->architectures(found.data()) != 0)

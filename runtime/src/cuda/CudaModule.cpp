@@ -83,8 +83,8 @@ int CudaModule::choose(const Plan &plan, int32_t unit) const {
   for (const CodeInfo &code : plan.codes)
     if (code.unit == unit)
       list += (list.empty() ? "" : ", ") + code.target;
-  fail(FLAME_UNSUPPORTED, "it has code for ", list, "; ", device->describe(), " runs none of these: compile the model with --gpu=sm_",
-       device->major, device->minor);
+  fail(FLAME_UNSUPPORTED, "it has code for ", list, "; ", device->describe(),
+       " runs none of these: compile the model with --gpu=sm_", device->major, device->minor);
 }
 
 void CudaModule::unload() {

@@ -8,8 +8,8 @@
 namespace flame::rt::cuda {
 
 /// Which of the unit's codes runs best on a device of this compute capability: a cubin made for exactly this
-/// architecture, the cubin of the nearest older one of its generation, the newest PTX that is not newer than the device;
-/// -1 where none fits. "sm_90a" means 9.0 and nothing else.
+/// architecture, the cubin of the nearest older one of its generation, the newest PTX that is not newer than the
+/// device; -1 where none fits. "sm_90a" means 9.0 and nothing else.
 int chooseCode(const std::vector<CodeInfo> &codes, int32_t unit, int major, int minor);
 
 class CudaModule {

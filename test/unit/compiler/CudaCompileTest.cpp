@@ -1,4 +1,5 @@
-//===- CudaCompileTest.cpp - units of kernels: parallel compilation, cache, errors ------------------------------------===//
+//===- CudaCompileTest.cpp - units of kernels: parallel compilation, cache, errors
+//------------------------------------===//
 //
 // NVRTC itself is needed by the tests of the suite Nvrtc; they are skipped where it is absent.
 //
@@ -22,8 +23,8 @@ Unit unit(const std::string &name, int count, int wrong = -1) {
   for (int i = 0; i < count; ++i) {
     std::string symbol = name + "_" + std::to_string(i);
     out.parts.push_back({symbol, "loop: add (node" + std::to_string(i) + ")", line});
-    out.source += "// loop: add\nextern \"C\" __global__ void " + symbol + "(float *out0) {\n  out0[threadIdx.x] = " +
-                  (i == wrong ? "missing" : std::to_string(i)) + ";\n}\n";
+    out.source += "// loop: add\nextern \"C\" __global__ void " + symbol +
+                  "(float *out0) {\n  out0[threadIdx.x] = " + (i == wrong ? "missing" : std::to_string(i)) + ";\n}\n";
     line += 4;
   }
   return out;
@@ -38,7 +39,8 @@ TEST(CudaUnits, LogsBlameAKernel) {
   EXPECT_EQ(blamed("model.cu(3): error: identifier \"missing\" is undefined\n"), "k_0");
   EXPECT_EQ(blamed("model.cu(1): warning #1\nmodel.cu(7): error: expected a \";\"\nmodel.cu(11): error: x\n"), "k_1");
   EXPECT_EQ(blamed("model.cu(99): error: x"), "k_2");
-  EXPECT_EQ(blamed("ptxas error   : Entry function 'k_2' uses too much shared data (0x20000 bytes, 0xc000 max)"), "k_2");
+  EXPECT_EQ(blamed("ptxas error   : Entry function 'k_2' uses too much shared data (0x20000 bytes, 0xc000 max)"),
+            "k_2");
   EXPECT_EQ(blamed("nvrtc: error: invalid value for --gpu-architecture (-arch)"), "");
 }
 
@@ -102,15 +104,18 @@ TEST(EditedKernels, RefusesWhatIsNot) {
   };
   EXPECT_EQ(refused(generated, "row_1", "row_2").find("e.cu: the kernel 'row_1' is missing"), 0u);
   EXPECT_EQ(refused(generated, "extern \"C\" ", "").find("e.cu: the kernel 'loop_0' is missing"), 0u);
-  EXPECT_EQ(refused(generated, ", const long long size0", ""),
-            "e.cu:5: the kernel 'loop_0' takes (float*, unsigned short*), the model calls it with (float*, unsigned short*, "
-            "long long); parameters must stay as they were");
-  EXPECT_EQ(refused(generated, "(256)", "(64)"), "e.cu:5: the kernel 'loop_0' is bound to 64 threads of a block, the model "
-                                                 "launches it with 256");
+  EXPECT_EQ(
+      refused(generated, ", const long long size0", ""),
+      "e.cu:5: the kernel 'loop_0' takes (float*, unsigned short*), the model calls it with (float*, unsigned short*, "
+      "long long); parameters must stay as they were");
+  EXPECT_EQ(refused(generated, "(256)", "(64)"),
+            "e.cu:5: the kernel 'loop_0' is bound to 64 threads of a block, the model "
+            "launches it with 256");
   EXPECT_NE(refused(std::string(generated) + generated, "", "").find("is defined more than once"), std::string::npos);
   EXPECT_NE(refused("", "", ""), "");
   for (size_t length = 0; length < strlen(generated); ++length) // no crash
-    EXPECT_NE(refused(std::string(generated).substr(0, length), "", ""), std::string(length < strlen(generated) - 3 ? "" : "x"));
+    EXPECT_NE(refused(std::string(generated).substr(0, length), "", ""),
+              std::string(length < strlen(generated) - 3 ? "" : "x"));
 }
 
 class NvrtcTest : public testing::Test {
@@ -129,7 +134,8 @@ protected:
       std::filesystem::remove_all(folder);
   }
 
-  llvm::Expected<CompiledUnits> compile(const std::vector<Unit> &units, unsigned threads, const std::string &cacheFolder = "") {
+  llvm::Expected<CompiledUnits> compile(const std::vector<Unit> &units, unsigned threads,
+                                        const std::string &cacheFolder = "") {
     FileCache cache(cacheFolder);
     unsigned last = 0;
     auto result = compileUnits(*nvrtc, units, architectures, threads, cache, [&](unsigned done) {
@@ -149,7 +155,8 @@ protected:
 
 TEST_F(NvrtcTest, ThreadsAndCacheChangeNothing) {
   std::vector<Unit> units = {unit("a", 1), unit("b", 5), unit("c", 2)};
-  auto one = compile(units, 1), many = compile(units, 8), cold = compile(units, 2, folder), warm = compile(units, 2, folder);
+  auto one = compile(units, 1), many = compile(units, 8), cold = compile(units, 2, folder),
+       warm = compile(units, 2, folder);
   ASSERT_TRUE(one && many && cold && warm);
   EXPECT_EQ(one->codes.size(), 6u);
   EXPECT_EQ(one->codes, many->codes);

@@ -1,4 +1,5 @@
-//===- FileCacheTest.cpp - the folder of compiled kernels: damage, crowds, lack of room -------------------------------===//
+//===- FileCacheTest.cpp - the folder of compiled kernels: damage, crowds, lack of room
+//-------------------------------===//
 #include "flame/Support/FileCache.h"
 
 #include <csignal>
@@ -112,7 +113,8 @@ TEST_F(Cache, NoRoomOnTheDiskIsNoError) {
     rlimit limit{512, 512};
     setrlimit(RLIMIT_FSIZE, &limit);
     FileCache cache(folder);
-    bool right = !cache.store(key("a"), data("a", 5000)) && !cache.load(key("a")) && cache.store(key("b"), data("b", 50));
+    bool right =
+        !cache.store(key("a"), data("a", 5000)) && !cache.load(key("a")) && cache.store(key("b"), data("b", 50));
     _exit(right ? 0 : 1);
   }
   int status = 0;

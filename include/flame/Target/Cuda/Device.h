@@ -1,4 +1,5 @@
-//===- Device.h - the GPUs of this machine, as far as compiling for them goes -----------------------------------------===//
+//===- Device.h - the GPUs of this machine, as far as compiling for them goes
+//-----------------------------------------===//
 #ifndef FLAME_TARGET_CUDA_DEVICE_H
 #define FLAME_TARGET_CUDA_DEVICE_H
 
@@ -22,7 +23,8 @@ struct DriverInfo {
   std::string problem, remedy; // unless there is a GPU
 };
 
-/// Asks the driver, which is found at run time: FLAME_CUDA_DRIVER if it is set (a file), else libcuda.so.1. Makes no context.
+/// Asks the driver, which is found at run time: FLAME_CUDA_DRIVER if it is set (a file), else libcuda.so.1. Makes no
+/// context.
 DriverInfo queryDriver();
 
 /// The architecture whose machine code runs best on a GPU of this compute capability: 9.0 → "sm_90a", 8.6 → "sm_86".

@@ -1,4 +1,5 @@
-//===- EditedKernels.h - kernels that a person has edited -------------------------------------------------------------===//
+//===- EditedKernels.h - kernels that a person has edited
+//-------------------------------------------------------------===//
 #ifndef FLAME_TARGET_CUDA_EDITEDKERNELS_H
 #define FLAME_TARGET_CUDA_EDITEDKERNELS_H
 
@@ -18,8 +19,8 @@ struct Signature {
 /// The `extern "C" __global__` functions that a CUDA source defines, in its order.
 std::vector<Signature> signaturesOf(llvm::StringRef source);
 
-/// Reads the text of Emitter::source() after a person has edited it. Every kernel must still be there and be called the same
-/// way; functions, kernels and comments may have been added. The error names file, line and kernel.
+/// Reads the text of Emitter::source() after a person has edited it. Every kernel must still be there and be called the
+/// same way; functions, kernels and comments may have been added. The error names file, line and kernel.
 llvm::Expected<Unit> readEditedKernels(llvm::StringRef path, const Emitter &emitter);
 /// The same of the file's text.
 llvm::Expected<Unit> checkEditedKernels(llvm::StringRef path, llvm::StringRef edited, llvm::StringRef generated);

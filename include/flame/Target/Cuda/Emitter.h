@@ -62,8 +62,8 @@ public:
 
   /// The text of all kernels so far, in order of emission; empty if there are none.
   std::string source() const;
-  /// The same text in parts of similar size, in the same order. The division depends on the kernels alone, so that equal
-  /// models make equal code on every machine.
+  /// The same text in parts of similar size, in the same order. The division depends on the kernels alone, so that
+  /// equal models make equal code on every machine.
   std::vector<Unit> units() const;
   unsigned size() const { return kernels.size(); }
 

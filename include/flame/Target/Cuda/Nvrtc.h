@@ -37,8 +37,8 @@ public:
   /// Architectures of machine code and PTX that it can make, as numbers: 80, 86, 90, …
   std::vector<int> architectures() const;
 
-  /// Compiles a translation unit that includes nothing and is called model.cu in messages to a cubin ("sm_…") or to PTX ("compute_…"). The error has the
-  /// compiler's log.
+  /// Compiles a translation unit that includes nothing and is called model.cu in messages to a cubin ("sm_…") or to PTX
+  /// ("compute_…"). The error has the compiler's log.
   llvm::Expected<std::vector<char>> compile(llvm::StringRef source, llvm::StringRef architecture) const;
 
 private:
