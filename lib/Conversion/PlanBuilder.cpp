@@ -143,6 +143,22 @@ int32_t PlanBuilder::expr(DimExpr e) {
   return id;
 }
 
+bool PlanBuilder::knowsSymbols(DimExpr e) {
+  struct Visitor : DimVisitor<bool> {
+    PlanBuilder &b;
+    explicit Visitor(PlanBuilder &b) : b(b) {}
+    bool constant(int64_t) override { return true; }
+    bool symbol(unsigned symbol) override { return b.symbolIds.contains(symbol); }
+    bool add(bool x, bool y) override { return x && y; }
+    bool mul(bool x, bool y) override { return x && y; }
+    bool floorDiv(bool x, bool y) override { return x && y; }
+    bool mod(bool x, bool y) override { return x && y; }
+    bool min(bool x, bool y) override { return x && y; }
+    bool max(bool x, bool y) override { return x && y; }
+  };
+  return Visitor(*this).visit(e);
+}
+
 void PlanBuilder::bindDims(Value value, int32_t slot, int32_t block) {
   if (!isa<RankedTensorType>(value.getType()))
     return;

@@ -29,6 +29,8 @@ public:
   void toHeap(int32_t slot);
 
   int32_t expr(DimExpr expr);
+  /// True if the plan has every symbol of the expression already: `expr` then makes no run read a number from data.
+  bool knowsSymbols(DimExpr expr);
   int32_t kernel(const KernelLaunch &launch, RegionOp region);
   llvm::SmallVector<int32_t> nodes(mlir::Operation *op);
   mlir::LogicalResult addConstant(mlir::Operation *op);

@@ -57,7 +57,7 @@ struct Writer {
   fb::Offset<void> body(const Launch &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::Launch;
     auto buffers = b.CreateVector(c.buffers), args = b.CreateVector(c.args);
-    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch).Union();
+    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops).Union();
   }
   fb::Offset<void> body(const HostCall &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::HostCall;
@@ -153,7 +153,7 @@ std::vector<uint8_t> model::writePlan(const Plan &plan) {
   auto kernels = w.tables<fp::Kernel>(plan.kernels, [&](const Kernel &k) {
     auto symbol = b.CreateString(k.symbol);
     return fp::CreateKernel(b, symbol, plan.device == Device::Cpu ? 0 : -1, b.CreateString(k.description), k.threads,
-                            k.shared);
+                            k.shared, k.unit);
   });
   auto codes = w.tables<fp::Code>(plan.codes, [&](const Code &code) {
     std::vector<char> packed(ZSTD_compressBound(code.data.size()));
@@ -162,7 +162,7 @@ std::vector<uint8_t> model::writePlan(const Plan &plan) {
     auto features = w.strings(code.features);
     auto data = w.bytes(packed.data(), packed.size());
     return fp::CreateCode(b, static_cast<fp::CodeFormat>(code.format), target, features, data, code.data.size(),
-                          fp::checksum(packed.data(), packed.size()));
+                          fp::checksum(packed.data(), packed.size()), code.unit);
   });
   auto nodeNames = w.strings(plan.nodeNames);
   fp::ArtifactBuilder artifact(b);

@@ -7,6 +7,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Conversion/ToPlan.h"
 #include "PlanBuilder.h"
+#include "flame/Analysis/Cost.h"
 #include "flame/Analysis/Demand.h"
 #include "mlir/IR/Matchers.h"
 
@@ -148,6 +149,8 @@ private:
     command.grain = launch->grain ? b.expr(launch->grain) : -1;
     if (launch->scratch)
       command.scratch = b.expr(launch->scratch);
+    if (DimExpr flops = costOf(region, shapes).flops; !flops.isConstant(0) && b.knowsSymbols(flops))
+      command.flops = b.expr(flops);
     b.append(block, std::move(command), nodes, region->getResults());
     return success();
   }

@@ -2,10 +2,10 @@
 #include "Backend.h"
 #include "flame/Target/Cpu/Emitter.h"
 #include "flame/Target/Cpu/Passes.h"
-#include "flame/Target/Cuda/Emitter.h"
-#include "flame/Target/Cuda/Nvrtc.h"
+#include "flame/Target/Cuda/Compile.h"
+#include "flame/Target/Cuda/Device.h"
+#include "flame/Target/Cuda/EditedKernels.h"
 #include "llvm/ADT/StringExtras.h"
-#include <thread>
 
 using namespace mlir;
 using namespace flame;
@@ -56,8 +56,8 @@ private:
 
 class CudaBackend : public Backend {
 public:
-  CudaBackend(MLIRContext *context, std::vector<std::string> architectures)
-      : emitter(context), architectures(std::move(architectures)) {}
+  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder)
+      : emitter(context), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)) {}
 
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
@@ -74,6 +74,13 @@ public:
     plan.device = model::Device::Cuda;
     plan.properties = {{"target", "cuda"}, {"gpu", llvm::join(architectures, ",")}};
   }
+  llvm::Error replaceKernels(llvm::StringRef path) override {
+    llvm::Expected<cuda::Unit> unit = cuda::readEditedKernels(path, emitter);
+    if (!unit)
+      return unit.takeError();
+    replaced = std::move(*unit);
+    return llvm::Error::success();
+  }
   llvm::Error finish(unsigned threads, llvm::function_ref<void(unsigned, unsigned)> progress,
                      model::Plan &plan) override {
     if (emitter.size() == 0)
@@ -82,39 +89,43 @@ public:
     if (!nvrtc)
       return nvrtc.takeError();
     plan.properties.push_back({"nvrtc", (*nvrtc)->version()});
-    std::string source = emitter.source();
-    // An architecture a thread; the order of the codes is that of the options.
-    std::vector<llvm::Expected<std::vector<char>>> results;
-    for (size_t i = 0; i < architectures.size(); ++i)
-      results.emplace_back(std::vector<char>());
-    progress(0, architectures.size());
-    for (size_t begin = 0; begin < architectures.size(); begin += std::max(1u, threads)) {
-      size_t end = std::min(architectures.size(), begin + std::max(1u, threads));
-      std::vector<std::thread> workers;
-      for (size_t i = begin; i < end; ++i)
-        workers.emplace_back([&, i] {
-          llvm::cantFail(results[i].takeError()); // the empty result
-          results[i] = (*nvrtc)->compile(source, architectures[i]);
-        });
-      for (std::thread &worker : workers)
-        worker.join();
-      progress(end, architectures.size());
+    std::vector<cuda::Unit> units = replaced ? std::vector{*replaced} : emitter.units();
+    llvm::StringMap<int32_t> unitOf;
+    for (auto [i, unit] : llvm::enumerate(units))
+      for (const cuda::Unit::Part &part : unit.parts)
+        unitOf[part.symbol] = i;
+    for (model::Kernel &kernel : plan.kernels)
+      kernel.unit = unitOf.at(kernel.symbol);
+    if (replaced)
+      plan.properties.push_back({"kernels", "edited"});
+    // Told in kernels: a unit for one of several architectures is a part of its kernels.
+    size_t codes = units.size() * architectures.size();
+    FileCache cache(cacheFolder);
+    auto compiled = cuda::compileUnits(**nvrtc, units, architectures, threads, cache, [&](unsigned done) {
+      progress(uint64_t(emitter.size()) * done / codes, emitter.size());
+    });
+    if (!compiled) {
+      badSource = replaced.has_value();
+      return compiled.takeError();
     }
-    llvm::Error error = llvm::Error::success();
-    for (auto [architecture, result] : llvm::zip(architectures, results)) {
-      if (!result) {
-        error = llvm::joinErrors(std::move(error), result.takeError());
-        continue;
-      }
+    cached = uint64_t(emitter.size()) * compiled->cached / codes;
+    for (auto [i, code] : llvm::enumerate(compiled->codes)) {
+      const std::string &architecture = architectures[i % architectures.size()];
       bool ptx = llvm::StringRef(architecture).starts_with("compute_");
-      plan.codes.push_back({ptx ? model::CodeFormat::Ptx : model::CodeFormat::Cubin, architecture, {}, std::move(*result)});
+      plan.codes.push_back({ptx ? model::CodeFormat::Ptx : model::CodeFormat::Cubin,
+                            architecture,
+                            {},
+                            std::move(code),
+                            int32_t(i / architectures.size())});
     }
-    return error;
+    return llvm::Error::success();
   }
 
 private:
   cuda::Emitter emitter;
   std::vector<std::string> architectures;
+  std::string cacheFolder;
+  std::optional<cuda::Unit> replaced;
 };
 
 } // namespace
@@ -129,13 +140,12 @@ llvm::Expected<std::unique_ptr<Backend>> Backend::create(const CompileOptions &o
   if (options.target != "cuda")
     return llvm::createStringError("there is no target '" + options.target + "'; there are cpu and cuda");
   std::vector<std::string> architectures;
-  for (const std::string &name : options.gpus) {
+  for (const std::string &name : options.gpus.empty() ? cuda::defaultArchitectures() : options.gpus) {
     if (!cuda::isArchitecture(name))
       return llvm::createStringError("'" + name + "' is no GPU architecture; give for example sm_90a, sm_86 or compute_80");
     if (!llvm::is_contained(architectures, name))
       architectures.push_back(name);
   }
-  if (architectures.empty())
-    return llvm::createStringError("no GPU architecture is given; give for example sm_90a");
-  return std::make_unique<CudaBackend>(context, std::move(architectures));
+  return std::make_unique<CudaBackend>(context, std::move(architectures),
+                                       options.cache ? FileCache::defaultFolder() : std::string());
 }

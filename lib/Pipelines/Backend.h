@@ -22,13 +22,25 @@ public:
   virtual mlir::FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) = 0;
   /// Different kernels so far.
   virtual unsigned kernels() const = 0;
+  /// `finish` failed for what was compiled, not for what it is compiled with.
+  bool sourceFailed() const { return badSource; }
+  /// How many of them `finish` found compiled.
+  unsigned cachedKernels() const { return cached; }
   /// Their text, for people.
   virtual std::string text() = 0;
   /// Sets the plan's device and properties.
   virtual void describe(model::Plan &plan) = 0;
+  /// Takes the kernels from this file, which defines all that were generated with the same parameters.
+  virtual llvm::Error replaceKernels(llvm::StringRef path) {
+    return llvm::createStringError("the kernels of this target can't be replaced");
+  }
   /// Compiles the kernels into `plan.codes`. The error has a complete message; empty if diagnostics have told it.
   virtual llvm::Error finish(unsigned threads, llvm::function_ref<void(unsigned done, unsigned total)> progress,
                              model::Plan &plan) = 0;
+
+protected:
+  unsigned cached = 0;
+  bool badSource = false;
 };
 
 } // namespace flame

@@ -215,6 +215,11 @@ private:
       result.text = model::printPlan(plan);
       return;
     }
+    if (!options.kernelFile.empty())
+      if (llvm::Error error = backend->replaceKernels(options.kernelFile)) {
+        fail(Status::BadInput, llvm::toString(std::move(error)));
+        return;
+      }
     result.kernels = backend->kernels();
     unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
     auto progress = [&](unsigned done, unsigned total) {
@@ -225,11 +230,17 @@ private:
       std::string message = llvm::toString(std::move(error));
       if (message.empty() && result.errors.empty())
         message = "compiling the kernels failed";
-      fail(options.target == "cuda" ? Status::Device : Status::Internal, message.empty() ? "" : path + ": " + message);
+      Status status = backend->sourceFailed()    ? Status::BadInput
+                      : options.target == "cuda" ? Status::Device
+                                                 : Status::Internal;
+      fail(status, message.empty() ? "" : path + ": " + message);
       return;
     }
     result.artifact = model::writePlan(plan);
-    end(Progress::Phase::Kernels, std::to_string(result.kernels) + " kernels");
+    result.cachedKernels = backend->cachedKernels();
+    end(Progress::Phase::Kernels,
+        std::to_string(result.kernels) + (result.kernels == 1 ? " kernel" : " kernels") +
+            (result.cachedKernels ? ", " + std::to_string(result.cachedKernels) + " cached" : ""));
   }
 
   const std::string &path;

@@ -239,6 +239,17 @@ typedef struct flame_profile_entry {
 FLAME_API size_t flame_session_profile_entries(const flame_session *session, flame_profile_entry *entries,
                                                size_t capacity);
 
+/** What the commands of flame_session_profile_entries, in the same order, had to do in all calls together. */
+typedef struct flame_profile_work {
+  uint64_t bytes; /* that a kernel must read and write, each tensor once; 0 for what is no kernel */
+  uint64_t flops; /* arithmetic operations, a multiply-add counts as two; 0 where unknown */
+} flame_profile_work;
+FLAME_API size_t flame_session_profile_work(const flame_session *session, flame_profile_work *work, size_t capacity);
+/** Bytes per second, read and written, of a copy within the memory that the session's kernels use: the roofline of
+ *  kernels that only move data. Takes some milliseconds and up to 512 MiB. Errors: FLAME_OUT_OF_MEMORY, FLAME_DEVICE.
+ */
+FLAME_API flame_status *flame_session_bandwidth(flame_session *session, double *bytes_per_second);
+
 /* ---- values -------------------------------------------------------------------------------------------------- */
 
 FLAME_API void flame_value_retain(flame_value *value);

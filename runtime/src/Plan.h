@@ -68,7 +68,7 @@ struct FreeCommand {
 struct LaunchCommand {
   int32_t kernel;
   std::vector<int32_t> buffers, args;
-  int32_t extent, grain, scratch;
+  int32_t extent, grain, scratch, flops;
 };
 struct Attribute {
   std::string name;
@@ -134,8 +134,9 @@ struct BlockInfo {
 
 struct KernelInfo {
   std::string symbol, description;
-  int32_t code;            // Cuda: -1, in every code
+  int32_t code;            // Cuda: -1, see unit
   int32_t threads, shared; // Cuda: threads of a block, bytes of dynamic shared memory
+  int32_t unit;            // Cuda: the codes of this unit define it
 };
 
 inline constexpr int kMaxThreadsPerBlock = 1024;
@@ -156,6 +157,7 @@ struct CodeInfo {
   const uint8_t *data;
   size_t bytes;
   uint64_t size, checksum;
+  int32_t unit = 0; // Cuda: which of the kernels it defines
 };
 
 struct PortInfo {

@@ -147,7 +147,8 @@ Command Reader::command(const fb::Command &table) {
   case fb::CommandBody::Launch: {
     const auto &c = *table.body_as_Launch();
     out.body = LaunchCommand{
-        c.kernel(), numbers<int32_t>(c.buffers()), numbers<int32_t>(c.args()), c.extent(), c.grain(), c.scratch()};
+        c.kernel(), numbers<int32_t>(c.buffers()), numbers<int32_t>(c.args()), c.extent(), c.grain(), c.scratch(),
+        c.flops()};
     break;
   }
   case fb::CommandBody::HostCall: {
@@ -235,7 +236,7 @@ Plan Reader::read() {
     return FileInfo{text(f.path()), f.size()};
   });
   plan.kernels = tables<KernelInfo>(root.kernels(), [&](const fb::Kernel &k) {
-    return KernelInfo{text(k.symbol()), text(k.description()), k.code(), k.threads(), k.shared()};
+    return KernelInfo{text(k.symbol()), text(k.description()), k.code(), k.threads(), k.shared(), k.unit()};
   });
   plan.codes = tables<CodeInfo>(root.codes(), [&](const fb::Code &c) {
     return CodeInfo{enumerator<CodeFormat>(c.format(), 3, "code format"),
@@ -244,7 +245,8 @@ Plan Reader::read() {
                     bytes(c.data()),
                     c.data() ? c.data()->size() : 0,
                     c.size(),
-                    c.checksum()};
+                    c.checksum(),
+                    c.unit()};
   });
   plan.nodeNames = texts(root.node_names());
   plan.device = enumerator<DeviceKind>(root.device(), 2, "device");

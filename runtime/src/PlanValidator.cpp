@@ -214,6 +214,11 @@ void Validator::checkCode() {
       bad("its code for ", code.target, " does not fit its device, ", cuda ? "cuda" : "cpu");
   if (cuda && !plan.kernels.empty() && plan.codes.empty())
     bad("it has kernels and no code");
+  std::vector<uint8_t> hasCode(plan.codes.size());
+  for (const CodeInfo &code : plan.codes) {
+    checkIndex(code.unit, plan.codes, "unit of kernels");
+    hasCode[code.unit] = 1;
+  }
   for (const KernelInfo &kernel : plan.kernels) {
     checkIndex(kernel.code, plan.codes, "code object", /*optional=*/cuda);
     if (kernel.symbol.empty() || kernel.symbol.find('\0') != std::string::npos)
@@ -221,7 +226,9 @@ void Validator::checkCode() {
     if (!cuda)
       continue;
     if (kernel.code != -1)
-      bad("kernel '", kernel.symbol, "' is in one code object alone, not in all of them");
+      bad("kernel '", kernel.symbol, "' is in a code object, not in a unit");
+    if (kernel.unit < 0 || size_t(kernel.unit) >= hasCode.size() || !hasCode[kernel.unit])
+      bad("kernel '", kernel.symbol, "' is in unit ", kernel.unit, " of the kernels, which has no code");
     if (kernel.threads < 32 || kernel.threads > kMaxThreadsPerBlock || kernel.threads % 32)
       bad("kernel '", kernel.symbol, "' has blocks of ", kernel.threads, " threads, not a multiple of 32 in [32, ",
           kMaxThreadsPerBlock, "]");
@@ -300,6 +307,7 @@ void Validator::checkCommand(int block, const Command &command, int depth) {
     if (plan.device == DeviceKind::Cuda && c->grain != -1)
       bad("a launch on a GPU has a grain");
     checkExpr(c->scratch, /*optional=*/true);
+    checkExpr(c->flops, /*optional=*/true);
   } else if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
     for (int32_t slot : c->inputs)
       use(slot, /*optional=*/true);

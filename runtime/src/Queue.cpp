@@ -110,6 +110,19 @@ public:
       cuda::copy(to, toDevice, from, fromDevice, bytes);
   }
 
+  void copyFast(void *to, const void *from, size_t bytes) override {
+    struct Range {
+      char *to;
+      const char *from;
+    } range{static_cast<char *>(to), static_cast<const char *>(from)};
+    auto part = [](void *context, int, int64_t begin, int64_t end) {
+      const Range &r = *static_cast<Range *>(context);
+      std::memcpy(r.to + begin, r.from + begin, end - begin);
+    };
+    constexpr int64_t kPart = 1 << 20;
+    backend.pool.parallelFor(bytes, kPart, backend.pool.participants(bytes, kPart), part, &range);
+  }
+
 private:
   const HostBackend &backend;
   Ref<Buffer> scratch;

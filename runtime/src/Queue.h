@@ -19,6 +19,7 @@ namespace flame::rt {
 
 struct ProfileCounter {
   uint64_t calls = 0, nanoseconds = 0;
+  uint64_t bytes = 0, flops = 0; // of kernels
 };
 
 /// A kernel and its arguments, evaluated.
@@ -52,6 +53,8 @@ public:
   virtual void copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) = 0;
   /// Waits for everything so far. Throws Error(FLAME_DEVICE) for failures of commands in between.
   virtual void finish() {}
+  /// A copy within the kernels' memory, as fast as the device can.
+  virtual void copyFast(void *to, const void *from, size_t bytes) { copyBytes(to, device(), from, device(), bytes); }
   /// Whether a run with everything on the device may return without finish().
   virtual bool mayRunOn() const { return false; }
 

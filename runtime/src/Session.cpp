@@ -183,6 +183,50 @@ void Executor::runReplayable(int32_t block, const Section &section) {
   runAll(isFree);
 }
 
+/// What the kernel had to read and write, every tensor once, and to compute.
+void Executor::countWork(const LaunchCommand &launch, ProfileCounter &counter) {
+  for (size_t i = 0; i < launch.buffers.size(); ++i)
+    if (const int32_t slot = launch.buffers[i];
+        std::find(launch.buffers.begin(), launch.buffers.begin() + i, slot) == launch.buffers.begin() + i &&
+        slots[slot].set)
+      counter.bytes += slots[slot].tensor.bytes;
+  if (launch.flops != -1)
+    if (const auto flops = shapes.tryEval(launch.flops); flops && *flops > 0)
+      counter.flops += *flops;
+}
+
+double Executor::measureBandwidth() {
+  RunScope scope(*queue, [] {});
+  // Larger than any cache, as far as the memory goes.
+  size_t bytes = queue->device() == kHost ? size_t(64) << 20 : size_t(256) << 20;
+  Ref<Buffer> from, to;
+  for (;; bytes /= 2) {
+    try {
+      from = allocateBuffer(queue->memory(), bytes);
+      to = allocateBuffer(queue->memory(), bytes);
+      break;
+    } catch (const Error &error) {
+      from.reset();
+      if (error.code != FLAME_OUT_OF_MEMORY || bytes <= size_t(1) << 20)
+        throw;
+    }
+  }
+  queue->memory()->fill(from->data, 1, bytes);
+  double best = 0;
+  constexpr int kTimes = 5;
+  for (int i = 0; i <= kTimes; ++i) {
+    ProfileCounter counter;
+    const uint64_t started = queue->startTimer();
+    queue->copyFast(to->data, from->data, bytes);
+    queue->stopTimer(started, counter);
+    queue->finish();
+    queue->collectTimes();
+    if (i > 0) // the first one warms up
+      best = std::max(best, 2.0 * bytes / std::max<uint64_t>(counter.nanoseconds, 1) * 1e9);
+  }
+  return best;
+}
+
 void Executor::runCommand(int32_t block, int32_t index) {
   const Command &command = plan.blocks[block].commands[index];
   try {
@@ -191,7 +235,10 @@ void Executor::runCommand(int32_t block, int32_t index) {
     } else {
       const uint64_t started = queue->startTimer();
       std::visit([this](const auto &body) { execute(body); }, command.body);
-      queue->stopTimer(started, profile[plan.blocks[block].firstCommand + index]);
+      ProfileCounter &counter = profile[plan.blocks[block].firstCommand + index];
+      queue->stopTimer(started, counter);
+      if (auto *launch = std::get_if<LaunchCommand>(&command.body))
+        countWork(*launch, counter);
     }
     queue->afterCommand(command);
     if (module.options().redZones && module.options().sync && std::holds_alternative<LaunchCommand>(command.body))
@@ -437,6 +484,18 @@ void Session::run(std::span<const Value *const> inputs, std::span<const Tensor *
   std::lock_guard lock(mutex);
   module->checkFiles();
   executor.run(inputs, targets, results);
+}
+
+size_t Session::profileWork(flame_profile_work *work, size_t capacity) {
+  size_t count = 0;
+  for (const ProfileCounter &counter : executor.profile) {
+    if (counter.calls == 0)
+      continue;
+    if (work && count < capacity)
+      work[count] = {counter.bytes, counter.flops};
+    ++count;
+  }
+  return count;
 }
 
 size_t Session::profileEntries(flame_profile_entry *entries, size_t capacity) {

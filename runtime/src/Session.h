@@ -44,6 +44,9 @@ public:
   bool deviceOutputs = false;          // outputs stay where kernels made them
   void setStream(void *stream, bool enable) { queue->setStream(stream, enable); }
 
+  /// As flame_session_bandwidth.
+  double measureBandwidth();
+
 private:
   struct BlockState {
     Ref<Buffer> arena;
@@ -89,6 +92,7 @@ private:
   /// A value that the caller may keep and change.
   Value own(const Value &value, std::vector<const Buffer *> &given);
   void checkRedZones();
+  void countWork(const LaunchCommand &launch, ProfileCounter &counter);
   void locate(Error &error, const Command &command) const;
   std::string largestTensors() const;
   void observe(const Command &command, int32_t block, int32_t index);
@@ -117,6 +121,8 @@ public:
   void run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets, std::span<Value> results);
   /// As flame_session_profile_entries.
   size_t profileEntries(flame_profile_entry *entries, size_t capacity);
+  /// As flame_session_profile_work.
+  size_t profileWork(flame_profile_work *work, size_t capacity);
   void cancel() { executor.cancelled.store(true, std::memory_order_relaxed); }
 
   Ref<Module> module;

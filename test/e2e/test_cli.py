@@ -18,7 +18,7 @@ from models.graph import save
 from support import BIN, ROOT, FlameTest, main
 
 ESCAPE = "\x1b["
-SUBCOMMANDS = ("compile", "run", "bench", "check", "inspect", "doctor")
+SUBCOMMANDS = ("compile", "run", "bench", "check", "profile", "inspect", "doctor")
 
 
 class Help(FlameTest):

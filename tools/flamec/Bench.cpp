@@ -151,6 +151,7 @@ Command flame::tool::addBench(CLI::App &app, Console &console) {
                  {{"Batch 8, two threads:", "flamec bench model.flame --random-inputs --dim batch=8 --threads 2"},
                   {"For scripts:", "flamec bench model.flame --input x=1x16:f32 --seconds 5 --format json"}}});
   settings->model.addModel(sub);
+  settings->model.addTarget(sub);
   settings->model.addInputs(sub);
   sub->add_option("--seconds", settings->seconds, "how long to measure; at least three runs (default: 1)")
       ->check(CLI::Range(0.0, 86400.0).description(""))

@@ -115,7 +115,9 @@ private:
     // The graph's own outputs come first.
     size_t own = outputs.size() - model.bytes.compiled.intermediates;
     Reference reference;
-    if (settings.against == "onnxruntime") {
+    if (settings.against == "cpu") {
+      reference = runCpu(outputs);
+    } else if (settings.against == "onnxruntime") {
       Scratch scratch;
       reference = runOnnxRuntime(settings.model.path, inputs, feeds, outputs, scratch.path.str().str(), console);
     } else {
@@ -155,16 +157,52 @@ private:
         first = first ? first : &tensor;
       }
     std::string folder = first ? writeNode(*first, position, reference) : "";
+    if (settings.against == "cpu" && !first)
+      compareFused(own, outputs, reference);
     if (settings.format == "json")
       printJson(tensors, first, reference, folder);
     else
       print(tensors, first, bad, reference, folder);
-    return first ? int(Status::Accuracy) : 0;
+    if (!fusedDeviation.empty())
+      console.error(settings.model.path +
+                    ": every tensor agrees where each is an output, but compiled as for running, " + fusedDeviation +
+                    ". Kernels that fuse more are at fault: flamec compile --emit=regions shows them");
+    return first || !fusedDeviation.empty() ? int(Status::Accuracy) : 0;
+  }
+
+  /// Tensors that are outputs bound the fusion, so that the kernels are not those of a usual compilation: the graph's
+  /// own outputs are compared with that, too.
+  void compareFused(size_t own, const std::vector<flame_port> &outputs, const Reference &reference) {
+    Model fused = loadModel(settings.model, console);
+    std::vector<Value> values = Session(fused.module).run(feeds, own);
+    for (size_t i = 0; i < own && fusedDeviation.empty(); ++i) {
+      const Value &expected = reference.values.at(outputs[i].name);
+      io::Tolerance tolerance = toleranceOf(outputs[i].dtype, largestMagnitude(expected), settings);
+      if (io::Comparison comparison = io::compare(values[i], expected, tolerance); !comparison.equal)
+        fusedDeviation = "'" + std::string(outputs[i].name) + "' deviates: " + comparison.message;
+    }
+  }
+
+  /// The same graph, compiled for the CPU.
+  Reference runCpu(const std::vector<flame_port> &outputs) {
+    ModelSettings other = settings.model;
+    other.target = "cpu";
+    other.gpus.clear();
+    CompileOptions options;
+    options.keepIntermediates = true;
+    Model cpu = loadModel(other, console, options);
+    std::vector<Value> values = Session(cpu.module).run(feeds, outputs.size());
+    Reference reference{"the CPU", {}};
+    std::vector<flame_port> ports = cpu.module.outputs();
+    for (size_t i = 0; i < ports.size(); ++i)
+      reference.values[ports[i].name] = values[i];
+    return reference;
   }
 
   /// A data set of the ONNX backend suite brings its inputs.
   void takeDataSet(const std::vector<flame_port> &inputs) {
-    if (settings.against == "onnxruntime" || !settings.model.inputs.specs.empty() || settings.model.inputs.randomOthers)
+    if (settings.against == "onnxruntime" || settings.against == "cpu" || !settings.model.inputs.specs.empty() ||
+        settings.model.inputs.randomOthers)
       return;
     for (size_t i = 0; i < inputs.size(); ++i)
       if (std::string file = settings.against + "/input_" + std::to_string(i) + ".pb"; fs::exists(file))
@@ -250,11 +288,17 @@ private:
                       {"max_rel", tensor.comparison.maxRelative},
                       {"rtol", tensor.tolerance.relative},
                       {"atol", tensor.tolerance.absolute}});
-    Json out{{"model", settings.model.path}, {"against", reference.name}, {"agrees", first == nullptr},
-             {"first_deviation", nullptr},   {"inputs_folder", folder},   {"not_compared", missing},
+    Json out{{"model", settings.model.path},
+             {"against", reference.name},
+             {"agrees", first == nullptr && fusedDeviation.empty()},
+             {"first_deviation", nullptr},
+             {"inputs_folder", folder},
+             {"not_compared", missing},
              {"tensors", list}};
     if (first)
       out["first_deviation"] = first->name;
+    if (!fusedDeviation.empty())
+      out["fused_deviation"] = fusedDeviation;
     std::puts(out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   }
 
@@ -263,28 +307,37 @@ private:
   Model model;
   std::vector<Value> feeds, results;
   size_t missing = 0;
+  std::string fusedDeviation; // of the model as it is compiled for running; empty: none
 };
 
 } // namespace
 
 Command flame::tool::addCheck(CLI::App &app, Console &console) {
   auto settings = std::make_shared<CheckSettings>();
-  CLI::App *sub = app.add_subcommand("check", "compare every tensor with ONNX Runtime or with expected outputs");
-  document(sub, {"flamec check MODEL [--against onnxruntime|PATH] [--input NAME=VALUE]... [options]",
-                 "Compiles the model with every named tensor of its graph as an output, runs it, and compares each with the "
-                 "reference, in the order of the graph. Where one deviates, the first such tensor is named with its node, "
-                 "the node's inputs are written as .npy files, and the exit code is 5. Inputs that are not given are "
-                 "random.\n\nTolerances are those of torch.testing (relative, absolute): f64 1e-7, 1e-7; f32 1.3e-6, 1e-5; "
-                 "f16 1e-3, 1e-5; bf16 1.6e-2, 1e-5; integers, booleans and strings must be equal. Since the "
-                 "reference rounds as well, the absolute part is taken times the tensor's largest element where that is "
-                 "beyond 1.\n\nONNX Runtime runs in "
-                 "a Python process: python3 from the PATH, or what FLAME_PYTHON names, with the package onnxruntime.",
-                 {{"Every tensor against ONNX Runtime:", "flamec check model.onnx --against onnxruntime"},
-                  {"A data set of the ONNX backend suite, inputs included:",
-                   "flamec check model.onnx --against test_data_set_0"}}});
+  CLI::App *sub = app.add_subcommand("check", "compare every tensor with ONNX Runtime, the CPU or expected outputs");
+  document(
+      sub,
+      {"flamec check MODEL [--against onnxruntime|cpu|PATH] [--input NAME=VALUE]... [options]",
+       "Compiles the model with every named tensor of its graph as an output, runs it, and compares each with the "
+       "reference, in the order of the graph. Where one deviates, the first such tensor is named with its node, "
+       "the node's inputs are written as .npy files, and the exit code is 5. Inputs that are not given are "
+       "random. With --against cpu the graph's outputs are compared with those of the usual compilation, too, whose "
+       "kernels fuse more.\n\nTolerances are those of torch.testing (relative, absolute): f64 1e-7, 1e-7; f32 1.3e-6, "
+       "1e-5; "
+       "f16 1e-3, 1e-5; bf16 1.6e-2, 1e-5; integers, booleans and strings must be equal. Since the "
+       "reference rounds as well, the absolute part is taken times the tensor's largest element where that is "
+       "beyond 1.\n\nONNX Runtime runs in "
+       "a Python process: python3 from the PATH, or what FLAME_PYTHON names, with the package onnxruntime.",
+       {{"Every tensor against ONNX Runtime:", "flamec check model.onnx --against onnxruntime"},
+        {"The GPU against the CPU:", "flamec check model.onnx --target=cuda --against cpu"},
+        {"A data set of the ONNX backend suite, inputs included:",
+         "flamec check model.onnx --against test_data_set_0"}}});
   settings->model.addModel(sub);
+  settings->model.addTarget(sub);
   sub->add_option("--against", settings->against,
-                  "onnxruntime (default), or expected values: an .npz, or a folder of NAME.npy or output_N.pb")
+                  "onnxruntime (default), cpu (flame's own kernels for the CPU, above all with --target=cuda), or "
+                  "expected values: "
+                  "an .npz, or a folder of NAME.npy or output_N.pb")
       ->type_name("REFERENCE");
   settings->model.addInputs(sub);
   sub->add_option("--rtol", settings->relative, "relative tolerance, for every type")->type_name("X");

@@ -19,6 +19,7 @@ Command addCompile(CLI::App &app, Console &console);
 Command addRun(CLI::App &app, Console &console);
 Command addBench(CLI::App &app, Console &console);
 Command addCheck(CLI::App &app, Console &console);
+Command addProfile(CLI::App &app, Console &console);
 Command addInspect(CLI::App &app, Console &console);
 Command addDoctor(CLI::App &app, Console &console);
 Command addSuiteTest(CLI::App &app, Console &console);

@@ -1,14 +1,15 @@
 //===- Compile.cpp - flamec compile -----------------------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Help.h"
+#include "Run.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/Signals.h"
+#include "llvm/Support/raw_ostream.h"
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <unistd.h>
-#include "llvm/ADT/ScopeExit.h"
-#include "llvm/Support/Signals.h"
-#include "llvm/Support/raw_ostream.h"
 
 using namespace flame;
 using namespace flame::tool;
@@ -74,23 +75,30 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   };
   auto state = std::make_shared<State>();
   CLI::App *sub = app.add_subcommand("compile", "compile a model to an artifact");
-  document(sub, {"flamec compile MODEL [-o ARTIFACT] [options]",
-                 "Compiles an ONNX file (opsets 7 to 27, local functions and external data included) to an artifact. "
-                 "Dims may be symbolic: one artifact serves every batch and length. Small weights go into the artifact; "
-                 "others stay in the model's files, which must then lie beside the artifact.",
-                 {{"For this machine:", "flamec compile model.onnx -o model.flame"},
-                  {"For every x86-64 processor with AVX2, as a single file:",
-                   "flamec compile model.onnx -o model.flame --cpu x86-64-v3 --embed-weights"},
-                  {"See which nodes share a kernel:", "flamec compile model.onnx --emit=regions"}}});
+  document(sub,
+           {"flamec compile MODEL [-o ARTIFACT] [options]",
+            "Compiles an ONNX file (opsets 7 to 27, local functions and external data included) to an artifact. "
+            "Dims may be symbolic: one artifact serves every batch and length. Small weights go into the artifact; "
+            "others stay in the model's files, which must then lie beside the artifact.",
+            {{"For this machine:", "flamec compile model.onnx -o model.flame"},
+             {"For every x86-64 processor with AVX2, as a single file:",
+              "flamec compile model.onnx -o model.flame --cpu x86-64-v3 --embed-weights"},
+             {"For NVIDIA GPUs from Ampere on, whatever is in this machine:",
+              "flamec compile model.onnx --target=cuda --gpu=sm_90a,compute_80"},
+             {"Edit a CUDA kernel and put it back:",
+              "flamec compile model.onnx --emit=cuda > edited.cu\n    $ flamec compile model.onnx --target=cuda "
+              "--kernels edited.cu"},
+             {"See which nodes share a kernel:", "flamec compile model.onnx --emit=regions"}}});
   sub->add_option("model", state->model, "the ONNX file")->required()->type_name("MODEL");
   sub->add_option("-o,--output", state->output, "the artifact to write (default: the model's name with .flame, in this folder)")
       ->type_name("ARTIFACT");
   sub->add_option("--target", state->options.target, "what to compile for: cpu (default) or cuda")
       ->check(oneOf({"cpu", "cuda"}))
       ->type_name("TARGET");
-  sub->add_option("--gpu", state->options.gpus,
-                  "with --target=cuda: architectures, separated by commas; sm_90a is machine code for one, compute_80 is "
-                  "PTX for it and everything newer (default: sm_90a,compute_80)")
+  sub->add_option(
+         "--gpu", state->options.gpus,
+         "with --target=cuda: architectures, separated by commas; sm_90a is machine code for one, compute_80 is "
+         "PTX for it and everything newer (default: the GPU present; without one sm_90a,compute_80)")
       ->delimiter(',')
       ->type_name("NAMES");
   sub->add_option("--cpu", state->options.cpu, "processor to compile for: native (default), x86-64-v3, znver3, …")
@@ -98,6 +106,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   sub->add_option("--threads", state->options.threads, "threads that compile kernels (default: all cores)")
       ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");
+  sub->add_flag("!--no-cache", state->options.cache,
+                "neither use nor keep compiled CUDA kernels of earlier runs (they are in FLAME_CACHE_DIR, else "
+                "XDG_CACHE_HOME/flame, else ~/.cache/flame)");
   sub->add_flag("--embed-weights", state->embed, "the same as --weights=embed");
   sub->add_option("--weights", state->weights,
                   "where the weights go: embed (into the artifact), external (they stay in their files), or auto "
@@ -111,6 +122,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   sub->add_option("--dump-after", state->options.dumpAfter,
                   "print the IR on stderr after the pass of this name, e.g. canonicalize; or all")
       ->type_name("PASS");
+  sub->add_option("--kernels", state->options.kernelFile,
+                  "with --target=cuda: take the kernels from this file, which is the output of --emit=cuda, edited")
+      ->type_name("FILE");
   sub->add_flag("-q,--quiet", state->quiet, "no progress");
   return [state, &console]() -> int {
     static const std::map<std::string, Stage> stages = {{"", Stage::Artifact},       {"onnx-ir", Stage::OnnxIr},
@@ -119,6 +133,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
                                                         {"cuda", Stage::Kernels}};
     if (state->emit == "cuda")
       state->options.target = "cuda";
+    if (state->options.target != "cuda" && !state->options.kernelFile.empty())
+      throw run::UsageError("--kernels takes CUDA kernels; it needs --target=cuda");
+    if (state->options.target != "cuda" && !state->options.gpus.empty())
+      throw run::UsageError("--gpu names GPU architectures; it needs --target=cuda");
     console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")

@@ -3,11 +3,14 @@
 #include "Help.h"
 #include "Machine.h"
 #include "Python.h"
+#include "flame/Support/FileCache.h"
 #include "flame/Support/Version.h"
 #include "flame/Target/Cpu/Target.h"
+#include "flame/Target/Cuda/Device.h"
+#include "flame/Target/Cuda/Nvrtc.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include <dlfcn.h>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -56,41 +59,62 @@ Finding temporary() {
   return {"temporary", folder.str().str()};
 }
 
-/// Version of the CUDA driver by its own interface; nothing of CUDA is linked.
-Finding cudaDriver() {
-  void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (!library)
-    return {"CUDA driver", "none", Finding::Optional,
-            "only needed for NVIDIA GPUs: install the distribution's NVIDIA driver (libcuda.so.1)"};
-  auto initialise = reinterpret_cast<int (*)(unsigned)>(dlsym(library, "cuInit"));
-  auto driverVersion = reinterpret_cast<int (*)(int *)>(dlsym(library, "cuDriverGetVersion"));
-  auto deviceCount = reinterpret_cast<int (*)(int *)>(dlsym(library, "cuDeviceGetCount"));
-  auto deviceName = reinterpret_cast<int (*)(char *, int, int)>(dlsym(library, "cuDeviceGetName"));
-  int version = 0, count = 0;
-  if (!initialise || !driverVersion || driverVersion(&version) != 0)
-    return {"CUDA driver", "libcuda.so.1 does not answer", Finding::Optional, "install the NVIDIA driver again"};
-  std::string text = std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-  if (int code = initialise(0); code != 0 || !deviceCount || deviceCount(&count) != 0 || count == 0)
-    return {"CUDA driver", text + ", no device (error " + std::to_string(code) + ")", Finding::Optional,
-            "check nvidia-smi; in a container, start it with access to the GPU"};
-  for (int device = 0; device < count; ++device) {
-    char name[256] = {};
-    if (deviceName && deviceName(name, sizeof name, device) == 0)
-      text += ", " + std::string(name);
+void gpus(std::vector<Finding> &out) {
+  cuda::DriverInfo driver = cuda::queryDriver();
+  std::string remedy = "only needed to run on NVIDIA GPUs: " + driver.remedy;
+  if (driver.version.empty()) {
+    out.push_back({"CUDA driver", driver.problem, Finding::Optional, remedy});
+    return;
   }
-  return {"CUDA driver", text};
+  out.push_back({"CUDA driver", driver.version + " (" + driver.path + ")"});
+  if (driver.gpus.empty())
+    out.push_back({"GPU", driver.problem, Finding::Optional, remedy});
+  for (const cuda::Gpu &gpu : driver.gpus) {
+    std::string text =
+        gpu.name + ", " + formatBytes(gpu.memory) + ", compiles for " + cuda::architectureOf(gpu.major, gpu.minor);
+    if (gpu.major < 8)
+      out.push_back({"GPU", text, Finding::Optional, "flame's kernels need compute capability 8.0 or newer"});
+    else
+      out.push_back({"GPU", text});
+  }
 }
 
-Finding nvrtc() {
-  for (const char *name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"})
-    if (void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL)) {
-      int major = 0, minor = 0;
-      if (auto version = reinterpret_cast<int (*)(int *, int *)>(dlsym(library, "nvrtcVersion")))
-        version(&major, &minor);
-      return {"NVRTC", std::to_string(major) + "." + std::to_string(minor)};
+void nvrtc(std::vector<Finding> &out) {
+  const char *wheels =
+      "python3 -m pip install nvidia-cuda-nvrtc nvidia-cuda-runtime (in a virtual environment that is active), "
+      "or a CUDA toolkit, or set FLAME_NVRTC to the path of libnvrtc.so";
+  auto loaded = cuda::Nvrtc::load();
+  if (!loaded) {
+    out.push_back({"NVRTC", llvm::toString(loaded.takeError()), Finding::Optional,
+                   std::string("only needed to compile for NVIDIA GPUs: ") + wheels});
+    return;
+  }
+  std::string text = (*loaded)->version() + " (" + (*loaded)->path() + ")";
+  std::vector<int> known = (*loaded)->architectures();
+  if (!known.empty())
+    text += ", architectures " + std::to_string(known.front()) + " to " + std::to_string(known.back());
+  for (const cuda::Gpu &gpu : cuda::queryDriver().gpus)
+    if (int number = gpu.major * 10 + gpu.minor; !known.empty() && !llvm::is_contained(known, number)) {
+      out.push_back({"NVRTC", text, Finding::Optional,
+                     "it does not know this machine's GPU (" + cuda::architectureOf(gpu.major, gpu.minor) +
+                         "); update it: " + wheels});
+      return;
     }
-  return {"NVRTC", "none", Finding::Optional,
-          "only needed for NVIDIA GPUs: install the CUDA toolkit's libnvrtc, or set LD_LIBRARY_PATH to it"};
+  out.push_back({"NVRTC", text});
+}
+
+Finding cache() {
+  std::string folder = FileCache::defaultFolder();
+  const char *remedy = "CUDA kernels are compiled anew every time; set FLAME_CACHE_DIR to a folder that can be written";
+  if (folder.empty())
+    return {"kernel cache", "none: HOME is not set", Finding::Optional, remedy};
+  // The first part of the path that exists decides.
+  std::string parent = folder;
+  while (!llvm::sys::fs::exists(parent) && !llvm::sys::path::parent_path(parent).empty())
+    parent = llvm::sys::path::parent_path(parent).str();
+  if (!llvm::sys::fs::is_directory(parent) || !llvm::sys::fs::can_write(parent))
+    return {"kernel cache", folder + " can't be written", Finding::Optional, remedy};
+  return {"kernel cache", folder};
 }
 
 void python(std::vector<Finding> &out) {
@@ -119,17 +143,26 @@ void python(std::vector<Finding> &out) {
 Command flame::tool::addDoctor(CLI::App &app, Console &console) {
   auto format = std::make_shared<std::string>("table");
   CLI::App *sub = app.add_subcommand("doctor", "tell what this machine has, and what to do about what is missing");
-  document(sub, {"flamec doctor [--format FORMAT]",
-                 "Looks at the processor, cores, memory, the folder for temporary files, the linker, the CUDA driver and "
-                 "compiler, and the Python packages that flamec can use. A remedy stands with everything that is missing. "
-                 "The exit code is 7 only if flamec cannot work here.",
-                 {{"Before a bug report:", "flamec doctor"}}});
+  document(sub,
+           {"flamec doctor [--format FORMAT]",
+            "Looks at the processor, cores, memory, the folder for temporary files, the linker, the cache of "
+            "kernels, the CUDA driver, GPUs and compiler, and the Python packages that flamec can use. A remedy stands "
+            "with everything that is missing. "
+            "The exit code is 7 only if flamec cannot work here.",
+            {{"Before a bug report:", "flamec doctor"}}});
   sub->add_option("--format", *format, "table (default) or json")->check(oneOf({"table", "json"}))->type_name("FORMAT");
   return [format]() -> int {
     Machine machine = thisMachine();
-    std::vector<Finding> findings = {
-        {"flamec", version()}, {"system", machine.system}, processor(), {"cores", std::to_string(machine.cores)},
-        memory(), temporary(), {"linker", "lld " LLVM_VERSION_STRING ", part of flamec"}, cudaDriver(), nvrtc()};
+    std::vector<Finding> findings = {{"flamec", version()},
+                                     {"system", machine.system},
+                                     processor(),
+                                     {"cores", std::to_string(machine.cores)},
+                                     memory(),
+                                     temporary(),
+                                     {"linker", "lld " LLVM_VERSION_STRING ", part of flamec"},
+                                     cache()};
+    gpus(findings);
+    nvrtc(findings);
     python(findings);
     bool works = true;
     auto list = nlohmann::ordered_json::array();

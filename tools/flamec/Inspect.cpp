@@ -42,6 +42,14 @@ public:
     target["code"] = Json::array();
     if (root.codes())
       for (const plan::Code *code : *root.codes()) {
+        // The units of a GPU's code are one thing to a person.
+        auto same = std::find_if(target["code"].begin(), target["code"].end(), [&](const Json &entry) {
+          return code->unit() > 0 && entry["target"] == str(code->target());
+        });
+        if (same != target["code"].end()) {
+          (*same)["bytes"] = (*same)["bytes"].get<uint64_t>() + code->size();
+          continue;
+        }
         Json entry{{"target", str(code->target())}, {"features", Json::array()}, {"bytes", code->size()}};
         if (code->features())
           for (const auto *feature : *code->features())

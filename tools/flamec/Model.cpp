@@ -3,6 +3,7 @@
 #include "Help.h"
 #include "PlanView.h"
 #include "Run.h"
+#include "flame/Target/Cuda/Device.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Path.h"
 #include <fstream>
@@ -16,6 +17,15 @@ void ModelSettings::addModel(CLI::App *app) {
       ->type_name("MODEL");
   app->add_option("--weights-dir", weightsDirectory, "where the weight files are (default: beside the model)")
       ->type_name("DIR");
+}
+
+void ModelSettings::addTarget(CLI::App *app) {
+  app->add_option("--target", target, "of a model file: what to compile for, cpu (default) or cuda, which needs a GPU")
+      ->check(oneOf({"cpu", "cuda"}))
+      ->type_name("TARGET");
+  app->add_option("--gpu", gpus, "with --target=cuda: architecture to compile for (default: the GPU present)")
+      ->delimiter(',')
+      ->type_name("NAME");
 }
 
 void ModelSettings::addInputs(CLI::App *app) {
@@ -47,6 +57,11 @@ void ModelSettings::resolve() {
   run::parseDims(dims, inputs);
   if (!memoryLimit.empty())
     run::parseBytes(memoryLimit);
+  if (!target.empty() && !isModelFile(path))
+    throw run::UsageError(path +
+                          " is compiled already, --target has no effect on it; give it the model, or leave it out");
+  if (target != "cuda" && !gpus.empty())
+    throw run::UsageError("--gpu names GPU architectures; it needs --target=cuda");
 }
 
 bool flame::tool::isModelFile(const std::string &path) {
@@ -80,6 +95,15 @@ ArtifactBytes flame::tool::artifactOf(const ModelSettings &settings, Console &co
     return result;
   }
   options.cpu = settings.cpu;
+  if (!settings.target.empty())
+    options.target = settings.target;
+  options.gpus = settings.gpus;
+  if (options.target == "cuda")
+    if (cuda::DriverInfo driver = cuda::queryDriver(); driver.gpus.empty()) {
+      console.error("--target=cuda runs the model on a GPU: " + driver.problem + "; " + driver.remedy +
+                    ". Compiling needs no GPU: flamec compile --target=cuda");
+      throw Exit{int(Status::Device)};
+    }
   if (int code = compileWithProgress(settings.path, options, console, result.compiled))
     throw Exit{code};
   std::vector<uint8_t> &bytes = result.compiled.artifact;

@@ -11,12 +11,14 @@ namespace flame::tool {
 
 /// What run, bench, check and inspect let a person say about the model and its inputs.
 struct ModelSettings {
-  std::string path, weightsDirectory, memoryLimit, cpu = "native";
+  std::string path, weightsDirectory, memoryLimit, cpu = "native", target;
+  std::vector<std::string> gpus;
   int threads = 0;
   io::InputOptions inputs;
   std::vector<std::string> dims; // "batch=4"
 
   void addModel(CLI::App *app);
+  void addTarget(CLI::App *app);
   void addInputs(CLI::App *app);
   void addThreads(CLI::App *app);
   void addMemoryLimit(CLI::App *app);

@@ -24,6 +24,7 @@ Command flame::tool::addRun(CLI::App &app, Console &console) {
                   {"At most 512 MiB beside the weights:",
                    "flamec run model.flame --input x=8x128:f32 --memory-limit 512M"}}});
   state->model.addModel(sub);
+  state->model.addTarget(sub);
   state->model.addInputs(sub);
   sub->add_option("-o,--output-dir", state->settings.outputDirectory,
                   "write output number N as DIR/N-NAME.npy instead of printing it")

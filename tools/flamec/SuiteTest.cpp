@@ -5,6 +5,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Compare.h"
+#include "Help.h"
 #include "OnnxPb.h"
 #include <cstdio>
 #include <filesystem>
@@ -21,8 +22,9 @@ int verdict(Status status, const std::string &message) {
   return int(status);
 }
 
-int runCase(const std::string &folder, io::Tolerance tolerance, Console &console) {
+int runCase(const std::string &folder, const std::string &target, io::Tolerance tolerance, Console &console) {
   CompileOptions options;
+  options.target = target;
   options.weights = CompileOptions::Weights::Embed;
   CompileResult compiled;
   if (int code = compileWithProgress((fs::path(folder) / "model.onnx").string(), options, console, compiled, true))
@@ -58,18 +60,19 @@ int runCase(const std::string &folder, io::Tolerance tolerance, Console &console
 
 Command flame::tool::addSuiteTest(CLI::App &app, Console &console) {
   struct State {
-    std::string folder;
+    std::string folder, target = "cpu";
     io::Tolerance tolerance;
   };
   auto state = std::make_shared<State>();
   CLI::App *sub = app.add_subcommand("suite-test", "Run one case of the ONNX backend suite");
   sub->group("");
   sub->add_option("folder", state->folder, "folder of the case")->required()->type_name("DIR");
+  sub->add_option("--target", state->target, "cpu (default) or cuda")->check(oneOf({"cpu", "cuda"}));
   sub->add_option("--rtol", state->tolerance.relative)->capture_default_str();
   sub->add_option("--atol", state->tolerance.absolute)->capture_default_str();
   return [state, &console]() -> int {
     try {
-      return runCase(state->folder, state->tolerance, console);
+      return runCase(state->folder, state->target, state->tolerance, console);
     } catch (const std::exception &error) {
       return verdict(Status::Internal, error.what());
     }

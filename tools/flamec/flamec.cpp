@@ -108,10 +108,11 @@ int main(int argc, char **argv) {
       ->check(oneOf({"table", "json"}))
       ->type_name("FORMAT");
   std::map<std::string, Command> commands = {
-      {"compile", addCompile(app, console)}, {"run", addRun(app, console)},
-      {"bench", addBench(app, console)},     {"check", addCheck(app, console)},
-      {"inspect", addInspect(app, console)}, {"doctor", addDoctor(app, console)},
-      {"suite-test", addSuiteTest(app, console)}, {"reproduce", addReproduce(app, console)}};
+      {"compile", addCompile(app, console)},    {"run", addRun(app, console)},
+      {"bench", addBench(app, console)},        {"check", addCheck(app, console)},
+      {"profile", addProfile(app, console)},    {"inspect", addInspect(app, console)},
+      {"doctor", addDoctor(app, console)},      {"suite-test", addSuiteTest(app, console)},
+      {"reproduce", addReproduce(app, console)}};
   for (CLI::App *sub : app.get_subcommands([](CLI::App *) { return true; }))
     sub->set_help_flag("-h,--help", "this text");
   try {

@@ -65,7 +65,7 @@ struct Free { int32_t slot; };
 struct Launch {
   int32_t kernel;
   std::vector<int32_t> buffers, args;
-  int32_t extent, grain, scratch = -1;
+  int32_t extent, grain, scratch = -1, flops = -1;
 };
 struct HostCall {
   std::string function;
@@ -96,6 +96,7 @@ struct Block {
 struct Kernel {
   std::string symbol, description;
   int32_t threads = 0, shared = 0; ///< Cuda: threads of a block, bytes of dynamic shared memory.
+  int32_t unit = 0;                ///< Cuda: the unit that defines it.
 };
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 struct Code {
@@ -103,6 +104,7 @@ struct Code {
   std::string target; ///< "x86_64", "sm_90a", "compute_80" …
   std::vector<std::string> features;
   std::vector<char> data; ///< Not compressed.
+  int32_t unit = 0;       ///< Cuda: which part of the kernels it has.
 };
 enum class Device : uint8_t { Cpu, Cuda };
 struct Port {
@@ -125,7 +127,7 @@ struct Plan {
   std::vector<Block> blocks;
   Device device = Device::Cpu;
   std::vector<Kernel> kernels;
-  /// Cpu: one shared object, or none where there are no kernels. Cuda: each has all the kernels.
+  /// Cpu: one shared object, or none where there are no kernels. Cuda: for each architecture, one for each unit.
   std::vector<Code> codes;
   std::vector<std::string> nodeNames;
 };

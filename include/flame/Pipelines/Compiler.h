@@ -37,7 +37,12 @@ struct CompileOptions {
   std::string target = "cpu"; // or "cuda"
   std::string cpu = "native";
   /// Cuda: machine code for these ("sm_90a"), and PTX ("compute_80") that newer GPUs translate when they load it.
-  std::vector<std::string> gpus = {"sm_90a", "compute_80"};
+  /// Empty: the GPUs present, otherwise sm_90a and compute_80.
+  std::vector<std::string> gpus;
+  /// Cuda: a file that takes the place of the generated kernels: their text (`Stage::Kernels`), edited.
+  std::string kernelFile;
+  /// Cuda: keep compiled kernels for the next time, in FileCache::defaultFolder().
+  bool cache = true;
   unsigned threads = 0; // 0: as many as the machine allows
   enum class Weights { Auto, Embed, External } weights = Weights::Auto;
   /// With `Auto`, weights of at most this many bytes are embedded; embedding takes three times their size while compiling.
@@ -65,7 +70,7 @@ struct CompileResult {
   std::vector<std::string> warnings;
   std::vector<uint8_t> artifact;
   std::string text; // of the stage asked for
-  unsigned nodes = 0, kernels = 0;
+  unsigned nodes = 0, kernels = 0, cachedKernels = 0;
   uint64_t weightBytes = 0;
   bool embedded = false;
   std::vector<std::string> weightFiles; // external, relative to the model's folder

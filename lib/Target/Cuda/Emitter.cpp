@@ -86,26 +86,62 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
     return failure();
   auto [entry, isNew] = symbols.try_emplace(text);
   if (isNew) {
-    entry->second = (anchor + "_" + Twine(texts.size())).str();
+    entry->second = (anchor + "_" + Twine(kernels.size())).str();
     size_t at = text.find("\nkernel(");
     text.replace(at + 1, 6, entry->second);
-    texts.push_back("// " + describe(region) + "\n" + text);
+    std::string description = describe(region);
+    kernels.push_back({entry->second, description, "// " + description + "\n" + text, {}});
+    for (const char *name : builder.templates)
+      kernels.back().templates.push_back(name);
   }
-  for (const char *name : builder.templates)
-    if (!llvm::is_contained(templates, name))
-      templates.push_back(name);
   builder.kernel.symbol = entry->second;
   return builder.kernel;
 }
 
 std::string Emitter::source() const {
-  if (texts.empty())
+  if (kernels.empty())
     return {};
   std::string all = kernelPrelude().str();
   llvm::StringSet<> seen;
-  for (const std::string &name : templates)
-    appendTemplate(name, seen, all);
-  for (const std::string &text : texts)
-    all += text;
+  for (const KernelText &kernel : kernels)
+    for (const std::string &name : kernel.templates)
+      appendTemplate(name, seen, all);
+  for (const KernelText &kernel : kernels)
+    all += kernel.text;
   return all;
+}
+
+// A unit costs some 10 ms however small it is, and a module in the driver; a large one keeps other threads waiting at
+// the end, and is compiled again as a whole where one of its kernels has changed.
+static constexpr size_t kUnitBytes = 12 << 10;
+
+std::vector<Unit> Emitter::units() const {
+  // The kernels of each unit first: their templates come before them.
+  std::vector<ArrayRef<KernelText>> groups;
+  size_t bytes = 0;
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    bytes += kernels[i].text.size();
+    if (groups.empty() || bytes > kUnitBytes) {
+      groups.push_back(ArrayRef(kernels).slice(i, 1));
+      bytes = kernels[i].text.size();
+    } else {
+      groups.back() = ArrayRef(groups.back().data(), groups.back().size() + 1);
+    }
+  }
+  std::vector<Unit> units;
+  for (ArrayRef<KernelText> group : groups) {
+    Unit unit{kernelPrelude().str(), {}};
+    llvm::StringSet<> seen;
+    for (const KernelText &kernel : group)
+      for (const std::string &name : kernel.templates)
+        appendTemplate(name, seen, unit.source);
+    unsigned line = 1 + StringRef(unit.source).count('\n');
+    for (const KernelText &kernel : group) {
+      unit.parts.push_back({kernel.symbol, kernel.description, line});
+      unit.source += kernel.text;
+      line += StringRef(kernel.text).count('\n');
+    }
+    units.push_back(std::move(unit));
+  }
+  return units;
 }

@@ -24,6 +24,9 @@ struct Nvrtc::Functions {
   int (*ptx)(Program, char *);
   int (*version)(int *major, int *minor);
   const char *(*errorString)(int);
+  // CUDA 11.2; may be absent.
+  int (*numArchitectures)(int *);
+  int (*architectures)(int *);
 };
 
 bool flame::cuda::isArchitecture(llvm::StringRef name) {
@@ -82,8 +85,8 @@ llvm::Expected<std::unique_ptr<Nvrtc>> Nvrtc::load() {
   if (!nvrtc->library)
     return llvm::createStringError(
         "NVRTC, which compiles CUDA kernels, was not found (" + reason +
-        "); install NVIDIA's wheel nvidia-cuda-nvrtc or a CUDA toolkit, or set FLAME_NVRTC to "
-        "the path of libnvrtc.so");
+        "); install NVIDIA's wheels (pip install nvidia-cuda-nvrtc "
+        "nvidia-cuda-runtime) or a CUDA toolkit, or set FLAME_NVRTC to the path of libnvrtc.so");
   auto functions = std::make_unique<Functions>();
   std::string missing;
   auto find = [&](auto &function, const char *name) {
@@ -102,6 +105,11 @@ llvm::Expected<std::unique_ptr<Nvrtc>> Nvrtc::load() {
   find(functions->ptx, "nvrtcGetPTX");
   find(functions->version, "nvrtcVersion");
   find(functions->errorString, "nvrtcGetErrorString");
+  auto findOptional = [&](auto &function, const char *name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(nvrtc->library, name));
+  };
+  findOptional(functions->numArchitectures, "nvrtcGetNumSupportedArchs");
+  findOptional(functions->architectures, "nvrtcGetSupportedArchs");
   if (!missing.empty())
     return llvm::createStringError(nvrtc->file + " has no function " + missing + "; flame needs NVRTC 11.1 or newer");
   nvrtc->functions = std::move(functions);
@@ -117,11 +125,38 @@ std::string Nvrtc::version() const {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
+std::string Nvrtc::identity() const {
+  // libnvrtc.so.13 is a link to libnvrtc.so.13.0.88.
+  Dl_info info{};
+  std::error_code code;
+  if (!dladdr(reinterpret_cast<void *>(functions->version), &info) || !info.dli_fname)
+    return version();
+  fs::path real = fs::canonical(info.dli_fname, code);
+  uintmax_t bytes = fs::file_size(real, code);
+  return version() + " " + real.filename().string() + " " + std::to_string(code ? 0 : bytes);
+}
+
+std::vector<std::string> Nvrtc::options(llvm::StringRef architecture) {
+  return {("--gpu-architecture=" + architecture).str(), "--std=c++20",
+          "-default-device"}; // lambdas in kernels carry no execution space
+}
+
+std::vector<int> Nvrtc::architectures() const {
+  int count = 0;
+  if (!functions->numArchitectures || !functions->architectures || functions->numArchitectures(&count) != 0 ||
+      count < 0)
+    return {};
+  std::vector<int> found(count);
+  if (functions->architectures(found.data()) != 0)
+    return {};
+  return found;
+}
+
 llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::StringRef architecture,
                                                  std::string *report) const {
   const Functions &f = *functions;
   Functions::Program program = nullptr;
-  std::string text = source.str(), arch = ("--gpu-architecture=" + architecture).str();
+  std::string text = source.str();
   auto readLog = [&] {
     std::string log;
     size_t size = 0;
@@ -141,9 +176,13 @@ llvm::Expected<std::vector<char>> Nvrtc::compile(llvm::StringRef source, llvm::S
   };
   if (int code = f.createProgram(&program, text.c_str(), "model.cu", 0, nullptr, nullptr))
     return failure("can't begin a program", code);
-  // Lambdas in kernels carry no execution space.
-  const char *options[] = {arch.c_str(), "--std=c++20", "-default-device", "--ptxas-options=-v"};
-  if (int code = f.compileProgram(program, report ? 4 : 3, options))
+  std::vector<std::string> words = options(architecture);
+  if (report)
+    words.push_back("--ptxas-options=-v");
+  std::vector<const char *> pointers;
+  for (const std::string &word : words)
+    pointers.push_back(word.c_str());
+  if (int code = f.compileProgram(program, pointers.size(), pointers.data()))
     return failure("can't compile the kernels", code);
   bool isPtx = architecture.starts_with("compute_");
   size_t size = 0;

@@ -252,6 +252,27 @@ flame_status *flame_session_profile(flame_session *session, int enable) {
   });
 }
 
+size_t flame_session_profile_work(const flame_session *session, flame_profile_work *work, size_t capacity) {
+  if (!session)
+    return 0;
+  size_t count = 0;
+  flame_status_free(guard([&] {
+    auto &s = *const_cast<Session *>(unwrap(session));
+    std::lock_guard lock(s.mutex);
+    count = s.profileWork(work, capacity);
+  }));
+  return count;
+}
+
+flame_status *flame_session_bandwidth(flame_session *session, double *bytesPerSecond) {
+  return guard([&] {
+    Session &s = checkHandle(unwrap(session), "session");
+    double &out = checkHandle(bytesPerSecond, "bytes_per_second");
+    std::lock_guard lock(s.mutex);
+    out = s.executor.measureBandwidth();
+  });
+}
+
 size_t flame_session_profile_entries(const flame_session *session, flame_profile_entry *entries, size_t capacity) {
   if (!session)
     return 0;

@@ -35,13 +35,13 @@ Target parseTarget(const std::string &text) {
 
 } // namespace
 
-int chooseCode(const std::vector<CodeInfo> &codes, int major, int minor) {
+int chooseCode(const std::vector<CodeInfo> &codes, int32_t unit, int major, int minor) {
   int best = -1, bestScore = 0;
   for (size_t i = 0; i < codes.size(); ++i) {
     const Target t = parseTarget(codes[i].target);
     const int distance = (major - t.major) * 10 + minor - t.minor;
     int score = 0;
-    if (t.major == 0 || distance < 0)
+    if (codes[i].unit != unit || t.major == 0 || distance < 0)
       continue;
     if (codes[i].format == CodeFormat::Cubin) {
       if (t.exact ? distance == 0 : t.major == major)
@@ -61,23 +61,36 @@ int chooseCode(const std::vector<CodeInfo> &codes, int major, int minor) {
 CudaModule::CudaModule(const Plan &plan, Ref<Device> on) : device(std::move(on)) {
   if (plan.kernels.empty())
     return;
-  const int chosen = chooseCode(plan.codes, device->major, device->minor);
-  if (chosen == -1) {
-    std::string list;
-    for (const CodeInfo &code : plan.codes)
-      list += (list.empty() ? "" : ", ") + code.target;
-    fail(FLAME_UNSUPPORTED, "it has code for ", list, "; ", device->describe(), " runs none of these: compile the model with --gpu=sm_",
-         device->major, device->minor);
-  }
   ContextScope scope(*device);
-  load(plan.codes[chosen]);
+  modules.resize(plan.codes.size());
   try {
-    for (const KernelInfo &kernel : plan.kernels)
+    for (const KernelInfo &kernel : plan.kernels) {
+      if (!modules[kernel.unit])
+        load(plan.codes[choose(plan, kernel.unit)]);
       find(kernel);
+    }
   } catch (...) {
-    device->driver.moduleUnload(module);
+    unload();
     throw;
   }
+}
+
+int CudaModule::choose(const Plan &plan, int32_t unit) const {
+  const int chosen = chooseCode(plan.codes, unit, device->major, device->minor);
+  if (chosen != -1)
+    return chosen;
+  std::string list;
+  for (const CodeInfo &code : plan.codes)
+    if (code.unit == unit)
+      list += (list.empty() ? "" : ", ") + code.target;
+  fail(FLAME_UNSUPPORTED, "it has code for ", list, "; ", device->describe(),
+       " runs none of these: compile the model with --gpu=sm_", device->major, device->minor);
+}
+
+void CudaModule::unload() {
+  for (CUmodule module : modules)
+    if (module)
+      device->driver.moduleUnload(module);
 }
 
 void CudaModule::load(const CodeInfo &code) {
@@ -87,7 +100,7 @@ void CudaModule::load(const CodeInfo &code) {
   std::vector<char> log(16384);
   int options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
   void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
-  const CUresult result = device->driver.moduleLoadDataEx(&module, image.data(), 2, options, values);
+  const CUresult result = device->driver.moduleLoadDataEx(&modules[code.unit], image.data(), 2, options, values);
   if (result == CUDA_SUCCESS)
     return;
   std::string text = log.data();
@@ -103,7 +116,7 @@ void CudaModule::load(const CodeInfo &code) {
 
 void CudaModule::find(const KernelInfo &kernel) {
   CUfunction function = nullptr;
-  const CUresult found = device->driver.moduleGetFunction(&function, module, kernel.symbol.c_str());
+  const CUresult found = device->driver.moduleGetFunction(&function, modules[kernel.unit], kernel.symbol.c_str());
   if (found == CUDA_ERROR_NOT_FOUND)
     fail(FLAME_BAD_ARTIFACT, "its code does not define the kernel '", kernel.symbol, "'");
   check(found, "looking for a kernel");
@@ -117,11 +130,11 @@ void CudaModule::find(const KernelInfo &kernel) {
 }
 
 CudaModule::~CudaModule() {
-  if (!module)
+  if (modules.empty())
     return;
   try {
     ContextScope scope(*device);
-    device->driver.moduleUnload(module);
+    unload();
   } catch (const Error &) {
     // The context is gone, and the module with it.
   }

@@ -7,10 +7,10 @@
 
 namespace flame::rt::cuda {
 
-/// Which of the artifact's codes runs best on a device of this compute capability: a cubin made for exactly this
-/// architecture, the cubin of the nearest older one of its generation, the newest PTX that is not newer than the device;
-/// -1 where none fits. "sm_90a" means 9.0 and nothing else.
-int chooseCode(const std::vector<CodeInfo> &codes, int major, int minor);
+/// Which of the unit's codes runs best on a device of this compute capability: a cubin made for exactly this
+/// architecture, the cubin of the nearest older one of its generation, the newest PTX that is not newer than the
+/// device; -1 where none fits. "sm_90a" means 9.0 and nothing else.
+int chooseCode(const std::vector<CodeInfo> &codes, int32_t unit, int major, int minor);
 
 class CudaModule {
 public:
@@ -23,11 +23,13 @@ public:
   CUfunction function(int32_t kernel) const { return functions[kernel]; }
 
 private:
+  int choose(const Plan &plan, int32_t unit) const;
   void load(const CodeInfo &code);
   void find(const KernelInfo &kernel);
+  void unload();
 
   Ref<Device> device;
-  CUmodule module = nullptr;
+  std::vector<CUmodule> modules; // of each unit; null where no kernel needs it
   std::vector<CUfunction> functions;
 };
 

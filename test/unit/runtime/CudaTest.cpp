@@ -138,7 +138,7 @@ TEST_F(Cuda, ChoosesTheCode) {
                                          code(CodeFormat::Cubin, "sm_86"), code(CodeFormat::Cubin, "sm_90a"),
                                          code(CodeFormat::Ptx, "compute_90a")};
   auto target = [&](int major, int minor) {
-    const int chosen = rt::cuda::chooseCode(all, major, minor);
+    const int chosen = rt::cuda::chooseCode(all, 0, major, minor);
     return chosen == -1 ? std::string() : all[chosen].target;
   };
   EXPECT_EQ(target(9, 0), "sm_90a");
@@ -148,6 +148,7 @@ TEST_F(Cuda, ChoosesTheCode) {
   EXPECT_EQ(target(10, 0), "compute_80");
   EXPECT_EQ(target(12, 0), "compute_80");
   EXPECT_EQ(target(7, 5), "");
+  EXPECT_EQ(rt::cuda::chooseCode(all, 1, 9, 0), -1);
 
   gpu.major = 7;
   gpu.minor = 5;
@@ -191,6 +192,43 @@ TEST_F(Cuda, NamesMissingKernels) {
   std::string message;
   EXPECT_EQ(lifeCycle(p.finish(), defaultOptions(), {}, 1, &message), FLAME_BAD_ARTIFACT);
   EXPECT_NE(message.find("does not define the kernel 'k_nothing'"), std::string::npos) << message;
+}
+
+/// A plan whose second kernel is in a second unit.
+PlanBuilder twoUnits() {
+  auto p = addScale();
+  p.onCuda();
+  const size_t codes = p.root.codes.size();
+  for (size_t i = 0; i < codes; ++i) {
+    p.root.codes.push_back(std::make_unique<plan::CodeT>(*p.root.codes[i]));
+    p.root.codes.back()->unit = 1;
+  }
+  p.root.kernels[1]->unit = 1;
+  return p;
+}
+
+TEST_F(Cuda, LoadsEveryUnit) {
+  auto module = load(twoUnits().finish());
+  {
+    auto s = session(module);
+    EXPECT_FAKE_EQ(gpu.modules, 2);
+    auto out = run(s, 1, tensor<float>({1, 4}, iota(4)), tensor<float>({1, 4}, iota(4)));
+    EXPECT_EQ(values<float>(out[0]), (std::vector<float>{1, 5, 9, 13}));
+  }
+  module.reset();
+  EXPECT_FAKE_EQ(gpu.modules, 0);
+}
+
+TEST_F(Cuda, UnitsWithoutTheirCode) {
+  std::string message;
+  auto p = twoUnits();
+  p.root.kernels[1]->unit = 2;
+  EXPECT_EQ(lifeCycle(p.finish(), defaultOptions(), {}, 1, &message), FLAME_BAD_ARTIFACT);
+  EXPECT_NE(message.find("is in unit 2 of the kernels, which has no code"), std::string::npos) << message;
+  p = twoUnits();
+  p.root.codes.back()->unit = 99;
+  EXPECT_EQ(lifeCycle(p.finish(), defaultOptions(), {}, 1, &message), FLAME_BAD_ARTIFACT);
+  EXPECT_NE(message.find("unit of kernels"), std::string::npos) << message;
 }
 
 // ---- where values are

@@ -295,6 +295,34 @@ TEST_P(Executor, ObservesAndProfiles) {
   EXPECT_EQ(entries[1].calls, 1u);
 }
 
+TEST_P(Executor, CountsBytesAndOperations) {
+  auto p = addScale();
+  for (auto &command : p.root.blocks[0]->commands)
+    if (auto *launch = command->body.AsLaunch(); launch && launch->kernel == 0)
+      launch->flops = launch->extent;
+  auto module = load(artifact(std::move(p)));
+  auto s = session(module);
+  ASSERT_OK(flame_session_profile(s.get(), 1));
+  for (int i = 0; i < 3; ++i)
+    run(s, 1, tensor<float>({2, 4}, iota(8)), tensor<float>({2, 4}, iota(8)));
+  flame_profile_work work[8] = {};
+  ASSERT_EQ(flame_session_profile_work(s.get(), work, 8), 4u);
+  EXPECT_EQ(work[0].bytes, 0u); // binds dims
+  EXPECT_EQ(work[1].bytes, 3u * 3 * 8 * sizeof(float));
+  EXPECT_EQ(work[1].flops, 3u * 8);
+  EXPECT_EQ(work[3].bytes, 3u * 2 * 8 * sizeof(float));
+  EXPECT_EQ(work[3].flops, 0u);
+}
+
+TEST_P(Executor, MeasuresTheBandwidth) {
+  auto module = load(artifact(addScale()));
+  auto s = session(module);
+  double bandwidth = 0;
+  ASSERT_OK(flame_session_bandwidth(s.get(), &bandwidth));
+  EXPECT_GT(bandwidth, 1e6);
+  run(s, 1, tensor<float>({1, 4}, iota(4)), tensor<float>({1, 4}, iota(4)));
+}
+
 TEST_P(Executor, RunsABitOfEverything) {
   auto module = load(artifact(everything()));
   auto s = session(module);

@@ -169,7 +169,7 @@ TEST(Loader, ChecksDevicePlans) {
   bad([](PlanBuilder &p) { p.root.codes[0]->format = plan::CodeFormat::ElfSharedObject; },
       "does not fit its device, cuda");
   bad([](PlanBuilder &p) { p.root.codes.clear(); }, "it has kernels and no code");
-  bad([](PlanBuilder &p) { p.root.kernels[0]->code = 0; }, "is in one code object alone");
+  bad([](PlanBuilder &p) { p.root.kernels[0]->code = 0; }, "is in a code object, not in a unit");
   for (int threads : {0, 33, 1056, -32})
     bad([=](PlanBuilder &p) { p.root.kernels[0]->threads = threads; }, "not a multiple of 32 in [32, 1024]");
   for (int shared : {-1, 227 * 1024 + 1})

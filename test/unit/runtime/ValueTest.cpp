@@ -117,6 +117,8 @@ TEST(Value, NullHandles) {
   EXPECT_EQ(flame_tensor_elements(nullptr), 0u);
   EXPECT_EQ(flame_sequence_length(nullptr), 0u);
   EXPECT_EQ(flame_session_profile_entries(nullptr, nullptr, 0), 0u);
+  EXPECT_EQ(flame_session_profile_work(nullptr, nullptr, 0), 0u);
+  EXPECT_FAILS(flame_session_bandwidth(nullptr, nullptr), FLAME_INVALID_ARGUMENT, "session is NULL");
   flame_options options{};
   flame_module *m = nullptr;
   EXPECT_FAILS(flame_module_load("x", &options, &m), FLAME_INVALID_ARGUMENT, "struct_size");

@@ -1,5 +1,4 @@
-//===- Emitter.h - regions to CUDA C++
-//--------------------------------------------------------------------------------===//
+//===- Emitter.h - regions to CUDA C++ --------------------------------------------------------------------------------===//
 //
 // The CUDA target's interface towards the compiler. `emit` turns one region into a kernel in MLIR (func, scf, arith,
 // math, memref, gpu) and prints it; regions that are alike share one kernel. `source` is the text of all kernels, one
@@ -20,6 +19,7 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "llvm/ADT/StringMap.h"
 #include <string>
+#include <vector>
 
 namespace flame::cuda {
 
@@ -33,6 +33,25 @@ struct Kernel {
   int shared = 0;    // bytes of dynamic shared memory
 };
 
+/// The text of a kernel.
+struct KernelText {
+  std::string symbol;
+  std::string description; // "matmul add relu (fc1, relu1)": ops and the model's nodes
+  std::string text;        // with its comment
+  llvm::SmallVector<std::string, 0> templates; // files of runtime/kernels that it uses
+};
+
+/// Kernels that are compiled together: one translation unit, which includes nothing.
+struct Unit {
+  struct Part {
+    std::string symbol, description;
+    unsigned firstLine; // of the kernel in `source`, from 1
+  };
+  std::string source;
+  std::vector<Part> parts;
+  std::string file = "model.cu"; // as messages call it
+};
+
 class Emitter {
 public:
   /// The context must have the dialects of registerCudaDialects.
@@ -44,12 +63,14 @@ public:
 
   /// The text of all kernels so far, in order of emission; empty if there are none.
   std::string source() const;
-  unsigned size() const { return texts.size(); }
+  /// The same text in parts of similar size, in the same order. The division depends on the kernels alone, so that
+  /// equal models make equal code on every machine.
+  std::vector<Unit> units() const;
+  unsigned size() const { return kernels.size(); }
 
 private:
   mlir::MLIRContext *context;
-  std::vector<std::string> texts;
-  std::vector<std::string> templates;   // files of runtime/kernels that the texts use
+  std::vector<KernelText> kernels;
   llvm::StringMap<std::string> symbols; // text of a kernel without its name → its symbol
 };
 

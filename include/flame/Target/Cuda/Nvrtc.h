@@ -30,11 +30,19 @@ public:
   std::string version() const;
   /// Where it was found.
   const std::string &path() const { return file; }
+  /// Tells builds of the library apart, those of one version too: for keys of caches.
+  std::string identity() const;
 
-  /// Compiles a translation unit that includes nothing to a cubin ("sm_…") or to PTX ("compute_…"). The error has the
-  /// compiler's log. With `log`, the compiler reports registers and spills of every kernel there.
+  /// What the compiler is told; results depend on it, the source, the architecture and the library alone.
+  static std::vector<std::string> options(llvm::StringRef architecture);
+  /// Architectures of machine code and PTX that it can make, as numbers: 80, 86, 90, …
+  std::vector<int> architectures() const;
+
+  /// Compiles a translation unit that includes nothing and is called model.cu in messages to a cubin ("sm_…") or to PTX
+  /// ("compute_…"). The error has the compiler's log. With `report`, the compiler writes registers and spills of every
+  /// kernel there.
   llvm::Expected<std::vector<char>> compile(llvm::StringRef source, llvm::StringRef architecture,
-                                            std::string *log = nullptr) const;
+                                            std::string *report = nullptr) const;
 
 private:
   Nvrtc() = default;

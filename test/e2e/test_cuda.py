@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""`--target=cuda` on a machine without a GPU: compilation, the cache of kernels, edited kernels, errors.
+
+What needs NVRTC is skipped where `flamec doctor` does not find it. The fake driver of the unit tests plays a GPU where only
+its description counts; it can't run real kernels (test/gpu/commands.py does that on a GPU).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import unittest
+
+from models import catalogue
+from models.graph import save
+from support import BIN, ROOT, FlameTest, main
+
+FAKE_DRIVER = BIN.parent / "lib" / "libflame_fake_cuda.so"
+NO_DRIVER = {"FLAME_CUDA_DRIVER": "/nonexistent/libcuda.so"}
+CNN = ROOT / "examples/digits/cnn.onnx"
+
+
+def findings(env):
+    done = subprocess.run([BIN / "flamec", "doctor", "--format=json"], capture_output=True, text=True, env=env, timeout=120)
+    return {f["what"]: f for f in json.loads(done.stdout)}
+
+
+class CudaTest(FlameTest):
+    def setUp(self):
+        super().setUp()
+        self.cache = self.scratch / "cache"
+        self.flamec.env |= {"FLAME_CACHE_DIR": str(self.cache), **NO_DRIVER}
+
+    def cuda(self, *arguments, name="m.flame", env=None):
+        """Compiles the digits network: the artifact's bytes and what was said."""
+        out = self.scratch / name
+        done = self.ok(self.flamec("compile", CNN, "--target=cuda", "-o", out, *arguments, env=env))
+        return out.read_bytes(), done.stderr
+
+    def inspected(self, name="m.flame"):
+        return json.loads(self.ok(self.flamec("inspect", self.scratch / name, "--format=json")).stdout)
+
+    def entries(self):
+        return sorted(p for p in self.cache.iterdir() if len(p.name) == 64)
+
+
+class WithNvrtc(CudaTest):
+    def setUp(self):
+        super().setUp()
+        nvrtc = findings(self.flamec.env)["NVRTC"]
+        if nvrtc["verdict"] != "ok":
+            self.skipTest(nvrtc["found"])
+
+    def test_without_a_gpu_the_stated_default(self):
+        self.cuda()
+        self.assertEqual([c["target"] for c in self.inspected()["target"]["code"]], ["sm_90a", "compute_80"])
+
+    def test_the_gpu_present_is_the_default(self):
+        if not FAKE_DRIVER.exists():
+            self.skipTest("this build has no fake driver")
+        self.cuda(env={"FLAME_CUDA_DRIVER": str(FAKE_DRIVER)})
+        self.assertEqual([c["target"] for c in self.inspected()["target"]["code"]], ["sm_90a"])
+        done = self.ok(self.flamec("doctor", env={"FLAME_CUDA_DRIVER": str(FAKE_DRIVER)}))
+        self.assertIn("Fake GPU", done.stdout)
+
+    def test_bytes_depend_on_neither_threads_nor_cache(self):
+        first, said = self.cuda("--threads=1", "--no-cache")
+        self.assertNotIn("cached", said)
+        self.assertFalse(self.cache.exists())
+        self.assertEqual(first, self.cuda("--threads=8")[0])
+        warm, said = self.cuda()
+        self.assertEqual(first, warm)
+        self.assertRegex(said, r"(\d+) kernels, \1 cached")
+
+    def test_damaged_entries_are_compiled_again(self):
+        first, _ = self.cuda()
+        for path in self.entries():
+            data = path.read_bytes()
+            path.write_bytes(data[: len(data) // 2])
+        again, said = self.cuda()
+        self.assertEqual(first, again)
+        self.assertNotIn("cached", said)
+        self.assertIn("cached", self.cuda()[1])
+
+    def test_eight_processes_share_a_cache(self):
+        command = [BIN / "flamec", "compile", CNN, "--target=cuda", "-q", "-o"]
+        outs = [self.scratch / f"{i}.flame" for i in range(8)]
+        children = [subprocess.Popen([*command, out], env=self.flamec.env, stderr=subprocess.PIPE, text=True) for out in outs]
+        for child in children:
+            _, said = child.communicate(timeout=300)
+            self.assertEqual(child.returncode, 0, said)
+        self.assertEqual(len({out.read_bytes() for out in outs}), 1)
+        self.assertFalse([p for p in self.cache.iterdir() if len(p.name) != 64], "temporary files are left")
+
+    def test_a_folder_that_cannot_be_written_is_no_error(self):
+        self.cache.write_text("a file")
+        self.assertNotIn("cached", self.cuda()[1])
+
+    def test_edited_kernels(self):
+        text = self.ok(self.flamec("compile", CNN, "--emit=cuda")).stdout
+        edited = self.scratch / "edited.cu"
+        edited.write_text("// mine\n__device__ int helper() { return 1; }\n" + text)
+        self.cuda("--kernels", edited)
+        self.assertEqual(self.inspected()["target"]["properties"]["kernels"], "edited")
+        # An error in a body is NVRTC's; kernel, file and line are named.
+        symbol = text[: text.index("(const float *__restrict__")].split()[-1]
+        line = text[: text.index(f"{symbol}(")].count("\n") + 1
+        start = text.index("{", text.index(f"{symbol}(")) + 1
+        edited.write_text(text[:start] + " nonsense;" + text[start:])
+        done = self.flamec("compile", CNN, "--target=cuda", "--kernels", edited, "-o", self.scratch / "x.flame")
+        self.assert_clear_error(done, (3,), [symbol, f"{edited}({line})", f"line {line}"], "nonsense")
+
+    def test_unknown_architectures(self):
+        done = self.flamec("compile", CNN, "--target=cuda", "--gpu=sm_11", "-o", self.scratch / "x.flame")
+        self.assert_clear_error(done, (7,), ["sm_11"], "gpu-architecture")
+
+
+class WithoutNvrtc(CudaTest):
+    """Needs neither NVRTC nor a GPU."""
+
+    def test_edited_kernels_are_checked_before_they_are_compiled(self):
+        text = self.ok(self.flamec("compile", CNN, "--emit=cuda")).stdout
+        symbol = text[: text.index("(const float *__restrict__")].split()[-1]
+        edited = self.scratch / "edited.cu"
+
+        def compiled(source):
+            edited.write_text(source)
+            return self.flamec("compile", CNN, "--target=cuda", "--kernels", edited, env={"FLAME_NVRTC": "/nonexistent"})
+
+        self.assert_clear_error(compiled(text.replace(f"{symbol}(", "gone(")), (3,), [edited, symbol], "missing")
+        self.assert_clear_error(compiled(text.replace(f"{symbol}(const float", f"{symbol}(const double")), (3,),
+                                [f"{edited}:", symbol], r"takes \(double\*")  # fmt: skip
+        self.assert_clear_error(compiled(""), (3,), [edited, symbol], "missing")
+        done = self.flamec("compile", CNN, "--target=cuda", "--kernels", self.scratch / "absent.cu")
+        self.assert_clear_error(done, (3,), ["absent.cu"], "no such file")
+        self.assert_clear_error(self.flamec("compile", CNN, "--kernels", edited), (2,), ["--kernels"], "--target=cuda")
+
+    def test_nvrtc_missing(self):
+        done = self.flamec("compile", CNN, "--target=cuda", env={"FLAME_NVRTC": "/nonexistent/libnvrtc.so"})
+        self.assert_clear_error(done, (7,), ["/nonexistent/libnvrtc.so"], "pip install nvidia-cuda-nvrtc")
+        doctor = findings(self.flamec.env | {"FLAME_NVRTC": "/nonexistent/libnvrtc.so"})
+        self.assertIn("nvidia-cuda-nvrtc", doctor["NVRTC"]["remedy"])
+        self.assertIn("driver", doctor["CUDA driver"]["remedy"])
+
+    def test_running_needs_a_gpu(self):
+        for command in (["run", "--random-inputs"], ["bench", "--random-inputs"], ["check", "--against=cpu"],
+                        ["profile", "--random-inputs"]):  # fmt: skip
+            with self.subTest(command[0]):
+                done = self.flamec(command[0], CNN, "--target=cuda", *command[1:])
+                self.assert_clear_error(done, (7,), ["--target=cuda", "/nonexistent/libcuda.so"], "no CUDA driver")
+
+    def test_artifacts_have_their_target(self):
+        artifact = self.compiled(CNN)
+        done = self.flamec("run", artifact, "--target=cuda", "--random-inputs")
+        self.assert_clear_error(done, (2,), [artifact], "compiled already")
+        done = self.flamec("bench", CNN, "--gpu=sm_90a", "--random-inputs")
+        self.assert_clear_error(done, (2,), ["--gpu"], "--target=cuda")
+
+
+class OnTheCpu(FlameTest):
+    """What profile and check do on every target."""
+
+    def test_profile(self):
+        model = save(catalogue.MODELS["mlp"].build(), self.scratch / "mlp.onnx")
+        trace = self.scratch / "trace.json"
+        done = self.ok(self.flamec("profile", model, "--random-inputs", "--seconds=0.1", "--format=json", "--trace", trace))
+        report = json.loads(done.stdout)
+        self.assertGreater(report["copy_bytes_per_second"], 1e8)
+        kernels = [c for c in report["commands"] if c["bytes_per_run"]]
+        self.assertGreater(sum(c["flops_per_run"] for c in kernels), 0)
+        for kernel in kernels:
+            self.assertIn("node", kernel["nodes"])
+            self.assertEqual(kernel["calls_per_run"], 1)
+        self.assertAlmostEqual(sum(c["share_of_time"] for c in report["commands"]), 1, places=6)
+        events = json.loads(trace.read_text())["traceEvents"]
+        slices = [e for e in events if e["ph"] == "X"]
+        self.assertGreaterEqual(len(slices), len(kernels))
+        for before, after in zip(slices, slices[1:]):
+            self.assertAlmostEqual(before["ts"] + before["dur"], after["ts"], places=3)
+        table = self.ok(self.flamec("profile", model, "--random-inputs", "--seconds=0.1")).stdout
+        self.assertRegex(table, r"roofline  a copy moves [\d.]+ GB/s")
+        done = self.flamec("profile", model, "--random-inputs", "--trace", self.scratch / "no/folder.json")
+        self.assert_clear_error(done, (3,), ["no/folder.json"], "can't be written")
+
+    def test_check_against_the_cpu(self):
+        report = json.loads(self.ok(self.flamec("check", CNN, "--against=cpu", "--format=json")).stdout)
+        self.assertTrue(report["agrees"])
+        self.assertEqual(report["against"], "the CPU")
+        self.assertGreater(len(report["tensors"]), 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+//===- Profile.cpp - flamec profile: where the time of a model goes
+//---------------------------------------------------===//
+//
+// The runtime's times by command: on a GPU between two events around the command, so that the launch of a very short
+// kernel is part of its time. Bytes are what a kernel has to read and write, each tensor once; what it reads again
+// counts against it. The roofline is a copy, measured in the same session.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#include "Commands.h"
+#include "Help.h"
+#include "Machine.h"
+#include "Model.h"
+#include "Run.h"
+#include "flame/Support/Version.h"
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+using namespace flame;
+using namespace flame::tool;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+struct ProfileSettings {
+  ModelSettings model;
+  std::string format = "table", trace;
+  double seconds = 1.0;
+  unsigned top = 40;
+};
+
+/// One command of the plan, over all runs.
+struct Row {
+  std::string command, nodes;
+  uint64_t calls, nanoseconds, bytes, flops;
+  double microseconds(uint64_t runs) const { return double(nanoseconds) / 1e3 / double(runs); }
+};
+
+struct Profile {
+  std::vector<Row> rows; // in the order of the plan
+  uint64_t runs = 0;
+  double bandwidth = 0, milliseconds = 0; // bytes a second; of a run without profiling, the median
+  std::string device;
+
+  double microseconds() const {
+    double sum = 0;
+    for (const Row &row : rows)
+      sum += row.microseconds(runs);
+    return sum;
+  }
+  /// How much of the bandwidth a command reaches; 0 where it moves nothing.
+  double share(const Row &row) const {
+    return row.nanoseconds && bandwidth > 0 ? double(row.bytes) / (double(row.nanoseconds) / 1e9) / bandwidth : 0;
+  }
+};
+
+/// Branches and loops contain other commands; their time would count twice.
+bool isContainer(const std::string &command) { return command == "if" || command == "loop"; }
+/// What only keeps the books.
+bool isBookkeeping(const std::string &command) {
+  return command == "alloc" || command == "free" || command == "bind_dims" || command == "alias" || command == "check";
+}
+
+Profile measure(const ProfileSettings &settings, const Model &model) {
+  using Clock = std::chrono::steady_clock;
+  auto since = [](Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); };
+  std::vector<Value> inputs = io::resolveInputs(model.module.inputs(), settings.model.inputs);
+  size_t outputs = model.module.outputs().size();
+  Session session(model.module);
+  Profile profile;
+  for (const auto &[key, value] : model.module.properties())
+    if (key == "target")
+      profile.device = value;
+  check(flame_session_bandwidth(session.get(), &profile.bandwidth));
+  // Half of the time without profiling, which costs something and keeps CUDA graphs from being used.
+  std::vector<double> times;
+  session.run(inputs, outputs);
+  session.run(inputs, outputs);
+  for (Clock::time_point start = Clock::now(); times.size() < 3 || since(start) < settings.seconds / 2;) {
+    Clock::time_point begin = Clock::now();
+    session.run(inputs, outputs);
+    times.push_back(since(begin) * 1e3);
+  }
+  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+  profile.milliseconds = times[times.size() / 2];
+
+  check(flame_session_profile(session.get(), 1));
+  session.run(inputs, outputs);
+  check(flame_session_profile(session.get(), 1)); // from here it counts
+  for (Clock::time_point start = Clock::now(); profile.runs < 3 || since(start) < settings.seconds / 2; ++profile.runs)
+    session.run(inputs, outputs);
+  std::vector<flame_profile_entry> entries(flame_session_profile_entries(session.get(), nullptr, 0));
+  std::vector<flame_profile_work> work(entries.size());
+  flame_session_profile_entries(session.get(), entries.data(), entries.size());
+  flame_session_profile_work(session.get(), work.data(), work.size());
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (!isContainer(entries[i].command))
+      profile.rows.push_back({entries[i].command, entries[i].node, entries[i].calls, entries[i].nanoseconds,
+                              work[i].bytes, work[i].flops});
+  return profile;
+}
+
+Json json(const ProfileSettings &settings, const Profile &profile) {
+  Machine machine = thisMachine();
+  Json rows = Json::array();
+  double total = profile.microseconds();
+  for (const Row &row : profile.rows)
+    rows.push_back({{"command", row.command},
+                    {"nodes", row.nodes},
+                    {"calls_per_run", double(row.calls) / double(profile.runs)},
+                    {"microseconds_per_run", row.microseconds(profile.runs)},
+                    {"share_of_time", total > 0 ? row.microseconds(profile.runs) / total : 0},
+                    {"bytes_per_run", row.bytes / profile.runs},
+                    {"flops_per_run", row.flops / profile.runs},
+                    {"bytes_per_second", row.nanoseconds ? double(row.bytes) / double(row.nanoseconds) * 1e9 : 0},
+                    {"flops_per_second", row.nanoseconds ? double(row.flops) / double(row.nanoseconds) * 1e9 : 0},
+                    {"share_of_bandwidth", profile.share(row)}});
+  return {{"model", settings.model.path},
+          {"target", profile.device},
+          {"runs", profile.runs},
+          {"latency_ms", profile.milliseconds},
+          {"profiled_ms", total / 1e3},
+          {"copy_bytes_per_second", profile.bandwidth},
+          {"commands", rows},
+          {"environment", {{"flame", version()}, {"processor", machine.processor}, {"system", machine.system}}}};
+}
+
+std::string cell(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, value >= 1000 ? "%.0f" : value >= 10 ? "%.1f" : "%.2f", value);
+  return text;
+}
+
+std::string table(const ProfileSettings &settings, const Profile &profile) {
+  std::vector<const Row *> order;
+  double total = profile.microseconds(), rest = 0, kernelTime = 0;
+  uint64_t bytes = 0, flops = 0;
+  for (const Row &row : profile.rows) {
+    if (!isBookkeeping(row.command))
+      order.push_back(&row);
+    else
+      rest += row.microseconds(profile.runs);
+    bytes += row.bytes / profile.runs;
+    flops += row.flops / profile.runs;
+    kernelTime += row.bytes ? row.microseconds(profile.runs) : 0;
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Row *a, const Row *b) { return a->nanoseconds > b->nanoseconds; });
+  std::string out;
+  char line[256];
+  auto print = [&](const std::string &us, const std::string &percent, const std::string &calls,
+                   const std::string &moved, const std::string &rate, const std::string &share,
+                   const std::string &operations, const std::string &command, const std::string &nodes) {
+    std::snprintf(line, sizeof line, "%10s %6s %6s %9s %8s %7s %9s  ", us.c_str(), percent.c_str(), calls.c_str(),
+                  moved.c_str(), rate.c_str(), share.c_str(), operations.c_str());
+    out += line + command + (nodes.empty() ? "" : "  [" + nodes + "]") + "\n";
+  };
+  print("us a run", "%", "calls", "bytes", "GB/s", "% copy", "GFLOP/s", "command", "source");
+  size_t shown = 0;
+  for (const Row *row : order) {
+    double us = row->microseconds(profile.runs);
+    if (settings.top && shown++ >= settings.top) {
+      rest += us;
+      continue;
+    }
+    double seconds = double(row->nanoseconds) / 1e9;
+    print(cell(us), cell(total > 0 ? 100 * us / total : 0), cell(double(row->calls) / double(profile.runs)),
+          row->bytes ? formatBytes(row->bytes / profile.runs) : "",
+          row->bytes && seconds > 0 ? cell(row->bytes / seconds / 1e9) : "",
+          row->bytes ? cell(100 * profile.share(*row)) : "",
+          row->flops && seconds > 0 ? cell(row->flops / seconds / 1e9) : "", row->command, row->nodes);
+  }
+  if (rest > 0)
+    print(cell(rest), cell(total > 0 ? 100 * rest / total : 0), "", "", "", "", "", "everything else", "");
+  out += "run       " + cell(profile.milliseconds) + " ms without profiling; " + cell(total / 1e3) + " ms in " +
+         std::to_string(order.size()) + " commands (" + std::to_string(profile.runs) + " runs)\n";
+  out += "kernels   " + formatBytes(bytes) + " and " + cell(double(flops) / 1e9) + " GFLOP a run";
+  if (kernelTime > 0)
+    out +=
+        ", " + cell(double(bytes) / kernelTime / 1e3) + " GB/s, " + cell(double(flops) / kernelTime / 1e3) + " GFLOP/s";
+  out += "\nroofline  a copy moves " + cell(profile.bandwidth / 1e9) + " GB/s here (" + profile.device +
+         "), read and written\n";
+  return out;
+}
+
+/// Trace events as Perfetto and chrome://tracing read them: an average run, its commands one after the other.
+bool writeTrace(const ProfileSettings &settings, const Profile &profile, std::string &error) {
+  Json events = Json::array();
+  events.push_back({{"name", "process_name"}, {"ph", "M"}, {"pid", 1}, {"args", {{"name", settings.model.path}}}});
+  events.push_back({{"name", "thread_name"},
+                    {"ph", "M"},
+                    {"pid", 1},
+                    {"tid", 1},
+                    {"args", {{"name", profile.device == "cuda" ? "GPU" : "CPU"}}}});
+  double at = 0;
+  for (const Row &row : profile.rows) {
+    double us = row.microseconds(profile.runs);
+    if (isBookkeeping(row.command) && us < 1)
+      continue;
+    events.push_back({{"name", row.command},
+                      {"cat", row.bytes ? "kernel" : "runtime"},
+                      {"ph", "X"},
+                      {"pid", 1},
+                      {"tid", 1},
+                      {"ts", at},
+                      {"dur", us},
+                      {"args",
+                       {{"nodes", row.nodes},
+                        {"calls", double(row.calls) / double(profile.runs)},
+                        {"bytes", row.bytes / profile.runs},
+                        {"flops", row.flops / profile.runs},
+                        {"share of copy bandwidth", profile.share(row)}}}});
+    at += us;
+  }
+  Json out{{"traceEvents", events}, {"displayTimeUnit", "ns"}};
+  std::ofstream file(settings.trace, std::ios::binary);
+  file << out.dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
+  file.flush();
+  if (!file)
+    error = settings.trace + ": can't be written: " + std::strerror(errno);
+  return bool(file);
+}
+
+} // namespace
+
+Command flame::tool::addProfile(CLI::App &app, Console &console) {
+  auto settings = std::make_shared<ProfileSettings>();
+  CLI::App *sub = app.add_subcommand("profile", "show where the time of a model goes, kernel by kernel");
+  document(sub,
+           {"flamec profile MODEL [--target TARGET] [--random-inputs] [options]",
+            "Runs the model again and again and reports the time of each kernel and runtime function with the nodes it "
+            "came from, the bytes it must read and write (each tensor once), its operations, and which share of the "
+            "bandwidth of a copy, measured on the same device, it reaches. On a GPU, times are taken by events around "
+            "each command; CUDA graphs are off meanwhile.",
+            {{"On this machine's GPU:", "flamec profile model.onnx --target=cuda --random-inputs"},
+             {"A timeline for ui.perfetto.dev:", "flamec profile model.flame --random-inputs --trace trace.json"}}});
+  settings->model.addModel(sub);
+  settings->model.addTarget(sub);
+  settings->model.addInputs(sub);
+  sub->add_option("--seconds", settings->seconds, "how long to measure; at least six runs (default: 1)")
+      ->check(CLI::Range(0.0, 86400.0).description(""))
+      ->type_name("X");
+  sub->add_option("--top", settings->top, "lines of the table; 0: all (default: 40)")->type_name("N");
+  sub->add_option("--trace", settings->trace, "write a trace of an average run for Perfetto or chrome://tracing")
+      ->type_name("FILE");
+  settings->model.addThreads(sub);
+  settings->model.addMemoryLimit(sub);
+  sub->add_option("--format", settings->format, "table (default) or json")
+      ->check(oneOf({"table", "json"}))
+      ->type_name("FORMAT");
+  return [settings, &console]() -> int {
+    settings->model.resolve();
+    console.quiet = settings->format != "table";
+    Model model = loadModel(settings->model, console);
+    return explainingMemory(model, settings->model, [&] {
+      Profile profile = measure(*settings, model);
+      std::string error;
+      if (!settings->trace.empty() && !writeTrace(*settings, profile, error)) {
+        console.error(error);
+        return int(Status::BadInput);
+      }
+      std::string text = settings->format == "json"
+                             ? json(*settings, profile).dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+                             : table(*settings, profile);
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      return 0;
+    });
+  };
+}
