@@ -1,5 +1,4 @@
-//===- Store.h - from sums to results
-//---------------------------------------------------------------------------------===//
+//===- Store.h - from sums to results ----------------------------------------------------------------------------===//
 //
 // The region's epilogue is a function (row, column, sum) → stored element; `place` gives the position of (row, column)
 // in the result, whose columns lie next to each other if `contiguous`. Sums come in runs of `width` columns of one row,

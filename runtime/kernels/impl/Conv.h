@@ -1,5 +1,4 @@
-//===- Conv.h - a convolution as a product
-//----------------------------------------------------------------------------===//
+//===- Conv.h - a convolution as a product -----------------------------------------------------------------------===//
 //
 // The rows of the product are output channels of one group, its columns the output positions of all images, its inner
 // dim input channel × kernel element. The weight is a plain matrix; the other operand is gathered from x, with 0 where

@@ -1,5 +1,4 @@
-//===- Gemm.h - a product by matrix instructions
-//----------------------------------------------------------------------===//
+//===- Gemm.h - a product by matrix instructions -----------------------------------------------------------------===//
 //
 // Tiles of x and y stream through shared memory, `stages` of them in flight; each warp multiplies its part of the tile.
 // The result goes through shared memory once more, so that the epilogue sees runs of columns.

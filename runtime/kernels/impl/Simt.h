@@ -1,5 +1,4 @@
-//===- Simt.h - a product by ordinary multiply-adds
-//-------------------------------------------------------------------===//
+//===- Simt.h - a product by ordinary multiply-adds --------------------------------------------------------------===//
 //
 // Strict arithmetic in the operands' own type, for f32, f64 and integers. Tiles lie in shared memory line by line of
 // the inner dim, so that a thread reads its operands as vectors; several steps are in flight.

@@ -1,5 +1,4 @@
-//===- Thin.h - products with a few rows, bound by reading the wide operand
-//---------------------------------------------===//
+//===- Thin.h - products with a few rows, bound by reading the wide operand ---------------------------------------------===//
 //
 // The wide operand is read once, 16 bytes a thread where it is aligned, and kept in registers; what the rows need of
 // the thin operand comes from the first-level cache. Sums are f32 (or the type's own).
@@ -29,6 +28,12 @@ template <typename T, int count> FLAME_DEVICE Pack<T, count> loadVector(const T 
   return values;
 }
 
+/// Whether every line of an operand begins at a multiple of 16 bytes; what its asynchronous copies ask for may be less.
+template <typename Operand> FLAME_DEVICE bool isVectorAligned(const Operand &y) {
+  const auto pitch = (unsigned long long)y.pitch * sizeof(typename Operand::Element);
+  return (((unsigned long long)y.data | pitch) & 15) == 0;
+}
+
 /// Calls epilogue.one(row, column, sum) with the result's own (row, column), or swapped if the wide operand is x.
 template <bool swapped, typename Index, typename Epilogue>
 FLAME_DEVICE void storeThin(const Epilogue &epilogue, int row, Index column, float sum) {
@@ -46,7 +51,7 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
   const Index first = ((Index)((unsigned)blockId() % blocks) * 8 + threadId() / 32) * s.lines;
   if (first >= p.columns)
     return;
-  const bool aligned = y.isAligned();
+  const bool aligned = isVectorAligned(y);
   const bool xAligned = x.depthPitch == 1 &&
                         (((unsigned long long)x.data | (unsigned long long)(x.rowPitch * (Index)sizeof(T))) & 15) == 0;
   float sums[s.rows][s.lines] = {};
@@ -99,7 +104,7 @@ FLAME_DEVICE void thinAcross(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epi
   const int lane = threadId() % 32, warp = threadId() / 32, vector = lane % s.lines;
   const Index first = (Index)((unsigned)blockId() % blocks) * columns, column = first + vector * count;
   const int valid = (int)least(p.columns - column < 0 ? (Index)0 : p.columns - column, (Index)count);
-  const bool aligned = y.isAligned();
+  const bool aligned = isVectorAligned(y);
   float sums[s.rows][count] = {};
 #pragma unroll 4
   for (Index k = warp * depths + lane / s.lines; k < p.depth; k += 8 * depths) {

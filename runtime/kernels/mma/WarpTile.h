@@ -1,5 +1,4 @@
-//===- WarpTile.h - a warp's part of a product in registers
-//-----------------------------------------------------------===//
+//===- WarpTile.h - a warp's part of a product in registers ------------------------------------------------------===//
 //
 // rows × columns of the result as fragments of 16 × 8. A step takes 32 bytes of the inner dim, whatever the type: two
 // chunks of a tile whose lines run along the inner dim, or 16 lines of a tile of 16-bit elements that runs along the

@@ -1,5 +1,4 @@
-//===- Operand.h - where the elements of an operand come from
-//---------------------------------------------------------===//
+//===- Operand.h - where the elements of an operand come from ----------------------------------------------------===//
 //
 // An operand is a matrix of lines: element i of a line is contiguous in memory. `Major::Depth`: a line is a row (x) or
 // column (y) and runs along the inner dim; `Major::Side`: a line is one position of the inner dim. `fill` brings a tile

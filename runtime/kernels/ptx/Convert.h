@@ -1,5 +1,4 @@
-//===- Convert.h - half precision by its bits
-//-------------------------------------------------------------------------===//
+//===- Convert.h - half precision by its bits --------------------------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 #include "schedule/Schedule.h"

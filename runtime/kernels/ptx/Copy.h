@@ -1,5 +1,4 @@
-//===- Copy.h - asynchronous copies from global to shared memory
-//------------------------------------------------------===//
+//===- Copy.h - asynchronous copies from global to shared memory -------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 

@@ -1,5 +1,4 @@
-//===- Device.h - shared memory and the position of a thread
-//----------------------------------------------------------===//
+//===- Device.h - shared memory and the position of a thread -----------------------------------------------------===//
 #pragma once
 
 namespace flame {

@@ -1,5 +1,4 @@
-//===- Matrix.h - ldmatrix and mma.sync
-//-------------------------------------------------------------------------------===//
+//===- Matrix.h - ldmatrix and mma.sync --------------------------------------------------------------------------===//
 #pragma once
 #include "ptx/Copy.h"
 #include "schedule/Schedule.h"

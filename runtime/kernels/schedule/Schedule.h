@@ -1,5 +1,4 @@
-//===- Schedule.h - how a contraction is cut into tiles
-//---------------------------------------------------------------===//
+//===- Schedule.h - how a contraction is cut into tiles ----------------------------------------------------------===//
 //
 // Plain structs that are template arguments of the kernels and, on the host, what the compiler decides. Both sides
 // compute threads and shared memory from them by the functions here, so that a launch never disagrees with its kernel.

@@ -1,5 +1,4 @@
-//===- Swizzle.h - tiles in shared memory
-//-----------------------------------------------------------------------------===//
+//===- Swizzle.h - tiles in shared memory ------------------------------------------------------------------------===//
 //
 // A tile is lines of 16-byte chunks. Chunks of a line are permuted by the line's number, so that eight lines at the
 // same chunk, which is what ldmatrix reads, lie in different banks.

@@ -1,5 +1,4 @@
-//===- Types.h - storage and sums of what is multiplied
-//---------------------------------------------------------------===//
+//===- Types.h - storage and sums of what is multiplied ----------------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 #include "schedule/Schedule.h"
