@@ -68,8 +68,7 @@ run() {
   local suite=$1 status=0
   shift
   step "$suite"
-  "$@" </dev/null > >(tee "$results/$suite.log") 2>&1 || status=$?
-  wait $! 2>/dev/null || true
+  "$@" </dev/null 2>&1 | tee "$results/$suite.log" || status=${PIPESTATUS[0]}
   record "$suite" "$results/$suite.log" "$status"
 }
 

@@ -220,6 +220,10 @@ TEST(Contraction, ThinProducts) {
     thin<ThinSchedule{1, 4, false}, F16, 16>(1, 104, k);
     thin<ThinSchedule{4, 4, false}, BF16, 16>(3, 31, k);
     thin<ThinSchedule{2, 4, false}, F32, 16>(2, 61, k);
+    // Copies of four bytes are aligned, reads of sixteen are not.
+    thin<ThinSchedule{2, 1, true}, F32, 4>(2, 9, k + 1);
+    thin<ThinSchedule{2, 4, false}, F32, 4>(2, 61, k);
+    thin<ThinSchedule{1, 4, false}, F16, 4>(1, 102, k);
   }
 }
 
