@@ -5,8 +5,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
-#include "epilogue/Store.h"
-#include "mma/WarpTile.h"
+#include "epilogue/StoreTile.h"
 
 namespace flame {
 
@@ -80,22 +79,8 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   waitCopies<0>();
   syncBlock();
 
-  constexpr int pitch = s.slabPitch(), width = Epilogue::width, runs = warpTileColumns / width;
-  Sum *slab = (Sum *)(shared + warp * s.slabBytes());
-  const int lane = threadId() % 32;
-#pragma unroll 1
-  for (int i = 0; i < warpTileRows / 16; ++i) {
-    tile.spill(i, slab, pitch);
-    syncWarp();
-#pragma unroll 1
-    for (int run = lane; run < 16 * runs; run += 32) {
-      const int inRow = run / runs, inColumn = run % runs * width;
-      const Index toRow = at.row + row + 16 * i + inRow, toColumn = at.column + column + inColumn;
-      if (toRow < p.rows && toColumn < p.columns)
-        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), slab + inRow * pitch + inColumn);
-    }
-    syncWarp();
-  }
+  storeTile<1, s.slabPitch()>(tile, (Sum *)(shared + warp * s.slabBytes()), 0, at.row + row, at.column + column, p.rows,
+                              p.columns, epilogue);
 }
 
 } // namespace flame

@@ -11,7 +11,8 @@
 
 namespace flame {
 
-template <Arithmetic type, int rows, int columns> struct WarpTile {
+template <Arithmetic type, int tileRows, int tileColumns> struct WarpTile {
+  static constexpr int rows = tileRows, columns = tileColumns;
   using Sum = typename TypeOf<type>::Sum;
   static_assert(rows % 16 == 0 && columns % 16 == 0, "fragments");
   Sum sums[rows / 16][columns / 8][4] = {};
@@ -20,7 +21,7 @@ template <Arithmetic type, int rows, int columns> struct WarpTile {
   template <Major xMajor, Major yMajor, int xWidth, int yWidth>
   FLAME_DEVICE void accumulate(const unsigned char *x, const unsigned char *y, int row, int column, int step) {
     const int lane = threadId() % 32, line = lane % 8, matrix = lane / 8;
-    unsigned a[rows / 16][4], b[columns / 16][4];
+    unsigned a[rows / 16][4];
 #pragma unroll
     for (int i = 0; i < rows / 16; ++i) {
       if constexpr (xMajor == Major::Depth)
@@ -29,6 +30,14 @@ template <Arithmetic type, int rows, int columns> struct WarpTile {
         loadMatricesTransposed(
             a[i], x + chunkOffset<xWidth / 16>(16 * step + matrix / 2 * 8 + line, row / 8 + 2 * i + matrix % 2));
     }
+    accumulate<yMajor, yWidth>(a, y, column, step);
+  }
+
+  /// The same with fragments of x in registers.
+  template <Major yMajor, int yWidth>
+  FLAME_DEVICE void accumulate(const unsigned (&a)[rows / 16][4], const unsigned char *y, int column, int step) {
+    const int lane = threadId() % 32, line = lane % 8, matrix = lane / 8;
+    unsigned b[columns / 16][4];
 #pragma unroll
     for (int j = 0; j < columns / 16; ++j) {
       if constexpr (yMajor == Major::Depth)

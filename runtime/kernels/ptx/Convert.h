@@ -19,4 +19,21 @@ template <Arithmetic type> FLAME_DEVICE float widen(unsigned short bits) {
 }
 template <Arithmetic type> FLAME_DEVICE float widen(float value) { return value; }
 
+/// Two numbers rounded to 16 bits, the first in the low half.
+template <Arithmetic type> FLAME_DEVICE unsigned narrow(float low, float high) {
+  unsigned bits;
+  if constexpr (type == Arithmetic::BF16)
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+
+/// 2 to the power of x, to some 22 bits; results below the normal numbers are 0.
+FLAME_DEVICE float exp2Fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 } // namespace flame

@@ -16,5 +16,7 @@ FLAME_DEVICE void syncBlock() { __syncthreads(); }
 FLAME_DEVICE void syncWarp() { __syncwarp(); }
 /// The value of the lane whose number differs in the bits of `mask`.
 FLAME_DEVICE float shuffleXor(float value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+/// Whether the condition holds in any lane of the warp.
+FLAME_DEVICE bool anyLane(bool condition) { return __any_sync(0xffffffffu, condition); }
 
 } // namespace flame

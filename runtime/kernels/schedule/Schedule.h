@@ -84,4 +84,25 @@ struct ThinSchedule {
   FLAME_BOTH constexpr int sharedBytes(int bytes) const { return along ? 0 : 8 * rows * columns(bytes) * 4; }
 };
 
+/// Attention: a block computes `rows` queries by warpRows × warpKeys warps, over the keys in steps of `keys`, of which each
+/// warp of a row takes its part. `depth` and `width`: sizes of a head of queries and keys, and of values, rounded up to
+/// 16. With one stage nothing is fetched ahead: for keys that fit in a step.
+struct AttentionSchedule {
+  int rows, keys, warpRows, warpKeys, depth, width, stages;
+
+  FLAME_BOTH constexpr int threads() const { return 32 * warpRows * warpKeys; }
+  /// Elements of a line in shared memory that holds `size` of 16 bits: lines of 2, 4 or a multiple of 8 chunks.
+  FLAME_BOTH static constexpr int line(int size) { return size <= 16 ? 16 : size <= 32 ? 32 : (size + 63) / 64 * 64; }
+  FLAME_BOTH constexpr int queryBytes() const { return rows * line(depth) * 2; }
+  FLAME_BOTH constexpr int keyBytes() const { return keys * line(depth) * 2; }
+  FLAME_BOTH constexpr int stageBytes() const { return keyBytes() + keys * line(width) * 2; }
+  FLAME_BOTH constexpr int slabPitch() const { return width + 8; }
+  FLAME_BOTH constexpr int slabBytes() const { return 16 * slabPitch() * 4; }
+  /// Slabs of the warps and, where several share rows, their maxima and sums.
+  FLAME_BOTH constexpr int resultBytes() const {
+    return warpRows * warpKeys * (slabBytes() + (warpKeys > 1 ? rows / warpRows * 8 : 0));
+  }
+  FLAME_BOTH constexpr int sharedBytes() const { return larger(queryBytes() + stages * stageBytes(), resultBytes()); }
+};
+
 } // namespace flame

@@ -5,6 +5,7 @@
 // schedule. Operands end where their page does, so that a read beyond them ends the test.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "Guarded.h"
 #include "impl/Conv.h"
 #include "impl/Gemm.h"
 #include "impl/Simt.h"
@@ -12,32 +13,10 @@
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>
-#include <sys/mman.h>
 
 using namespace flame;
 
 namespace {
-
-/// Memory that ends where its last page does.
-template <typename T> class Guarded {
-public:
-  explicit Guarded(size_t count) : count(count) {
-    const size_t page = 4096;
-    bytes = (count * sizeof(T) + page - 1) / page * page + page;
-    memory = (char *)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mprotect(memory + bytes - page, page, PROT_NONE);
-    data = (T *)(memory + bytes - page) - count;
-  }
-  ~Guarded() { munmap(memory, bytes); }
-  T &operator[](size_t i) { return data[i]; }
-
-  T *data;
-  size_t count;
-
-private:
-  char *memory;
-  size_t bytes;
-};
 
 template <Arithmetic type> typename TypeOf<type>::Storage store(int number) {
   if constexpr (type == Arithmetic::F16) {

@@ -3,6 +3,7 @@
 #pragma once
 #include "ptx/Device.h"
 #include "schedule/Schedule.h"
+#include <cmath>
 
 namespace flame {
 
@@ -19,5 +20,29 @@ template <Arithmetic type> float widen(unsigned short bits) {
   }
 }
 template <Arithmetic type> float widen(float value) { return value; }
+
+inline float asFloat(unsigned bits) {
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+template <Arithmetic type> unsigned short narrow(float value) {
+  if constexpr (type == Arithmetic::BF16) {
+    unsigned bits;
+    std::memcpy(&bits, &value, 4);
+    return value != value ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  } else {
+    const _Float16 half = value;
+    unsigned short bits;
+    std::memcpy(&bits, &half, 2);
+    return bits;
+  }
+}
+template <Arithmetic type> unsigned narrow(float low, float high) {
+  return narrow<type>(low) | (unsigned)narrow<type>(high) << 16;
+}
+
+inline float exp2Fast(float x) { return exp2f(x); }
 
 } // namespace flame

@@ -21,5 +21,14 @@ inline float shuffleXor(float value, int mask) {
   syncWarp();
   return value;
 }
+inline bool anyLane(bool condition) {
+  std::memcpy(emulator::slot(threadId() % 32), &condition, 1);
+  syncWarp();
+  bool any = false;
+  for (int lane = 0; lane < 32; ++lane)
+    any |= *(const bool *)emulator::slot(lane);
+  syncWarp();
+  return any;
+}
 
 } // namespace flame

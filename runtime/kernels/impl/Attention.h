@@ -1,0 +1,261 @@
+//===- Attention.h - softmax(q k^T) v in one pass over the keys --------------------------------------------------===//
+//
+// After FlashAttention-2 (Dao, 2023). A block holds some rows of q; keys and values stream through shared memory. The
+// weights of a step stay in registers between the two products; the result is scaled to the largest score so far, the
+// row's peak, and divided by the sum of the weights at the end. Scores are in units of log 2 from the peak on. The peak
+// follows the largest score only if it lags by more than `slack`, so that sums are rarely rescaled; weights are then
+// larger than 1, but far from overflow.
+//
+// A row none of whose keys is visible becomes NaN, and so does one with a score of NaN or +inf: as softmax by its
+// definition does.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "epilogue/StoreTile.h"
+#include "ptx/Convert.h"
+
+namespace flame {
+
+/// Queries are rows; depth: the size of a head of queries and keys; columns: that of values.
+template <typename Index> struct AttentionProblem { Index rows, keys, depth, columns; };
+
+/// The score of (row, column) is body(row, column, product); `scale` > 0 times log2(e) comes on top. Keys from
+/// limit(row) on are invisible; it may not fall from row to row.
+template <bool limited, typename Body, typename Limit> struct Scores {
+  static constexpr bool hasLimit = limited;
+  float scale;
+  Body body;
+  Limit limit;
+};
+template <typename Body> FLAME_DEVICE Scores<false, Body, int> scores(float scale, Body body) {
+  return {scale, body, 0};
+}
+template <typename Body, typename Limit>
+FLAME_DEVICE Scores<true, Body, Limit> scores(float scale, Body body, Limit limit) {
+  return {scale, body, limit};
+}
+
+/// Minus infinity.
+FLAME_DEVICE float lowest() { return asFloat(0xff800000u); }
+
+template <AttentionSchedule s, Arithmetic type, typename Index, typename Q, typename K, typename V, typename Scoring,
+          typename Epilogue>
+FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring scoring, Epilogue epilogue) {
+  constexpr int threads = s.threads(), warpRows = s.rows / s.warpRows, warpKeys = s.keys / s.warpKeys,
+                tiles = warpRows / 16;
+  constexpr int depthLine = s.line(s.depth), widthLine = s.line(s.width);
+  constexpr int keyWidth = (K::major == Major::Depth ? depthLine : s.keys) * 2,
+                valueWidth = (V::major == Major::Side ? widthLine : s.keys) * 2;
+  constexpr float slack = 8;
+  unsigned char *shared = dynamicShared(), *stages = shared + s.queryBytes();
+  const unsigned blocks = (unsigned)((p.rows + s.rows - 1) / s.rows);
+  // Rows with many keys first.
+  const unsigned tile = (unsigned)blockId() % blocks;
+  const Index first = (Index)(Scoring::hasLimit ? blocks - 1 - tile : tile) * s.rows;
+
+  /// Keys that row `row` sees.
+  auto visible = [&](Index row) -> Index {
+    if constexpr (Scoring::hasLimit)
+      return least(p.keys, (Index)scoring.limit(least(row, p.rows - 1)));
+    else
+      return p.keys;
+  };
+  const Index end = visible(first + s.rows - 1);
+
+  auto fillKeys = [&](unsigned char *to, Index key) {
+    if constexpr (K::major == Major::Depth)
+      k.template fill<s.keys, depthLine, threads>(to, key, (Index)0, p.keys, p.depth);
+    else
+      k.template fill<s.depth, s.keys, threads>(to, (Index)0, key, p.depth, p.keys);
+  };
+  auto fillValues = [&](unsigned char *to, Index key) {
+    if constexpr (V::major == Major::Side)
+      v.template fill<s.keys, widthLine, threads>(to + s.keyBytes(), key, (Index)0, p.keys, p.columns);
+    else
+      v.template fill<s.width, s.keys, threads>(to + s.keyBytes(), (Index)0, key, p.columns, p.keys);
+  };
+
+  q.template fill<s.rows, depthLine, threads>(shared, first, (Index)0, p.rows, p.depth);
+  fillKeys(stages, 0);
+  if constexpr (s.stages == 1)
+    commitCopies();
+  fillValues(stages, 0);
+  commitCopies();
+
+  const int warp = threadId() / 32, lane = threadId() % 32, part = warp % s.warpKeys;
+  const int row = warp / s.warpKeys * warpRows, column = part * warpKeys;
+  WarpTile<type, warpRows, s.width> result;
+  float peak[tiles][2], total[tiles][2];
+#pragma unroll
+  for (int i = 0; i < tiles; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      peak[i][half] = lowest(), total[i][half] = 0;
+
+  int reading = 0;
+#pragma unroll 1
+  for (Index key = 0; key < end; key += s.keys) {
+    unsigned char *from = stages + reading * s.stageBytes();
+    if constexpr (s.stages == 1) {
+      if (key > 0) {
+        syncBlock();
+        fillKeys(from, key);
+        commitCopies();
+        fillValues(from, key);
+        commitCopies();
+      }
+      waitCopies<1>();
+      syncBlock();
+    } else {
+      waitCopies<0>();
+      syncBlock();
+      reading ^= 1;
+      if (key + s.keys < end) {
+        fillKeys(stages + reading * s.stageBytes(), key + s.keys);
+        fillValues(stages + reading * s.stageBytes(), key + s.keys);
+      }
+      commitCopies();
+    }
+
+    WarpTile<type, warpRows, warpKeys> score;
+#pragma unroll
+    for (int step = 0; step < s.depth / 16; ++step)
+      score.template accumulate<Major::Depth, K::major, depthLine * 2, keyWidth>(shared, from, row, column, step);
+
+    // The body sees positions that exist, also where its result is of no use.
+    const Index firstRow = first + row + lane / 4, firstKey = key + column + lane % 4 * 2;
+    const bool edge = key + s.keys > visible(first + row);
+#pragma unroll
+    for (int i = 0; i < tiles; ++i)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const Index at = least(firstRow + 16 * i + e / 2 * 8, p.rows - 1);
+#pragma unroll
+        for (int j = 0; j < warpKeys / 8; ++j)
+          score.sums[i][j][e] = scoring.body(at, least(firstKey + 8 * j + e % 2, p.keys - 1), score.sums[i][j][e]);
+      }
+    if (edge) {
+#pragma unroll
+      for (int i = 0; i < tiles; ++i)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int keys = (int)least(visible(firstRow + 16 * i + e / 2 * 8) - firstKey, (Index)s.keys);
+#pragma unroll
+          for (int j = 0; j < warpKeys / 8; ++j)
+            score.sums[i][j][e] = 8 * j + e % 2 < keys ? score.sums[i][j][e] : lowest();
+        }
+    }
+
+    float top[tiles][2];
+    bool lags = false;
+#pragma unroll
+    for (int i = 0; i < tiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float most = score.sums[i][0][2 * half];
+#pragma unroll
+        for (int j = 0; j < warpKeys / 8; ++j)
+          most = fmaxf(most, fmaxf(score.sums[i][j][2 * half], score.sums[i][j][2 * half + 1]));
+        most = fmaxf(most, shuffleXor(most, 1));
+        most = fmaxf(most, shuffleXor(most, 2)) * scoring.scale;
+        top[i][half] = most;
+        lags |= most > peak[i][half] + slack;
+      }
+    if (anyLane(lags)) {
+#pragma unroll
+      for (int i = 0; i < tiles; ++i)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float raised = fmaxf(peak[i][half], top[i][half]);
+          const float factor = raised == peak[i][half] ? 1.0f : exp2Fast(peak[i][half] - raised);
+          peak[i][half] = raised;
+          total[i][half] *= factor;
+#pragma unroll
+          for (int j = 0; j < s.width / 8; ++j) {
+            result.sums[i][j][2 * half] *= factor;
+            result.sums[i][j][2 * half + 1] *= factor;
+          }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < tiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float base = peak[i][half] == lowest() ? 0.0f : peak[i][half];
+#pragma unroll
+        for (int j = 0; j < warpKeys / 8; ++j)
+#pragma unroll
+          for (int e = 2 * half; e < 2 * half + 2; ++e) {
+            const float weight = exp2Fast(fmaf(score.sums[i][j][e], scoring.scale, -base));
+            score.sums[i][j][e] = weight;
+            total[i][half] += weight;
+          }
+      }
+
+    if constexpr (s.stages == 1) {
+      waitCopies<0>();
+      syncBlock();
+    }
+#pragma unroll
+    for (int step = 0; step < warpKeys / 16; ++step) {
+      unsigned weights[tiles][4];
+#pragma unroll
+      for (int i = 0; i < tiles; ++i)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const float *pair = score.sums[i][2 * step + e / 2] + e % 2 * 2;
+          weights[i][e] = narrow<type>(pair[0], pair[1]);
+        }
+      result.template accumulate<V::major, valueWidth>(weights, from + s.keyBytes(), 0, column / 16 + step);
+    }
+  }
+  waitCopies<0>();
+  syncBlock();
+
+  float factor[tiles][2];
+#pragma unroll
+  for (int i = 0; i < tiles; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      total[i][half] += shuffleXor(total[i][half], 1);
+      total[i][half] += shuffleXor(total[i][half], 2);
+      factor[i][half] = 1.0f / total[i][half];
+    }
+  float *slabs = (float *)shared + (warp - part) * (s.slabBytes() / 4);
+  if constexpr (s.warpKeys > 1) {
+    // The parts' peaks differ: all are scaled to the largest.
+    auto *all = (Pack<float, 2> *)(shared + s.warpRows * s.warpKeys * s.slabBytes()) + (warp - part) * warpRows;
+#pragma unroll
+    for (int i = 0; i < tiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        if (lane % 4 == 0)
+          all[part * warpRows + 16 * i + 8 * half + lane / 4] = {peak[i][half], total[i][half]};
+    syncBlock();
+#pragma unroll
+    for (int i = 0; i < tiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const auto *own = all + 16 * i + 8 * half + lane / 4;
+        float most = lowest(), sum = 0;
+#pragma unroll
+        for (int w = 0; w < s.warpKeys; ++w)
+          most = fmaxf(most, own[w * warpRows].values[0]);
+        most = most == lowest() ? 0.0f : most;
+#pragma unroll
+        for (int w = 0; w < s.warpKeys; ++w)
+          sum += own[w * warpRows].values[1] * exp2Fast(own[w * warpRows].values[0] - most);
+        factor[i][half] = exp2Fast(peak[i][half] - most) / sum;
+      }
+  }
+#pragma unroll
+  for (int i = 0; i < tiles; ++i)
+#pragma unroll
+    for (int j = 0; j < s.width / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        result.sums[i][j][e] *= factor[i][e / 2];
+  storeTile<s.warpKeys, s.slabPitch()>(result, slabs, part, first + row, (Index)0, p.rows, p.columns, epilogue);
+}
+
+} // namespace flame
