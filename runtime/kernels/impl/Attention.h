@@ -95,13 +95,13 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
   int reading = 0;
 #pragma unroll 1
   for (Index key = 0; key < end; key += s.keys) {
-    unsigned char *from = stages + reading * s.stageBytes();
+    const SharedAddress from = sharedAddress(stages) + reading * s.stageBytes();
     if constexpr (s.stages == 1) {
       if (key > 0) {
         syncBlock();
-        fillKeys(from, key);
+        fillKeys(stages, key);
         commitCopies();
-        fillValues(from, key);
+        fillValues(stages, key);
         commitCopies();
       }
       waitCopies<1>();
@@ -120,7 +120,7 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
     WarpTile<type, warpRows, warpKeys> score;
 #pragma unroll
     for (int step = 0; step < s.depth / 16; ++step)
-      score.template accumulate<Major::Depth, K::major, depthLine * 2, keyWidth>(shared, from, row, column, step);
+      score.template accumulate<Major::Depth, K::major, depthLine * 2, keyWidth>(sharedAddress(shared), from, row, column, step);
 
     // The body sees positions that exist, also where its result is of no use.
     const Index firstRow = first + row + lane / 4, firstKey = key + column + lane % 4 * 2;
@@ -177,19 +177,21 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
           }
         }
     }
+    // Rounded at once: two weights take the place of one score.
+    unsigned weights[warpKeys / 16][tiles][4];
 #pragma unroll
     for (int i = 0; i < tiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float base = peak[i][half] == lowest() ? 0.0f : peak[i][half];
 #pragma unroll
-        for (int j = 0; j < warpKeys / 8; ++j)
-#pragma unroll
-          for (int e = 2 * half; e < 2 * half + 2; ++e) {
-            const float weight = exp2Fast(fmaf(score.sums[i][j][e], scoring.scale, -base));
-            score.sums[i][j][e] = weight;
-            total[i][half] += weight;
-          }
+        for (int j = 0; j < warpKeys / 8; ++j) {
+          const float *pair = score.sums[i][j] + 2 * half;
+          const float low = exp2Fast(fmaf(pair[0], scoring.scale, -base)),
+                      high = exp2Fast(fmaf(pair[1], scoring.scale, -base));
+          total[i][half] += low + high;
+          weights[j / 2][i][j % 2 * 2 + half] = narrow<type>(low, high);
+        }
       }
 
     if constexpr (s.stages == 1) {
@@ -197,17 +199,8 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
       syncBlock();
     }
 #pragma unroll
-    for (int step = 0; step < warpKeys / 16; ++step) {
-      unsigned weights[tiles][4];
-#pragma unroll
-      for (int i = 0; i < tiles; ++i)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const float *pair = score.sums[i][2 * step + e / 2] + e % 2 * 2;
-          weights[i][e] = narrow<type>(pair[0], pair[1]);
-        }
-      result.template accumulate<V::major, valueWidth>(weights, from + s.keyBytes(), 0, column / 16 + step);
-    }
+    for (int step = 0; step < warpKeys / 16; ++step)
+      result.template accumulate<V::major, valueWidth>(weights[step], from + s.keyBytes(), 0, column / 16 + step);
   }
   waitCopies<0>();
   syncBlock();

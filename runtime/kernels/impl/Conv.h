@@ -91,7 +91,7 @@ template <int rank, typename T, typename Index> struct Gather {
     for (int i = 0; i < lines * width / threads; ++i) {
       const int e = threadId() + i * threads, k = e / width, at = e % width;
       const T *from = side + at < sideEnd && depth + k < depthEnd ? find(window(side + at), tap(depth + k)) : nullptr;
-      copyAsync<(int)sizeof(T)>(shared + k * linePitch + at, from ? from : data, from ? (int)sizeof(T) : 0);
+      copyAsync<(int)sizeof(T)>(sharedAddress(shared + k * linePitch + at), from ? from : data, from ? (int)sizeof(T) : 0);
     }
   }
 };

@@ -66,7 +66,7 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       fill(writing, next);
     commitCopies();
     if (depth >= 0) {
-      const unsigned char *from = shared + reading * stageBytes;
+      const SharedAddress from = sharedAddress(shared) + reading * stageBytes;
 #pragma unroll
       for (int step = 0; step < s.depth * bytes / 32; ++step)
         tile.template accumulate<X::major, Y::major, xWidth, yWidth>(from, from + xBytes, row, column, step);

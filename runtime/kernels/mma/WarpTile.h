@@ -17,43 +17,47 @@ template <Arithmetic type, int tileRows, int tileColumns> struct WarpTile {
   static_assert(rows % 16 == 0 && columns % 16 == 0, "fragments");
   Sum sums[rows / 16][columns / 8][4] = {};
 
-  /// Adds step `step` of tiles x (whose rows from `row` on are this warp's) and y. `width`: bytes of a line.
+  /// Adds step `step` of tiles x (whose rows from `row` on are this warp's) and y. `width`: bytes of a line. Where lines
+  /// run along the side, `row` and `column` are multiples of the tile's rows and columns, and those powers of two, or 0.
   template <Major xMajor, Major yMajor, int xWidth, int yWidth>
-  FLAME_DEVICE void accumulate(const unsigned char *x, const unsigned char *y, int row, int column, int step) {
+  FLAME_DEVICE void accumulate(SharedAddress x, SharedAddress y, int row, int column, int step) {
     const int lane = threadId() % 32, line = lane % 8, matrix = lane / 8;
+    constexpr int chunks = xWidth / 16;
     unsigned a[rows / 16][4];
+    const SharedAddress from = x + (xMajor == Major::Depth ? chunkOffset<chunks>(row + lane % 16, lane / 16)
+                                                           : chunkOffset<chunks>(matrix / 2 * 8 + line, row / 8 + matrix % 2));
 #pragma unroll
     for (int i = 0; i < rows / 16; ++i) {
       if constexpr (xMajor == Major::Depth)
-        loadMatrices(a[i], x + chunkOffset<xWidth / 16>(row + 16 * i + lane % 16, 2 * step + lane / 16));
+        loadMatrices(a[i], further<chunks>(from, 16 * i, 2 * step));
       else
-        loadMatricesTransposed(
-            a[i], x + chunkOffset<xWidth / 16>(16 * step + matrix / 2 * 8 + line, row / 8 + 2 * i + matrix % 2));
+        loadMatricesTransposed(a[i], further<chunks>(from, 16 * step, 2 * i));
     }
     accumulate<yMajor, yWidth>(a, y, column, step);
   }
 
   /// The same with fragments of x in registers.
   template <Major yMajor, int yWidth>
-  FLAME_DEVICE void accumulate(const unsigned (&a)[rows / 16][4], const unsigned char *y, int column, int step) {
+  FLAME_DEVICE void accumulate(const unsigned (&a)[rows / 16][4], SharedAddress y, int column, int step) {
     const int lane = threadId() % 32, line = lane % 8, matrix = lane / 8;
-    unsigned b[columns / 16][4];
+    constexpr int chunks = yWidth / 16;
+    const SharedAddress from =
+        y + (yMajor == Major::Depth ? chunkOffset<chunks>(column + matrix / 2 * 8 + line, matrix % 2)
+                                    : chunkOffset<chunks>(matrix % 2 * 8 + line, column / 8 + matrix / 2));
 #pragma unroll
     for (int j = 0; j < columns / 16; ++j) {
+      unsigned b[4];
       if constexpr (yMajor == Major::Depth)
-        loadMatrices(b[j],
-                     y + chunkOffset<yWidth / 16>(column + 16 * j + matrix / 2 * 8 + line, 2 * step + matrix % 2));
+        loadMatrices(b, further<chunks>(from, 16 * j, 2 * step));
       else
-        loadMatricesTransposed(
-            b[j], y + chunkOffset<yWidth / 16>(16 * step + matrix % 2 * 8 + line, column / 8 + 2 * j + matrix / 2));
-    }
+        loadMatricesTransposed(b, further<chunks>(from, 16 * step, 2 * j));
+      const unsigned left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
 #pragma unroll
-    for (int i = 0; i < rows / 16; ++i)
-#pragma unroll
-      for (int j = 0; j < columns / 8; ++j) {
-        const unsigned half[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
-        multiply<type>(sums[i][j], a[i], half);
+      for (int i = 0; i < rows / 16; ++i) {
+        multiply<type>(sums[i][2 * j], a[i], left);
+        multiply<type>(sums[i][2 * j + 1], a[i], right);
       }
+    }
   }
 
   /// Writes the 16 rows of fragments `slab` to shared memory.

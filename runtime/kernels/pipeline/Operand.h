@@ -34,19 +34,23 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
     const int height = (int)least(lineEnd - line, (Index)lines), reach = (int)least(end - position, (Index)width);
     if constexpr (copy != 0) {
       if (isAligned()) {
+        // A thread stays at its chunk of the line wherever it can, so that one address leads to the next.
+        const T *from = base + threadId() / chunks * pitch + threadId() % chunks * perChunk;
 #pragma unroll
         for (int i = 0; i < (lines * chunks + threads - 1) / threads; ++i) {
           const int c = threadId() + i * threads, at = c / chunks, first = c % chunks * perChunk;
           if (lines * chunks % threads != 0 && c >= lines * chunks)
             break;
+          if constexpr (threads % chunks != 0)
+            from = base + at * pitch + first;
           const int valid = at < height ? (reach - first) * (int)sizeof(T) : 0;
-          const T *from = base + at * pitch + first;
-          unsigned char *to = shared + chunkOffset<chunks>(at, c % chunks);
+          const SharedAddress to = sharedAddress(shared) + chunkOffset<chunks>(at, c % chunks);
 #pragma unroll
           for (int b = 0; b < 16; b += copy) {
             const int bytes = valid < b ? 0 : valid > b + copy ? copy : valid - b;
             copyAsync<copy>(to + b, bytes > 0 ? (const unsigned char *)from + b : (const unsigned char *)data, bytes);
           }
+          from += threads / chunks * pitch;
         }
         return;
       }
@@ -79,7 +83,7 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
             break;
           int valid = k < inner ? (reach - first) * (int)sizeof(T) : 0;
           valid = valid < 0 ? 0 : valid > 16 ? 16 : valid;
-          copyAsync<16>(shared + k * linePitch + first, valid > 0 ? base + k * pitch + first : data, valid);
+          copyAsync<16>(sharedAddress(shared + k * linePitch + first), valid > 0 ? base + k * pitch + first : data, valid);
         }
         return;
       }
@@ -92,7 +96,7 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
       const int k = major == Major::Side ? e / width : e % lines, at = major == Major::Side ? e % width : e / lines;
       const bool inside = k < inner && at < reach;
       const T *from = base + (major == Major::Side ? k * pitch + at : at * pitch + k);
-      copyAsync<(int)sizeof(T)>(shared + k * linePitch + at, inside ? from : data, inside ? (int)sizeof(T) : 0);
+      copyAsync<(int)sizeof(T)>(sharedAddress(shared + k * linePitch + at), inside ? from : data, inside ? (int)sizeof(T) : 0);
     }
   }
 };

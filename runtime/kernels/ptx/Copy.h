@@ -4,16 +4,14 @@
 
 namespace flame {
 
-FLAME_DEVICE unsigned sharedAddress(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
-
 /// Copies `valid` of `bytes` (4, 8 or 16) bytes and fills up with zeros. Both addresses are multiples of `bytes`;
 /// nothing is read if `valid` is 0.
-template <int bytes> FLAME_DEVICE void copyAsync(void *shared, const void *global, int valid) {
+template <int bytes> FLAME_DEVICE void copyAsync(SharedAddress shared, const void *global, int valid) {
   if constexpr (bytes == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(shared)), "l"(global), "r"(valid)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid)
                  : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(sharedAddress(shared)), "l"(global), "n"(bytes),
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(global), "n"(bytes),
                  "r"(valid)
                  : "memory");
 }

@@ -5,12 +5,17 @@ namespace flame {
 
 #define FLAME_DEVICE __device__ __forceinline__
 
-/// The block's dynamic shared memory, aligned to 16 bytes.
+/// The block's dynamic shared memory, aligned to 128 bytes.
 FLAME_DEVICE unsigned char *dynamicShared() {
-  extern __shared__ __align__(16) unsigned char flame_dynamic_shared[];
+  extern __shared__ __align__(128) unsigned char flame_dynamic_shared[];
   return flame_dynamic_shared;
 }
-FLAME_DEVICE int threadId() { return (int)threadIdx.x; }
+/// An address in shared memory: 32 bits, where pointers take twice as many registers.
+using SharedAddress = unsigned;
+FLAME_DEVICE SharedAddress sharedAddress(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
+FLAME_DEVICE SharedAddress flip(SharedAddress address, int bits) { return address ^ bits; }
+/// The mask tells the compiler that it is not negative.
+FLAME_DEVICE int threadId() { return (int)(threadIdx.x & 1023); }
 FLAME_DEVICE int blockId() { return (int)blockIdx.x; }
 FLAME_DEVICE void syncBlock() { __syncthreads(); }
 FLAME_DEVICE void syncWarp() { __syncwarp(); }

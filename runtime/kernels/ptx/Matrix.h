@@ -6,16 +6,16 @@
 namespace flame {
 
 /// Four 8 × 8 matrices of 16-bit elements; lane l gives the address of line l % 8 of matrix l / 8.
-FLAME_DEVICE void loadMatrices(unsigned (&m)[4], const void *line) {
+FLAME_DEVICE void loadMatrices(unsigned (&m)[4], SharedAddress line) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-               : "r"(sharedAddress(line))
+               : "r"(line)
                : "memory");
 }
-FLAME_DEVICE void loadMatricesTransposed(unsigned (&m)[4], const void *line) {
+FLAME_DEVICE void loadMatricesTransposed(unsigned (&m)[4], SharedAddress line) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-               : "r"(sharedAddress(line))
+               : "r"(line)
                : "memory");
 }
 

@@ -15,4 +15,11 @@ template <int chunks> FLAME_DEVICE int chunkOffset(int line, int chunk) {
   return (line * chunks + swizzled) * 16;
 }
 
+/// From a lane's chunk of a tile that begins at a multiple of 128 bytes: the one that is `chunk` chunks (even, and the
+/// lane's own chunk has no bit of it) and `lines` lines (a multiple of eight) further. With constants that is one
+/// instruction and an offset, where chunkOffset of a sum takes a register for every pair.
+template <int chunks> FLAME_DEVICE SharedAddress further(SharedAddress lane, int lines, int chunk) {
+  return flip(lane, (chunk & 7) * 16) + ((lines * chunks + (chunk & ~7)) * 16);
+}
+
 } // namespace flame

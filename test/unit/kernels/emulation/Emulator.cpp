@@ -65,8 +65,8 @@ void emulator::launch(int blocks, int threads, int sharedBytes, const std::funct
   body = &kernel;
   fibers = std::vector<Fiber>(threads);
   for (currentBlock = 0; currentBlock < blocks; ++currentBlock) {
-    memory.assign(sharedBytes + 16, 0xff);
-    alignedMemory = memory.data() + (16 - reinterpret_cast<size_t>(memory.data()) % 16) % 16;
+    memory.assign(sharedBytes + 128, 0xff);
+    alignedMemory = memory.data() + (128 - reinterpret_cast<size_t>(memory.data()) % 128) % 128;
     for (Fiber &fiber : fibers) {
       if (!fiber.stack)
         fiber.stack = std::make_unique<char[]>(stackBytes);
@@ -111,7 +111,7 @@ unsigned *emulator::slot(int lane) { return fibers[current / 32 * 32 + lane].slo
 
 void emulator::copy(void *to, const void *from, int bytes, int valid) {
   size_t first = static_cast<unsigned char *>(to) - alignedMemory;
-  if (first % bytes || first + bytes > memory.size() - 16 || (valid && reinterpret_cast<size_t>(from) % bytes) ||
+  if (first % bytes || first + bytes > memory.size() - 128 || (valid && reinterpret_cast<size_t>(from) % bytes) ||
       valid < 0 || valid > bytes) {
     std::fprintf(stderr, "emulator: copy of %d of %d bytes to shared offset %zu\n", valid, bytes, first);
     std::abort();

@@ -5,7 +5,7 @@
 
 namespace flame {
 
-template <int bytes> void copyAsync(void *shared, const void *global, int valid) {
+template <int bytes> void copyAsync(SharedAddress shared, const void *global, int valid) {
   emulator::copy(shared, global, bytes, valid);
 }
 inline void commitCopies() { emulator::commit(); }

@@ -9,6 +9,9 @@ namespace flame {
 #define FLAME_DEVICE inline
 
 inline unsigned char *dynamicShared() { return emulator::shared(); }
+using SharedAddress = unsigned char *;
+inline SharedAddress sharedAddress(const void *shared) { return (unsigned char *)shared; }
+inline SharedAddress flip(SharedAddress address, int bits) { return (SharedAddress)((size_t)address ^ bits); }
 inline int threadId() { return emulator::thread(); }
 inline int blockId() { return emulator::block(); }
 inline void syncBlock() { emulator::syncBlock(); }

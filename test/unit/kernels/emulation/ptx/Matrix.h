@@ -10,7 +10,7 @@
 
 namespace flame {
 
-inline void loadMatrices(unsigned (&m)[4], const void *line, bool transposed) {
+inline void loadMatrices(unsigned (&m)[4], SharedAddress line, bool transposed) {
   const int lane = threadId() % 32;
   std::memcpy(emulator::slot(lane), &line, sizeof line);
   syncWarp();
@@ -23,8 +23,8 @@ inline void loadMatrices(unsigned (&m)[4], const void *line, bool transposed) {
     }
   syncWarp();
 }
-inline void loadMatrices(unsigned (&m)[4], const void *line) { loadMatrices(m, line, false); }
-inline void loadMatricesTransposed(unsigned (&m)[4], const void *line) { loadMatrices(m, line, true); }
+inline void loadMatrices(unsigned (&m)[4], SharedAddress line) { loadMatrices(m, line, false); }
+inline void loadMatricesTransposed(unsigned (&m)[4], SharedAddress line) { loadMatrices(m, line, true); }
 
 template <Arithmetic type, typename Sum> void multiply(Sum (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   constexpr int bytes = sizeOf(type), perWord = 4 / bytes, inner = 32 / bytes;
