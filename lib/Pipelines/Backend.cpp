@@ -59,6 +59,7 @@ public:
   CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder)
       : emitter(context), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)) {}
 
+  FormRegionsOptions regionOptions() const override { return {/*attention=*/true}; }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
     if (failed(kernel))

@@ -4,6 +4,7 @@
 
 #include "flame/Conversion/ToPlan.h"
 #include "flame/Pipelines/Compiler.h"
+#include "flame/Regions/FormRegions.h"
 #include "llvm/Support/Error.h"
 #include <memory>
 
@@ -19,6 +20,8 @@ public:
 
   /// Passes that only this target wants, before regions are formed.
   virtual void addPasses(mlir::OpPassManager &passes) {}
+  /// What regions this target has kernels for.
+  virtual FormRegionsOptions regionOptions() const { return {}; }
   virtual mlir::FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) = 0;
   /// Different kernels so far.
   virtual unsigned kernels() const = 0;

@@ -83,7 +83,7 @@ public:
       // 5. What the target wants: on the CPU, weights in the order in which contractions read them.
       backend->addPasses(manager);
       // 6. Decide which ops share a kernel.
-      manager.addNestedPass<func::FuncOp>(createFormRegionsPass());
+      manager.addNestedPass<func::FuncOp>(createFormRegionsPass(backend->regionOptions()));
     };
     if (!runPasses(formRegions, passes))
       return std::move(result);

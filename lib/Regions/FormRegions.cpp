@@ -7,12 +7,16 @@
 // through, and a transpose that its result is stored through. Constants of one element and other free producers are
 // cloned into every group that reads them.
 //
+// With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
+// the scaling of its operands. Positions, such as those of a causal mask, are cloned into it.
+//
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
 // demands are gone.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Regions/FormRegions.h"
+#include "flame/Analysis/Attention.h"
 #include "flame/Analysis/Demand.h"
 #include "flame/Ops/Region.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -27,7 +31,7 @@ namespace {
 
 constexpr unsigned maxGroupOps = 48, maxGroupInputs = 24;
 
-enum class Anchor { Loop, Row, Contract, Conv, Loops };
+enum class Anchor { Loop, Row, Contract, Conv, Attention, Loops };
 
 const char *anchorName(Anchor anchor) {
   switch (anchor) {
@@ -39,6 +43,8 @@ const char *anchorName(Anchor anchor) {
     return "contract";
   case Anchor::Conv:
     return "conv";
+  case Anchor::Attention:
+    return "attention";
   case Anchor::Loops:
     return "loops";
   }
@@ -52,11 +58,13 @@ struct Group {
   /// For Row: dims of a full row tensor, and how many of them are trailing (reduced).
   SmallVector<DimExpr> rowDims;
   unsigned rowAxes = 0;
-  /// For Contract and Conv: the anchor, and the ops that its operands are read through.
+  /// For Contract, Conv and Attention: the op that gives the result, and the ops that operands are read through.
   Operation *anchorOp = nullptr;
+  /// For Attention.
+  std::optional<Attention> attention;
   /// Ops beside the root whose results are stored, last first.
   SmallVector<Operation *> alsoStored;
-  llvm::SmallPtrSet<Operation *, 4> reads;
+  llvm::SmallPtrSet<Operation *, 4> reads, scoreReads;
   bool constant = false;
 };
 
@@ -87,7 +95,8 @@ bool isMovement(Operation *op) {
 
 class Former {
 public:
-  Former(func::FuncOp function) : shapes(exprs), demand(function, shapes), function(function) {}
+  Former(func::FuncOp function, const FormRegionsOptions &options)
+      : shapes(exprs), demand(function, shapes), function(function), options(options) {}
 
   /// True if any region was formed.
   bool run() {
@@ -100,7 +109,9 @@ private:
   ShapeContext shapes;
   Demand demand;
   func::FuncOp function;
+  FormRegionsOptions options;
   DenseMap<Operation *, Group *> groupOf;
+  DenseMap<Operation *, Attention> attentions; // by the op that gives the result
   bool formed = false;
 
   /// A producer that costs next to nothing and has no data operands: cloned into every user.
@@ -266,6 +277,8 @@ private:
 
   /// Can `op` be computed inside `group`, pulled by its users there?
   bool canJoin(Operation *op, Group &group) {
+    if (group.attention && llvm::is_contained(group.attention->ops, op))
+      return true;
     if (op->getNumResults() != 1 || group.ops.size() >= maxGroupOps || group.anchor == Anchor::Loops)
       return false;
     if (demand.isConstant(op) != group.constant)
@@ -294,7 +307,9 @@ private:
       return fitsRow(group, op) && elementCost(op) * uses <= 24;
     }
     if (isa<PointwiseInterface>(op) || isMovement(op) || op->hasTrait<trait::ViewLike>()) {
-      if (group.anchor == Anchor::Contract || group.anchor == Anchor::Conv)
+      if (group.anchor == Anchor::Attention && isAttentionRead(op, group))
+        return true;
+      if (group.anchor == Anchor::Contract || group.anchor == Anchor::Conv || group.anchor == Anchor::Attention)
         return isa<PointwiseInterface>(op) ? isEpilogue(op, group) : isOperandRead(op, group);
       return pulledOnce(op, group, uses);
     }
@@ -378,15 +393,24 @@ private:
       if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), op->getResult(0)))
         return false;
     }
-    group.anchor = contract ? Anchor::Contract : Anchor::Conv;
-    group.anchorOp = op;
+    setAnchor(op, group);
     return true;
+  }
+
+  void setAnchor(Operation *op, Group &group) {
+    group.anchor = op->hasTrait<trait::ContractAnchor>() ? Anchor::Contract : Anchor::Conv;
+    group.anchorOp = op;
+    if (auto it = attentions.find(op); it != attentions.end()) {
+      group.anchor = Anchor::Attention;
+      group.attention = it->second;
+    }
   }
 
   bool isEpilogue(Operation *op, Group &group) {
     // What the anchor reads is better stored: it would be computed again for each tile that reads it.
     for (Operation *user : op->getUsers())
-      if (user == group.anchorOp || group.reads.contains(user))
+      if (user == group.anchorOp || group.reads.contains(user) ||
+          (group.attention && llvm::is_contained(group.attention->ops, user)))
         return false;
     // Only ops of the full result shape: anything else would be recomputed for each element.
     return sameDims(op->getResult(0), group.anchorOp->getResult(0));
@@ -404,19 +428,63 @@ private:
     return true;
   }
 
+  /// What queries, keys and values are read through: movement that leaves lines of one of the last two dims contiguous, and
+  /// the scaling of queries or keys, which is one of the scores.
+  bool isAttentionRead(Operation *op, Group &group) {
+    MatMulOp scores = group.attention->scores, context = group.attention->context;
+    bool scales = matchScaling(op, shapes).has_value();
+    if (auto perm = op->getAttrOfType<DenseI64ArrayAttr>("perm"); perm && op->getName().stripDialect() == "transpose") {
+      int64_t last = perm.size() - 1;
+      if (perm.empty() || (perm[last] != last && perm[last - 1] != last))
+        return false;
+    } else if (!scales && op->getName().stripDialect() != "slice" && op->getName().stripDialect() != "expand") {
+      return false;
+    }
+    for (OpOperand &use : op->getResult(0).getUses()) {
+      Operation *user = use.getOwner();
+      bool direct = user == scores || (user == context && use.getOperandNumber() == 1 && !scales);
+      if (!direct && !(group.reads.contains(user) && (!scales || group.scoreReads.contains(user))))
+        return false;
+    }
+    group.reads.insert(op);
+    if (llvm::all_of(op->getUsers(), [&](Operation *user) { return user == scores || group.scoreReads.contains(user); }))
+      group.scoreReads.insert(op);
+    return true;
+  }
+
+  void findAttention(Block &block) {
+    auto isIgnored = [&](Operation *user) {
+      return !demand.isDemanded(user) && user->getNumResults() != 0 && user->getNumRegions() == 0;
+    };
+    for (Operation &op : block) {
+      auto product = dyn_cast<MatMulOp>(op);
+      if (!product || !demand.isDemanded(&op))
+        continue;
+      std::optional<Attention> found = matchAttention(product, shapes, isIgnored);
+      bool constant = demand.isConstant(&op);
+      if (found && llvm::all_of(found->ops, [&](Operation *inner) { return demand.isConstant(inner) == constant; }))
+        attentions[&op] = std::move(*found);
+    }
+  }
+
+  /// True if all that read `op` have a copy of their own.
+  bool isClonedOnly(Operation *op, Block &block, const llvm::DenseSet<Operation *> &cloned) {
+    return !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
+      Group *group = user->getBlock() == &block ? groupOf.lookup(user) : nullptr;
+      return cloned.contains(user) || (group && group->attention && llvm::is_contained(group->attention->positions, op));
+    });
+  }
+
   Anchor ownAnchor(Operation *op) {
-    if (op->hasTrait<trait::ContractAnchor>())
-      return Anchor::Contract;
-    if (op->hasTrait<trait::ConvAnchor>())
-      return Anchor::Conv;
-    if (!isa<PointwiseInterface, ElementInterface>(op))
-      return Anchor::Loops;
-    return Anchor::Loop;
+    return isa<PointwiseInterface, ElementInterface>(op) ? Anchor::Loop : Anchor::Loops;
   }
 
   void formBlock(Block &block) {
     std::vector<std::unique_ptr<Group>> groups;
     SmallVector<Operation *> ops;
+    llvm::DenseSet<Operation *> cloned;
+    if (options.attention)
+      findAttention(block);
     for (Operation &op : block)
       ops.push_back(&op);
     for (Operation *op : llvm::reverse(ops)) {
@@ -425,6 +493,10 @@ private:
           formBlock(inner);
       // A view costs nothing as long as it has a buffer to show. Reading constants through one saves that buffer.
       bool isView = op->hasTrait<trait::ViewLike>();
+      if (isClonedOnly(op, block, cloned)) {
+        cloned.insert(op);
+        continue;
+      }
       if (!isKernelOp(op) || !demand.isDemanded(op) || isSource(op) || (isView && !demand.isConstant(op)))
         continue;
       Group *joined = nullptr;
@@ -457,8 +529,8 @@ private:
       auto group = std::make_unique<Group>();
       group->root = op;
       group->anchor = ownAnchor(op);
-      if (group->anchor == Anchor::Contract || group->anchor == Anchor::Conv)
-        group->anchorOp = op;
+      if (op->hasTrait<trait::ContractAnchor>() || op->hasTrait<trait::ConvAnchor>())
+        setAnchor(op, *group);
       group->ops.push_back(op);
       group->constant = demand.isConstant(op);
       if (isReduce(op))
@@ -485,17 +557,26 @@ private:
     llvm::SetVector<Operation *> members(group.ops.rbegin(), group.ops.rend());
     llvm::SetVector<Operation *> clones;
     llvm::SetVector<Value> inputs;
-    for (Operation *op : members)
-      for (OpOperand &operand : op->getOpOperands()) {
-        Operation *producer = operand.get().getDefiningOp();
+    llvm::SmallPtrSet<Operation *, 8> positions;
+    if (group.attention)
+      positions.insert_range(group.attention->positions);
+    std::function<void(Operation *)> readOperands = [&](Operation *op) {
+      for (Value operand : op->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
         if (producer && members.contains(producer))
           continue;
-        if (producer && isFree(producer)) {
-          clones.insert(producer);
+        if (producer && (isFree(producer) || positions.contains(producer))) {
+          if (!clones.contains(producer)) {
+            readOperands(producer);
+            clones.insert(producer);
+          }
           continue;
         }
-        inputs.insert(operand.get());
+        inputs.insert(operand);
       }
+    };
+    for (Operation *op : members)
+      readOperands(op);
     // An element that nobody reads is not computed; loops of an op's own may need all their results.
     SmallVector<Value> stored;
     for (Value result : group.root->getResults())
@@ -538,14 +619,22 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FormRegionsPass)
   StringRef getArgument() const override { return "flame-form-regions"; }
   StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
+  Option<bool> attention{*this, "attention", llvm::cl::desc("Put attention into one region"), llvm::cl::init(false)};
+
+  FormRegionsPass() = default;
+  FormRegionsPass(const FormRegionsPass &other) : PassWrapper(other) {}
+  explicit FormRegionsPass(const FormRegionsOptions &options) { attention = options.attention; }
+
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation()).run())
+    while (Former(getOperation(), {attention}).run())
       ;
   }
 };
 
 } // namespace
 
-std::unique_ptr<Pass> flame::createFormRegionsPass() { return std::make_unique<FormRegionsPass>(); }
+std::unique_ptr<Pass> flame::createFormRegionsPass(const FormRegionsOptions &options) {
+  return std::make_unique<FormRegionsPass>(options);
+}

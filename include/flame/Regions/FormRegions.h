@@ -5,8 +5,11 @@
 #include "mlir/Pass/Pass.h"
 
 namespace flame {
+struct FormRegionsOptions {
+  bool attention = false; ///< the target has kernels for regions with the anchor `attention`
+};
 /// Puts every op that becomes kernel code into a `flame.region`, fusing as it goes.
-std::unique_ptr<mlir::Pass> createFormRegionsPass();
+std::unique_ptr<mlir::Pass> createFormRegionsPass(const FormRegionsOptions &options = {});
 } // namespace flame
 
 #endif // FLAME_REGIONS_FORMREGIONS_H

@@ -14,6 +14,7 @@ def RegionOp : Flame_Op<"region", [IsolatedFromAbove, SingleBlock, Pure]> {
     - `loop`: one pass over the elements of the results, each pulled through the body (pointwise, movement, windows);
     - `row`: reductions over trailing dims and pointwise ops around them, a row of the results at a time;
     - `contract`, `conv`: a matrix product or convolution with bodies before (on its operands) and after (on its result);
+    - `attention`: softmax(score(q k^T)) v: two products, a softmax, pointwise ops in between and after (flame/Analysis/Attention.h);
     - `loops`: an op with loops of its own (LoopsInterface), alone in the region.
 
     Shape operands of inner ops (`InferInterface::isShapeOperand`) are inputs too, for the symbolic values they carry; a

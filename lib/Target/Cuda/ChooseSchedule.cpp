@@ -86,6 +86,26 @@ SimtSchedule flame::cuda::chooseSimt(Arithmetic type, const ContractSizes &sizes
   return mediumTime <= smallTime ? medium : small;
 }
 
+AttentionSchedule flame::cuda::chooseAttention(const AttentionSizes &s) {
+  auto round = [](int size) { return (size + 15) / 16 * 16; };
+  const int depth = round(s.depth), width = round(s.columns), head = std::max(depth, width);
+  auto make = [&](int rows, int keys, int warpRows, int warpKeys, int stages) {
+    return AttentionSchedule{rows, keys, warpRows, warpKeys, depth, width, stages};
+  };
+  auto blocks = [&](int rows) { return s.batches * ceilDivide(std::max<int64_t>(s.queries, 1), rows); };
+  if (head > 128)
+    return make(64, 32, 4, 1, 2);
+  // Warps of 32 rows read keys and values half as often as those of 16.
+  if (blocks(128) >= multiprocessors)
+    return head > 64 ? make(128, s.masked ? 32 : 64, 4, 1, 2) : make(128, 64, 4, 1, 2);
+  if (blocks(64) >= multiprocessors)
+    return make(64, 64, 4, 1, 2);
+  // Few rows: warps share them, each with a part of the keys.
+  if (s.queries > 16 && blocks(32) >= multiprocessors)
+    return make(32, 64, 2, 2, 2);
+  return s.keys <= 128 && head <= 64 ? make(16, 128, 1, 4, 1) : make(16, 64, 1, 4, 2);
+}
+
 int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue().visit(expr); }
 
 static std::string braces(llvm::StringRef name, std::initializer_list<int> numbers) {
@@ -101,6 +121,9 @@ std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedu
 std::string flame::cuda::text(const ThinSchedule &s) {
   return "flame::ThinSchedule{" + std::to_string(s.rows) + ", " + std::to_string(s.lines) +
          (s.along ? ", true}" : ", false}");
+}
+std::string flame::cuda::text(const AttentionSchedule &s) {
+  return braces("AttentionSchedule", {s.rows, s.keys, s.warpRows, s.warpKeys, s.depth, s.width, s.stages});
 }
 std::string flame::cuda::text(Arithmetic type) {
   static const char *const names[] = {"F16", "BF16", "TF32", "F32", "F64", "I32", "I64", "I8", "U8"};

@@ -25,6 +25,15 @@ llvm::ArrayRef<MmaSchedule> mmaSchedules();
 MmaSchedule chooseMma(Arithmetic type, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
 
+/// Attention: `batches` counts heads, `depth` and `columns` are the sizes of a head of queries and keys, and of values. With
+/// `masked`, scores have a body of their own, which takes registers.
+struct AttentionSizes {
+  int64_t batches, queries, keys;
+  int depth, columns;
+  bool masked;
+};
+AttentionSchedule chooseAttention(const AttentionSizes &sizes);
+
 /// The value of an expression where every unknown size is 512: of the order of sequences and batches times sequences.
 int64_t likely(DimExpr expr);
 
@@ -32,6 +41,7 @@ int64_t likely(DimExpr expr);
 std::string text(const MmaSchedule &s);
 std::string text(const SimtSchedule &s);
 std::string text(const ThinSchedule &s);
+std::string text(const AttentionSchedule &s);
 std::string text(Arithmetic type);
 
 } // namespace flame::cuda

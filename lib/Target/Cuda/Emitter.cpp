@@ -58,6 +58,7 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
                         : anchor == "loops"    ? emitLoops(builder)
                         : anchor == "contract" ? emitContract(builder)
                         : anchor == "conv"     ? emitConv(builder)
+                        : anchor == "attention" ? emitAttention(builder)
                                                : emitLoop(builder);
   if (failed(built))
     return failure();

@@ -85,6 +85,7 @@ mlir::LogicalResult emitLoops(KernelBuilder &kernel);
 mlir::LogicalResult emitRow(KernelBuilder &kernel);
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
 mlir::LogicalResult emitConv(KernelBuilder &kernel);
+mlir::LogicalResult emitAttention(KernelBuilder &kernel);
 
 } // namespace flame::cuda
 

@@ -140,6 +140,24 @@ template <typename T, Major order, typename F> struct Computed {
     }
   }
 
+  /// The same, at once.
+  template <int lines, int width, int threads, typename Index>
+  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
+    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+#pragma unroll 1
+    for (int c = threadId(); c < lines * chunks; c += threads) {
+      const Index at = line + c / chunks, first = position + c % chunks * perChunk;
+      Pack<T, perChunk> values;
+#pragma unroll
+      for (int e = 0; e < perChunk; ++e) {
+        values.values[e] = T(0);
+        if (at < lineEnd && first + e < end)
+          values.values[e] = major == Major::Depth ? element(at, first + e) : element(first + e, at);
+      }
+      *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(c / chunks, c % chunks)) = values;
+    }
+  }
+
   template <int lines, int width, int linePitch, int threads, typename Index>
   FLAME_DEVICE void fillWords(T *shared, Index side, Index depth, Index sideEnd, Index depthEnd) const {
 #pragma unroll 1

@@ -1,0 +1,271 @@
+//===- EmitAttention.cpp - softmax(score(q k^T)) v in one kernel ----------------------------------------------------------===//
+//
+// The region becomes a call of runtime/kernels/impl/Attention.h. What lies between the first product and the softmax is
+// handed over as a function of (row, column, score); factors of the scores that are known to be positive become one with
+// the conversion to base 2, and masks that hide the keys from some bound on become that bound, so that what nobody sees
+// is not computed.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#include "ChooseSchedule.h"
+#include "ContractEpilogue.h"
+#include "KernelOps.h"
+#include "StridedOperand.h"
+#include "flame/Analysis/Attention.h"
+#include "flame/Ops/Pointwise.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "llvm/ADT/StringExtras.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace flame;
+using namespace flame::cuda;
+using Values = ElementBuilder::Values;
+using arith::CmpIPredicate;
+
+namespace {
+
+class AttentionEmitter {
+public:
+  AttentionEmitter(KernelBuilder &kernel, const Attention &attention)
+      : kernel(kernel), shapes(kernel.shapes), attention(attention),
+        epilogue(kernel, MatMulOp(attention.context).getResult()), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+
+  LogicalResult emit() {
+    if (!epilogue.isSupported())
+      return emitLoop(kernel);
+    MatMulOp scores = attention.scores, context = attention.context;
+    elementType = getElementTypeOrSelf(context.getY().getType());
+    SmallVector<DimExpr> dims(shapes.dims(scores.getResult())), result(shapes.dims(context.getResult()));
+    batch.assign(dims.begin(), dims.end() - 2);
+    DimExpr rows = dims[dims.size() - 2], keys = dims.back();
+    Value q = unscaled(scores.getX()), k = unscaled(scores.getY()), v = context.getY();
+    DimExpr depth = shapes.dims(q)[batchRank(q) + (scores.getTransposeX() ? 0 : 1)], columns = result.back();
+    findBounds();
+    bool plain = takeFactors();
+    DimExpr batches = shapes.constant(1);
+    for (DimExpr dim : batch)
+      batches = batches * dim;
+    AttentionSchedule schedule = chooseAttention({likely(batches), likely(rows), likely(keys), int(*depth.constant()),
+                                                  int(*columns.constant()), !plain});
+    kernel.kernel.threads = schedule.threads();
+    kernel.kernel.shared = schedule.sharedBytes();
+    kernel.templates.push_back("impl/Attention.h");
+    DimExpr tiles = ceilDiv(rows, shapes.constant(schedule.rows));
+    batchAt = e.delinearize(batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles)), batch);
+
+    Arithmetic type = elementType.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
+    std::string problem;
+    for (DimExpr size : {rows, keys, depth, columns})
+      problem += (problem.empty() ? "" : ", ") + operand(e.expr(size));
+    // Keys are [keys, depth] if the product transposes them; values [keys, columns] if it does not.
+    std::string text = "flame::attention<" + cuda::text(schedule) + ", " + cuda::text(type) +
+                       ">(flame::AttentionProblem<$I>{" + problem + "},\n      " +
+                       side(q, "q", !scores.getTransposeX(), /*anyOrder=*/false) + ",\n      " +
+                       side(k, "k", scores.getTransposeY(), /*anyOrder=*/true) + ",\n      " +
+                       side(v, "v", context.getTransposeY(), /*anyOrder=*/true) + ",\n      ";
+    text += scoring(plain) + ",\n      ";
+    text += epilogue.build(
+                e,
+                [&](ElementBuilder &, Value row, Value column) {
+                  Values at(batchAt);
+                  at.append({row, column});
+                  return at;
+                },
+                /*contiguous=*/true, operands) +
+            ")";
+    CallOp::create(e.b, kernel.loc, text, operands);
+    kernel.kernel.extent = batches * tiles;
+    return success();
+  }
+
+private:
+  KernelBuilder &kernel;
+  ShapeContext &shapes;
+  Attention attention;
+  ContractEpilogue epilogue;
+  ElementBuilder e;
+  Type elementType;
+  SmallVector<DimExpr> batch; // of the scores and the result
+  Values batchAt;
+  SmallVector<Value> operands; // of the call
+  SmallVector<Scaling> factors; // of the scores, still to be applied
+  SmallVector<KeyBound> bounds;
+  double scale = 1; // of the scores, beyond what their function does
+  Value score;      // what the function computes
+
+  std::string operand(Value value) {
+    operands.push_back(value);
+    return "$" + std::to_string(operands.size() - 1);
+  }
+  size_t batchRank(Value value) { return shapes.rank(value) - 2; }
+
+  /// The operand of the first product without its factors.
+  Value unscaled(Value value) {
+    while (auto scaling = matchScaling(value.getDefiningOp(), shapes)) {
+      factors.push_back(*scaling);
+      value = scaling->x;
+    }
+    return value;
+  }
+
+  /// Takes masks that are bounds off the score, from the outside.
+  void findBounds() {
+    score = attention.score;
+    for (;;) {
+      Operation *op = score.getDefiningOp();
+      if (auto cast = dyn_cast_or_null<CastOp>(op); cast && isa<FloatType>(getElementTypeOrSelf(cast.getX().getType()))) {
+        score = cast.getX();
+        continue;
+      }
+      auto where = dyn_cast_or_null<WhereOp>(op);
+      auto hidden = where ? splatNumber(where.getY()) : std::nullopt;
+      auto bound = hidden && *hidden == -INFINITY && shapes.dims(where.getX()) == shapes.dims(where.getResult())
+                       ? matchKeyBound(where.getCondition(), shapes)
+                       : std::nullopt;
+      if (!bound)
+        return;
+      bounds.push_back(*bound);
+      score = where.getX();
+    }
+  }
+
+  /// If the score is the product times positive numbers: true, and `scale` is their product.
+  bool takeFactors() {
+    double product = 1;
+    Value value = score;
+    auto take = [&](const Scaling &scaling) {
+      auto number = splatNumber(scaling.factor);
+      if (!number || !(*number > 0) || !std::isfinite(*number))
+        return false;
+      product *= scaling.divides ? 1 / *number : *number;
+      return true;
+    };
+    while (value != attention.scores->getResult(0)) {
+      Operation *op = value.getDefiningOp();
+      if (auto cast = dyn_cast<CastOp>(op)) {
+        value = cast.getX();
+        continue;
+      }
+      auto scaling = matchScaling(op, shapes);
+      if (!scaling || !take(*scaling))
+        return false;
+      value = scaling->x;
+    }
+    if (!llvm::all_of(factors, take) || !std::isfinite(product) || float(product) == 0)
+      return false;
+    scale = product;
+    return true;
+  }
+
+  /// Where the operand's matrix of this block's batch begins, or a function of its elements. `depthLast`: its last dim is
+  /// the inner one of its product; for values, that of the keys.
+  std::string side(Value value, StringRef name, bool depthLast, bool anyOrder) {
+    SmallVector<DimExpr> dims(shapes.dims(value));
+    auto memory = stridedOperand(kernel, value);
+    if (memory && getElementTypeOrSelf(memory->memory.getType()) == elementType) {
+      DimExpr last = memory->strides.back(), before = memory->strides[dims.size() - 2];
+      // A single line has no pitch.
+      bool lastRuns = last.isConstant(1), beforeRuns = before.isConstant(1) && !lastRuns;
+      bool alongDepth = lastRuns == depthLast;
+      if ((lastRuns || beforeRuns) && (alongDepth || anyOrder)) {
+        DimExpr pitch = lastRuns ? before : last;
+        Value offset = e.expr(memory->offset);
+        for (auto [at, stride] : llvm::zip(batchOf(dims), memory->strides))
+          offset = e.addi(offset, e.muli(at, e.expr(stride)));
+        std::string from = operand(kernel.bufferOf(memory->memory));
+        if (getConstantIntValue(getAsOpFoldResult(offset)) != 0)
+          from += " + " + operand(offset);
+        return "flame::Plain<" + storageName(elementType) + ", flame::Major::" + (alongDepth ? "Depth" : "Side") + ", " +
+               std::to_string(copyBytes(pitch, 2)) + ", $I>{" + from + ", " + operand(e.expr(pitch)) + "}";
+      }
+    }
+    Type index = e.b.getIndexType();
+    Value function = FunctionOp::create(e.b, kernel.loc, name, {index, index}, {"side", "depth"}, [&](ValueRange args) {
+      Value stored;
+      e.scope([&] {
+        Values at = batchOf(dims);
+        at.append({args[depthLast ? 0 : 1], args[depthLast ? 1 : 0]});
+        stored = e.scalars(elementType).toStorage(e.element(value, at), elementType);
+      });
+      return stored;
+    });
+    // Values run along the side, as they do in memory.
+    return "flame::computed<" + storageName(elementType) + ", flame::Major::" + (name == "v" ? "Side" : "Depth") + ">(" +
+           operand(function) + ")";
+  }
+
+  /// The batch index of an operand, right-aligned, 0 where it is broadcast.
+  Values batchOf(ArrayRef<DimExpr> dims) {
+    Values index;
+    size_t own = dims.size() - 2, shift = batch.size() - own;
+    for (size_t d = 0; d < own; ++d) {
+      if (dims[d].isConstant(1))
+        index.push_back(e.index(0));
+      else if (dims[d] == batch[d + shift] || dims[d].constant())
+        index.push_back(batchAt[d + shift]);
+      else
+        index.push_back(e.select(e.cmpi(CmpIPredicate::eq, e.expr(dims[d]), e.index(1)), e.index(0), batchAt[d + shift]));
+    }
+    return index;
+  }
+
+  /// The element of a value that is broadcast to [batch, row, column].
+  Value at(Value value, Value row, Value column) {
+    Values index(batchAt);
+    index.append({row, column});
+    return e.broadcastElement(value, shapes.dims(attention.score), index);
+  }
+
+  std::string scoring(bool plain) {
+    Type index = e.b.getIndexType(), real = e.b.getF32Type();
+    Value body = FunctionOp::create(
+        e.b, kernel.loc, "score", {index, index, real}, {"row", "column", "product"}, [&](ValueRange args) {
+          Value result = args[2];
+          if (!plain)
+            e.scope([&] {
+              ScalarBuilder s = e.scalars(real);
+              Value product = args[2];
+              for (const Scaling &scaling : factors) {
+                Type type = getElementTypeOrSelf(scaling.factor.getType());
+                Values zeros(shapes.rank(scaling.factor), e.index(0));
+                Value factor = s.cast(e.element(scaling.factor, zeros), type, real);
+                product = scaling.divides ? s.div(product, factor) : s.mul(product, factor);
+              }
+              e.setScalar(attention.scores->getResult(0), product);
+              result = at(score, args[0], args[1]);
+              e.clearScalar(attention.scores->getResult(0));
+            });
+          return result;
+        });
+    double log2e = 1.44269504088896340736;
+    std::string factor = operand(arith::ConstantOp::create(e.b, kernel.loc, e.b.getF32FloatAttr(float(scale * log2e))));
+    std::string text = "flame::scores(" + factor + ", " + operand(body);
+    if (bounds.empty())
+      return text + ")";
+    Value limit = FunctionOp::create(e.b, kernel.loc, "limit", {index}, {"row"}, [&](ValueRange args) {
+      Value least;
+      e.scope([&] {
+        for (const KeyBound &bound : bounds) {
+          Type type = getElementTypeOrSelf(bound.bound.getType());
+          Value end = e.toIndex(at(bound.bound, args[0], e.index(0)), type);
+          end = e.addi(e.subi(end, e.expr(bound.offset)), e.index(bound.inclusive ? 1 : 0));
+          least = least ? e.mini(least, end) : end;
+        }
+      });
+      return least;
+    });
+    return text + ", " + operand(limit) + ")";
+  }
+};
+
+} // namespace
+
+LogicalResult flame::cuda::emitAttention(KernelBuilder &kernel) {
+  // The product that no other product depends on; the region holds nothing that others read.
+  for (Operation &op : llvm::reverse(kernel.region.getBlock()->without_terminator()))
+    if (auto context = dyn_cast<MatMulOp>(op)) {
+      std::optional<Attention> attention = matchAttention(context, kernel.shapes, [](Operation *) { return false; });
+      return attention ? AttentionEmitter(kernel, *attention).emit() : emitLoop(kernel);
+    }
+  return emitLoop(kernel);
+}
