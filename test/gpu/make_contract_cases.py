@@ -36,9 +36,10 @@ DTYPES = {
     "i64": (TensorProto.INT64, np.dtype(np.int64)),
     "i8": (TensorProto.INT8, np.dtype(np.int8)),
     "u8": (TensorProto.UINT8, np.dtype(np.uint8)),
+    "bool": (TensorProto.BOOL, np.dtype(np.bool_)),
 }
 EPSILON = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-18, "f64": 2.0**-45}
-OPSET = 22
+OPSET = 23
 
 
 def tensor(name, array, dtype):
@@ -55,9 +56,11 @@ class Case:
         self.rtol = EPSILON[dtype] if normal else 0.0
         self.dynamic = {}
 
-    def input(self, name, shape, dims=None, dtype=None):
+    def input(self, name, shape, dims=None, dtype=None, data=None):
         dtype = dtype or self.dtype
-        if self.normal:
+        if data is not None:
+            pass
+        elif self.normal:
             data = self.random.standard_normal(shape)
         else:
             data = self.random.integers(0 if dtype == "u8" else -4, 5, shape)
@@ -107,7 +110,7 @@ class Case:
             files.append([name, f"data/input_{i}.pb"])
         (folder / "data/output_0.pb").write_bytes(tensor(output, value, dtype).SerializeToString())
         # What sums to little of large terms has their error.
-        atol = self.rtol * float(np.abs(value).max(initial=0)) if self.rtol else 0.0
+        atol = self.rtol * float(np.nan_to_num(np.abs(value)).max(initial=0)) if self.rtol else 0.0
         return {
             "name": self.name,
             "rtol": self.rtol,
@@ -216,8 +219,8 @@ def convolutions():
                 yield c, c.node("Relu", [y], np.maximum(result, 0)) if kind == "relu" else y
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(make, doc):
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flamec", required=True, type=pathlib.Path)
     parser.add_argument("--gpu", default="sm_90a")
     parser.add_argument("--target", default="cuda")
@@ -240,7 +243,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         out = pathlib.Path(scratch) / "suite"
         out.mkdir()
-        cases = [(c, o) for c, o in [*products(), *convolutions()] if re.search(args.filter, c.name)]
+        cases = [(c, o) for c, o in make() if re.search(args.filter, c.name)]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             entries = list(pool.map(lambda pair: compile(*pair, out), cases))
         (out / "tests.json").write_text(json.dumps(entries, indent=1))
@@ -254,4 +257,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(lambda: [*products(), *convolutions()], __doc__))

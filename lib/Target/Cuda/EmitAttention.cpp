@@ -56,10 +56,10 @@ public:
     Arithmetic type = elementType.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
     std::string problem;
     for (DimExpr size : {rows, keys, depth, columns})
-      problem += (problem.empty() ? "" : ", ") + operand(e.expr(size));
+      problem += (problem.empty() ? "(int)" : ", (int)") + operand(e.expr(size));
     // Keys are [keys, depth] if the product transposes them; values [keys, columns] if it does not.
     std::string text = "flame::attention<" + cuda::text(schedule) + ", " + cuda::text(type) +
-                       ">(flame::AttentionProblem<$I>{" + problem + "},\n      " +
+                       ">(flame::AttentionProblem{" + problem + "},\n      " +
                        side(q, "q", !scores.getTransposeX(), /*anyOrder=*/false) + ",\n      " +
                        side(k, "k", scores.getTransposeY(), /*anyOrder=*/true) + ",\n      " +
                        side(v, "v", context.getTransposeY(), /*anyOrder=*/true) + ",\n      ";

@@ -16,8 +16,11 @@
 
 namespace flame {
 
-/// Queries are rows; depth: the size of a head of queries and keys; columns: that of values.
-template <typename Index> struct AttentionProblem { Index rows, keys, depth, columns; };
+/// Queries are rows; depth: the size of a head of queries and keys; columns: that of values. Operands may have more than
+/// 2^31 elements all the same, since theirs are the pitches.
+struct AttentionProblem {
+  int rows, keys, depth, columns;
+};
 
 /// The score of (row, column) is body(row, column, product); `scale` > 0 times log2(e) comes on top. Keys from
 /// limit(row) on are invisible; it may not fall from row to row.
@@ -35,12 +38,16 @@ FLAME_DEVICE Scores<true, Body, Limit> scores(float scale, Body body, Limit limi
   return {scale, body, limit};
 }
 
+/// A bound of any type of index, from 0 to `most`.
+template <typename Bound> FLAME_DEVICE int clamped(Bound bound, int most) {
+  return bound < 0 ? 0 : bound < most ? (int)bound : most;
+}
+
 /// Minus infinity.
 FLAME_DEVICE float lowest() { return asFloat(0xff800000u); }
 
-template <AttentionSchedule s, Arithmetic type, typename Index, typename Q, typename K, typename V, typename Scoring,
-          typename Epilogue>
-FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring scoring, Epilogue epilogue) {
+template <AttentionSchedule s, Arithmetic type, typename Q, typename K, typename V, typename Scoring, typename Epilogue>
+FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, Epilogue epilogue) {
   constexpr int threads = s.threads(), warpRows = s.rows / s.warpRows, warpKeys = s.keys / s.warpKeys,
                 tiles = warpRows / 16;
   constexpr int depthLine = s.line(s.depth), widthLine = s.line(s.width);
@@ -51,31 +58,31 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
   const unsigned blocks = (unsigned)((p.rows + s.rows - 1) / s.rows);
   // Rows with many keys first.
   const unsigned tile = (unsigned)blockId() % blocks;
-  const Index first = (Index)(Scoring::hasLimit ? blocks - 1 - tile : tile) * s.rows;
+  const int first = (int)(Scoring::hasLimit ? blocks - 1 - tile : tile) * s.rows;
 
   /// Keys that row `row` sees.
-  auto visible = [&](Index row) -> Index {
+  auto visible = [&](int row) -> int {
     if constexpr (Scoring::hasLimit)
-      return least(p.keys, (Index)scoring.limit(least(row, p.rows - 1)));
+      return clamped(scoring.limit(least(row, p.rows - 1)), p.keys);
     else
       return p.keys;
   };
-  const Index end = visible(first + s.rows - 1);
+  const int end = visible(first + s.rows - 1);
 
-  auto fillKeys = [&](unsigned char *to, Index key) {
+  auto fillKeys = [&](unsigned char *to, int key) {
     if constexpr (K::major == Major::Depth)
-      k.template fill<s.keys, depthLine, threads>(to, key, (Index)0, p.keys, p.depth);
+      k.template fill<s.keys, depthLine, threads>(to, key, 0, p.keys, p.depth);
     else
-      k.template fill<s.depth, s.keys, threads>(to, (Index)0, key, p.depth, p.keys);
+      k.template fill<s.depth, s.keys, threads>(to, 0, key, p.depth, p.keys);
   };
-  auto fillValues = [&](unsigned char *to, Index key) {
+  auto fillValues = [&](unsigned char *to, int key) {
     if constexpr (V::major == Major::Side)
-      v.template fill<s.keys, widthLine, threads>(to + s.keyBytes(), key, (Index)0, p.keys, p.columns);
+      v.template fill<s.keys, widthLine, threads>(to + s.keyBytes(), key, 0, p.keys, p.columns);
     else
-      v.template fill<s.width, s.keys, threads>(to + s.keyBytes(), (Index)0, key, p.columns, p.keys);
+      v.template fill<s.width, s.keys, threads>(to + s.keyBytes(), 0, key, p.columns, p.keys);
   };
 
-  q.template fill<s.rows, depthLine, threads>(shared, first, (Index)0, p.rows, p.depth);
+  q.template fill<s.rows, depthLine, threads>(shared, first, 0, p.rows, p.depth);
   fillKeys(stages, 0);
   if constexpr (s.stages == 1)
     commitCopies();
@@ -94,7 +101,7 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
 
   int reading = 0;
 #pragma unroll 1
-  for (Index key = 0; key < end; key += s.keys) {
+  for (int key = 0; key < end; key += s.keys) {
     const SharedAddress from = sharedAddress(stages) + reading * s.stageBytes();
     if constexpr (s.stages == 1) {
       if (key > 0) {
@@ -118,18 +125,19 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
     }
 
     WarpTile<type, warpRows, warpKeys> score;
-#pragma unroll
+    // Four steps are half a line's swizzle; more at once would fetch so far ahead that registers run out.
+#pragma unroll 4
     for (int step = 0; step < s.depth / 16; ++step)
       score.template accumulate<Major::Depth, K::major, depthLine * 2, keyWidth>(sharedAddress(shared), from, row, column, step);
 
     // The body sees positions that exist, also where its result is of no use.
-    const Index firstRow = first + row + lane / 4, firstKey = key + column + lane % 4 * 2;
+    const int firstRow = first + row + lane / 4, firstKey = key + column + lane % 4 * 2;
     const bool edge = key + s.keys > visible(first + row);
 #pragma unroll
     for (int i = 0; i < tiles; ++i)
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const Index at = least(firstRow + 16 * i + e / 2 * 8, p.rows - 1);
+        const int at = least(firstRow + 16 * i + e / 2 * 8, p.rows - 1);
 #pragma unroll
         for (int j = 0; j < warpKeys / 8; ++j)
           score.sums[i][j][e] = scoring.body(at, least(firstKey + 8 * j + e % 2, p.keys - 1), score.sums[i][j][e]);
@@ -139,7 +147,7 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
       for (int i = 0; i < tiles; ++i)
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          const int keys = (int)least(visible(firstRow + 16 * i + e / 2 * 8) - firstKey, (Index)s.keys);
+          const int keys = (int)least(visible(firstRow + 16 * i + e / 2 * 8) - firstKey, s.keys);
 #pragma unroll
           for (int j = 0; j < warpKeys / 8; ++j)
             score.sums[i][j][e] = 8 * j + e % 2 < keys ? score.sums[i][j][e] : lowest();
@@ -248,7 +256,7 @@ FLAME_DEVICE void attention(AttentionProblem<Index> p, Q q, K k, V v, Scoring sc
 #pragma unroll
       for (int e = 0; e < 4; ++e)
         result.sums[i][j][e] *= factor[i][e / 2];
-  storeTile<s.warpKeys, s.slabPitch()>(result, slabs, part, first + row, (Index)0, p.rows, p.columns, epilogue);
+  storeTile<s.warpKeys, s.slabPitch()>(result, slabs, part, first + row, 0, p.rows, p.columns, epilogue);
 }
 
 } // namespace flame

@@ -59,7 +59,7 @@ void check(int rows, int keys, int depth, int columns, Options options = {}) {
   const Plain<T, D, copy, int> x{q.memory.data, depth};
   const Plain<T, keyMajor, copy, int> y{k.memory.data, keyMajor == D ? depth : keys};
   const Plain<T, valueMajor, copy, int> z{v.memory.data, valueMajor == S ? columns : keys};
-  const AttentionProblem<int> p{rows, keys, depth, columns};
+  const AttentionProblem p{rows, keys, depth, columns};
   auto epilogue = flame::store<true>(
       out.data, [](int, int, float sum) { return sum; }, [=](int row, int column) { return row * columns + column; });
   auto body = [&](int row, int column, float score) {

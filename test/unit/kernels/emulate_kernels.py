@@ -10,6 +10,7 @@ import re
 import subprocess
 
 HEAD = """
+#include "impl/Attention.h"
 #include "impl/Conv.h"
 #include "impl/Gemm.h"
 #include "impl/Simt.h"
@@ -59,7 +60,7 @@ def main():
     args = parser.parse_args()
     source = (args.folder / "kernels.cu").read_text()
     # Each kernel has a comment over it; what stands before the first one is the prelude and the templates.
-    source = source[re.search(r"^// (contract|conv|loop|loops|row): ", source, re.M).start() :]
+    source = source[re.search(r"^// (attention|contract|conv|loop|loops|row): ", source, re.M).start() :]
     entries = []
 
     def kernel(match):

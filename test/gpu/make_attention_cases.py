@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Makes models of single attentions with inputs and references, for a machine with a GPU.
+
+    make_attention_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+
+As make_contract_cases.py, which see: references are NumPy's in f64 of the same rounded inputs, rounded once. Scales are powers of
+two, which every type holds. `--target=cpu` and an emulated GPU work as there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from make_contract_cases import EPSILON, Case, main
+
+
+class Attention(Case):
+    """Adds what attention is spelled by: one operator of ONNX, or single ones."""
+
+    def __init__(self, name, dtype):
+        super().__init__(name, dtype, normal=True)
+
+    def softmax(self, scores):
+        scores = scores.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            weights = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
+            return weights / weights.sum(-1, keepdims=True)
+
+    def mask(self, name, shape, dims=None, kind="bool", row=None):
+        """A mask as input; row `row` sees nothing."""
+        visible = self.random.random(shape) < 0.7
+        visible[..., :1] = True
+        if row is not None:
+            visible[..., row, :] = False
+        if kind == "bool":
+            self.inputs.append((name, visible, "bool", dims or list(shape)))
+            return np.where(visible, 0.0, -np.inf)
+        bias = np.where(visible, self.random.integers(-2, 3, shape), -np.inf if kind == "inf" else -10000.0)
+        data = bias.astype(self.inputs[0][1].dtype)
+        self.inputs.append((name, data, self.dtype, dims or list(shape)))
+        return data.astype(np.float64)
+
+    def operator(self, q, k, v, added=None, mask="", causal=False, softcap=0.0, scale=0.125, heads=None, past=0):
+        """ONNX's Attention of inputs [B, H, S, D] or, with `heads` (of queries, of keys), [B, S, H D]."""
+        x, y, z = self.value[q], self.value[k], self.value[v]
+        attributes = {"scale": scale, "is_causal": int(causal)}
+        if softcap:
+            attributes["softcap"] = softcap
+        if heads:
+            attributes |= {"q_num_heads": heads[0], "kv_num_heads": heads[1]}
+            x, y, z = (t.reshape(*t.shape[:2], h, -1).swapaxes(1, 2) for t, h in zip((x, y, z), (heads[0], *heads[1:] * 2)))
+        y, z = (np.repeat(t, x.shape[1] // t.shape[1], 1) for t in (y, z))
+        scores = x @ y.swapaxes(-1, -2) * scale
+        if softcap:
+            scores = np.tanh(scores / softcap) * softcap
+        if added is not None:
+            scores = scores + added
+        if causal:
+            scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+        result = self.softmax(scores) @ z
+        if heads:
+            result = result.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1)
+        return self.node("Attention", [q, k, v] + ([mask] if mask else []), result, **attributes)
+
+    def bert(self, q, k, v, heads, added=None, mask="", divisor=8.0, split=()):
+        """What exporters make of it: [B, S, H D] split, MatMul, Div, Add, Softmax, MatMul, joined."""
+        shape = self.input("shape", (4,), dtype="i64", data=np.array([0, 0, heads, self.value[q].shape[-1] // heads]))
+
+        def heads_of(x, perm):
+            value = self.value[x].reshape(*self.value[x].shape[:2], heads, -1)
+            return self.transpose(self.node("Reshape", [x, shape], value), perm)
+
+        product = self.matmul(heads_of(q, [0, 2, 1, 3]), heads_of(k, [0, 2, 3, 1]))
+        by = self.input("divisor", (), data=np.array(divisor))
+        scores = self.node("Div", [product, by], self.value[product] / divisor)
+        if mask:
+            scores = self.node("Add", [scores, mask], self.value[scores] + added)
+        weights = self.node("Softmax", [scores], self.softmax(self.value[scores]), axis=-1)
+        result = self.transpose(self.matmul(weights, heads_of(v, [0, 2, 1, 3])), [0, 2, 1, 3])
+        return result
+
+
+def attentions():
+    """(case, name of the output)."""
+    for dtype in ("f16", "bf16"):
+        for d, e in ((8, 8), (16, 16), (40, 40), (64, 64), (80, 80), (96, 96), (128, 128), (64, 128), (192, 128), (256, 256), (33, 20)):
+            for s, t in ((1, 1), (17, 67), (128, 128), (1, 300), (131, 1)):
+                c = Attention(f"head_{dtype}_{d}_{e}_{s}x{t}", dtype)
+                yield c, c.operator(c.input("q", (2, 3, s, d)), c.input("k", (2, 3, t, d)), c.input("v", (2, 3, t, e)))
+        # Many heads of few numbers, so that blocks are large: those of queries differ by powers of two, keys have one.
+        for d, s, t in ((64, 300, 300), (64, 257, 1031), (128, 383, 390), (40, 140, 140)):
+            for causal in (False, True):
+                c = Attention(f"many{'_causal' if causal else ''}_{dtype}_{d}_{s}x{t}", dtype)
+                factor = c.input("factor", (1, 70, 1, 1), data=2.0 ** c.random.integers(-2, 2, (1, 70, 1, 1)))
+                x = c.input("x", (1, 1, s, d))
+                q = c.node("Mul", [x, factor], c.value[x] * c.value[factor])
+                y = c.operator(q, c.input("k", (1, 1, t, d)), c.input("v", (1, 1, t, d)), causal=causal)
+                axes = c.input("axes", (1,), dtype="i64", data=np.array([1]))
+                yield c, c.node("ReduceMean", [y, axes], c.value[y].mean(1, keepdims=True))
+        for s, t in ((1, 40), (77, 77), (100, 61), (64, 200)):
+            sizes = f"{dtype}_{s}x{t}"
+            shapes = [(2, 4, s, 32), (2, 4, t, 32), (2, 4, t, 48)]
+
+            def case(name):
+                c = Attention(f"{name}_{sizes}", dtype)
+                return c, [c.input(n, shape) for n, shape in zip("qkv", shapes)]
+
+            c, qkv = case("causal")
+            yield c, c.operator(*qkv, causal=True)
+            c, qkv = case("softcap")
+            yield c, c.operator(*qkv, softcap=2.0)
+            for name, shape in (("rows", (s, t)), ("heads", (1, 4, s, t)), ("all", (2, 4, s, t)), ("keys", (2, 1, 1, t))):
+                for kind in ("bool", "add", "inf"):
+                    c, qkv = case(f"mask_{name}_{kind}")
+                    yield c, c.operator(*qkv, c.mask("mask", shape, kind=kind), "mask")
+            c, qkv = case("mask_causal_softcap")
+            yield c, c.operator(*qkv, c.mask("mask", (2, 1, s, t)), "mask", causal=True, softcap=4.0)
+            c, qkv = case("unseen_row")
+            yield c, c.operator(*qkv, c.mask("mask", (2, 1, s, t), row=s // 2), "mask")
+        for heads, keys in ((4, 1), (6, 2), (4, 4)):
+            for causal in (False, True):
+                c = Attention(f"joined_{dtype}_{heads}_{keys}_{causal}", dtype)
+                q = c.input("q", (2, 45, heads * 24), ["b", "s", heads * 24])
+                k, v = (c.input(n, (2, 50, keys * 24), ["b", "t", keys * 24]) for n in "kv")
+                yield c, c.operator(q, k, v, causal=causal, heads=(heads, keys))
+                c = Attention(f"grouped_{dtype}_{heads}_{keys}_{causal}", dtype)
+                q = c.input("q", (2, heads, 45, 24))
+                k, v = (c.input(n, (2, keys, 50, 24)) for n in "kv")
+                yield c, c.operator(q, k, v, c.mask("mask", (2, 1, 45, 50)), "mask", causal=causal)
+        for b, s, h, d in ((1, 128, 12, 64), (2, 37, 3, 64), (3, 16, 2, 40)):
+            c = Attention(f"bert_{dtype}_{b}x{s}x{h}x{d}", dtype)
+            q, k, v = (c.input(n, (b, s, h * d), ["b", "s", h * d]) for n in "qkv")
+            yield c, c.bert(q, k, v, h, c.mask("mask", (b, 1, 1, s), ["b", 1, 1, "s"], kind="add"), "mask")
+            c = Attention(f"bert_plain_{dtype}_{b}x{s}x{h}x{d}", dtype)
+            q, k, v = (c.input(n, (b, s, h * d)) for n in "qkv")
+            yield c, c.bert(q, k, v, h)
+    c = Attention("strict_f32", "f32")
+    yield c, c.operator(c.input("q", (1, 2, 33, 16)), c.input("k", (1, 2, 40, 16)), c.input("v", (1, 2, 40, 16)))
+    c = Attention("large_head_f16", "f16")
+    yield c, c.operator(c.input("q", (1, 2, 33, 264)), c.input("k", (1, 2, 40, 264)), c.input("v", (1, 2, 40, 16)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(attentions, __doc__))
