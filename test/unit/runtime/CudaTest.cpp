@@ -85,8 +85,8 @@ flame_code lifeCycle(const std::vector<uint8_t> &bytes, const flame_options &opt
 
 TEST_F(Cuda, NamesWhatIsWrongWithTheDriver) {
   FLAME_FAKE_GPU_ONLY();
-  auto message = [](const char *path) {
-    setenv("FLAME_CUDA_DRIVER", path, 1);
+  auto message = [](const std::string &path) {
+    setenv("FLAME_CUDA_DRIVER", path.c_str(), 1);
     std::string text;
     try {
       rt::cuda::Driver::load();
@@ -94,18 +94,18 @@ TEST_F(Cuda, NamesWhatIsWrongWithTheDriver) {
       EXPECT_EQ(error.code, FLAME_DEVICE);
       text = error.message;
     }
-    setenv("FLAME_CUDA_DRIVER", FLAME_TEST_FAKE_CUDA, 1);
+    setenv("FLAME_CUDA_DRIVER", testFile(FLAME_TEST_FAKE_CUDA).c_str(), 1);
     return text;
   };
   EXPECT_NE(message("/nonexistent/libcuda.so").find("the driver cannot be loaded: /nonexistent/libcuda.so"),
             std::string::npos);
-  EXPECT_NE(message(FLAME_TEST_DEVICE_KERNELS).find("is not a CUDA driver"), std::string::npos);
+  EXPECT_NE(message(testFile(FLAME_TEST_DEVICE_KERNELS)).find("is not a CUDA driver"), std::string::npos);
   gpu.version = 10020;
-  EXPECT_NE(message(FLAME_TEST_FAKE_CUDA).find("supports CUDA 10.2, flame needs 11.4 or newer; update the driver"),
+  EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("supports CUDA 10.2, flame needs 11.4 or newer; update the driver"),
             std::string::npos);
   gpu.version = 13000;
   gpu.devices = 0;
-  EXPECT_NE(message(FLAME_TEST_FAKE_CUDA).find("the driver finds none"), std::string::npos);
+  EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("the driver finds none"), std::string::npos);
 }
 
 TEST_F(Cuda, ChoosesTheDevice) {
