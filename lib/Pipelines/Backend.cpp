@@ -5,6 +5,7 @@
 #include "flame/Target/Cuda/Compile.h"
 #include "flame/Target/Cuda/Device.h"
 #include "flame/Target/Cuda/EditedKernels.h"
+#include "flame/Target/Cuda/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
@@ -59,6 +60,9 @@ public:
   CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder)
       : emitter(context), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)) {}
 
+  void addRegionPasses(OpPassManager &passes) override {
+    passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass());
+  }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
     if (failed(kernel))

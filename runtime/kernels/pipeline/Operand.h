@@ -16,9 +16,10 @@ enum class Major { Depth, Side };
 
 /// A matrix in memory, `pitch` elements from line to line. `copy`: bytes of an asynchronous copy (16, 8, 4) if data and
 /// pitch turn out to be aligned to it; what is not goes element by element through registers. 0: never aligned.
-template <typename T, Major order, int copy, typename Index> struct Plain {
+/// `constant`: no kernel of a run writes it, so that it may be read before the kernels before this one have ended.
+template <typename T, Major order, int copy, typename Index, bool constant = false> struct Plain {
   static constexpr Major major = order;
-  static constexpr bool staged = false;
+  static constexpr bool staged = false, early = constant;
   using Element = T;
   const T *data;
   Index pitch;
@@ -115,7 +116,7 @@ template <typename T, int lines, int width, int threads> struct Stage {
 /// Elements that are computed: element(row or column, position of the inner dim).
 template <typename T, Major order, typename F> struct Computed {
   static constexpr Major major = order;
-  static constexpr bool staged = true;
+  static constexpr bool staged = true, early = false;
   using Element = T;
   F element;
 
