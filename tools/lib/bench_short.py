@@ -306,7 +306,7 @@ def kernel_table(call, runs=20):
 
     call(), call(), call()
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as profiler:
         for _ in range(runs):
             call()
         torch.cuda.synchronize()
@@ -396,12 +396,12 @@ def run(args):
                 failures += 1
                 print(f"{model}: {row['error']}", file=sys.stderr, flush=True)
                 if "flame error" not in row:
-                    continue
+                    continue  # it did not run
             functions = {"flame": call, "eager": lambda half=half, x=x: half(x)}
             if model == "resnet50":
                 last, last_x = torch_model(model, arrays).half().to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)  # fmt: skip
                 functions["eager, channels last"] = lambda: last(last_x)
-            report([measure(row, functions, args, in_a_row, waited_for)], "table")
+            measure(row, functions, args, in_a_row, waited_for)
             if args.kernels:
                 kernel_table(call)
             if not args.no_compile:
@@ -420,7 +420,10 @@ def run(args):
                     if args.kernels:
                         kernel_table(functions[name])
         del call, session
-    report(rows, args.format)
+        if args.format == "table":
+            report([row], "table")
+    if args.format != "table":
+        report(rows, args.format)
     return 1 if failures else 0
 
 

@@ -121,10 +121,8 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
     commitCopies();
     if (depth >= 0) {
       const unsigned char *from = shared + reading * stageBytes;
-#pragma unroll
-      for (int step = 0; step < steps; ++step)
-        tile.template accumulate<X::major, Y::major, xWidth, yWidth>(from, from + xBytes, row, column,
-                                                                     slice * steps + step);
+      tile.template accumulate<X::major, Y::major, xWidth, yWidth, steps>(from, from + xBytes, row, column,
+                                                                          slice * steps);
       reading = reading + 1 == s.stages ? 0 : reading + 1;
     }
     if (next < p.depth)
@@ -136,7 +134,7 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
 
   // A warp's slab belongs to the lanes of that warp in all slices.
   constexpr int pitch = s.slabPitch(), width = Epilogue::width, runs = warpTileColumns / width;
-  constexpr int slabElements = s.slabBytes() / (int)sizeof(Sum);
+  constexpr int slabRows = s.slabRows(type), slabElements = s.slabBytes(slabRows) / (int)sizeof(Sum);
   Sum *slabs = (Sum *)shared + warp * slabElements;
   auto syncSlices = [] {
     if constexpr (s.slices == 1)
@@ -146,20 +144,21 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   };
   const int lane = threadId() % 32 + 32 * slice;
 #pragma unroll 1
-  for (int i = 0; i < warpTileRows / 16; ++i) {
-    tile.spill(i, slabs + slice * s.warps() * slabElements, pitch);
+  for (int first = 0; first < warpTileRows; first += slabRows) {
+    if (first > 0)
+      syncSlices();
+    tile.template spill<slabRows / 16>(first / 16, slabs + slice * s.warps() * slabElements, pitch);
     syncSlices();
 #pragma unroll 1
-    for (int run = lane; run < 16 * runs; run += 32 * s.slices) {
+    for (int run = lane; run < slabRows * runs; run += 32 * s.slices) {
       const int inRow = run / runs, inColumn = run % runs * width;
-      const Index toRow = at.row + row + 16 * i + inRow, toColumn = at.column + column + inColumn;
+      const Index toRow = at.row + row + first + inRow, toColumn = at.column + column + inColumn;
       Sum *sums = slabs + inRow * pitch + inColumn;
       if constexpr (s.slices > 1)
         addSlices<s.slices, s.warps() * slabElements, width>(sums);
       if (toRow < p.rows && toColumn < p.columns)
         epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums);
     }
-    syncSlices();
   }
 }
 

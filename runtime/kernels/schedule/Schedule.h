@@ -50,11 +50,18 @@ struct MmaSchedule {
   FLAME_BOTH constexpr int warps() const { return warpRows * warpColumns; }
   FLAME_BOTH constexpr int threads() const { return 32 * warps() * slices; }
   FLAME_BOTH constexpr int stageBytes(Arithmetic type) const { return (rows + columns) * depth * sizeOf(type); }
-  /// A warp's slab of 16 rows on its way from registers to memory; 8 words between rows keep banks apart.
+  /// A warp's slab of rows on its way from registers to memory; 8 words between rows keep banks apart.
   FLAME_BOTH constexpr int slabPitch() const { return columns / warpColumns + 8; }
-  FLAME_BOTH constexpr int slabBytes() const { return 16 * slabPitch() * 4; }
+  FLAME_BOTH constexpr int slabBytes(int slabRows) const { return slabRows * slabPitch() * 4; }
+  /// Rows of a slab: all of the warp's where the operands' memory holds them, otherwise fewer.
+  FLAME_BOTH constexpr int slabRows(Arithmetic type) const {
+    int count = rows / warpRows;
+    while (count % 32 == 0 && slices * warps() * slabBytes(count) > stages * stageBytes(type))
+      count /= 2;
+    return count;
+  }
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type) const {
-    return larger(stages * stageBytes(type), slices * warps() * slabBytes());
+    return larger(stages * stageBytes(type), slices * warps() * slabBytes(slabRows(type)));
   }
 };
 
