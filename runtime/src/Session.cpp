@@ -27,8 +27,8 @@ template <typename Cleanup> class RunScope {
 public:
   RunScope(Queue &queue, Cleanup cleanup) : queue(queue), cleanup(std::move(cleanup)) { queue.begin(); }
   ~RunScope() {
+    cleanup(); // what a run releases is released in its stream
     queue.end();
-    cleanup();
   }
 
 private:
@@ -360,8 +360,8 @@ void Executor::placeArena(int32_t block) {
     if (!state.arena || state.arena->bytes < state.layout->bytes)
       growArena(block, state.layout->bytes);
     for (size_t i = 0; i < info.arenaSlots.size(); ++i)
-      slots[info.arenaSlots[i]].tensor.data = static_cast<char *>(state.arena->data) + state.layout->offsets[i] +
-                                                    (redZones ? Allocator::kGuardBytes : 0);
+      slots[info.arenaSlots[i]].tensor.data =
+          static_cast<char *>(state.arena->data) + state.layout->offsets[i] + (redZones ? Allocator::kGuardBytes : 0);
     state.placedEpoch = shapes.currentEpoch();
   }
   if (module.options().poison)
@@ -415,8 +415,9 @@ void Executor::checkRedZones() {
     for (size_t i = 0; i < slots.size() && name.empty(); ++i)
       if (block && slots[i].set && slots[i].kind == FLAME_TENSOR && slots[i].tensor.data == block)
         name = cat("tensor ", plan.slotName(i), " ", slots[i].describe(), ": ");
-    throw Error(error.code, name + error.message +
-                                (module.options().sync ? "" : "; run with FLAME_SYNC, too, to learn which kernel does it"));
+    throw Error(error.code,
+                name + error.message +
+                    (module.options().sync ? "" : "; run with FLAME_SYNC, too, to learn which kernel does it"));
   }
 }
 

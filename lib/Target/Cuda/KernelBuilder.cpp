@@ -94,15 +94,24 @@ Value KernelBuilder::sharedMemory(Type type, int64_t count) {
   return memory;
 }
 
+/// value * width + lane, the constants in one.
+static Value laneOf(ElementBuilder &e, Value value, int width, int lane) {
+  auto sum = value.getDefiningOp<arith::AddIOp>();
+  auto literal = sum ? sum.getRhs().getDefiningOp<arith::ConstantIndexOp>() : nullptr;
+  if (literal)
+    return e.addi(e.muli(sum.getLhs(), e.index(width)), e.index(literal.value() * width + lane));
+  return e.addi(e.muli(value, e.index(width)), e.index(lane));
+}
+
 void KernelBuilder::enterLane(ElementBuilder &e, SmallVectorImpl<Value> &at, Value group, ArrayRef<DimExpr> dims, int width,
                               int lane) {
-  Value whole = e.addi(e.muli(group, e.index(width)), e.index(lane));
+  Value whole = laneOf(e, group, width, lane);
   ArrayRef<DimExpr> leading = dims.drop_back();
   if (llvm::all_of(leading, [](DimExpr dim) { return dim.isConstant(1); })) {
     at.back() = whole;
     return;
   }
-  at.back() = e.addi(e.muli(at.back(), e.index(width)), e.index(lane));
+  at.back() = laneOf(e, at.back(), width, lane);
   noteSplit(linearize(e.b, loc, ValueRange(at).drop_back(), leading), at.back(), dims.back(), whole);
 }
 

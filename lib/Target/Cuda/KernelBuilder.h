@@ -70,6 +70,8 @@ void shareLoads(mlir::func::FuncOp function);
 void compareStarts(mlir::func::FuncOp function);
 /// Branches of a block on the same condition become one; see MergeBranches.cpp.
 void mergeBranches(mlir::func::FuncOp function);
+/// Branches whose sides differ in offsets and signs alone become straight code; see UnifyBranches.cpp.
+void unifyBranches(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
 void packMemory(mlir::func::FuncOp function);
 

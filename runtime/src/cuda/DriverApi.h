@@ -121,7 +121,7 @@ static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) ==
   X(eventElapsedTime, cuEventElapsedTime, (float *milliseconds, CUevent from, CUevent to))                             \
   X(memAlloc, cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                    \
   X(memFree, cuMemFree_v2, (CUdeviceptr pointer))                                                                      \
-  X(memGetInfo, cuMemGetInfo_v2, (size_t * available, size_t *total))                                                  \
+  X(memGetInfo, cuMemGetInfo_v2, (size_t * available, size_t * total))                                                 \
   X(memAllocHost, cuMemAllocHost_v2, (void **pointer, size_t bytes))                                                   \
   X(memFreeHost, cuMemFreeHost, (void *pointer))                                                                       \
   X(memcpyHtoDAsync, cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))          \
@@ -135,7 +135,8 @@ static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) ==
   X(memAllocFromPoolAsync, cuMemAllocFromPoolAsync,                                                                    \
     (CUdeviceptr * pointer, size_t bytes, CUmemoryPool pool, CUstream stream))                                         \
   X(memFreeAsync, cuMemFreeAsync, (CUdeviceptr pointer, CUstream stream))                                              \
-  X(pointerGetAttribute, cuPointerGetAttribute, (void *value, int attribute, CUdeviceptr pointer))                     \
+  X(pointerGetAttributes, cuPointerGetAttributes,                                                                      \
+    (unsigned count, int *attributes, void **values, CUdeviceptr pointer))                                             \
   X(graphCreate, cuGraphCreate, (CUgraph * graph, unsigned flags))                                                     \
   X(graphDestroy, cuGraphDestroy, (CUgraph graph))                                                                     \
   X(graphAddKernelNode, cuGraphAddKernelNode,                                                                          \
