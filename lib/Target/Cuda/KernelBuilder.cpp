@@ -82,6 +82,12 @@ bool KernelBuilder::isMaterialized(Value value) {
   return argument && argument.getOwner() == region.getBlock();
 }
 
+bool KernelBuilder::isConstant(Value value) {
+  auto constants = region->getAttrOfType<DenseI64ArrayAttr>("flame.constant_inputs");
+  return constants && isMaterialized(value) &&
+         llvm::is_contained(constants.asArrayRef(), int64_t(cast<BlockArgument>(value).getArgNumber()));
+}
+
 Value KernelBuilder::sharedMemory(Type type, int64_t count) {
   auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
   memory->setAttr("flame.shared", entry.getUnitAttr());

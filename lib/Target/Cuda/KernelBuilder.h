@@ -49,6 +49,8 @@ public:
   /// Closes the function, whose name is left as "kernel": arguments in the order of buffers, then sizes.
   void finish();
 
+  /// True for an input of the region that is the same in every run: a weight, or what is computed from weights alone.
+  bool isConstant(mlir::Value value);
   /// The buffer of an input or result of the region.
   mlir::Value bufferOf(mlir::Value value);
   mlir::Value resultBuffer(unsigned result);
