@@ -61,7 +61,7 @@ private:
   std::optional<ContextScope> scope;
   std::optional<CUstream> external; // the host application's stream, which runs are ordered with
   Event order;
-  Ref<Buffer> scratch;
+  Ref<Buffer> scratch, state;
 
   bool recording = false;
   Recording collected;
