@@ -79,6 +79,9 @@ public:
     KernelLaunch launch{std::move(kernel->symbol), std::move(kernel->buffers), std::move(kernel->args), kernel->extent};
     launch.threads = kernel->threads;
     launch.shared = kernel->shared;
+    launch.scratch = kernel->scratch;
+    launch.state = kernel->state;
+    launch.cooperative = kernel->cooperative;
     return launch;
   }
   unsigned kernels() const override { return emitter.size(); }

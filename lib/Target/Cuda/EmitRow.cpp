@@ -8,9 +8,7 @@
 // (shareLoads). Where rows are so short that a thread would read next to nothing, it takes part in several.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "KernelBuilder.h"
-#include "mlir/Dialect/GPU/IR/GPUDialect.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "JoinThreads.h"
 #include <numeric>
 
 using namespace mlir;
@@ -54,8 +52,8 @@ public:
       return inside ? select(inside, next, sum) : next;
     });
     parallel = true;
-    partial = joinWarp(partial, combine);
-    return deal.lanes <= warp ? partial : joinBlock(partial, combine);
+    partial = joinWarp(*this, partial, combine, std::min(deal.lanes, warp));
+    return deal.lanes <= warp ? partial : joinBlock(kernel, *this, lane, deal.lanes, partial, combine);
   }
 
   /// Stores the elements of results whose inner dims are `inner`.
@@ -126,29 +124,6 @@ private:
       all.push_back(at);
       kernel.enterLane(*this, all.back(), group, dims, deal.width, i);
     }
-    return all;
-  }
-
-  Value joinWarp(Value partial, function_ref<Value(Value, Value)> combine) {
-    Value width = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(warp));
-    for (int offset = std::min(deal.lanes, warp) / 2; offset > 0; offset /= 2) {
-      Value distance = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(offset));
-      auto shuffle = gpu::ShuffleOp::create(b, loc, partial, distance, width, gpu::ShuffleMode::XOR);
-      partial = combine(partial, shuffle.getShuffleResult());
-    }
-    return partial;
-  }
-
-  Value joinBlock(Value partial, function_ref<Value(Value, Value)> combine) {
-    Value memory = kernel.sharedMemory(partial.getType(), deal.lanes / warp);
-    ifThen(cmpi(arith::CmpIPredicate::eq, remi(lane, index(warp)), index(0)), [&] {
-      memref::StoreOp::create(b, loc, partial, memory, divi(lane, index(warp)));
-    });
-    kernel.barrier();
-    // Every thread joins the warps' results in the same order, so all get the same number.
-    Value all = memref::LoadOp::create(b, loc, memory, index(0));
-    for (int i = 1; i < deal.lanes / warp; ++i)
-      all = combine(all, memref::LoadOp::create(b, loc, memory, index(i)));
     return all;
   }
 };
@@ -256,6 +231,8 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ArrayRef<DimExpr> rowDims = shapes.dims(reductions.front()->getOperand(0));
   for (DimExpr dim : rowDims.drop_front(outer.size()))
     columns = columns * dim;
+  if (emitSplitRow(kernel, reductions, outer, rowDims.drop_front(outer.size())))
+    return success();
   Deal deal = dealOut(kernel, rowDims.back(), columns, rows);
   int lanes = deal.lanes;
   bool shared = lanes <= warp; // a block has several rows

@@ -46,6 +46,8 @@ Value KernelBuilder::resultBuffer(unsigned result) {
 }
 
 Value KernelBuilder::load(OpBuilder &b, Location loc, Value value, ValueRange index) {
+  if (Value held = heldElement ? heldElement(value, index) : Value())
+    return held;
   SmallVector<DimExpr> dims(shapes.dims(value));
   return memref::LoadOp::create(b, loc, bufferOf(value), linearize(b, loc, index, dims));
 }
@@ -92,6 +94,31 @@ Value KernelBuilder::sharedMemory(Type type, int64_t count) {
   auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
   memory->setAttr("flame.shared", entry.getUnitAttr());
   return memory;
+}
+
+Value KernelBuilder::dynamicSharedMemory(Type type, int64_t count) {
+  auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
+  memory->setAttr("flame.dynamic_shared", entry.getI64IntegerAttr(kernel.shared));
+  kernel.shared += (count * (type.getIntOrFloatBitWidth() / 8) + 15) / 16 * 16;
+  if (!llvm::is_contained(templates, StringRef("ptx/Device.h")))
+    templates.push_back("ptx/Device.h");
+  return memory;
+}
+
+Value KernelBuilder::extraPointer(StringRef name, Type elementType) {
+  Value &pointer = extras[name];
+  if (!pointer) // stands in for the argument, which comes behind all sizes
+    pointer = memref::AllocaOp::create(entry, loc, MemRefType::get({1}, elementType));
+  return pointer;
+}
+
+Value KernelBuilder::scratchMemory(Type type) { return extraPointer("scratch", type); }
+Value KernelBuilder::stateMemory() { return extraPointer("state", entry.getI32Type()); }
+
+Value KernelBuilder::gridSize() {
+  if (!grid)
+    grid = gpu::GridDimOp::create(entry, loc, gpu::Dimension::x);
+  return grid;
 }
 
 /// value * width + lane, the constants in one.
@@ -166,6 +193,17 @@ bool KernelBuilder::fitsInt() {
 void KernelBuilder::finish() {
   func::ReturnOp::create(b, loc);
   Block &body = function.getBody().front();
+  SmallVector<StringRef> pointers;
+  for (StringRef name : {"scratch", "state"}) { // in the order of plan.fbs
+    Value placeholder = extras.lookup(name);
+    if (!placeholder)
+      continue;
+    auto type = cast<MemRefType>(placeholder.getType());
+    placeholder.replaceAllUsesWith(
+        body.addArgument(MemRefType::get({ShapedType::kDynamic}, type.getElementType()), loc));
+    placeholder.getDefiningOp()->erase();
+    pointers.push_back(name);
+  }
   function.setFunctionType(b.getFunctionType(body.getArgumentTypes(), {}));
   SmallVector<Attribute> names;
   unsigned inputs = region.getInputs().size();
@@ -177,8 +215,14 @@ void KernelBuilder::finish() {
   }
   for (unsigned i = 0; i < kernel.args.size(); ++i)
     names.push_back(b.getStringAttr("size" + Twine(i)));
+  for (StringRef name : pointers) {
+    function.setArgAttr(names.size(), "flame.written", b.getUnitAttr());
+    names.push_back(b.getStringAttr(name));
+  }
   function->setAttr("flame.names", b.getArrayAttr(names));
   function->setAttr("flame.threads", b.getI64IntegerAttr(kernel.threads));
+  if (kernel.minBlocks)
+    function->setAttr("flame.min_blocks", b.getI64IntegerAttr(kernel.minBlocks));
   if (fitsInt())
     function->setAttr("flame.index32", b.getUnitAttr());
 }

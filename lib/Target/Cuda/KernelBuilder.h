@@ -12,6 +12,8 @@
 #include "flame/Target/Cuda/Emitter.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/MapVector.h"
+#include <functional>
 
 namespace flame::cuda {
 
@@ -44,6 +46,16 @@ public:
                  int width, int lane);
   /// `count` elements of shared memory.
   mlir::Value sharedMemory(mlir::Type type, int64_t count);
+  /// `count` elements of the launch's dynamic shared memory, which grows by them; at most 16 bytes an element.
+  mlir::Value dynamicSharedMemory(mlir::Type type, int64_t count);
+  /// The launch's scratch memory as elements of `type`, and the session's state as 32-bit numbers; the caller sets
+  /// kernel.scratch and kernel.state.
+  mlir::Value scratchMemory(mlir::Type type);
+  mlir::Value stateMemory();
+  /// Blocks of the grid, index.
+  mlir::Value gridSize();
+  /// Where an element of an input lies that has been read already: storage scalar, or null. Asked before each load.
+  std::function<mlir::Value(mlir::Value value, mlir::ValueRange index)> heldElement;
   void barrier();
 
   /// Closes the function, whose name is left as "kernel": arguments in the order of buffers, then sizes.
@@ -57,11 +69,14 @@ public:
 
 private:
   mlir::Value buffer(unsigned position, mlir::Type elementType);
+  mlir::Value extraPointer(mlir::StringRef name, mlir::Type elementType);
   bool fitsInt();
 
   mlir::OpBuilder entry; // before everything else of the body
   llvm::DenseMap<unsigned, mlir::Value> buffers;
   llvm::DenseMap<DimExpr, mlir::Value> sizes;
+  llvm::MapVector<llvm::StringRef, mlir::Value> extras; // become arguments behind the sizes
+  mlir::Value grid;
 };
 
 /// What is read from memory twice is read once.
@@ -87,6 +102,10 @@ bool emitTranspose(KernelBuilder &kernel);
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);
 mlir::LogicalResult emitLoops(KernelBuilder &kernel);
 mlir::LogicalResult emitRow(KernelBuilder &kernel);
+/// A row program whose rows are shared by several blocks; see EmitSplitRow.cpp. False, and nothing done, where rows are short
+/// or of unknown length. `outer` are the dims of the rows, `inner` those of a row.
+bool emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reductions, llvm::ArrayRef<DimExpr> outer,
+                  llvm::ArrayRef<DimExpr> inner);
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
 mlir::LogicalResult emitConv(KernelBuilder &kernel);
 

@@ -216,7 +216,10 @@ public:
     auto threads = kernel->getAttrOfType<IntegerAttr>("flame.threads");
     if (kernel->hasAttr("flame.index32"))
       indexName = "int";
-    os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256) << ")\n"
+    os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256);
+    if (auto blocks = kernel->getAttrOfType<IntegerAttr>("flame.min_blocks"))
+      os << ", " << blocks.getInt();
+    os << ")\n"
        << kernel.getName() << "(";
     for (auto [i, argument] : llvm::enumerate(kernel.getArguments())) {
       std::string name = names && i < names.size() ? cast<StringAttr>(names[i]).str() : ("a" + Twine(i)).str();
@@ -695,6 +698,7 @@ private:
         })
         .Case<gpu::ThreadIdOp>([&](auto) { return Expression{"(" + indexName + ")threadIdx.x", Unary}; })
         .Case<gpu::BlockIdOp>([&](auto) { return Expression{"(" + indexName + ")blockIdx.x", Unary}; })
+        .Case<gpu::GridDimOp>([&](auto) { return Expression{"(" + indexName + ")gridDim.x", Unary}; })
         .Case<gpu::ShuffleOp>([&](gpu::ShuffleOp shuffle) {
           Type element = shuffle.getValue().getType();
           std::string operand = text(shuffle.getValue()), offset = text(shuffle.getOffset());
@@ -757,6 +761,8 @@ private:
     std::string low = text(loop.getLowerBound()), high = text(loop.getUpperBound(), Shift), step = text(loop.getStep());
     newName(loop.getInductionVar(), "i");
     std::string name = names[loop.getInductionVar()];
+    if (auto unroll = loop->getAttrOfType<IntegerAttr>("flame.unroll"))
+      line() << "#pragma unroll " << unroll.getInt() << "\n";
     line() << "for (" << typeName(loop.getInductionVar().getType()) << " " << name << " = " << low << "; " << name
            << " < " << high << "; " << (step == "1" ? "++" + name : name + " += " + step) << ") {\n";
     ++depth;
@@ -870,6 +876,12 @@ private:
     }
     if (isa<gpu::BarrierOp>(op)) {
       line() << "__syncthreads();\n";
+      return success();
+    }
+    if (auto offset = op->getAttrOfType<IntegerAttr>("flame.dynamic_shared")) {
+      std::string type = typeName(cast<MemRefType>(op->getResult(0).getType()).getElementType());
+      line() << type << " *const " << newName(op->getResult(0), "shared") << " = reinterpret_cast<" << type
+             << " *>(flame::dynamicShared() + " << offset.getInt() << ");\n";
       return success();
     }
     if (auto shared = dyn_cast<memref::AllocaOp>(op)) {
