@@ -3,25 +3,28 @@
 #
 #   bash tools/bench.sh cpu [--models NAME,NAME...] [--rounds N] [--threads N] [--format table|md|json]
 #   bash tools/bench.sh rows [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
+#   bash tools/bench.sh attention [--filter REGEX] [--rounds N] [--format table|md|json]
 #
 # cpu: whole models against ONNX Runtime: latency in alternating rounds, compile time, memory. The models are built on the
 # fly (test/e2e/models); results must agree before they are timed. The ratio is flame's time over ONNX Runtime's, so
 # below 1 flame is faster.
 # rows: memory-bound kernels against PyTorch on the GPU of this machine, eager and compiled; needs PyTorch and what
 # tools/gpu-pack.sh has packed, and installs and builds nothing.
+# attention: against PyTorch's backends of scaled_dot_product_attention, FlashAttention-2 and cuDNN; needs the same.
 # The status is 1 if a result deviates.
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 
 case "${1:-}" in
 cpu) shift ;;
-rows)
+rows | attention)
+  what=$1
   shift
-  [ -d "$FLAME_BUILD/gpu/rows" ] || die "build/gpu/rows is missing" "bash tools/gpu-pack.sh makes it"
-  exec python3 tools/lib/bench_rows.py run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/rows"
+  [ -d "$FLAME_BUILD/gpu/$what" ] || die "build/gpu/$what is missing" "bash tools/gpu-pack.sh makes it"
+  exec python3 "tools/lib/bench_$what.py" run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/$what"
   ;;
 -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit 0 ;;
-*) die "usage: bash tools/bench.sh cpu|rows [options]" "see bash tools/bench.sh --help" ;;
+*) die "usage: bash tools/bench.sh cpu|rows|attention [options]" "see bash tools/bench.sh --help" ;;
 esac
 
 setup

@@ -37,6 +37,11 @@ python test/gpu/pack_suite.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOB
 step "compiling products and convolutions"
 python test/gpu/make_contract_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOBS" \
   ${filter:+--filter "$filter"} "$pack/contract.tar.gz"
+step "compiling attention"
+python test/gpu/make_attention_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOBS" \
+  ${filter:+--filter "$filter"} "$pack/attention.tar.gz"
 step "compiling the rows of the benchmark"
 python tools/lib/bench_rows.py make --flamec "$flamec" --gpu "$gpu" ${filter:+--filter "$filter"} "$pack/rows"
+step "compiling the attention of the benchmark"
+python tools/lib/bench_attention.py make --flamec "$flamec" --gpu "$gpu" ${filter:+--filter "$filter"} "$pack/attention"
 du -sh "$pack"

@@ -20,6 +20,8 @@ public:
 
   /// Passes that only this target wants, before regions are formed.
   virtual void addPasses(mlir::OpPassManager &passes) {}
+  /// Passes that only this target wants, on the regions.
+  virtual void addRegionPasses(mlir::OpPassManager &passes) {}
   /// What regions this target has kernels for.
   virtual FormRegionsOptions regionOptions() const { return {}; }
   virtual mlir::FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) = 0;

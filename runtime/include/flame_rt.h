@@ -213,10 +213,13 @@ FLAME_API flame_status *flame_session_run(flame_session *session, const flame_va
 /** Outputs that the run makes stay in the GPU's memory (enable != 0) instead of coming to the CPU's. Without effect for
  *  CPU artifacts and for strings, sequences and optionals. */
 FLAME_API flame_status *flame_session_device_outputs(flame_session *session, int enable);
-/** Orders runs with the host application's stream (a CUstream or cudaStream_t of the same device): a run begins after the
- *  work that the stream has at the call, and what is put into the stream afterwards waits for the run. A run whose
- *  inputs and outputs are all in GPU memory then returns before it has ended; its errors appear at the next one. NULL
- *  means the default stream; `enable` 0 ends the arrangement. FLAME_INVALID_ARGUMENT for CPU artifacts. */
+/** Runs go into the host application's stream (a CUstream or cudaStream_t of the same device): after the work that the
+ *  stream has at the call, and before what is put into it afterwards. A run whose inputs and outputs are all in GPU
+ *  memory then returns before it has ended; its errors appear at the next one. The stream must exist during runs and
+ * may be destroyed between them. Runs of one session in different streams wait for each other; what the application
+ * itself does with outputs in a former stream it orders before the next run. The session's outputs may be released
+ * while work in the stream still reads them, other tensors must live until the run has ended. NULL means the default
+ * stream; `enable` 0 ends the arrangement. FLAME_INVALID_ARGUMENT for CPU artifacts. */
 FLAME_API flame_status *flame_session_set_stream(flame_session *session, void *stream, int enable);
 /** Makes the run in progress, if there is one, end with FLAME_CANCELLED at its next command. */
 FLAME_API void flame_session_cancel(flame_session *session);
@@ -300,8 +303,8 @@ FLAME_API int flame_optional_has(const flame_value *optional);
 FLAME_API flame_status *flame_optional_get(const flame_value *optional, flame_value **content);
 
 /** DLPack. Import takes over the managed tensor on success (its deleter runs when the value goes) and leaves it alone
- * on an error; tensors must be in CPU or CUDA device memory; strided ones are copied (on a GPU: refused). Export references the value's memory; free it
- * with its own deleter. Versioned tensors of major version 1 are accepted. */
+ * on an error; tensors must be in CPU or CUDA device memory; strided ones are copied (on a GPU: refused). Export
+ * references the value's memory; free it with its own deleter. Versioned tensors of major version 1 are accepted. */
 FLAME_API flame_status *flame_tensor_from_dlpack(struct DLManagedTensor *managed, flame_value **value);
 FLAME_API flame_status *flame_tensor_from_dlpack_versioned(struct DLManagedTensorVersioned *managed,
                                                            flame_value **value);

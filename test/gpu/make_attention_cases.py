@@ -140,4 +140,4 @@ def attentions():
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(attentions, __doc__))
+    raise SystemExit(main(__doc__, attentions))

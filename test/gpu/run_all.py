@@ -18,7 +18,8 @@ import tarfile
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-SUITES = [("onnx 1.22.0 backend suite (cuda)", "onnx"), ("products and convolutions (cuda)", "contract")]
+SUITES = [("onnx 1.22.0 backend suite (cuda)", "onnx"), ("products and convolutions (cuda)", "contract"),
+          ("attention (cuda)", "attention")]  # fmt: skip
 
 
 def page(report):

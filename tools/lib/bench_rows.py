@@ -34,6 +34,8 @@ def cases():
         yield f"rmsnorm_rope {h}", "rmsnorm_rope", [8, 4096, h // 128, 128]
     yield "groupnorm_silu 2x320x128x128", "groupnorm_silu", [2, 320, 128, 128]
     yield "groupnorm_silu 1x512x512x512", "groupnorm_silu", [1, 512, 512, 512]
+    yield "softmax 256x131072", "softmax", [256, 131072]
+    yield "softmax 1x16777216", "softmax", [1, 1 << 24]
     yield "adaln flux 4608x3072", "adaln", [4608, 3072]
     yield "transpose 8192x8192", "transpose", [8192, 8192]
     yield "transpose 1x24x4608x128", "heads", [1, 4608, 24, 128]

@@ -1,9 +1,10 @@
-//===- EmitAttention.cpp - softmax(score(q k^T)) v in one kernel ----------------------------------------------------------===//
+//===- EmitAttention.cpp - softmax(score(q k^T)) v in one kernel
+//----------------------------------------------------------===//
 //
 // The region becomes a call of runtime/kernels/impl/Attention.h. What lies between the first product and the softmax is
-// handed over as a function of (row, column, score); factors of the scores that are known to be positive become one with
-// the conversion to base 2, and masks that hide the keys from some bound on become that bound, so that what nobody sees
-// is not computed.
+// handed over as a function of (row, column, score); factors of the scores that are known to be positive become one
+// with the conversion to base 2, and masks that hide the keys from some bound on become that bound, so that what nobody
+// sees is not computed.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
@@ -45,8 +46,8 @@ public:
     DimExpr batches = shapes.constant(1);
     for (DimExpr dim : batch)
       batches = batches * dim;
-    AttentionSchedule schedule = chooseAttention({likely(batches), likely(rows), likely(keys), int(*depth.constant()),
-                                                  int(*columns.constant()), !plain});
+    AttentionSchedule schedule = chooseAttention(
+        {likely(batches), likely(rows), likely(keys), int(*depth.constant()), int(*columns.constant()), !plain});
     kernel.kernel.threads = schedule.threads();
     kernel.kernel.shared = schedule.sharedBytes();
     kernel.templates.push_back("impl/Attention.h");
@@ -87,7 +88,7 @@ private:
   Type elementType;
   SmallVector<DimExpr> batch; // of the scores and the result
   Values batchAt;
-  SmallVector<Value> operands; // of the call
+  SmallVector<Value> operands;  // of the call
   SmallVector<Scaling> factors; // of the scores, still to be applied
   SmallVector<KeyBound> bounds;
   double scale = 1; // of the scores, beyond what their function does
@@ -113,7 +114,8 @@ private:
     score = attention.score;
     for (;;) {
       Operation *op = score.getDefiningOp();
-      if (auto cast = dyn_cast_or_null<CastOp>(op); cast && isa<FloatType>(getElementTypeOrSelf(cast.getX().getType()))) {
+      if (auto cast = dyn_cast_or_null<CastOp>(op);
+          cast && isa<FloatType>(getElementTypeOrSelf(cast.getX().getType()))) {
         score = cast.getX();
         continue;
       }
@@ -157,8 +159,8 @@ private:
     return true;
   }
 
-  /// Where the operand's matrix of this block's batch begins, or a function of its elements. `depthLast`: its last dim is
-  /// the inner one of its product; for values, that of the keys.
+  /// Where the operand's matrix of this block's batch begins, or a function of its elements. `depthLast`: its last dim
+  /// is the inner one of its product; for values, that of the keys.
   std::string side(Value value, StringRef name, bool depthLast, bool anyOrder) {
     SmallVector<DimExpr> dims(shapes.dims(value));
     auto memory = stridedOperand(kernel, value);
@@ -175,8 +177,8 @@ private:
         std::string from = operand(kernel.bufferOf(memory->memory));
         if (getConstantIntValue(getAsOpFoldResult(offset)) != 0)
           from += " + " + operand(offset);
-        return "flame::Plain<" + storageName(elementType) + ", flame::Major::" + (alongDepth ? "Depth" : "Side") + ", " +
-               std::to_string(copyBytes(pitch, 2)) + ", $I>{" + from + ", " + operand(e.expr(pitch)) + "}";
+        return "flame::Plain<" + storageName(elementType) + ", flame::Major::" + (alongDepth ? "Depth" : "Side") +
+               ", " + std::to_string(copyBytes(pitch, 2)) + ", $I>{" + from + ", " + operand(e.expr(pitch)) + "}";
       }
     }
     Type index = e.b.getIndexType();
@@ -190,8 +192,8 @@ private:
       return stored;
     });
     // Values run along the side, as they do in memory.
-    return "flame::computed<" + storageName(elementType) + ", flame::Major::" + (name == "v" ? "Side" : "Depth") + ">(" +
-           operand(function) + ")";
+    return "flame::computed<" + storageName(elementType) + ", flame::Major::" + (name == "v" ? "Side" : "Depth") +
+           ">(" + operand(function) + ")";
   }
 
   /// The batch index of an operand, right-aligned, 0 where it is broadcast.
@@ -204,7 +206,8 @@ private:
       else if (dims[d] == batch[d + shift] || dims[d].constant())
         index.push_back(batchAt[d + shift]);
       else
-        index.push_back(e.select(e.cmpi(CmpIPredicate::eq, e.expr(dims[d]), e.index(1)), e.index(0), batchAt[d + shift]));
+        index.push_back(
+            e.select(e.cmpi(CmpIPredicate::eq, e.expr(dims[d]), e.index(1)), e.index(0), batchAt[d + shift]));
     }
     return index;
   }
@@ -218,25 +221,25 @@ private:
 
   std::string scoring(bool plain) {
     Type index = e.b.getIndexType(), real = e.b.getF32Type();
-    Value body = FunctionOp::create(
-        e.b, kernel.loc, "score", {index, index, real}, {"row", "column", "product"}, [&](ValueRange args) {
-          Value result = args[2];
-          if (!plain)
-            e.scope([&] {
-              ScalarBuilder s = e.scalars(real);
-              Value product = args[2];
-              for (const Scaling &scaling : factors) {
-                Type type = getElementTypeOrSelf(scaling.factor.getType());
-                Values zeros(shapes.rank(scaling.factor), e.index(0));
-                Value factor = s.cast(e.element(scaling.factor, zeros), type, real);
-                product = scaling.divides ? s.div(product, factor) : s.mul(product, factor);
-              }
-              e.setScalar(attention.scores->getResult(0), product);
-              result = at(score, args[0], args[1]);
-              e.clearScalar(attention.scores->getResult(0));
-            });
-          return result;
-        });
+    Value body = FunctionOp::create(e.b, kernel.loc, "score", {index, index, real}, {"row", "column", "product"},
+                                    [&](ValueRange args) {
+                                      Value result = args[2];
+                                      if (!plain)
+                                        e.scope([&] {
+                                          ScalarBuilder s = e.scalars(real);
+                                          Value product = args[2];
+                                          for (const Scaling &scaling : factors) {
+                                            Type type = getElementTypeOrSelf(scaling.factor.getType());
+                                            Values zeros(shapes.rank(scaling.factor), e.index(0));
+                                            Value factor = s.cast(e.element(scaling.factor, zeros), type, real);
+                                            product = scaling.divides ? s.div(product, factor) : s.mul(product, factor);
+                                          }
+                                          e.setScalar(attention.scores->getResult(0), product);
+                                          result = at(score, args[0], args[1]);
+                                          e.clearScalar(attention.scores->getResult(0));
+                                        });
+                                      return result;
+                                    });
     double log2e = 1.44269504088896340736;
     std::string factor = operand(arith::ConstantOp::create(e.b, kernel.loc, e.b.getF32FloatAttr(float(scale * log2e))));
     std::string text = "flame::scores(" + factor + ", " + operand(body);

@@ -16,8 +16,8 @@
 
 namespace flame {
 
-/// Queries are rows; depth: the size of a head of queries and keys; columns: that of values. Operands may have more than
-/// 2^31 elements all the same, since theirs are the pitches.
+/// Queries are rows; depth: the size of a head of queries and keys; columns: that of values. Operands may have more
+/// than 2^31 elements all the same, since theirs are the pitches.
 struct AttentionProblem {
   int rows, keys, depth, columns;
 };
@@ -127,8 +127,11 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
     WarpTile<type, warpRows, warpKeys> score;
     // Four steps are half a line's swizzle; more at once would fetch so far ahead that registers run out.
 #pragma unroll 4
-    for (int step = 0; step < s.depth / 16; ++step)
-      score.template accumulate<Major::Depth, K::major, depthLine * 2, keyWidth>(sharedAddress(shared), from, row, column, step);
+    for (int step = 0; step < s.depth / 16; ++step) {
+      unsigned queries[tiles][4];
+      score.template loadRows<Major::Depth, depthLine * 2>(queries, sharedAddress(shared), row, step);
+      score.template accumulate<K::major, keyWidth>(queries, from, column, step);
+    }
 
     // The body sees positions that exist, also where its result is of no use.
     const int firstRow = first + row + lane / 4, firstKey = key + column + lane % 4 * 2;
@@ -185,30 +188,28 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
           }
         }
     }
-    // Rounded at once: two weights take the place of one score.
-    unsigned weights[warpKeys / 16][tiles][4];
-#pragma unroll
-    for (int i = 0; i < tiles; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const float base = peak[i][half] == lowest() ? 0.0f : peak[i][half];
-#pragma unroll
-        for (int j = 0; j < warpKeys / 8; ++j) {
-          const float *pair = score.sums[i][j] + 2 * half;
-          const float low = exp2Fast(fmaf(pair[0], scoring.scale, -base)),
-                      high = exp2Fast(fmaf(pair[1], scoring.scale, -base));
-          total[i][half] += low + high;
-          weights[j / 2][i][j % 2 * 2 + half] = narrow<type>(low, high);
-        }
-      }
-
     if constexpr (s.stages == 1) {
       waitCopies<0>();
       syncBlock();
     }
+    // Step by step, so that the weights of one are computed while those of another are multiplied.
 #pragma unroll
-    for (int step = 0; step < warpKeys / 16; ++step)
-      result.template accumulate<V::major, valueWidth>(weights[step], from + s.keyBytes(), 0, column / 16 + step);
+    for (int step = 0; step < warpKeys / 16; ++step) {
+      unsigned weights[tiles][4];
+#pragma unroll
+      for (int i = 0; i < tiles; ++i)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int half = e % 2;
+          const float *pair = score.sums[i][2 * step + e / 2] + 2 * half;
+          const float base = peak[i][half] == lowest() ? 0.0f : peak[i][half];
+          const float low = exp2Fast(fmaf(pair[0], scoring.scale, -base)),
+                      high = exp2Fast(fmaf(pair[1], scoring.scale, -base));
+          total[i][half] += low + high;
+          weights[i][e] = narrow<type>(low, high);
+        }
+      result.template accumulate<V::major, valueWidth>(weights, from + s.keyBytes(), 0, column / 16 + step);
+    }
   }
   waitCopies<0>();
   syncBlock();
@@ -256,7 +257,8 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
 #pragma unroll
       for (int e = 0; e < 4; ++e)
         result.sums[i][j][e] *= factor[i][e / 2];
-  storeTile<s.warpKeys, s.slabPitch()>(result, slabs, part, first + row, 0, p.rows, p.columns, epilogue);
+  storeTile<s.warpKeys, 16, s.slabPitch(), s.slabBytes() / 4>(result, slabs, part, first + row, 0, p.rows, p.columns,
+                                                              epilogue);
 }
 
 } // namespace flame

@@ -16,9 +16,10 @@ enum class Major { Depth, Side };
 
 /// A matrix in memory, `pitch` elements from line to line. `copy`: bytes of an asynchronous copy (16, 8, 4) if data and
 /// pitch turn out to be aligned to it; what is not goes element by element through registers. 0: never aligned.
-template <typename T, Major order, int copy, typename Index> struct Plain {
+/// `constant`: no kernel of a run writes it, so that it may be read before the kernels before this one have ended.
+template <typename T, Major order, int copy, typename Index, bool constant = false> struct Plain {
   static constexpr Major major = order;
-  static constexpr bool staged = false;
+  static constexpr bool staged = false, early = constant;
   using Element = T;
   const T *data;
   Index pitch;
@@ -34,23 +35,26 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
     const int height = (int)least(lineEnd - line, (Index)lines), reach = (int)least(end - position, (Index)width);
     if constexpr (copy != 0) {
       if (isAligned()) {
-        // A thread stays at its chunk of the line wherever it can, so that one address leads to the next.
-        const T *from = base + threadId() / chunks * pitch + threadId() % chunks * perChunk;
+        // Most schedules give a thread chunks of one place in their lines.
+        constexpr bool straight = threads % chunks == 0;
+        const int chunk = threadId() % chunks;
+        const int inLine = (reach - chunk * perChunk) * (int)sizeof(T);
 #pragma unroll
         for (int i = 0; i < (lines * chunks + threads - 1) / threads; ++i) {
-          const int c = threadId() + i * threads, at = c / chunks, first = c % chunks * perChunk;
+          const int c = threadId() + i * threads;
+          const int at = straight ? threadId() / chunks + i * (threads / chunks) : c / chunks,
+                    place = straight ? chunk : c % chunks;
           if (lines * chunks % threads != 0 && c >= lines * chunks)
             break;
-          if constexpr (threads % chunks != 0)
-            from = base + at * pitch + first;
-          const int valid = at < height ? (reach - first) * (int)sizeof(T) : 0;
-          const SharedAddress to = sharedAddress(shared) + chunkOffset<chunks>(at, c % chunks);
+          const int left = straight ? inLine : (reach - place * perChunk) * (int)sizeof(T);
+          const int valid = at < height ? left : 0;
+          const T *from = base + at * pitch + place * perChunk;
+          const SharedAddress to = sharedAddress(shared) + chunkOffset<chunks>(at, place);
 #pragma unroll
           for (int b = 0; b < 16; b += copy) {
             const int bytes = valid < b ? 0 : valid > b + copy ? copy : valid - b;
             copyAsync<copy>(to + b, bytes > 0 ? (const unsigned char *)from + b : (const unsigned char *)data, bytes);
           }
-          from += threads / chunks * pitch;
         }
         return;
       }
@@ -119,7 +123,7 @@ template <typename T, int lines, int width, int threads> struct Stage {
 /// Elements that are computed: element(row or column, position of the inner dim).
 template <typename T, Major order, typename F> struct Computed {
   static constexpr Major major = order;
-  static constexpr bool staged = true;
+  static constexpr bool staged = true, early = false;
   using Element = T;
   F element;
 
@@ -137,24 +141,6 @@ template <typename T, Major order, typename F> struct Computed {
         if (c / S::chunks < lines && at < lineEnd && first + e < end)
           stage.values[i].values[e] = major == Major::Depth ? element(at, first + e) : element(first + e, at);
       }
-    }
-  }
-
-  /// The same, at once.
-  template <int lines, int width, int threads, typename Index>
-  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
-    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
-#pragma unroll 1
-    for (int c = threadId(); c < lines * chunks; c += threads) {
-      const Index at = line + c / chunks, first = position + c % chunks * perChunk;
-      Pack<T, perChunk> values;
-#pragma unroll
-      for (int e = 0; e < perChunk; ++e) {
-        values.values[e] = T(0);
-        if (at < lineEnd && first + e < end)
-          values.values[e] = major == Major::Depth ? element(at, first + e) : element(first + e, at);
-      }
-      *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(c / chunks, c % chunks)) = values;
     }
   }
 

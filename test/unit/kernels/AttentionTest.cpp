@@ -1,11 +1,11 @@
 //===- AttentionTest.cpp - the device template of attention, emulated ---------------------------------------------===//
 //
-// Against softmax(q k^T) v in double, of the same rounded operands: schedules, sizes of heads, rows and keys that overhang,
-// orders of operands in memory, masks, rows that see nothing. Operands end where their page does.
+// Against softmax(q k^T) v in double, of the same rounded operands: schedules, sizes of heads, rows and keys that
+// overhang, orders of operands in memory, masks, rows that see nothing. Operands end where their page does.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "Guarded.h"
 #include "impl/Attention.h"
+#include "Guarded.h"
 #include <cmath>
 #include <gtest/gtest.h>
 #include <random>

@@ -25,6 +25,26 @@ TEST(Schedule, FollowsTheProblem) {
   EXPECT_EQ(chooseSimt(Arithmetic::F64, {1, 4096, 4096, 4096}).tile(), 64);
 }
 
+TEST(Schedule, AttentionFollowsTheProblem) {
+  auto rows = [](int64_t batches, int64_t tokens, int head, bool masked = false) {
+    return chooseAttention({batches, tokens, tokens, head, head, masked}).rows;
+  };
+  EXPECT_EQ(rows(24, 4608, 128), 128);                                 // many tiles: the most efficient
+  EXPECT_EQ(rows(20, 4096, 64, true), 64);                             // a mask needs registers
+  EXPECT_EQ(rows(12, 128, 64), 16);                                    // few tiles: enough for all multiprocessors
+  EXPECT_EQ(rows(96, 128, 64), 64);                                    // a batch makes up for it
+  EXPECT_EQ(chooseAttention({12, 128, 128, 64, 64, false}).stages, 1); // all keys at once
+  AttentionSchedule odd = chooseAttention({24, 4608, 4608, 72, 40, false});
+  EXPECT_EQ(std::pair(odd.depth, odd.width), std::pair(80, 48));
+  // What every GPU from sm_80 on gives a block.
+  for (int head : {8, 40, 64, 96, 128, 192, 256})
+    for (int64_t tokens : {1, 128, 512, 4096})
+      for (int64_t batches : {1, 16, 1000})
+        for (bool masked : {false, true})
+          EXPECT_LE(chooseAttention({batches, tokens, tokens, head, head, masked}).sharedBytes(), 99 << 10)
+              << head << ", " << tokens << ", " << batches;
+}
+
 TEST(Schedule, UnknownSizesAreLikelyOnes) {
   DimContext context;
   DimExpr n = context.symbol("n");
@@ -90,6 +110,43 @@ TEST(Schedule, NoneSpills) {
           << name << " for " << architecture << ":\n"
           << log;
     }
+}
+
+TEST(Schedule, AttentionHardlySpills) {
+  auto nvrtc = Nvrtc::load();
+  if (!nvrtc) {
+    llvm::consumeError(nvrtc.takeError());
+    GTEST_SKIP() << "no NVRTC";
+  }
+  std::string head;
+  llvm::StringSet<> seen;
+  appendTemplate("impl/Attention.h", seen, head);
+  for (AttentionSizes sizes : {AttentionSizes{24, 4608, 4608, 128, 128, false},
+                               {20, 4096, 4096, 64, 64, false},
+                               {12, 128, 128, 64, 64, false},
+                               {16, 4096, 4096, 256, 256, false}}) {
+    AttentionSchedule s = chooseAttention(sizes);
+    auto plain = [](const char *name, const char *major) {
+      return std::string("flame::Plain<unsigned short, flame::Major::") + major + ", 16, long long>{" + name +
+             ", pitch}";
+    };
+    std::string source =
+        head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
+        ") attention(const unsigned short *q, const unsigned short *k, const unsigned short *v, float *out, "
+        "int m, int n, long long pitch) {\n  auto score = [&](int, int, float product) { return product; };\n"
+        "  auto body = [&](int, int, float sum) { return sum; };\n  auto place = [&](int row, int column) { "
+        "return row * pitch + column; };\n  flame::attention<" +
+        text(s) + ", flame::Arithmetic::F16>(flame::AttentionProblem{m, n, " + std::to_string(sizes.depth) + ", " +
+        std::to_string(sizes.columns) + "}, " + plain("q", "Depth") + ", " + plain("k", "Depth") + ", " +
+        plain("v", "Side") + ", flame::scores(0.2f, score), flame::store<true>(out, body, place));\n}\n";
+    std::string log;
+    auto code = (*nvrtc)->compile(source, "sm_90a", &log);
+    ASSERT_TRUE(bool(code)) << text(s) << ": " << toString(code.takeError());
+    size_t at = log.find(" bytes spill stores");
+    ASSERT_NE(at, std::string::npos) << log;
+    // A few values that stay the same throughout.
+    EXPECT_LE(std::stoi(log.substr(log.rfind(' ', at - 1))), 32) << text(s) << ":\n" << log;
+  }
 }
 
 } // namespace
