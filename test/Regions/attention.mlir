@@ -16,25 +16,25 @@
 // APART: flame.region "contract"
 // APART: flame.region "row"
 // APART: flame.region "contract"
-func.func @bert(%q: tensor<?x?x12x64xf16>, %k: tensor<?x?x12x64xf16>, %v: tensor<?x?x12x64xf16>, %mask: tensor<?x1x1x?xf16>) -> tensor<?x?x12x64xf16> {
+func.func @bert(%q: tensor<2x37x12x64xf16>, %k: tensor<2x37x12x64xf16>, %v: tensor<2x37x12x64xf16>, %mask: tensor<2x1x1x37xf16>) -> tensor<2x37x12x64xf16> {
   %c = flame.constant {value = dense<8.0> : tensor<f16>} : () -> tensor<f16>
-  %0 = flame.transpose %q {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x12x64xf16>) -> tensor<?x12x?x64xf16>
-  %1 = flame.transpose %k {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x12x64xf16>) -> tensor<?x12x?x64xf16>
-  %2 = flame.transpose %v {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x?x12x64xf16>) -> tensor<?x12x?x64xf16>
-  %3 = flame.matmul %0, %1 {transpose_y = true} : (tensor<?x12x?x64xf16>, tensor<?x12x?x64xf16>) -> tensor<?x12x?x?xf16>
-  %4 = flame.div %3, %c : (tensor<?x12x?x?xf16>, tensor<f16>) -> tensor<?x12x?x?xf16>
-  %5 = flame.add %4, %mask : (tensor<?x12x?x?xf16>, tensor<?x1x1x?xf16>) -> tensor<?x12x?x?xf16>
-  %6 = flame.cast %5 {to = f32} : (tensor<?x12x?x?xf16>) -> tensor<?x12x?x?xf32>
-  %7 = flame.reduce %6 {axes = array<i64: 3>, kind = "max"} : (tensor<?x12x?x?xf32>) -> tensor<?x12x?x1xf32>
-  %8 = flame.sub %6, %7 : (tensor<?x12x?x?xf32>, tensor<?x12x?x1xf32>) -> tensor<?x12x?x?xf32>
-  %9 = flame.exp %8 : (tensor<?x12x?x?xf32>) -> tensor<?x12x?x?xf32>
-  %10 = flame.reduce %9 {axes = array<i64: 3>, kind = "sum"} : (tensor<?x12x?x?xf32>) -> tensor<?x12x?x1xf32>
-  %11 = flame.reciprocal %10 : (tensor<?x12x?x1xf32>) -> tensor<?x12x?x1xf32>
-  %12 = flame.mul %9, %11 : (tensor<?x12x?x?xf32>, tensor<?x12x?x1xf32>) -> tensor<?x12x?x?xf32>
-  %13 = flame.cast %12 {to = f16} : (tensor<?x12x?x?xf32>) -> tensor<?x12x?x?xf16>
-  %14 = flame.matmul %13, %2 : (tensor<?x12x?x?xf16>, tensor<?x12x?x64xf16>) -> tensor<?x12x?x64xf16>
-  %15 = flame.transpose %14 {perm = array<i64: 0, 2, 1, 3>} : (tensor<?x12x?x64xf16>) -> tensor<?x?x12x64xf16>
-  return %15 : tensor<?x?x12x64xf16>
+  %0 = flame.transpose %q {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x37x12x64xf16>) -> tensor<2x12x37x64xf16>
+  %1 = flame.transpose %k {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x37x12x64xf16>) -> tensor<2x12x37x64xf16>
+  %2 = flame.transpose %v {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x37x12x64xf16>) -> tensor<2x12x37x64xf16>
+  %3 = flame.matmul %0, %1 {transpose_y = true} : (tensor<2x12x37x64xf16>, tensor<2x12x37x64xf16>) -> tensor<2x12x37x37xf16>
+  %4 = flame.div %3, %c : (tensor<2x12x37x37xf16>, tensor<f16>) -> tensor<2x12x37x37xf16>
+  %5 = flame.add %4, %mask : (tensor<2x12x37x37xf16>, tensor<2x1x1x37xf16>) -> tensor<2x12x37x37xf16>
+  %6 = flame.cast %5 {to = f32} : (tensor<2x12x37x37xf16>) -> tensor<2x12x37x37xf32>
+  %7 = flame.reduce %6 {axes = array<i64: 3>, kind = "max"} : (tensor<2x12x37x37xf32>) -> tensor<2x12x37x1xf32>
+  %8 = flame.sub %6, %7 : (tensor<2x12x37x37xf32>, tensor<2x12x37x1xf32>) -> tensor<2x12x37x37xf32>
+  %9 = flame.exp %8 : (tensor<2x12x37x37xf32>) -> tensor<2x12x37x37xf32>
+  %10 = flame.reduce %9 {axes = array<i64: 3>, kind = "sum"} : (tensor<2x12x37x37xf32>) -> tensor<2x12x37x1xf32>
+  %11 = flame.reciprocal %10 : (tensor<2x12x37x1xf32>) -> tensor<2x12x37x1xf32>
+  %12 = flame.mul %9, %11 : (tensor<2x12x37x37xf32>, tensor<2x12x37x1xf32>) -> tensor<2x12x37x37xf32>
+  %13 = flame.cast %12 {to = f16} : (tensor<2x12x37x37xf32>) -> tensor<2x12x37x37xf16>
+  %14 = flame.matmul %13, %2 : (tensor<2x12x37x37xf16>, tensor<2x12x37x64xf16>) -> tensor<2x12x37x64xf16>
+  %15 = flame.transpose %14 {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x12x37x64xf16>) -> tensor<2x37x12x64xf16>
+  return %15 : tensor<2x37x12x64xf16>
 }
 
 // -----
