@@ -67,6 +67,7 @@ static LogicalResult simplify(KernelBuilder &builder) {
     return failure();
   shareLoads(function);
   compareStarts(function);
+  shareReciprocals(function);
   if (failed(run(createCSEPass()))) // what the shared loads were turned into
     return failure();
   if (hasChoices()) {

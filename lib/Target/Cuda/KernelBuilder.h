@@ -87,6 +87,8 @@ void compareStarts(mlir::func::FuncOp function);
 void mergeBranches(mlir::func::FuncOp function);
 /// Branches whose sides differ in offsets and signs alone become straight code; see UnifyBranches.cpp.
 void unifyBranches(mlir::func::FuncOp function);
+/// Many quotients of one divisor, rounded to narrow floats, need one division; see ShareReciprocals.cpp.
+void shareReciprocals(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
 void packMemory(mlir::func::FuncOp function);
 
