@@ -55,7 +55,9 @@ struct CUfunc_st {
   FakeKernel entry;
   int buffers, args, scratch, maxShared = 48 * 1024;
 };
-struct CUmemPoolHandle_st {};
+struct CUmemPoolHandle_st {
+  int device;
+};
 struct Work {
   CUfunction function = nullptr;
   unsigned blocks = 0, threads = 0, shared = 0;
@@ -92,7 +94,7 @@ struct Block {
   AccessLog log{};
 };
 std::map<uint64_t, Block> blocks; // device address → block
-size_t used[8];
+size_t used[8], highest[8];
 std::map<const void *, size_t> pinned;
 std::vector<CUevent> endedEvents;
 Clock hostClock; // what the CPU has waited for; one for all threads, so races between them stay unseen
@@ -271,6 +273,7 @@ CUresult allocate(CUdeviceptr *pointer, size_t bytes, int device) {
   *pointer = reinterpret_cast<uint64_t>(data) | kDeviceBit;
   blocks[*pointer] = {bytes, device, base};
   used[device] += bytes;
+  highest[device] = std::max(highest[device], used[device]);
   ++control.allocations;
   return CUDA_SUCCESS;
 }
@@ -571,9 +574,9 @@ API CUresult cuMemFree_v2(CUdeviceptr pointer) {
   deallocate(pointer);
   return CUDA_SUCCESS;
 }
-API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *) {
+API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *properties) {
   ENTER(false);
-  *pool = new CUmemPoolHandle_st;
+  *pool = new CUmemPoolHandle_st{properties->location.id};
   ++control.pools_;
   return CUDA_SUCCESS;
 }
@@ -583,8 +586,16 @@ API CUresult cuMemPoolDestroy(CUmemoryPool pool) {
   --control.pools_;
   return CUDA_SUCCESS;
 }
-API CUresult cuMemPoolSetAttribute(CUmemoryPool, int, void *) {
+API CUresult cuMemPoolGetAttribute(CUmemoryPool pool, int attribute, void *value) {
   ENTER(false);
+  *static_cast<uint64_t *>(value) =
+      attribute == CU_MEMPOOL_ATTR_USED_MEM_HIGH ? highest[pool->device] : used[pool->device];
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemPoolSetAttribute(CUmemoryPool pool, int attribute, void *) {
+  ENTER(false);
+  if (attribute == CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+    highest[pool->device] = used[pool->device];
   return CUDA_SUCCESS;
 }
 API CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
