@@ -25,7 +25,7 @@ static Value globalThread(KernelBuilder &kernel, ElementBuilder &e) {
 }
 
 LogicalResult flame::cuda::emitLoop(KernelBuilder &kernel) {
-  if (emitTranspose(kernel))
+  if (emitTranspose(kernel) || emitReduce(kernel))
     return success();
   struct Nest {
     SmallVector<DimExpr> dims;

@@ -157,7 +157,8 @@ int flame::cuda::vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elemen
 void KernelBuilder::barrier() { gpu::BarrierOp::create(b, loc); }
 
 /// True if 32 bits hold every index: divisions of 64 bits are some twenty times as dear. Sizes are known and leave room
-/// for tiles that overhang; no index comes from data, where any number may stand.
+/// for tiles that overhang; no index comes from data, where any number may stand, but for those that the kernel itself has
+/// put into memory (`flame.is_index`).
 bool KernelBuilder::fitsInt() {
   auto isSmall = [](Value value) {
     auto tensor = dyn_cast<RankedTensorType>(value.getType());
@@ -169,7 +170,8 @@ bool KernelBuilder::fitsInt() {
     if (!llvm::all_of(op.getResults(), isSmall))
       return false;
   WalkResult walked = function.walk([](Operation *op) {
-    bool fromData = isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && op->getResult(0).getType().isIndex();
+    bool fromData = isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && op->getResult(0).getType().isIndex() &&
+                    !op->hasAttr("flame.is_index");
     return fromData ? WalkResult::interrupt() : WalkResult::advance();
   });
   return !walked.wasInterrupted();

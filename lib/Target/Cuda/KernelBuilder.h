@@ -94,6 +94,9 @@ int vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elements);
 /// False, and nothing done, for a region that is no transpose with pointwise ops around it.
 bool emitTranspose(KernelBuilder &kernel);
 
+/// False, and nothing done, for a region whose results are not functions of reductions over many elements.
+bool emitReduce(KernelBuilder &kernel);
+
 /// What the kernels of the anchors are made by. Each fills in the body, `extent` and `threads`.
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);
 mlir::LogicalResult emitLoops(KernelBuilder &kernel);

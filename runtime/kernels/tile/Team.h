@@ -10,7 +10,7 @@
 //
 //===-------------------------------------------------------------------------------------------------------------===//
 #pragma once
-#include "ptx/Team.h"
+#include "ptx/Grid.h"
 #include "schedule/Team.h"
 
 namespace flame {
