@@ -90,6 +90,17 @@ def rows():
                 name = "x".join(map(str, shape))
                 case = near(Case(f"group_norm_{'silu_' if silu else ''}{dtype}_{name}_{groups}", dtype, normal=True))
                 yield case, group_norm(case, case.input("x", shape), groups, silu)
+    # So many rows that each team does several.
+    for dtype, shape, groups in (("bf16", (1, 25, 524288), 25), ("f32", (2, 120, 32771), 20), ("f16", (5, 64, 65536), 32)):
+        case = near(Case(f"group_norm_many_{dtype}", dtype, normal=True))
+        yield case, group_norm(case, case.input("x", shape), groups, False)
+    for r, c in ((140, 131072), (30, 1 << 20)):
+        case = near(Case(f"softmax_many_bf16_{r}x{c}", "bf16", normal=True))
+        yield case, softmax(case, case.input("x", (r, c)))
+        case = near(Case(f"row_mean_many_f16_{r}x{c}", "f16"))
+        x = case.input("x", (r, c))
+        mean = case.value[x].mean(1, keepdims=True)
+        yield case, case.node("ReduceMean", [x, constant(case, "axes", [1])], mean, keepdims=1)
     # Far from zero: squares of the numbers themselves would lose all digits.
     case = Case("group_norm_offset_f32", "f32", normal=True)
     case.rtol = 1e-3
@@ -180,8 +191,31 @@ def reductions():
             yield case, case.node(op, [x], np.full(5, 1.0 if name == "nan" else 0.0), axis=1, keepdims=0)
 
 
+# ---- scans
+
+
+def scans():
+    for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64"):
+        for shape, axis in (((3, 1024), 1), ((5, 1000), 1), ((2, 3, 77), 2), ((1,), 0), ((2, 100003), 1), ((1, 1 << 18), 1),
+                            ((300, 40), 1), ((70, 33), 0), ((4, 0), 1), ((0, 4), 1), ((130, 40000), 1)):  # fmt: skip
+            if shape[0] == 130 and dtype not in ("f32", "i32"):
+                continue
+            for exclusive, reverse in ((0, 0), (1, 0), (0, 1), (1, 1)):
+                name = "x".join(map(str, shape)) + f"_{axis}" + "_exclusive" * exclusive + "_reverse" * reverse
+                case = Case(f"cumsum_{dtype}_{name}", dtype)
+                x = case.input("x", shape)
+                whole(case, x, -1, 2)
+                value = np.flip(case.value[x], axis) if reverse else case.value[x]
+                result = np.cumsum(value, axis) - (value if exclusive else 0)
+                result = np.flip(result, axis) if reverse else result
+                if dtype in ("f16", "bf16") and np.abs(result).max(initial=0) > 200:
+                    near(case)
+                inputs = [x, constant(case, "axis", axis)]
+                yield case, case.node("CumSum", inputs, result, exclusive=exclusive, reverse=reverse)
+
+
 def cases():
-    return [*rows(), *reductions()]
+    return [*rows(), *reductions(), *scans()]
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ struct Reduction {
   Values indexOf(mlir::ValueRange result, mlir::ValueRange reduced) const;
 };
 
-/// True for the ops that `reductionOf` describes: reduce and arg_reduce.
+/// reduce or arg_reduce.
 bool isReduction(mlir::Operation *op);
+/// Of a scan, what its last element is.
 Reduction reductionOf(mlir::Operation *op, ElementBuilder &b);
 
 } // namespace flame

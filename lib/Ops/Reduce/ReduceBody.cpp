@@ -83,11 +83,25 @@ static Reduction describe(ArgReduceOp op, ElementBuilder &b) {
   return r;
 }
 
+static Reduction describe(ScanOp op, ElementBuilder &b) {
+  Type elementType = getElementTypeOrSelf(op.getX().getType());
+  ScalarBuilder s = b.scalars(elementType);
+  Reduction r{op.getX(), {int64_t(op.getAxis())}, true, {identityOf(s, op.getKind(), elementType)}, {}, {}, {}};
+  r.combine = [=](ValueRange x, ValueRange y) mutable { return Values{combine(s, op.getKind(), x[0], y[0])}; };
+  r.step = [=, &b](ValueRange carried, ValueRange index) mutable {
+    return Values{combine(s, op.getKind(), carried[0], b.element(op.getX(), index))};
+  };
+  r.finish = [](ValueRange all) { return all[0]; };
+  return r;
+}
+
 bool flame::isReduction(Operation *op) { return isa<ReduceOp, ArgReduceOp>(op); }
 
 Reduction flame::reductionOf(Operation *op, ElementBuilder &b) {
   if (auto reduce = dyn_cast<ReduceOp>(op))
     return describe(reduce, b);
+  if (auto scan = dyn_cast<ScanOp>(op))
+    return describe(scan, b);
   return describe(cast<ArgReduceOp>(op), b);
 }
 

@@ -81,6 +81,8 @@ LogicalResult flame::cuda::emitLoop(KernelBuilder &kernel) {
 }
 
 LogicalResult flame::cuda::emitLoops(KernelBuilder &kernel) {
+  if (emitScan(kernel))
+    return success();
   LoopsInterface op;
   for (Operation &inner : kernel.region.getBlock()->without_terminator())
     if (auto loops = dyn_cast<LoopsInterface>(&inner)) {

@@ -95,6 +95,12 @@ __device__ __forceinline__ float flame_minimum(float x, float y) {
 }
 __device__ __forceinline__ double flame_maximum(double x, double y) { return x != x ? x : y != y ? y : fmax(x, y); }
 __device__ __forceinline__ double flame_minimum(double x, double y) { return x != x ? x : y != y ? y : fmin(x, y); }
+// 1 / x to one unit in the last place, without the branch of a division.
+__device__ __forceinline__ float flame_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 // Float to integer: what is out of range is not undefined behaviour in the models that do it.
 __device__ __forceinline__ long long flame_to_i64(double x) { return __double2ll_rz(x); }
 // n neighbouring elements, moved by one access of up to 16 bytes.
@@ -450,7 +456,12 @@ private:
         .Case<arith::AddFOp>([&](auto) { return binary(value(0), "+", value(1), Sum); })
         .Case<arith::SubFOp>([&](auto) { return binary(value(0), "-", value(1), Sum); })
         .Case<arith::MulFOp>([&](auto) { return binary(value(0), "*", value(1), Product); })
-        .Case<arith::DivFOp>([&](auto) { return binary(value(0), "/", value(1), Product); })
+        .Case<arith::DivFOp>([&](auto) {
+          auto one = value(0).template getDefiningOp<arith::ConstantFloatOp>();
+          if (type.isF32() && one && one.value().isExactlyValue(1.0))
+            return call("flame_reciprocal", value(1));
+          return binary(value(0), "/", value(1), Product);
+        })
         .Case<arith::RemFOp>([&](auto) { return mathCall("fmod", op); })
         .Case<arith::NegFOp>([&](auto) {
           return Expression{"-" + text(value(0), Primary), Unary};
@@ -616,7 +627,8 @@ private:
         .Case<gpu::ShuffleOp>([&](gpu::ShuffleOp shuffle) {
           Type element = shuffle.getValue().getType();
           std::string operand = text(shuffle.getValue()), offset = text(shuffle.getOffset());
-          std::string result = "__shfl_xor_sync(0xffffffffu, " + operand + ", " + offset + ")";
+          std::string name = shuffle.getMode() == gpu::ShuffleMode::UP ? "__shfl_up_sync" : "__shfl_xor_sync";
+          std::string result = name + "(0xffffffffu, " + operand + ", " + offset + ")";
           if (element.isIntOrIndex() && element.getIntOrFloatBitWidth() < 32)
             return narrow({result, Primary}, element);
           return Expression{result, Primary};
