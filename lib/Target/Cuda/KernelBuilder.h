@@ -48,6 +48,8 @@ public:
   mlir::Value sharedMemory(mlir::Type type, int64_t count);
   /// `count` elements of the launch's dynamic shared memory, which grows by them; at most 16 bytes an element.
   mlir::Value dynamicSharedMemory(mlir::Type type, int64_t count);
+  /// A variable of each thread, as memory of one element.
+  mlir::Value variable(mlir::Type type);
   /// The launch's scratch memory as elements of `type`, and the session's state as 32-bit numbers; the caller sets
   /// kernel.scratch and kernel.state.
   mlir::Value scratchMemory(mlir::Type type);
@@ -99,6 +101,12 @@ int vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elements);
 
 /// False, and nothing done, for a region that is no transpose with pointwise ops around it.
 bool emitTranspose(KernelBuilder &kernel);
+
+/// False, and nothing done, for a region whose results are not functions of reductions over many elements.
+bool emitReduce(KernelBuilder &kernel);
+
+/// False, and nothing done, for a region that is no scan along a last dim.
+bool emitScan(KernelBuilder &kernel);
 
 /// What the kernels of the anchors are made by. Each fills in the body, `extent` and `threads`.
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);

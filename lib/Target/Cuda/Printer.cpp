@@ -702,7 +702,8 @@ private:
         .Case<gpu::ShuffleOp>([&](gpu::ShuffleOp shuffle) {
           Type element = shuffle.getValue().getType();
           std::string operand = text(shuffle.getValue()), offset = text(shuffle.getOffset());
-          std::string result = "__shfl_xor_sync(0xffffffffu, " + operand + ", " + offset + ")";
+          std::string name = shuffle.getMode() == gpu::ShuffleMode::UP ? "__shfl_up_sync" : "__shfl_xor_sync";
+          std::string result = name + "(0xffffffffu, " + operand + ", " + offset + ")";
           if (element.isIntOrIndex() && element.getIntOrFloatBitWidth() < 32)
             return narrow({result, Primary}, element);
           return Expression{result, Primary};

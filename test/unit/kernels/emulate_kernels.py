@@ -15,6 +15,7 @@ HEAD = """
 #include "impl/Simt.h"
 #include "impl/Thin.h"
 #include "tile/Team.h"
+#include "tile/Ticket.h"
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -81,6 +82,7 @@ static float __uint_as_float(unsigned bits) {
   std::memcpy(&x, &bits, 4);
   return x;
 }
+static float flame_reciprocal(float x) { return 1 / x; }
 static float __int_as_float(int bits) { return __uint_as_float(bits); }
 static double __longlong_as_double(long long bits) {
   double x;
