@@ -94,7 +94,7 @@ Value ScanBuilder::sumPiece(ArrayRef<Value> line, Value begin, Value end) {
     return Values{next};
   })[0];
   auto combine = [&](Value x, Value y) { return join(x, y); };
-  return joinBlock(kernel, *this, kernel.thread, threads, joinWarp(*this, sum, combine), combine);
+  return joinBlock(kernel, *this, threads, threads, joinWarp(*this, sum, combine), combine);
 }
 
 /// Scans groups `begin` to `end`, after `carry`.

@@ -268,7 +268,7 @@ Value SplitRowBuilder::foldBlock(ArrayRef<DimExpr> dims, Value init, function_re
     return sum;
   });
   parallel = true;
-  return joinBlock(kernel, *this, kernel.thread, threads, joinWarp(*this, partial, combine), combine);
+  return joinBlock(kernel, *this, threads, threads, joinWarp(*this, partial, combine), combine);
 }
 
 /// Each warp joins what the blocks of the team have said.
