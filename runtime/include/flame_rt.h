@@ -195,6 +195,17 @@ FLAME_API flame_status *flame_module_planned_bytes(const flame_module *module, c
  *  are not included. */
 FLAME_API void flame_module_memory(const flame_module *module, uint64_t *current, uint64_t *peak);
 
+/** GPU memory that all modules of this process and their values take on one device, as its driver counts it. */
+typedef struct flame_gpu_memory {
+  uint64_t used;     /* allocated now: weights, arenas, scratch memory, tensors */
+  uint64_t peak;     /* the most since the process began, or since flame_device_trim */
+  uint64_t reserved; /* taken from the GPU: `used`, and what is kept for the next runs */
+} flame_gpu_memory;
+/** Waits for the GPU. Errors: FLAME_DEVICE (no such GPU), FLAME_UNSUPPORTED (its driver has no memory pools). */
+FLAME_API flame_status *flame_device_memory(int32_t device, flame_gpu_memory *memory);
+/** Waits for the GPU, gives back what is kept for the next runs, and lets the peak begin anew. */
+FLAME_API flame_status *flame_device_trim(int32_t device);
+
 /* ---- sessions ------------------------------------------------------------------------------------------------ */
 
 /** A session holds the memory of one run at a time and keeps it between runs. The module's first session loads the
@@ -213,10 +224,13 @@ FLAME_API flame_status *flame_session_run(flame_session *session, const flame_va
 /** Outputs that the run makes stay in the GPU's memory (enable != 0) instead of coming to the CPU's. Without effect for
  *  CPU artifacts and for strings, sequences and optionals. */
 FLAME_API flame_status *flame_session_device_outputs(flame_session *session, int enable);
-/** Orders runs with the host application's stream (a CUstream or cudaStream_t of the same device): a run begins after the
- *  work that the stream has at the call, and what is put into the stream afterwards waits for the run. A run whose
- *  inputs and outputs are all in GPU memory then returns before it has ended; its errors appear at the next one. NULL
- *  means the default stream; `enable` 0 ends the arrangement. FLAME_INVALID_ARGUMENT for CPU artifacts. */
+/** Runs go into the host application's stream (a CUstream or cudaStream_t of the same device): after the work that the
+ *  stream has at the call, and before what is put into it afterwards. A run whose inputs and outputs are all in GPU
+ *  memory then returns before it has ended; its errors appear at the next one. The stream must exist during runs and
+ * may be destroyed between them. Runs of one session in different streams wait for each other; what the application
+ * itself does with outputs in a former stream it orders before the next run. The session's outputs may be released
+ * while work in the stream still reads them, other tensors must live until the run has ended. NULL means the default
+ * stream; `enable` 0 ends the arrangement. FLAME_INVALID_ARGUMENT for CPU artifacts. */
 FLAME_API flame_status *flame_session_set_stream(flame_session *session, void *stream, int enable);
 /** Makes the run in progress, if there is one, end with FLAME_CANCELLED at its next command. */
 FLAME_API void flame_session_cancel(flame_session *session);
@@ -300,8 +314,8 @@ FLAME_API int flame_optional_has(const flame_value *optional);
 FLAME_API flame_status *flame_optional_get(const flame_value *optional, flame_value **content);
 
 /** DLPack. Import takes over the managed tensor on success (its deleter runs when the value goes) and leaves it alone
- * on an error; tensors must be in CPU or CUDA device memory; strided ones are copied (on a GPU: refused). Export references the value's memory; free it
- * with its own deleter. Versioned tensors of major version 1 are accepted. */
+ * on an error; tensors must be in CPU or CUDA device memory; strided ones are copied (on a GPU: refused). Export
+ * references the value's memory; free it with its own deleter. Versioned tensors of major version 1 are accepted. */
 FLAME_API flame_status *flame_tensor_from_dlpack(struct DLManagedTensor *managed, flame_value **value);
 FLAME_API flame_status *flame_tensor_from_dlpack_versioned(struct DLManagedTensorVersioned *managed,
                                                            flame_value **value);

@@ -27,8 +27,8 @@ template <typename Cleanup> class RunScope {
 public:
   RunScope(Queue &queue, Cleanup cleanup) : queue(queue), cleanup(std::move(cleanup)) { queue.begin(); }
   ~RunScope() {
+    cleanup(); // what a run releases is released in its stream
     queue.end();
-    cleanup();
   }
 
 private:
@@ -57,9 +57,10 @@ void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor 
   runBlock(Plan::kMain);
   takeOutputs(targets, results);
   auto onHost = [](const Value *value) { return value->kind != FLAME_TENSOR || value->tensor.onHost(); };
-  const bool runsOn = queue->mayRunOn() && deviceOutputs && !profiling &&
-                      std::none_of(inputs.begin(), inputs.end(), onHost) &&
-                      std::none_of(targets.begin(), targets.end(), [](const Tensor *t) { return t && t->onHost(); });
+  // Where the application gave the stream and everything lies on the device, the run goes on behind this call.
+  auto staysThere = [&](const Tensor *target) { return target ? !target->onHost() : deviceOutputs; };
+  const bool runsOn = queue->mayRunOn() && !profiling && std::none_of(inputs.begin(), inputs.end(), onHost) &&
+                      std::all_of(targets.begin(), targets.end(), staysThere);
   if (runsOn)
     return;
   queue->finish();
@@ -360,8 +361,8 @@ void Executor::placeArena(int32_t block) {
     if (!state.arena || state.arena->bytes < state.layout->bytes)
       growArena(block, state.layout->bytes);
     for (size_t i = 0; i < info.arenaSlots.size(); ++i)
-      slots[info.arenaSlots[i]].tensor.data = static_cast<char *>(state.arena->data) + state.layout->offsets[i] +
-                                                    (redZones ? Allocator::kGuardBytes : 0);
+      slots[info.arenaSlots[i]].tensor.data =
+          static_cast<char *>(state.arena->data) + state.layout->offsets[i] + (redZones ? Allocator::kGuardBytes : 0);
     state.placedEpoch = shapes.currentEpoch();
   }
   if (module.options().poison)
@@ -415,8 +416,9 @@ void Executor::checkRedZones() {
     for (size_t i = 0; i < slots.size() && name.empty(); ++i)
       if (block && slots[i].set && slots[i].kind == FLAME_TENSOR && slots[i].tensor.data == block)
         name = cat("tensor ", plan.slotName(i), " ", slots[i].describe(), ": ");
-    throw Error(error.code, name + error.message +
-                                (module.options().sync ? "" : "; run with FLAME_SYNC, too, to learn which kernel does it"));
+    throw Error(error.code,
+                name + error.message +
+                    (module.options().sync ? "" : "; run with FLAME_SYNC, too, to learn which kernel does it"));
   }
 }
 

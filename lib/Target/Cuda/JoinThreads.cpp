@@ -7,9 +7,9 @@
 using namespace mlir;
 using namespace flame;
 
-Value flame::cuda::joinWarp(ElementBuilder &e, Value partial, Combine combine) {
+Value flame::cuda::joinWarp(ElementBuilder &e, Value partial, Combine combine, int lanes) {
   Value width = arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(warpSize));
-  for (int offset = warpSize / 2; offset > 0; offset /= 2) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2) {
     Value distance = arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(offset));
     auto shuffle = gpu::ShuffleOp::create(e.b, e.loc, partial, distance, width, gpu::ShuffleMode::XOR);
     partial = combine(partial, shuffle.getShuffleResult());

@@ -84,6 +84,12 @@ bool KernelBuilder::isMaterialized(Value value) {
   return argument && argument.getOwner() == region.getBlock();
 }
 
+bool KernelBuilder::isConstant(Value value) {
+  auto constants = region->getAttrOfType<DenseI64ArrayAttr>("flame.constant_inputs");
+  return constants && isMaterialized(value) &&
+         llvm::is_contained(constants.asArrayRef(), int64_t(cast<BlockArgument>(value).getArgNumber()));
+}
+
 Value KernelBuilder::sharedMemory(Type type, int64_t count) {
   auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
   memory->setAttr("flame.shared", entry.getUnitAttr());
@@ -119,15 +125,24 @@ Value KernelBuilder::gridSize() {
   return grid;
 }
 
+/// value * width + lane, the constants in one.
+static Value laneOf(ElementBuilder &e, Value value, int width, int lane) {
+  auto sum = value.getDefiningOp<arith::AddIOp>();
+  auto literal = sum ? sum.getRhs().getDefiningOp<arith::ConstantIndexOp>() : nullptr;
+  if (literal)
+    return e.addi(e.muli(sum.getLhs(), e.index(width)), e.index(literal.value() * width + lane));
+  return e.addi(e.muli(value, e.index(width)), e.index(lane));
+}
+
 void KernelBuilder::enterLane(ElementBuilder &e, SmallVectorImpl<Value> &at, Value group, ArrayRef<DimExpr> dims, int width,
                               int lane) {
-  Value whole = e.addi(e.muli(group, e.index(width)), e.index(lane));
+  Value whole = laneOf(e, group, width, lane);
   ArrayRef<DimExpr> leading = dims.drop_back();
   if (llvm::all_of(leading, [](DimExpr dim) { return dim.isConstant(1); })) {
     at.back() = whole;
     return;
   }
-  at.back() = e.addi(e.muli(at.back(), e.index(width)), e.index(lane));
+  at.back() = laneOf(e, at.back(), width, lane);
   noteSplit(linearize(e.b, loc, ValueRange(at).drop_back(), leading), at.back(), dims.back(), whole);
 }
 

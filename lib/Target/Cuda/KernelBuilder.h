@@ -63,6 +63,8 @@ public:
   /// Closes the function, whose name is left as "kernel": arguments in the order of buffers, then sizes.
   void finish();
 
+  /// True for an input of the region that is the same in every run: a weight, or what is computed from weights alone.
+  bool isConstant(mlir::Value value);
   /// The buffer of an input or result of the region.
   mlir::Value bufferOf(mlir::Value value);
   mlir::Value resultBuffer(unsigned result);
@@ -85,6 +87,10 @@ void shareLoads(mlir::func::FuncOp function);
 void compareStarts(mlir::func::FuncOp function);
 /// Branches of a block on the same condition become one; see MergeBranches.cpp.
 void mergeBranches(mlir::func::FuncOp function);
+/// Branches whose sides differ in offsets and signs alone become straight code; see UnifyBranches.cpp.
+void unifyBranches(mlir::func::FuncOp function);
+/// Many quotients of one divisor, rounded to narrow floats, need one division; see ShareReciprocals.cpp.
+void shareReciprocals(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
 void packMemory(mlir::func::FuncOp function);
 

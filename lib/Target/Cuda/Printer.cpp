@@ -8,6 +8,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -95,12 +96,6 @@ __device__ __forceinline__ float flame_minimum(float x, float y) {
 }
 __device__ __forceinline__ double flame_maximum(double x, double y) { return x != x ? x : y != y ? y : fmax(x, y); }
 __device__ __forceinline__ double flame_minimum(double x, double y) { return x != x ? x : y != y ? y : fmin(x, y); }
-// 1 / x to one unit in the last place, without the branch of a division.
-__device__ __forceinline__ float flame_reciprocal(float x) {
-  float y;
-  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 // Float to integer: what is out of range is not undefined behaviour in the models that do it.
 __device__ __forceinline__ long long flame_to_i64(double x) { return __double2ll_rz(x); }
 // n neighbouring elements, moved by one access of up to 16 bytes.
@@ -122,6 +117,63 @@ template <int n, class T> __device__ __forceinline__ flame_vector<T, n> flame_lo
 template <int n, class T> __device__ __forceinline__ void flame_store(T *to, const flame_vector<T, n> &v) {
   typedef typename flame_word<sizeof(T) * n>::type word;
   *reinterpret_cast<word *>(to) = *reinterpret_cast<const word *>(&v);
+}
+// Neighbours are rounded two at a time. x stands in the lower half of the word.
+template <int n> __device__ __forceinline__ flame_vector<unsigned short, n> flame_pack_bf16(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; i += 2) {
+    unsigned int word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(x[i + 1]), "f"(x[i]));
+    *reinterpret_cast<unsigned int *>(y.e + i) = word;
+  }
+  return y;
+}
+template <int n> __device__ __forceinline__ flame_vector<unsigned short, n> flame_pack_half(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; i += 2) {
+    unsigned int word;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(x[i + 1]), "f"(x[i]));
+    *reinterpret_cast<unsigned int *>(y.e + i) = word;
+  }
+  return y;
+}
+#if __CUDA_ARCH__ >= 890
+#define FLAME_PACK_FP8(name, format)                                                                                   \
+  template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> name(const flame_vector<float, n> &x) {   \
+    flame_vector<unsigned char, n> y;                                                                                  \
+    for (int i = 0; i < n; i += 2) {                                                                                   \
+      unsigned short word;                                                                                             \
+      asm("cvt.rn.satfinite." format "x2.f32 %0, %1, %2;" : "=h"(word) : "f"(x[i + 1]), "f"(x[i]));                    \
+      *reinterpret_cast<unsigned short *>(y.e + i) = word;                                                             \
+    }                                                                                                                  \
+    return y;                                                                                                          \
+  }
+FLAME_PACK_FP8(flame_pack_e4m3, "e4m3")
+FLAME_PACK_FP8(flame_pack_e5m2, "e5m2")
+#else
+template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> flame_pack_e4m3(const flame_vector<float, n> &x) {
+  flame_vector<unsigned char, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_e4m3(x[i]);
+  return y;
+}
+template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> flame_pack_e5m2(const flame_vector<float, n> &x) {
+  flame_vector<unsigned char, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_e5m2(x[i]);
+  return y;
+}
+#endif
+// Approximations to some 2^-21, for what is rounded to 16 bits or less.
+__device__ __forceinline__ float flame_exp(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+  return y;
+}
+__device__ __forceinline__ float flame_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 }
 __device__ __forceinline__ long long flame_to_i64(float x) { return __float2ll_rz(x); }
 __device__ __forceinline__ unsigned long long flame_to_u64(double x) { return __double2ull_rz(x); }
@@ -446,6 +498,24 @@ private:
   }
 
   /// The expression of an op without regions and with one result.
+  static bool approximate(arith::FastMathFlags flags, Type type) {
+    return type.isF32() && arith::bitEnumContainsAll(flags, arith::FastMathFlags::afn);
+  }
+
+  /// f32 to a narrow float, all elements of a vector: two at a time, as the hardware does it.
+  FailureOr<Expression> pack(arith::TruncFOp op, VectorType type) {
+    Type element = type.getElementType();
+    StringRef packer = element.isBF16()                ? "flame_pack_bf16"
+                       : element.isF16()               ? "flame_pack_half"
+                       : isa<Float8E4M3FNType>(element) ? "flame_pack_e4m3"
+                       : isa<Float8E5M2Type>(element)   ? "flame_pack_e5m2"
+                                                        : "";
+    if (packer.empty())
+      return op.emitOpError("has no meaning in a CUDA kernel");
+    std::string size = std::to_string(type.getNumElements());
+    return Expression{(packer + "<" + size + ">(" + text(op.getIn()) + ")").str(), Primary};
+  }
+
   FailureOr<Expression> compute(Operation *op) {
     Type type = op->getResult(0).getType();
     auto value = [&](unsigned i) { return op->getOperand(i); };
@@ -456,9 +526,8 @@ private:
         .Case<arith::AddFOp>([&](auto) { return binary(value(0), "+", value(1), Sum); })
         .Case<arith::SubFOp>([&](auto) { return binary(value(0), "-", value(1), Sum); })
         .Case<arith::MulFOp>([&](auto) { return binary(value(0), "*", value(1), Product); })
-        .Case<arith::DivFOp>([&](auto) {
-          auto one = value(0).template getDefiningOp<arith::ConstantFloatOp>();
-          if (type.isF32() && one && one.value().isExactlyValue(1.0))
+        .Case<arith::DivFOp>([&](arith::DivFOp quotient) -> FailureOr<Expression> {
+          if (approximate(quotient.getFastmath(), type) && matchPattern(value(0), m_OneFloat()))
             return call("flame_reciprocal", value(1));
           return binary(value(0), "/", value(1), Product);
         })
@@ -523,7 +592,11 @@ private:
         .Case<arith::MaxNumFOp>([&](auto) { return mathCall("fmax", op); })
         .Case<arith::MinNumFOp>([&](auto) { return mathCall("fmin", op); })
         // Narrow floats are their bits; the simplifier joins two conversions into one between any of them.
-        .Case<arith::ExtFOp, arith::TruncFOp>([&](auto) { return encode(type, decode(value(0), type), value(0).getType().isF64()); })
+        .Case<arith::ExtFOp, arith::TruncFOp>([&](auto) -> FailureOr<Expression> {
+          if (auto vector = dyn_cast<VectorType>(type))
+            return pack(cast<arith::TruncFOp>(op), vector);
+          return encode(type, decode(value(0), type), value(0).getType().isF64());
+        })
         .Case<arith::ExtUIOp, arith::IndexCastUIOp>([&](auto) { return Expression{cast_(typeName(type), value(0)), Unary}; })
         .Case<arith::TruncIOp>([&](auto) {
           if (type.isInteger(1))
@@ -558,7 +631,7 @@ private:
         })
         .Case<arith::BitcastOp>([&](auto) -> FailureOr<Expression> {
           Type from = value(0).getType();
-          if (from.isF16() || type.isF16())
+          if (from.isF16() || type.isF16() || isa<VectorType>(type))
             return Expression{text(value(0), Primary), Primary};
           if (from.isF32())
             return call("__float_as_uint", op->getOperands());
@@ -570,7 +643,9 @@ private:
             return call("__longlong_as_double", op->getOperands());
           return Expression{text(value(0), Primary), Primary};
         })
-        .Case<math::ExpOp>([&](auto) { return mathCall("exp", op); })
+        .Case<math::ExpOp>([&](math::ExpOp exp) {
+          return approximate(exp.getFastmath(), type) ? call("flame_exp", value(0)) : mathCall("exp", op);
+        })
         .Case<math::ExpM1Op>([&](auto) { return mathCall("expm1", op); })
         .Case<math::LogOp>([&](auto) { return mathCall("log", op); })
         .Case<math::Log1pOp>([&](auto) { return mathCall("log1p", op); })

@@ -8,16 +8,19 @@
 
 namespace flame::rt::cuda {
 
-CudaQueue::CudaQueue(const Plan &plan, const CudaModule &module, const Ref<Allocator> &host, Ref<DeviceAllocator> memory,
-                     QueueModes modes)
+CudaQueue::CudaQueue(const Plan &plan, const CudaModule &module, const Ref<Allocator> &host,
+                     Ref<DeviceAllocator> memory, QueueModes modes)
     : Queue(host, Ref<Allocator>::share(memory.get())), plan(plan), module(module), stream(memory->stream),
-      driver(stream->device->driver), modes(modes), order(stream->device, /*timed=*/false) {}
+      driver(stream->device->driver), modes(modes), ended(stream->device, /*timed=*/false) {}
 
 CudaQueue::~CudaQueue() {
   // Tensors may keep the stream, but the kernels go with the module.
   try {
     ContextScope inside(*stream->device);
-    driver.streamSynchronize(stream->handle);
+    if (unwaited)
+      driver.eventSynchronize(ended.handle);
+    driver.streamSynchronize(stream->own);
+    stream->retire();
   } catch (const Error &) {
     // The context is gone, and nothing runs in it.
   }
@@ -25,14 +28,25 @@ CudaQueue::~CudaQueue() {
 
 void CudaQueue::begin() {
   scope.emplace(*stream->device);
-  if (!external)
-    return;
-  CUresult result = driver.eventRecord(order.handle, *external);
-  if (result == CUDA_SUCCESS)
-    result = driver.streamWaitEvent(stream->handle, order.handle, 0);
-  if (result != CUDA_SUCCESS)
-    scope.reset(); // a run that has not begun has no end
-  check(result, "waiting for the application's stream");
+  const CUstream target = external.value_or(stream->own);
+  const uint64_t number = identify(target);
+  if (unwaited && (number != lastStream || number == kUnknownStream)) {
+    const CUresult result = driver.streamWaitEvent(target, ended.handle, 0);
+    if (result != CUDA_SUCCESS)
+      scope.reset(); // a run that has not begun has no end
+    check(result, "waiting for the last run");
+  }
+  lastStream = number;
+  stream->enter(target);
+}
+
+uint64_t CudaQueue::identify(CUstream target) const {
+  if (target == stream->own)
+    return kOwnStream;
+  unsigned long long number = 0;
+  if (driver.streamGetId && driver.streamGetId(target, &number) == CUDA_SUCCESS)
+    return number;
+  return kUnknownStream;
 }
 
 void CudaQueue::end() noexcept {
@@ -41,8 +55,12 @@ void CudaQueue::end() noexcept {
   stopRecording();
   timersUsed = 0;
   measurements.clear();
-  if (external && driver.eventRecord(order.handle, stream->handle) == CUDA_SUCCESS)
-    driver.streamWaitEvent(*external, order.handle, 0);
+  if (stream->pending) {
+    unwaited = driver.eventRecord(ended.handle, stream->handle) == CUDA_SUCCESS;
+    if (!unwaited)
+      driver.streamSynchronize(stream->handle);
+  }
+  stream->leave();
   scope.reset();
 }
 
@@ -58,8 +76,8 @@ void CudaQueue::setStream(void *handle, bool enable) {
 void CudaQueue::launch(const KernelLaunch &launch) {
   const KernelInfo &kernel = plan.kernels[launch.kernel];
   if (launch.extent > kMaxGridBlocks)
-    fail(FLAME_UNSUPPORTED, "kernel '", kernel.symbol, "' would run on ", launch.extent, " blocks, a GPU takes at most ",
-         kMaxGridBlocks, "; use smaller inputs");
+    fail(FLAME_UNSUPPORTED, "kernel '", kernel.symbol, "' would run on ", launch.extent,
+         " blocks, a GPU takes at most ", kMaxGridBlocks, "; use smaller inputs");
   Operation operation;
   operation.function = module.function(launch.kernel);
   operation.cooperative = kernel.cooperative;
@@ -104,7 +122,7 @@ void CudaQueue::submit(const Operation &operation) {
     Recording &collected;
     ~Clear() { collected.clear(); }
   } clear{collected};
-  collected.submit(operation, *stream->device, stream->handle);
+  collected.submit(operation, *stream->device, stream->use());
 }
 
 void CudaQueue::copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) {
@@ -118,7 +136,7 @@ void CudaQueue::copyBytes(void *to, int toDevice, const void *from, int fromDevi
     std::memmove(to, from, bytes);
   } else if (toDevice == kHost) {
     submitRecording();
-    check(driver.memcpyDtoHAsync(to, address(from), bytes, stream->handle), "reading memory of the GPU");
+    check(driver.memcpyDtoHAsync(to, address(from), bytes, stream->use()), "reading memory of the GPU");
     finish();
   } else if (fromDevice == kHost) {
     // Goes into the stream before a recording that is under way: the memory is fresh, nothing collected knows it.
@@ -129,10 +147,8 @@ void CudaQueue::copyBytes(void *to, int toDevice, const void *from, int fromDevi
       std::memcpy(small, from, bytes);
       from = small;
     }
-    check(driver.memcpyHtoDAsync(address(to), from, bytes, stream->handle), "writing memory of the GPU");
-    int type = 0;
-    if (bytes > kSmall &&
-        driver.pointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address(from)) == CUDA_SUCCESS && type)
+    check(driver.memcpyHtoDAsync(address(to), from, bytes, stream->use()), "writing memory of the GPU");
+    if (bytes > kSmall && driver.placeOf(from).type)
       check(driver.streamSynchronize(stream->handle), "writing memory of the GPU");
   } else {
     Operation operation;
@@ -145,8 +161,7 @@ void CudaQueue::copyBytes(void *to, int toDevice, const void *from, int fromDevi
 
 // ---- sections
 
-bool CudaQueue::beginSection(int32_t section, std::span<const int64_t> shape,
-                             std::span<const void *const> addresses) {
+bool CudaQueue::beginSection(int32_t section, std::span<const int64_t> shape, std::span<const void *const> addresses) {
   GraphCache::Entry &found = graphs.find(section, shape);
   if (++found.runs < 2 || found.refused)
     return false;
@@ -167,7 +182,7 @@ bool CudaQueue::beginSection(int32_t section, std::span<const int64_t> shape,
 void CudaQueue::endSection() {
   if (replay) {
     Graph &graph = *std::exchange(replay, nullptr)->graph;
-    graph.launch(stream->handle);
+    graph.launch(stream->use());
     replayed = true;
     return;
   }
@@ -179,7 +194,7 @@ void CudaQueue::endSection() {
       Recording copy = collected; // kept in case that the driver refuses
       entry->graph = std::make_unique<Graph>(stream->device, std::move(copy));
     }
-    entry->graph->launch(stream->handle);
+    entry->graph->launch(stream->use());
     entry->addresses.swap(pendingAddresses);
     stopRecording();
   } catch (const Error &) {
@@ -197,7 +212,7 @@ void CudaQueue::submitRecording() {
   collected.operations.clear();
   try {
     for (const Operation &operation : operations)
-      collected.submit(operation, *stream->device, stream->handle);
+      collected.submit(operation, *stream->device, stream->use());
   } catch (...) {
     stopRecording();
     throw;
@@ -225,12 +240,12 @@ void CudaQueue::failAsync(CUresult result) const {
   std::string list;
   for (const Command *command : recent)
     list += (list.empty() ? "" : ", ") + nameOf(*command);
-  Error error(result == CUDA_ERROR_OUT_OF_MEMORY ? FLAME_OUT_OF_MEMORY : FLAME_DEVICE,
-              cat(stream->device->describe(), ": ", driver.describe(result),
-                  list.empty() ? "" : "; the last kernels were ", list,
-                  replayed ? ", but for those in CUDA graphs" : "",
-                  "; run in sync mode (FLAME_SYNC, flame-run --sync) to learn which one fails. The GPU's context cannot "
-                  "be used any more: restart the process"));
+  Error error(
+      result == CUDA_ERROR_OUT_OF_MEMORY ? FLAME_OUT_OF_MEMORY : FLAME_DEVICE,
+      cat(stream->device->describe(), ": ", driver.describe(result), list.empty() ? "" : "; the last kernels were ",
+          list, replayed ? ", but for those in CUDA graphs" : "",
+          "; run in sync mode (FLAME_SYNC, flame-run --sync) to learn which one fails. The GPU's context cannot "
+          "be used any more: restart the process"));
   error.located = true; // not where it shows, but earlier
   throw error;
 }
@@ -241,7 +256,7 @@ void CudaQueue::finish() {
   if (result != CUDA_SUCCESS)
     failAsync(result);
   recent.clear();
-  replayed = false;
+  replayed = unwaited = stream->pending = false;
 }
 
 void CudaQueue::afterCommand(const Command &command) {
@@ -261,7 +276,7 @@ void CudaQueue::afterCommand(const Command &command) {
 // ---- profile
 
 uint64_t CudaQueue::startTimer() {
-  check(driver.eventRecord(timer().handle, stream->handle), "measuring time");
+  check(driver.eventRecord(timer().handle, stream->use()), "measuring time");
   return timersUsed - 1;
 }
 
@@ -272,7 +287,7 @@ Event &CudaQueue::timer() {
 }
 
 void CudaQueue::stopTimer(uint64_t started, ProfileCounter &counter) {
-  check(driver.eventRecord(timer().handle, stream->handle), "measuring time");
+  check(driver.eventRecord(timer().handle, stream->use()), "measuring time");
   measurements.push_back({&counter, started, timersUsed - 1});
   // Within a branch or a loop earlier events are still needed; at the outermost level a long run starts anew.
   constexpr size_t kMany = 16384;

@@ -4,6 +4,10 @@
 // a section is recorded they are collected first (see Graph.h); memory that is released meanwhile stays until the
 // collected work is in the stream.
 //
+// A run goes into the session's own stream or right into the application's, and allocates there. Arena, scratch memory
+// and graphs pass from run to run: a run that is not waited for leaves an event, and the next one waits for it unless
+// it is in the same stream. The application's stream is touched during runs only.
+//
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_RUNTIME_CUDA_CUDAQUEUE_H
 #define FLAME_RUNTIME_CUDA_CUDAQUEUE_H
@@ -35,7 +39,7 @@ public:
   void copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) override;
   void finish() override;
   bool mayRunOn() const override { return external.has_value(); }
-  bool capturesGraphs() const override { return modes.graphs && !modes.sync; }
+  bool capturesGraphs() const override { return modes.graphs && !modes.sync && !memory()->modes.redZones; }
   bool beginSection(int32_t section, std::span<const int64_t> shape, std::span<const void *const> addresses) override;
   void endSection() override;
   void setStream(void *stream, bool enable) override;
@@ -49,6 +53,7 @@ private:
   /// Puts what has been collected into the stream, kernel by kernel.
   void submitRecording();
   void stopRecording() noexcept;
+  uint64_t identify(CUstream target) const;
   [[noreturn]] void failAsync(CUresult result) const;
   std::string nameOf(const Command &command) const;
   Event &timer();
@@ -59,14 +64,17 @@ private:
   const Driver &driver;
   const QueueModes modes;
   std::optional<ContextScope> scope;
-  std::optional<CUstream> external; // the host application's stream, which runs are ordered with
-  Event order;
+  std::optional<CUstream> external; // the host application's stream
+  Event ended;                      // of the last run, if `unwaited`
+  bool unwaited = false;
+  uint64_t lastStream = kUnknownStream; // of the last run; handles of destroyed streams come again, numbers do not
+  static constexpr uint64_t kOwnStream = UINT64_MAX, kUnknownStream = UINT64_MAX - 1;
   Ref<Buffer> scratch, state;
 
   bool recording = false;
   Recording collected;
   GraphCache graphs;
-  GraphCache::Entry *entry = nullptr; // of the section that is recorded
+  GraphCache::Entry *entry = nullptr;  // of the section that is recorded
   GraphCache::Entry *replay = nullptr; // of the section that runs as it did before
 
   std::vector<const void *> pendingAddresses;

@@ -86,18 +86,27 @@ std::string Device::describe() const { return cat("GPU ", ordinal, " (", name, "
 
 void Device::checkPointer(const void *pointer) const {
   ContextScope scope(*this);
-  int type = 0, owner = -1;
-  if (driver.pointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address(pointer)) != CUDA_SUCCESS ||
-      type != CU_MEMORYTYPE_DEVICE)
+  const Driver::Place place = driver.placeOf(pointer);
+  if (place.type != CU_MEMORYTYPE_DEVICE)
     fail(FLAME_INVALID_ARGUMENT, "the pointer given as memory of ", describe(), " is not in device memory");
-  if (driver.pointerGetAttribute(&owner, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address(pointer)) == CUDA_SUCCESS &&
-      owner != ordinal)
-    fail(FLAME_INVALID_ARGUMENT, "the pointer given as memory of GPU ", ordinal, " is memory of GPU ", owner);
+  if (place.device != ordinal)
+    fail(FLAME_INVALID_ARGUMENT, "the pointer given as memory of GPU ", ordinal, " is memory of GPU ", place.device);
 }
 
 void Device::synchronize() const {
   ContextScope scope(*this);
   check(driver.ctxSynchronize(), "waiting for the GPU");
+}
+
+void Device::reclaim() const {
+  ContextScope scope(*this);
+  synchronize();
+  {
+    std::lock_guard lock(streamsMutex);
+    for (Stream *stream : streams)
+      stream->reclaim();
+  }
+  synchronize();
 }
 
 ContextScope::ContextScope(const Device &device) : device(device), outer(current) {
@@ -120,18 +129,54 @@ ContextScope::~ContextScope() {
 
 Stream::Stream(Ref<Device> on) : device(std::move(on)) {
   ContextScope scope(*device);
-  check(device->driver.streamCreate(&handle, CU_STREAM_NON_BLOCKING), "making a stream");
+  std::lock_guard lock(device->streamsMutex);
+  device->streams.reserve(device->streams.size() + 1);
+  check(device->driver.streamCreate(&own, CU_STREAM_NON_BLOCKING), "making a stream");
+  handle = own;
+  device->streams.push_back(this);
 }
 
 Stream::~Stream() {
+  {
+    std::lock_guard lock(device->streamsMutex);
+    std::erase(device->streams, this);
+  }
   try {
     ContextScope scope(*device);
-    defer(false);
-    device->driver.streamSynchronize(handle);
-    device->driver.streamDestroy(handle);
+    releaseDeferred();
+    device->driver.streamSynchronize(own);
+    device->driver.streamDestroy(own);
   } catch (const Error &) {
     // The context is gone, and the stream with it.
   }
+}
+
+void Stream::enter(CUstream target) noexcept {
+  std::lock_guard lock(mutex);
+  handle = target;
+  running = pending = true;
+  unordered = target != own && device->pool; // without a pool, the driver waits for the device where memory is freed
+  releaseDeferred();
+}
+
+void Stream::leave() noexcept {
+  std::lock_guard lock(mutex);
+  handle = own;
+  running = false;
+}
+
+void Stream::retire() noexcept {
+  reclaim();
+  std::lock_guard lock(mutex);
+  retired = true;
+}
+
+void Stream::reclaim() noexcept {
+  std::lock_guard lock(mutex);
+  if (deferred.empty() || !foreign())
+    return;
+  device->driver.ctxSynchronize(); // a failure means that nothing runs any more
+  releaseDeferred();
 }
 
 void *Stream::allocate(size_t bytes) {
@@ -144,15 +189,13 @@ void *Stream::allocate(size_t bytes) {
   }
   CUdeviceptr pointer = 0;
   const Driver &driver = device->driver;
-  CUresult result = device->pool ? driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, handle)
+  CUresult result = device->pool ? driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, use())
                                  : driver.memAlloc(&pointer, bytes);
   if (result == CUDA_ERROR_OUT_OF_MEMORY && device->pool) {
     // Other streams' memory may be on its way back to the pool, in pieces that do not fit.
-    result = driver.ctxSynchronize();
-    if (result == CUDA_SUCCESS) {
-      driver.memPoolTrimTo(device->pool, 0);
-      result = driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, handle);
-    }
+    device->reclaim();
+    driver.memPoolTrimTo(device->pool, 0);
+    result = driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, use());
   }
   if (result != CUDA_SUCCESS) {
     std::lock_guard lock(mutex);
@@ -166,10 +209,19 @@ void *Stream::allocate(size_t bytes) {
 
 void Stream::giveBack(void *memory) noexcept {
   std::lock_guard lock(mutex);
-  if (deferring)
+  if (deferring || (foreign() && !retired)) {
     deferred.push_back(memory);
-  else
-    releaseNow(memory);
+    return;
+  }
+  if (foreign()) {
+    try {
+      ContextScope scope(*device);
+      device->driver.ctxSynchronize();
+    } catch (const Error &) {
+      // The context is gone, and the memory with it.
+    }
+  }
+  releaseNow(memory);
 }
 
 void Stream::releaseNow(void *memory) noexcept {
@@ -188,11 +240,26 @@ void Stream::releaseNow(void *memory) noexcept {
 void Stream::defer(bool on) noexcept {
   std::lock_guard lock(mutex);
   deferring = on;
-  if (on)
-    return;
+  if (!on)
+    releaseDeferred();
+}
+
+void Stream::releaseDeferred() noexcept {
   for (void *memory : deferred)
     releaseNow(memory);
   deferred.clear();
+}
+
+void Stream::read(void *to, const void *from, size_t bytes) {
+  ContextScope scope(*device);
+  const Driver &driver = device->driver;
+  {
+    std::lock_guard lock(mutex);
+    if (handle != own || unordered)
+      check(driver.ctxSynchronize(), "reading memory of the GPU");
+  }
+  check(driver.memcpyDtoHAsync(to, address(from), bytes, own), "reading memory of the GPU");
+  check(driver.streamSynchronize(own), "reading memory of the GPU");
 }
 
 Event::Event(const Ref<Device> &on, bool timed) : device(on) {

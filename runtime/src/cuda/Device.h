@@ -16,6 +16,8 @@
 
 namespace flame::rt::cuda {
 
+class Stream;
+
 class Device : public RefCounted {
 public:
   /// The device with this number; one object per device while anyone refers to it. Throws Error(FLAME_DEVICE).
@@ -39,9 +41,15 @@ public:
   void checkPointer(const void *pointer) const;
   /// Waits for everything on the device.
   void synchronize() const;
+  /// Waits, and releases what streams keep for their next run.
+  void reclaim() const;
 
 private:
+  friend class Stream;
   Device(const Driver &driver, int ordinal);
+
+  mutable std::mutex streamsMutex;
+  mutable std::vector<Stream *> streams; // without references: ~Stream removes itself
 };
 
 /// Makes the device's context current in this thread; nested scopes of one device cost nothing.
@@ -57,27 +65,50 @@ private:
   bool pushed = false;
 };
 
-/// A stream of our own, with the device memory whose release waits until pending work has been submitted.
+/// A stream of our own and the device memory that is ordered with it, or with the application's stream that a run is
+/// in.
+///
+/// Memory that is released between two runs of the application's stream stays until the next one begins: what the
+/// application has put into its stream before may still read it, and only during a run is that stream known to exist.
 class Stream : public RefCounted {
 public:
   explicit Stream(Ref<Device> device);
   ~Stream() override;
 
   const Ref<Device> device;
-  CUstream handle = nullptr;
+  CUstream own = nullptr;
+  CUstream handle = nullptr; // where work goes: during a run the run's stream, otherwise `own`
+  bool pending = false;      // something has been given to it and not been waited for; for the thread that runs
+  CUstream use() {
+    pending = true;
+    return handle;
+  }
+
+  /// A run begins in `target`, which is ordered behind everything that has been done with this memory.
+  void enter(CUstream target) noexcept;
+  void leave() noexcept;
+  /// There will be no other run; memory that is still in use is released when the whole device has become idle.
+  void retire() noexcept;
 
   /// Stream-ordered where the driver can do that. nullptr where memory has run out; throws on any other failure.
   void *allocate(size_t bytes);
   void giveBack(void *memory) noexcept;
   /// Between defer(true) and defer(false) nothing is released: work that uses the memory is not yet in the stream.
   void defer(bool on) noexcept;
+  /// Releases what waits for a next run, after the device has become idle.
+  void reclaim() noexcept;
+  /// Reads memory outside of the streams' order, after everything that has been submitted.
+  void read(void *to, const void *from, size_t bytes);
 
 private:
   void releaseNow(void *memory) noexcept;
+  void releaseDeferred() noexcept;
+  bool foreign() const noexcept { return unordered && !running; }
   std::mutex mutex;
   std::vector<void *> deferred; // has room for every live allocation: releasing cannot fail
   size_t live = 0;
-  bool deferring = false;
+  bool deferring = false, running = false, retired = false;
+  bool unordered = false; // the last run was in the application's stream, and `own` does not wait for it
 };
 
 class Event {

@@ -21,14 +21,10 @@ void DeviceAllocator::giveBack(void *memory, size_t) noexcept { stream->giveBack
 
 void DeviceAllocator::fill(void *memory, int value, size_t bytes) {
   ContextScope scope(*stream->device);
-  check(stream->device->driver.memsetD8Async(address(memory), value, bytes, stream->handle), "filling memory of the GPU");
+  check(stream->device->driver.memsetD8Async(address(memory), value, bytes, stream->use()),
+        "filling memory of the GPU");
 }
 
-void DeviceAllocator::read(void *to, const void *from, size_t bytes) {
-  ContextScope scope(*stream->device);
-  const Driver &driver = stream->device->driver;
-  check(driver.memcpyDtoHAsync(to, address(from), bytes, stream->handle), "reading memory of the GPU");
-  check(driver.streamSynchronize(stream->handle), "reading memory of the GPU");
-}
+void DeviceAllocator::read(void *to, const void *from, size_t bytes) { stream->read(to, from, bytes); }
 
 } // namespace flame::rt::cuda

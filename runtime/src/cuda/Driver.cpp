@@ -38,16 +38,18 @@ Driver Driver::load() {
 #define FLAME_CUDA_RESOLVE(member, symbol, parameters)                                                                 \
   driver.member = reinterpret_cast<decltype(driver.member)>(dlsym(library, #symbol));                                  \
   if (!driver.member)                                                                                                  \
-    fail(FLAME_DEVICE, path, " (CUDA ", versionText(driver.version), ") lacks the function " #symbol                   \
-         "; update the NVIDIA driver");
+    fail(FLAME_DEVICE, path, " (CUDA ", versionText(driver.version),                                                   \
+         ") lacks the function " #symbol "; update the NVIDIA driver");
   FLAME_CUDA_FUNCTIONS(FLAME_CUDA_RESOLVE)
 #undef FLAME_CUDA_RESOLVE
   driver.getErrorName = reinterpret_cast<decltype(driver.getErrorName)>(dlsym(library, "cuGetErrorName"));
   driver.getErrorString = reinterpret_cast<decltype(driver.getErrorString)>(dlsym(library, "cuGetErrorString"));
+  driver.streamGetId = reinterpret_cast<decltype(driver.streamGetId)>(dlsym(library, "cuStreamGetId"));
 
   const CUresult result = driver.init(0);
   if (result == CUDA_ERROR_NO_DEVICE)
-    fail(FLAME_DEVICE, "this model needs an NVIDIA GPU; the driver finds none (is one hidden by CUDA_VISIBLE_DEVICES?)");
+    fail(FLAME_DEVICE,
+         "this model needs an NVIDIA GPU; the driver finds none (is one hidden by CUDA_VISIBLE_DEVICES?)");
   if (result == CUDA_ERROR_STUB_LIBRARY)
     fail(FLAME_DEVICE, path, " is the toolkit's stub, not a driver; remove its folder from LD_LIBRARY_PATH");
   if (result != CUDA_SUCCESS)
@@ -56,7 +58,8 @@ Driver Driver::load() {
   if (counted != CUDA_SUCCESS)
     fail(FLAME_DEVICE, "the CUDA driver cannot count its devices: ", driver.describe(counted));
   if (driver.devices == 0)
-    fail(FLAME_DEVICE, "this model needs an NVIDIA GPU; the driver finds none (is one hidden by CUDA_VISIBLE_DEVICES?)");
+    fail(FLAME_DEVICE,
+         "this model needs an NVIDIA GPU; the driver finds none (is one hidden by CUDA_VISIBLE_DEVICES?)");
   return driver;
 }
 
@@ -71,6 +74,16 @@ const Driver &Driver::get() {
     ready = true;
   }
   return loaded;
+}
+
+Driver::Place Driver::placeOf(const void *pointer) const {
+  // This call, unlike the one for a single attribute, is no failure for memory of the CPU: checking tools stay silent.
+  Place place;
+  int attributes[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+  void *values[] = {&place.type, &place.device};
+  if (pointerGetAttributes(2, attributes, values, reinterpret_cast<CUdeviceptr>(pointer)) != CUDA_SUCCESS)
+    return {};
+  return place;
 }
 
 std::string Driver::describe(CUresult result) const {

@@ -18,13 +18,20 @@ struct Driver {
 #undef FLAME_CUDA_MEMBER
   CUresult (*getErrorName)(CUresult, const char **) = nullptr;
   CUresult (*getErrorString)(CUresult, const char **) = nullptr;
-  int version = 0; // 12080 is 12.8
+  CUresult (*streamGetId)(CUstream, unsigned long long *) = nullptr; // from CUDA 12.0
+  int version = 0;                                                   // 12080 is 12.8
   int devices = 0;
 
   /// Throws Error(FLAME_DEVICE): no driver, a driver that is too old, no GPU.
   static const Driver &get();
   /// What get() does the first time.
   static Driver load();
+
+  struct Place {
+    int type = 0; // CU_MEMORYTYPE_…; 0: memory that the driver does not know
+    int device = -1;
+  };
+  Place placeOf(const void *pointer) const;
 
   /// "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)"
   std::string describe(CUresult result) const;

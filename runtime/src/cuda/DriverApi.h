@@ -46,6 +46,9 @@ enum : int {
   CU_JIT_ERROR_LOG_BUFFER = 5,
   CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6,
   CU_MEMPOOL_ATTR_RELEASE_THRESHOLD = 4,
+  CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT = 5,
+  CU_MEMPOOL_ATTR_USED_MEM_CURRENT = 7,
+  CU_MEMPOOL_ATTR_USED_MEM_HIGH = 8,
   CU_MEM_ALLOCATION_TYPE_PINNED = 1,
   CU_MEM_LOCATION_TYPE_DEVICE = 1,
   CU_MEMORYTYPE_DEVICE = 2,
@@ -132,7 +135,7 @@ static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) ==
   X(eventElapsedTime, cuEventElapsedTime, (float *milliseconds, CUevent from, CUevent to))                             \
   X(memAlloc, cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                    \
   X(memFree, cuMemFree_v2, (CUdeviceptr pointer))                                                                      \
-  X(memGetInfo, cuMemGetInfo_v2, (size_t * available, size_t *total))                                                  \
+  X(memGetInfo, cuMemGetInfo_v2, (size_t * available, size_t * total))                                                 \
   X(memAllocHost, cuMemAllocHost_v2, (void **pointer, size_t bytes))                                                   \
   X(memFreeHost, cuMemFreeHost, (void *pointer))                                                                       \
   X(memcpyHtoDAsync, cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))          \
@@ -142,11 +145,13 @@ static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) ==
   X(memPoolCreate, cuMemPoolCreate, (CUmemoryPool * pool, const CUmemPoolProps *properties))                           \
   X(memPoolDestroy, cuMemPoolDestroy, (CUmemoryPool pool))                                                             \
   X(memPoolSetAttribute, cuMemPoolSetAttribute, (CUmemoryPool pool, int attribute, void *value))                       \
+  X(memPoolGetAttribute, cuMemPoolGetAttribute, (CUmemoryPool pool, int attribute, void *value))                       \
   X(memPoolTrimTo, cuMemPoolTrimTo, (CUmemoryPool pool, size_t keep))                                                  \
   X(memAllocFromPoolAsync, cuMemAllocFromPoolAsync,                                                                    \
     (CUdeviceptr * pointer, size_t bytes, CUmemoryPool pool, CUstream stream))                                         \
   X(memFreeAsync, cuMemFreeAsync, (CUdeviceptr pointer, CUstream stream))                                              \
-  X(pointerGetAttribute, cuPointerGetAttribute, (void *value, int attribute, CUdeviceptr pointer))                     \
+  X(pointerGetAttributes, cuPointerGetAttributes,                                                                      \
+    (unsigned count, int *attributes, void **values, CUdeviceptr pointer))                                             \
   X(graphCreate, cuGraphCreate, (CUgraph * graph, unsigned flags))                                                     \
   X(graphDestroy, cuGraphDestroy, (CUgraph graph))                                                                     \
   X(graphAddKernelNode, cuGraphAddKernelNode,                                                                          \

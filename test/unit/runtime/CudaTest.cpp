@@ -62,7 +62,8 @@ PlanBuilder single(const char *kernel) {
 }
 
 flame_code lifeCycle(const std::vector<uint8_t> &bytes, const flame_options &options,
-                     const std::vector<const flame_value *> &inputs, size_t outputCount, std::string *message = nullptr) {
+                     const std::vector<const flame_value *> &inputs, size_t outputCount,
+                     std::string *message = nullptr) {
   ModulePtr module;
   Result result = tryLoad(bytes, module, options);
   flame_session *session = nullptr;
@@ -84,8 +85,8 @@ flame_code lifeCycle(const std::vector<uint8_t> &bytes, const flame_options &opt
 
 TEST_F(Cuda, NamesWhatIsWrongWithTheDriver) {
   FLAME_FAKE_GPU_ONLY();
-  auto message = [](const char *path) {
-    setenv("FLAME_CUDA_DRIVER", path, 1);
+  auto message = [](const std::string &path) {
+    setenv("FLAME_CUDA_DRIVER", path.c_str(), 1);
     std::string text;
     try {
       rt::cuda::Driver::load();
@@ -93,18 +94,19 @@ TEST_F(Cuda, NamesWhatIsWrongWithTheDriver) {
       EXPECT_EQ(error.code, FLAME_DEVICE);
       text = error.message;
     }
-    setenv("FLAME_CUDA_DRIVER", FLAME_TEST_FAKE_CUDA, 1);
+    setenv("FLAME_CUDA_DRIVER", testFile(FLAME_TEST_FAKE_CUDA).c_str(), 1);
     return text;
   };
   EXPECT_NE(message("/nonexistent/libcuda.so").find("the driver cannot be loaded: /nonexistent/libcuda.so"),
             std::string::npos);
-  EXPECT_NE(message(FLAME_TEST_DEVICE_KERNELS).find("is not a CUDA driver"), std::string::npos);
+  EXPECT_NE(message(testFile(FLAME_TEST_DEVICE_KERNELS)).find("is not a CUDA driver"), std::string::npos);
   gpu.version = 10020;
-  EXPECT_NE(message(FLAME_TEST_FAKE_CUDA).find("supports CUDA 10.2, flame needs 11.4 or newer; update the driver"),
-            std::string::npos);
+  EXPECT_NE(
+      message(testFile(FLAME_TEST_FAKE_CUDA)).find("supports CUDA 10.2, flame needs 11.4 or newer; update the driver"),
+      std::string::npos);
   gpu.version = 13000;
   gpu.devices = 0;
-  EXPECT_NE(message(FLAME_TEST_FAKE_CUDA).find("the driver finds none"), std::string::npos);
+  EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("the driver finds none"), std::string::npos);
 }
 
 TEST_F(Cuda, ChoosesTheDevice) {
@@ -283,7 +285,8 @@ TEST_F(Cuda, MovesValuesBetweenKernelsAndHostFunctions) {
   const int y = p.heap("y", DType::F32, {ne});
   p.alloc(y);
   p.launch("k_add", {item, t, y}, {}, ne, "add");
-  const int counts = p.data<int64_t>("counts", DType::I64, {2}, {3, 5}), more = p.heap("more", DType::I64, {p.constant(2)});
+  const int counts = p.data<int64_t>("counts", DType::I64, {2}, {3, 5}),
+            more = p.heap("more", DType::I64, {p.constant(2)});
   p.alloc(more);
   p.launch("k_addi", {counts, more}, {one}, p.constant(2), "more");
   p.readElement(more, 1, k);
@@ -339,7 +342,7 @@ TEST_F(Cuda, TakesAndLeavesDeviceTensors) {
                FLAME_INVALID_ARGUMENT, "is not in device memory");
   if (!onRealGpu())
     EXPECT_FAILS(flame_tensor_wrap_device(FLAME_F32, shape, 2, 1, place, sizeof(local), nullptr, nullptr, &raw),
-               FLAME_INVALID_ARGUMENT, "is memory of GPU 0");
+                 FLAME_INVALID_ARGUMENT, "is memory of GPU 0");
   // A CPU model takes and fills device tensors, too.
   auto onCpu = load(addScale().finish());
   auto cpu = session(onCpu);
@@ -366,24 +369,6 @@ TEST_F(Cuda, RejectsTensorsOfAnotherDevice) {
   Result r = tryRun(s2, {out[0].get(), a.get()}, 1, none);
   EXPECT_EQ(r.code, FLAME_INVALID_ARGUMENT);
   EXPECT_NE(r.message.find("a tensor is on GPU 0 and the model runs on GPU 1"), std::string::npos) << r.message;
-}
-
-TEST_F(Cuda, RunsOnTheApplicationsStream) {
-  auto module = load(addScale().onCuda().finish());
-  auto s = session(module);
-  ASSERT_OK(flame_session_device_outputs(s.get(), 1));
-  auto host = tensor<float>({1, 4}, iota(4));
-  auto a = std::move(run(s, 1, host, host)[0]);
-  ASSERT_OK(flame_session_set_stream(s.get(), nullptr, 1));
-  std::vector<ValuePtr> outputs;
-  const int64_t launches = gpu.launches;
-  for (int i = 0; i < 3; ++i)
-    for (ValuePtr &out : run(s, 1, a, a))
-      outputs.push_back(std::move(out));
-  EXPECT_EQ(gpu.launches, launches) << "the runs have waited for the GPU";
-  flame_value *copy = nullptr;
-  ASSERT_OK(flame_tensor_copy(outputs[2].get(), &copy));
-  EXPECT_EQ(values<float>(ValuePtr(copy))[1], 5 * 4 + 1);
 }
 
 // ---- failures
@@ -458,8 +443,9 @@ TEST_F(Cuda, NamesTensorsWhenTheMemoryIsFull) {
   auto x1 = tensor<float>({1000}, iota(1000));
   std::string message;
   EXPECT_EQ(lifeCycle(bytes, defaultOptions(), {x1.get()}, 1, &message), FLAME_OUT_OF_MEMORY);
-  for (const char *text : {"the tensors of block 'main' need an arena of 390.7 KiB: GPU 0 (Fake GPU, sm_90) is out of memory",
-                           "of 97.6 KiB are free", "largest tensors: 'big' f32[100000]"})
+  for (const char *text :
+       {"the tensors of block 'main' need an arena of 390.7 KiB: GPU 0 (Fake GPU, sm_90) is out of memory",
+        "of 97.6 KiB are free", "largest tensors: 'big' f32[100000]"})
     EXPECT_NE(message.find(text), std::string::npos) << text << " in: " << message;
   gpu.memory = 1 << 30;
   flame_options options = defaultOptions();
@@ -468,13 +454,40 @@ TEST_F(Cuda, NamesTensorsWhenTheMemoryIsFull) {
   EXPECT_NE(message.find("the memory limit of 97.6 KiB would be exceeded"), std::string::npos) << message;
 }
 
+TEST_F(Cuda, TellsTheMemoryOfADevice) {
+  flame_gpu_memory before{}, memory{};
+  {
+    auto module = load(addScale().onCuda().finish());
+    auto s = session(module);
+    ASSERT_OK(flame_session_device_outputs(s.get(), 1));
+    ASSERT_OK(flame_device_trim(0));
+    ASSERT_OK(flame_device_memory(0, &before));
+    EXPECT_EQ(before.peak, before.used);
+    auto a = tensor<float>({1000, 4}, iota(4000));
+    auto out = run(s, 1, a, a);
+    ASSERT_OK(flame_device_memory(0, &memory));
+    // The arena and the output; two inputs were there meanwhile.
+    EXPECT_GE(memory.used - before.used, 32'000u);
+    EXPECT_LE(memory.used - before.used, 34'000u);
+    EXPECT_GE(memory.peak - before.used, 64'000u);
+    EXPECT_LE(memory.peak - before.used, 66'000u);
+    EXPECT_GE(memory.reserved, memory.used);
+  }
+  EXPECT_FAILS(flame_device_memory(99, &memory), FLAME_DEVICE, "there is no GPU 99");
+  EXPECT_FAILS(flame_device_memory(0, nullptr), FLAME_INVALID_ARGUMENT, "memory");
+  gpu.pools = false;
+  if (!onRealGpu())
+    EXPECT_FAILS(flame_device_trim(0), FLAME_UNSUPPORTED, "has no memory pools");
+}
+
 TEST_F(Cuda, NamesKernelsThatMayHaveFailed) {
   FLAME_FAKE_GPU_ONLY();
   auto x = tensor<float>({4}, iota(4));
   std::string message;
   EXPECT_EQ(lifeCycle(single("k_fault").finish(), defaultOptions(), {x.get()}, 1, &message), FLAME_DEVICE);
-  for (const char *text : {"an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)",
-                           "the last kernels were 'k_scale' (node 'before'), 'k_fault' (node 'culprit')", "flame-run --sync"})
+  for (const char *text :
+       {"an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)",
+        "the last kernels were 'k_scale' (node 'before'), 'k_fault' (node 'culprit')", "flame-run --sync"})
     EXPECT_NE(message.find(text), std::string::npos) << text << " in: " << message;
 }
 
@@ -501,7 +514,8 @@ TEST_F(Cuda, FindsWritesBeyondTensors) {
 TEST_F(Cuda, RunsInAllModes) {
   auto x = tensor<float>({3, 2}, iota(6));
   auto c = tensor<bool>({}, {true});
-  for (int flags : std::initializer_list<int>{0, FLAME_SYNC, FLAME_RED_ZONES, FLAME_NO_GRAPHS, FLAME_SYNC | FLAME_RED_ZONES})
+  for (int flags :
+       std::initializer_list<int>{0, FLAME_SYNC, FLAME_RED_ZONES, FLAME_NO_GRAPHS, FLAME_SYNC | FLAME_RED_ZONES})
     for (bool cuda : {true, false}) {
       auto p = everything();
       auto module = load(cuda ? p.onCuda().finish() : p.finish(), withFlags(flags));

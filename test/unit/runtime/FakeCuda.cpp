@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "FakeCuda.h"
+#include "FakeOrder.h"
 #include "cuda/DriverApi.h"
 
 #include <chrono>
@@ -20,23 +21,30 @@
 #include <unistd.h>
 #include <vector>
 
+using flame::test::AccessLog;
+using flame::test::Clock;
 using flame::test::FakeCuda;
+using flame::test::Moment;
 
 // ---- objects
 
 struct CUstream_st {
+  uint64_t number = 0;
   std::deque<std::function<void()>> work;
   int64_t kernels = 0; // given and not done
   uint64_t given = 0, done = 0;
+  Clock clock; // of what is given to it next
+  bool destroyed = false;
 };
 struct CUevent_st {
   CUstream stream = nullptr;
   uint64_t position = 0;
+  Clock clock;
   double time = 0;
 };
 struct CUctx_st {
   int device = 0, references = 0;
-  CUstream_st defaultStream;
+  CUstream_st defaultStream{};
 };
 struct CUmod_st {
   void *library = nullptr;
@@ -47,7 +55,9 @@ struct CUfunc_st {
   FakeKernel entry;
   int buffers, args, scratch, maxShared = 48 * 1024;
 };
-struct CUmemPoolHandle_st {};
+struct CUmemPoolHandle_st {
+  int device;
+};
 struct Work {
   CUfunction function = nullptr;
   unsigned blocks = 0, threads = 0, shared = 0;
@@ -81,10 +91,13 @@ struct Block {
   size_t bytes;
   int device;
   void *base; // what malloc returned
+  AccessLog log{};
 };
 std::map<uint64_t, Block> blocks; // device address → block
-size_t used[8];
+size_t used[8], highest[8];
 std::map<const void *, size_t> pinned;
+std::vector<CUevent> endedEvents;
+Clock hostClock; // what the CPU has waited for; one for all threads, so races between them stay unseen
 
 void violate(const std::string &text) {
   if (control.violation.empty())
@@ -111,31 +124,46 @@ bool checkGuards(uint64_t address, const Block &block) {
   return true;
 }
 
-bool isDevice(uint64_t address, size_t bytes, const char *what) {
+/// Live memory, and nothing that is in no order with this touches it.
+bool isDevice(const Moment &moment, uint64_t address, size_t bytes, bool write, const char *what) {
   auto block = blockOf(address);
-  if (block != blocks.end() && address + bytes <= block->first + block->second.bytes)
-    return true;
+  if (block != blocks.end() && address + bytes <= block->first + block->second.bytes) {
+    if (block->second.log.note(moment, write))
+      return true;
+    violate(std::string(what) + " memory that work in another stream uses, and does not wait for it");
+    return false;
+  }
   violate(std::string(what) + ((address & kDeviceBit) ? " outside of live device memory" : " gets memory of the CPU"));
   return false;
 }
 
-void run(Work &work) {
+void run(Work &work, const Moment &moment) {
   if (control.sticky)
     return;
   if (!work.function) {
-    if (isDevice(work.to, work.bytes, "a copy writes") && isDevice(work.from, work.bytes, "a copy reads"))
+    if (isDevice(moment, work.to, work.bytes, true, "a copy writes") &&
+        isDevice(moment, work.from, work.bytes, false, "a copy reads"))
       std::memmove(real(work.to), real(work.from), work.bytes);
     return;
   }
   const CUfunc_st &f = *work.function;
   std::vector<uint64_t> values = work.values;
   std::vector<void *> addresses;
+  struct Before {
+    uint64_t block;
+    std::vector<unsigned char> bytes;
+  };
+  std::vector<Before> before; // nobody tells what a kernel writes
   for (size_t i = 0; i < values.size(); ++i) {
     if (static_cast<int>(i) < f.buffers || static_cast<int>(i) >= f.buffers + f.args) {
-      if (!isDevice(values[i], 0, "a kernel"))
+      if (!isDevice(moment, values[i], 0, false, "a kernel reads"))
         return;
       if (values[i] % 256)
         return violate("a kernel gets a pointer that is not aligned to 256 bytes");
+      const auto &[start, block] = *blockOf(values[i]);
+      constexpr size_t kSmall = 1 << 16; // larger ones are weights, and take time
+      if (block.bytes <= kSmall)
+        before.push_back({start, {real(start), real(start) + block.bytes}});
       values[i] &= ~kDeviceBit;
     }
     addresses.push_back(&values[i]);
@@ -145,6 +173,9 @@ void run(Work &work) {
   ++control.launches;
   if (const int result = f.entry(addresses.data(), work.blocks))
     control.sticky = result;
+  for (const Before &b : before)
+    if (std::memcmp(b.bytes.data(), real(b.block), b.bytes.size()))
+      isDevice(moment, b.block, 0, true, "a kernel writes");
   for (int i = 0; i < f.buffers; ++i)
     if (auto block = blockOf(work.values[i]); block != blocks.end())
       checkGuards(block->first, block->second);
@@ -159,26 +190,58 @@ void drain(CUstream stream, uint64_t until = UINT64_MAX) {
   }
 }
 
-CUstream streamOf(CUstream handle) { return handle ? handle : &stack.back()->defaultStream; }
-
-void enqueue(CUstream stream, std::function<void()> work) {
-  stream = streamOf(stream);
-  ++stream->given;
-  stream->work.push_back(std::move(work));
-}
-
+/// The objects stay, so that a handle which is used too late is noticed and work that is under way ends.
 std::vector<CUstream> &allStreams() {
   static std::vector<CUstream> streams;
   return streams;
 }
 
-void enqueue(CUstream stream, Work work) {
-  stream = streamOf(stream);
+uint64_t newStreamNumber() {
+  static uint64_t last = 0;
+  return ++last;
+}
+
+CUstream streamOf(CUstream handle) {
+  CUstream stream = handle ? handle : &stack.back()->defaultStream;
+  if (!stream->number)
+    stream->number = newStreamNumber();
+  if (stream->destroyed)
+    violate("a stream is used that has been destroyed");
+  return stream;
+}
+
+/// The next place in the stream.
+Moment advance(CUstream stream) {
+  stream->clock.join(hostClock);
+  stream->clock.set(stream->number, ++stream->given);
+  return {stream->number, stream->given, stream->clock};
+}
+
+template <typename Do> void enqueue(CUstream handle, Do work) {
+  CUstream stream = streamOf(handle);
+  const Moment moment = advance(stream);
+  stream->work.push_back([moment, work = std::move(work)]() mutable { work(moment); });
+}
+
+void enqueueWork(CUstream handle, Work work) {
+  CUstream stream = streamOf(handle);
   stream->kernels += work.function != nullptr;
-  enqueue(stream, [stream, work]() mutable {
+  enqueue(stream, [stream, work](const Moment &moment) mutable {
     stream->kernels -= work.function != nullptr;
-    run(work);
+    run(work, moment);
   });
+}
+
+/// The CPU has waited for the stream.
+void settle(CUstream stream) {
+  drain(stream);
+  hostClock.join(stream->clock);
+}
+void settleAll() {
+  for (CUstream stream : allStreams())
+    settle(stream);
+  for (CUctx_st &context : contexts)
+    settle(&context.defaultStream);
 }
 
 double now() {
@@ -194,7 +257,7 @@ double now() {
   if (needsContext && stack.empty())                                                                                   \
     return 201;                                                                                                        \
   if (control.failCall >= 0 && control.failCall-- == 0)                                                                \
-    return 999
+  return 999
 
 CUresult allocate(CUdeviceptr *pointer, size_t bytes, int device) {
   if (control.failAllocation >= 0 && control.failAllocation-- == 0)
@@ -210,6 +273,7 @@ CUresult allocate(CUdeviceptr *pointer, size_t bytes, int device) {
   *pointer = reinterpret_cast<uint64_t>(data) | kDeviceBit;
   blocks[*pointer] = {bytes, device, base};
   used[device] += bytes;
+  highest[device] = std::max(highest[device], used[device]);
   ++control.allocations;
   return CUDA_SUCCESS;
 }
@@ -237,6 +301,20 @@ Work copyWork(const CUDA_MEMCPY3D &c) {
   work.from = c.srcDevice;
   work.bytes = c.WidthInBytes;
   return work;
+}
+
+/// Nobody has handles any more.
+void forgetStreams() {
+  settleAll();
+  for (CUstream stream : allStreams())
+    delete stream;
+  allStreams().clear();
+  for (CUevent event : endedEvents)
+    delete event;
+  endedEvents.clear();
+  for (CUctx_st &context : contexts)
+    context.defaultStream = {};
+  hostClock = {};
 }
 
 } // namespace
@@ -298,6 +376,8 @@ API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
   std::lock_guard lock(mutex);
   --contexts[device].references;
   --control.contexts;
+  if (control.alive() == 0)
+    forgetStreams();
   return CUDA_SUCCESS;
 }
 API CUresult cuCtxPushCurrent_v2(CUcontext context) {
@@ -313,9 +393,7 @@ API CUresult cuCtxSynchronize() {
   // Where a wait fails the work has ended nevertheless: nothing may touch the CPU's memory later.
   {
     std::lock_guard first(mutex);
-    for (CUstream stream : allStreams())
-      drain(stream);
-    drain(&stack.back()->defaultStream);
+    settleAll();
   }
   ENTER(true);
   return control.sticky;
@@ -380,12 +458,12 @@ API CUresult cuFuncSetAttribute(CUfunction function, int, int value) {
   function->maxShared = value;
   return CUDA_SUCCESS;
 }
-API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned, unsigned, unsigned blockX, unsigned, unsigned,
-                            unsigned shared, CUstream stream, void **params, void **) {
+API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned, unsigned, unsigned blockX, unsigned,
+                            unsigned, unsigned shared, CUstream stream, void **params, void **) {
   ENTER(true);
   if (gridX == 0 || blockX == 0)
     return 1;
-  enqueue(stream, kernelWork(function, gridX, blockX, shared, params));
+  enqueueWork(stream, kernelWork(function, gridX, blockX, shared, params));
   return CUDA_SUCCESS;
 }
 API CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
@@ -406,31 +484,40 @@ API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction
 API CUresult cuStreamCreate(CUstream *stream, unsigned) {
   ENTER(true);
   *stream = new CUstream_st;
+  (*stream)->number = newStreamNumber();
   allStreams().push_back(*stream);
   ++control.streams;
   return CUDA_SUCCESS;
 }
 API CUresult cuStreamDestroy_v2(CUstream stream) {
   std::lock_guard lock(mutex);
-  drain(stream);
-  std::erase(allStreams(), stream);
-  delete stream;
+  streamOf(stream)->destroyed = true;
   --control.streams;
+  return CUDA_SUCCESS;
+}
+API CUresult cuStreamGetId(CUstream stream, unsigned long long *number) {
+  ENTER(true);
+  if (!control.streamNumbers)
+    return 801;
+  *number = streamOf(stream)->number;
   return CUDA_SUCCESS;
 }
 API CUresult cuStreamSynchronize(CUstream stream) {
   {
     std::lock_guard first(mutex);
     if (!stack.empty())
-      drain(streamOf(stream));
+      settle(streamOf(stream));
   }
   ENTER(true);
   return control.sticky;
 }
 API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
   ENTER(true);
-  if (event->stream)
-    enqueue(stream, [from = event->stream, position = event->position] { drain(from, position); });
+  ++control.eventWaits;
+  if (event->stream) {
+    enqueue(stream, [from = event->stream, position = event->position](const Moment &) { drain(from, position); });
+    streamOf(stream)->clock.join(event->clock);
+  }
   return CUDA_SUCCESS;
 }
 API CUresult cuEventCreate(CUevent *event, unsigned) {
@@ -441,24 +528,26 @@ API CUresult cuEventCreate(CUevent *event, unsigned) {
 }
 API CUresult cuEventDestroy_v2(CUevent event) {
   std::lock_guard lock(mutex);
-  if (event->stream)
-    drain(event->stream, event->position);
-  delete event;
+  endedEvents.push_back(event); // a stream may still have to write its time
   --control.events;
   return CUDA_SUCCESS;
 }
 API CUresult cuEventRecord(CUevent event, CUstream stream) {
   ENTER(true);
-  enqueue(stream, [event] { event->time = now(); });
+  ++control.eventRecords;
+  enqueue(stream, [event](const Moment &) { event->time = now(); });
   event->stream = streamOf(stream);
   event->position = event->stream->given;
+  event->clock = event->stream->clock;
   return CUDA_SUCCESS;
 }
 API CUresult cuEventSynchronize(CUevent event) {
   {
     std::lock_guard first(mutex);
-    if (event->stream)
+    if (event->stream) {
       drain(event->stream, event->position);
+      hostClock.join(event->clock);
+    }
   }
   ENTER(true);
   return control.sticky;
@@ -481,14 +570,13 @@ API CUresult cuMemFree_v2(CUdeviceptr pointer) {
   std::lock_guard lock(mutex);
   if (stack.empty())
     return 201;
-  for (CUstream stream : allStreams())
-    drain(stream);
+  settleAll();
   deallocate(pointer);
   return CUDA_SUCCESS;
 }
-API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *) {
+API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *properties) {
   ENTER(false);
-  *pool = new CUmemPoolHandle_st;
+  *pool = new CUmemPoolHandle_st{properties->location.id};
   ++control.pools_;
   return CUDA_SUCCESS;
 }
@@ -498,20 +586,37 @@ API CUresult cuMemPoolDestroy(CUmemoryPool pool) {
   --control.pools_;
   return CUDA_SUCCESS;
 }
-API CUresult cuMemPoolSetAttribute(CUmemoryPool, int, void *) {
+API CUresult cuMemPoolGetAttribute(CUmemoryPool pool, int attribute, void *value) {
   ENTER(false);
+  *static_cast<uint64_t *>(value) =
+      attribute == CU_MEMPOOL_ATTR_USED_MEM_HIGH ? highest[pool->device] : used[pool->device];
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemPoolSetAttribute(CUmemoryPool pool, int attribute, void *) {
+  ENTER(false);
+  if (attribute == CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+    highest[pool->device] = used[pool->device];
   return CUDA_SUCCESS;
 }
 API CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
-API CUresult cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemoryPool, CUstream) {
+API CUresult cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemoryPool, CUstream stream) {
   ENTER(true);
-  return allocate(pointer, bytes, stack.back()->device);
+  const CUresult result = allocate(pointer, bytes, stack.back()->device);
+  if (result == CUDA_SUCCESS) {
+    CUstream ordered = streamOf(stream);
+    enqueue(ordered, [](const Moment &) {});
+    blocks[*pointer].log.note({ordered->number, ordered->given, ordered->clock}, true);
+  }
+  return result;
 }
 API CUresult cuMemFreeAsync(CUdeviceptr pointer, CUstream stream) {
   std::lock_guard lock(mutex);
   if (stack.empty())
     return 201;
-  enqueue(stream, [pointer] { deallocate(pointer); });
+  enqueue(stream, [pointer](const Moment &moment) {
+    if (isDevice(moment, pointer, 0, true, "a release ends the life of"))
+      deallocate(pointer);
+  });
   return CUDA_SUCCESS;
 }
 API CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
@@ -548,8 +653,8 @@ API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes
   std::vector<char> early;
   if (!late)
     early.assign(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
-  enqueue(stream, [to, from, bytes, late, early = std::move(early)] {
-    if (isDevice(to, bytes, "a copy to the GPU"))
+  enqueue(stream, [to, from, bytes, late, early = std::move(early)](const Moment &moment) {
+    if (isDevice(moment, to, bytes, true, "a copy to the GPU writes"))
       std::memcpy(real(to), late ? from : early.data(), bytes);
   });
   return CUDA_SUCCESS;
@@ -561,8 +666,8 @@ API CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUst
     return control.sticky;
   }
   ++control.copiesToHost;
-  enqueue(stream, [to, from, bytes] {
-    if (isDevice(from, bytes, "a copy from the GPU"))
+  enqueue(stream, [to, from, bytes](const Moment &moment) {
+    if (isDevice(moment, from, bytes, false, "a copy from the GPU reads"))
       std::memcpy(to, real(from), bytes);
   });
   return CUDA_SUCCESS;
@@ -573,24 +678,25 @@ API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes
   work.to = to;
   work.from = from;
   work.bytes = bytes;
-  enqueue(stream, work);
+  enqueueWork(stream, work);
   return CUDA_SUCCESS;
 }
 API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
   ENTER(true);
-  enqueue(stream, [=] {
-    if (isDevice(to, bytes, "a fill"))
+  enqueue(stream, [=](const Moment &moment) {
+    if (isDevice(moment, to, bytes, true, "a fill writes"))
       std::memset(real(to), value, bytes);
   });
   return CUDA_SUCCESS;
 }
-API CUresult cuPointerGetAttribute(void *value, int attribute, CUdeviceptr pointer) {
+API CUresult cuPointerGetAttributes(unsigned count, int *attributes, void **values, CUdeviceptr pointer) {
   std::lock_guard lock(mutex);
   auto block = blockOf(pointer);
-  if (block == blocks.end())
-    return 1;
-  *static_cast<int *>(value) = attribute == CU_POINTER_ATTRIBUTE_MEMORY_TYPE ? int(CU_MEMORYTYPE_DEVICE)
-                                                                             : block->second.device;
+  const bool known = block != blocks.end();
+  for (unsigned i = 0; i < count; ++i)
+    *static_cast<int *>(values[i]) = attributes[i] == CU_POINTER_ATTRIBUTE_MEMORY_TYPE
+                                         ? (known ? int(CU_MEMORYTYPE_DEVICE) : 0)
+                                         : (known ? block->second.device : -2);
   return CUDA_SUCCESS;
 }
 
@@ -655,7 +761,7 @@ API CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
   ENTER(true);
   ++control.graphLaunches;
   for (CUgraphNode node : exec->order)
-    enqueue(stream, exec->work[node]);
+    enqueueWork(stream, exec->work[node]);
   return CUDA_SUCCESS;
 }
 API CUresult cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *p) {

@@ -3,6 +3,7 @@
 #define FLAME_TEST_UNIT_RUNTIME_FAKECUDADRIVER_H
 
 #include "FakeCuda.h"
+#include "TestFiles.h"
 
 #include <cstdlib>
 #include <dlfcn.h>
@@ -25,8 +26,8 @@ inline bool onRealGpu() { return std::getenv("FLAME_TEST_GPU") != nullptr; }
 inline FakeCuda &fakeCuda() {
   static FakeCuda *control = [] {
     if (!onRealGpu())
-      setenv("FLAME_CUDA_DRIVER", FLAME_TEST_FAKE_CUDA, 1);
-    void *library = dlopen(FLAME_TEST_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+      setenv("FLAME_CUDA_DRIVER", testFile(FLAME_TEST_FAKE_CUDA).c_str(), 1);
+    void *library = dlopen(testFile(FLAME_TEST_FAKE_CUDA).c_str(), RTLD_NOW | RTLD_LOCAL);
     auto access = library ? reinterpret_cast<FakeCudaAccess>(dlsym(library, kFakeCudaAccess)) : nullptr;
     return access ? access() : nullptr;
   }();

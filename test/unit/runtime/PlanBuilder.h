@@ -7,6 +7,7 @@
 #define FLAME_TEST_UNIT_RUNTIME_PLANBUILDER_H
 
 #include "PlanFormat.h"
+#include "TestFiles.h"
 #include "plan_generated.h"
 
 #include <cstdlib>
@@ -214,8 +215,8 @@ public:
           ;
       root.codes.push_back(code(plan::CodeFormat::Ptx, "compute_80", std::vector<char>(text.begin(), text.end())));
     } else if (!root.kernels.empty()) {
-      root.codes.push_back(code(plan::CodeFormat::Cubin, "sm_90a", readFile(FLAME_TEST_DEVICE_KERNELS)));
-      const std::string ptx = std::string("// ") + FLAME_TEST_DEVICE_KERNELS;
+      root.codes.push_back(code(plan::CodeFormat::Cubin, "sm_90a", readFile(testFile(FLAME_TEST_DEVICE_KERNELS))));
+      const std::string ptx = "// " + testFile(FLAME_TEST_DEVICE_KERNELS);
       root.codes.push_back(code(plan::CodeFormat::Ptx, "compute_80", std::vector<char>(ptx.begin(), ptx.end())));
     }
     for (auto &kernel : root.kernels) {
@@ -271,7 +272,7 @@ private:
     return root.kernels.size() - 1;
   }
 
-  static std::vector<char> readFile(const char *path) {
+  static std::vector<char> readFile(const std::string &path) {
     std::ifstream file(path, std::ios::binary);
     return std::vector<char>((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   }
@@ -282,7 +283,7 @@ private:
 #else
     const char *target = "aarch64";
 #endif
-    auto made = code(plan::CodeFormat::ElfSharedObject, target, readFile(FLAME_TEST_KERNELS));
+    auto made = code(plan::CodeFormat::ElfSharedObject, target, readFile(testFile(FLAME_TEST_KERNELS)));
 #if defined(__x86_64__)
     made->features = {"sse2"};
 #endif
