@@ -13,7 +13,8 @@
 //
 // A reduction is joined by the threads, then by the block, then by the team (flame::Team), in a fixed order. Of a mean and
 // the mean of squared differences from it both are joined at once: a block's squares are of differences from its own mean, and
-// the team adds what the blocks' means differ by (Chan, Golub and LeVeque, 1983), which is as accurate as two passes.
+// the team adds what the blocks' means differ by (Chan, Golub and LeVeque, 1983), which is as accurate as two passes. A
+// maximum and the sum of exponentials of differences from it go the same way.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "JoinThreads.h"
@@ -49,9 +50,10 @@ struct Held {
   int bytes;    // of a group of `width` elements
 };
 
-/// One or two reductions that take one exchange.
+/// One reduction, or two that take one exchange: the mean and its squared differences, the maximum and the exponentials of
+/// the differences from it.
 struct Stage {
-  ReduceOp first, squares; // squares: null, or of the differences from `first`, a mean
+  ReduceOp first, second;
 };
 
 class SplitRowBuilder : public ElementBuilder {
@@ -127,6 +129,15 @@ private:
   Value foldBlock(ArrayRef<DimExpr> dims, Value init, function_ref<Value(Value, Value)> combine, function_ref<Value(ValueRange)> element);
   Value joinTeam(Value init, function_ref<Value(Value, Value)> combine, function_ref<Value(Value)> partial);
   void meanAndSquares(Stage stage);
+  void maximumAndExponentials(Stage stage);
+  /// The elements of a value in the row `at`.
+  std::function<Value(ValueRange)> elementsOf(Value value) {
+    return [this, value](ValueRange inside) {
+      Values full(at);
+      llvm::append_range(full, inside);
+      return element(value, full);
+    };
+  }
   void storeRow(ArrayRef<unsigned> results, Value next);
   void storeOther(ArrayRef<unsigned> results);
 
@@ -282,27 +293,20 @@ Value SplitRowBuilder::joinTeam(Value init, function_ref<Value(Value, Value)> co
 }
 
 void SplitRowBuilder::meanAndSquares(Stage stage) {
-  Value mean = stage.first.getResult(), x = stage.first.getX(), squares = stage.squares.getX();
+  Value mean = stage.first.getResult(), x = stage.first.getX(), squares = stage.second.getX();
   Type elementType = getElementTypeOrSelf(mean.getType());
   ScalarBuilder s = scalars(elementType);
   Value zero = s.number(elementType, 0);
   auto add = [&](Value a, Value c) { return s.add(a, c); };
-  auto elementOf = [&](Value value) {
-    return [this, value](ValueRange inside) {
-      Values full(at);
-      llvm::append_range(full, inside);
-      return element(value, full);
-    };
-  };
   // Elements of a block of the team, at least 1: a block without any has sums of 0.
   auto size = [&](Value block) {
     Value its = clampi(subi(index(groups), muli(block, chunk)), index(0), chunk);
     return fromIndex(maxi(muli(its, index(width)), index(1)), elementType);
   };
   if (phase != Phase::Join) {
-    Value sum = foldBlock(inner, zero, add, elementOf(x)), own = s.div(sum, size(member));
+    Value sum = foldBlock(inner, zero, add, elementsOf(x)), own = s.div(sum, size(member));
     setScalar(mean, own);
-    Value square = foldBlock(inner, zero, add, elementOf(squares));
+    Value square = foldBlock(inner, zero, add, elementsOf(squares));
     clearScalar(mean);
     publish({own, square});
   }
@@ -320,7 +324,38 @@ void SplitRowBuilder::meanAndSquares(Stage stage) {
     return s.add(loadShared(allSquares, block), between);
   });
   setScalar(mean, all);
-  setScalar(stage.squares.getResult(), stage.squares.getKind() == "mean" ? s.div(square, total) : square);
+  setScalar(stage.second.getResult(), stage.second.getKind() == "mean" ? s.div(square, total) : square);
+}
+
+void SplitRowBuilder::maximumAndExponentials(Stage stage) {
+  Value maximum = stage.first.getResult();
+  Type elementType = getElementTypeOrSelf(maximum.getType());
+  ScalarBuilder s = scalars(elementType);
+  Value zero = s.number(elementType, 0), lowest = s.lowest(elementType);
+  auto add = [&](Value a, Value c) { return s.add(a, c); };
+  auto larger = [&](Value a, Value c) { return s.max(a, c); };
+  // Infinity minus infinity is no number: what is not finite stays in the exponent.
+  auto reference = [&](Value x) {
+    return s.select(s.lt(s.abs(x), s.number(elementType, std::numeric_limits<double>::infinity())), x, zero);
+  };
+  if (phase != Phase::Join) {
+    Value own = foldBlock(inner, lowest, larger, elementsOf(stage.first.getX()));
+    setScalar(maximum, reference(own));
+    Value sum = foldBlock(inner, zero, add, elementsOf(stage.second.getX()));
+    clearScalar(maximum);
+    publish({own, sum});
+  }
+  if (phase == Phase::Publish)
+    return;
+  collect({zero.getType(), zero.getType()});
+  Value maxima = collected[0], sums = collected[1];
+  Value all = joinTeam(lowest, larger, [&](Value block) { return loadShared(maxima, block); });
+  setScalar(stage.second.getResult(), joinTeam(zero, add, [&](Value block) {
+              Value sum = loadShared(sums, block);
+              Value scaled = s.mul(sum, s.exp(s.sub(reference(loadShared(maxima, block)), all)));
+              return s.select(s.eq(sum, zero), zero, scaled); // of a block without numbers
+            }));
+  setScalar(maximum, all);
 }
 
 /// Stores results of whole rows; `next`, where this block loads a piece of another row afterwards, is that row.
@@ -378,8 +413,8 @@ void SplitRowBuilder::load(Value row) {
 void SplitRowBuilder::reduce(ArrayRef<Stage> stages) {
   parallel = true;
   for (Stage stage : stages) {
-    if (stage.squares) {
-      meanAndSquares(stage);
+    if (stage.second) {
+      stage.first.getKind() == "mean" ? meanAndSquares(stage) : maximumAndExponentials(stage);
       continue;
     }
     Value result = stage.first.getResult();
@@ -423,8 +458,8 @@ void SplitRowBuilder::buildRows(ArrayRef<Stage> stages, Value team) {
 /// A row is reduced and told before the one before it is stored, and joined after that; loads are two rows ahead of it.
 void SplitRowBuilder::buildPipeline(Stage stage, Value team) {
   SmallVector<Value> results{stage.first.getResult()}, variables;
-  if (stage.squares)
-    results.push_back(stage.squares.getResult());
+  if (stage.second)
+    results.push_back(stage.second.getResult());
   for (Value result : results)
     variables.push_back(kernel.variable(computeType(getElementTypeOrSelf(result.getType()))));
   Value last = index((ring - 1) * capacity), ahead = muli(teams, index(ring));
@@ -501,27 +536,30 @@ void SplitRowBuilder::build(ArrayRef<Stage> stages) {
   kernel.kernel.extent = min(useful, shapes().constant(TeamState::blocks));
 }
 
-/// Pairs of a mean and the sum or mean of squared differences from it become one stage.
+static bool isDifferenceFrom(Value value, ReduceOp reduction) {
+  auto difference = value.getDefiningOp<SubOp>();
+  return difference && difference->getOperand(0) == reduction.getX() && difference->getOperand(1) == reduction.getResult();
+}
+
+/// Reductions that can be joined at once become one stage.
 static SmallVector<Stage> stagesOf(ArrayRef<Operation *> reductions) {
-  auto isSquareOfDifference = [](ReduceOp squares, ReduceOp mean) {
-    auto square = squares.getX().getDefiningOp<MulOp>();
-    if (!square || square->getOperand(0) != square->getOperand(1))
+  auto belongTogether = [](ReduceOp first, ReduceOp second) {
+    bool sums = second.getKind() == "mean" || second.getKind() == "sum";
+    if (!sums || !isa<FloatType>(getElementTypeOrSelf(second.getType())))
       return false;
-    auto difference = square->getOperand(0).getDefiningOp<SubOp>();
-    return difference && difference->getOperand(0) == mean.getX() && difference->getOperand(1) == mean.getResult();
+    if (first.getKind() == "mean") {
+      auto square = second.getX().getDefiningOp<MulOp>();
+      return square && square->getOperand(0) == square->getOperand(1) && isDifferenceFrom(square->getOperand(0), first);
+    }
+    auto exponential = second.getX().getDefiningOp<ExpOp>();
+    return first.getKind() == "max" && second.getKind() == "sum" && exponential &&
+           isDifferenceFrom(exponential->getOperand(0), first);
   };
   SmallVector<Stage> stages;
   for (size_t i = 0; i < reductions.size(); ++i) {
     Stage stage{cast<ReduceOp>(reductions[i]), {}};
-    if (i + 1 < reductions.size()) {
-      auto next = cast<ReduceOp>(reductions[i + 1]);
-      bool sums = next.getKind() == "mean" || next.getKind() == "sum";
-      if (stage.first.getKind() == "mean" && sums && isSquareOfDifference(next, stage.first) &&
-          isa<FloatType>(getElementTypeOrSelf(next.getType()))) {
-        stage.squares = next;
-        ++i;
-      }
-    }
+    if (i + 1 < reductions.size() && belongTogether(stage.first, cast<ReduceOp>(reductions[i + 1])))
+      stage.second = cast<ReduceOp>(reductions[++i]);
     stages.push_back(stage);
   }
   return stages;
