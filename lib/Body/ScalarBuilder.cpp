@@ -172,7 +172,13 @@ Value ScalarBuilder::ge(Value x, Value y) {
 Value ScalarBuilder::select(Value condition, Value x, Value y) { return make<arith::SelectOp>(condition, x, y); }
 Value ScalarBuilder::logicalNot(Value x) { return make<arith::XOrIOp>(x, constantInt(x, 1)); }
 
-Value ScalarBuilder::exp(Value x) { return make<math::ExpOp>(x); }
+arith::FastMathFlags ScalarBuilder::approximation() const {
+  auto narrow = dyn_cast_or_null<FloatType>(resultType);
+  return narrow && narrow.getWidth() <= 16 ? arith::FastMathFlags::afn : arith::FastMathFlags::none;
+}
+
+Value ScalarBuilder::exp(Value x) { return make<math::ExpOp>(x, approximation()); }
+Value ScalarBuilder::reciprocal(Value x) { return make<arith::DivFOp>(constant(x, 1), x, approximation()); }
 Value ScalarBuilder::log(Value x) { return make<math::LogOp>(x); }
 Value ScalarBuilder::sqrt(Value x) { return make<math::SqrtOp>(x); }
 Value ScalarBuilder::tanh(Value x) { return make<math::TanhOp>(x); }

@@ -81,6 +81,10 @@ struct Printer {
       os << ") blocks " << expr(c.extent) << " threads " << kernel.threads;
       if (kernel.shared)
         os << " shared " << kernel.shared;
+      if (kernel.state)
+        os << " state " << kernel.state;
+      if (kernel.cooperative)
+        os << " cooperative";
     }
     if (c.scratch != -1)
       os << " scratch " << expr(c.scratch);

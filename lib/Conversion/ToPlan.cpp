@@ -128,6 +128,12 @@ private:
   LogicalResult lowerRegion(RegionOp region, int32_t block) {
     for (Value result : region.getResults())
       shapes.info(result);
+    // What no kernel of a run writes may be read before the kernels before this one have ended.
+    SmallVector<int64_t> constants;
+    for (OpOperand &input : region->getOpOperands())
+      if (demand.isConstant(input.get()))
+        constants.push_back(input.getOperandNumber());
+    region->setAttr("flame.constant_inputs", DenseI64ArrayAttr::get(region.getContext(), constants));
     FailureOr<KernelLaunch> launch = emit(region, shapes);
     if (failed(launch))
       return failure();

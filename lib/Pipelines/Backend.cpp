@@ -5,6 +5,10 @@
 #include "flame/Target/Cuda/Compile.h"
 #include "flame/Target/Cuda/Device.h"
 #include "flame/Target/Cuda/EditedKernels.h"
+#include "flame/Target/Cuda/Passes.h"
+#include "flame/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Transforms/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
@@ -59,6 +63,15 @@ public:
   CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder)
       : emitter(context), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)) {}
 
+  void addPasses(OpPassManager &passes) override {
+    passes.addNestedPass<func::FuncOp>(createJoinProducts());
+    // The parts of a joined product are taken behind the reshapes that split them.
+    passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
+    passes.addNestedPass<func::FuncOp>(createCSEPass());
+  }
+  void addRegionPasses(OpPassManager &passes) override {
+    passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass());
+  }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
     if (failed(kernel))
@@ -66,6 +79,9 @@ public:
     KernelLaunch launch{std::move(kernel->symbol), std::move(kernel->buffers), std::move(kernel->args), kernel->extent};
     launch.threads = kernel->threads;
     launch.shared = kernel->shared;
+    launch.scratch = kernel->scratch;
+    launch.state = kernel->state;
+    launch.cooperative = kernel->cooperative;
     return launch;
   }
   unsigned kernels() const override { return emitter.size(); }

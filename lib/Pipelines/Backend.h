@@ -19,6 +19,8 @@ public:
 
   /// Passes that only this target wants, before regions are formed.
   virtual void addPasses(mlir::OpPassManager &passes) {}
+  /// Passes that only this target wants, on the regions.
+  virtual void addRegionPasses(mlir::OpPassManager &passes) {}
   virtual mlir::FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) = 0;
   /// Different kernels so far.
   virtual unsigned kernels() const = 0;

@@ -84,6 +84,8 @@ public:
       backend->addPasses(manager);
       // 6. Decide which ops share a kernel.
       manager.addNestedPass<func::FuncOp>(createFormRegionsPass());
+      // 7. What the target wants of them: on a GPU, images in the order in which convolutions read them.
+      backend->addRegionPasses(manager);
     };
     if (!runPasses(formRegions, passes))
       return std::move(result);

@@ -137,10 +137,13 @@ struct KernelInfo {
   int32_t code;            // Cuda: -1, see unit
   int32_t threads, shared; // Cuda: threads of a block, bytes of dynamic shared memory
   int32_t unit;            // Cuda: the codes of this unit define it
+  int32_t state;           // Cuda: bytes of the session's state that it uses
+  bool cooperative;        // Cuda: its blocks wait for each other
 };
 
 inline constexpr int kMaxThreadsPerBlock = 1024;
 inline constexpr int kMaxSharedBytes = 227 * 1024;
+inline constexpr int kMaxStateBytes = 1 << 20;
 inline constexpr int64_t kMaxGridBlocks = INT32_MAX;
 
 enum class DeviceKind : uint8_t { Cpu, Cuda };

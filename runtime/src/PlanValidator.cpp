@@ -235,6 +235,8 @@ void Validator::checkCode() {
     if (kernel.shared < 0 || kernel.shared > kMaxSharedBytes)
       bad("kernel '", kernel.symbol, "' wants ", kernel.shared, " bytes of shared memory, a block has at most ",
           kMaxSharedBytes);
+    if (kernel.state < 0 || kernel.state > kMaxStateBytes)
+      bad("kernel '", kernel.symbol, "' wants ", kernel.state, " bytes of state, a session has at most ", kMaxStateBytes);
   }
 }
 

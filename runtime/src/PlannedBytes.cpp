@@ -26,7 +26,10 @@ public:
 
   PlannedBytes run() {
     walk(Plan::kMain);
-    return {peak + scratch, exact};
+    int32_t state = 0;
+    for (const KernelInfo &kernel : plan.kernels)
+      state = std::max(state, kernel.state);
+    return {peak + scratch + state, exact};
   }
 
 private:

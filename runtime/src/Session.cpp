@@ -57,9 +57,10 @@ void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor 
   runBlock(Plan::kMain);
   takeOutputs(targets, results);
   auto onHost = [](const Value *value) { return value->kind != FLAME_TENSOR || value->tensor.onHost(); };
-  const bool runsOn = queue->mayRunOn() && deviceOutputs && !profiling &&
-                      std::none_of(inputs.begin(), inputs.end(), onHost) &&
-                      std::none_of(targets.begin(), targets.end(), [](const Tensor *t) { return t && t->onHost(); });
+  // Where the application gave the stream and everything lies on the device, the run goes on behind this call.
+  auto staysThere = [&](const Tensor *target) { return target ? !target->onHost() : deviceOutputs; };
+  const bool runsOn = queue->mayRunOn() && !profiling && std::none_of(inputs.begin(), inputs.end(), onHost) &&
+                      std::all_of(targets.begin(), targets.end(), staysThere);
   if (runsOn)
     return;
   queue->finish();

@@ -53,7 +53,7 @@ class Case:
         self.random = np.random.default_rng(zlib.crc32(name.encode()))
         self.inputs, self.nodes, self.value = [], [], {}
         self.rtol = EPSILON[dtype] if normal else 0.0
-        self.dynamic = {}
+        self.out_dtype = None  # where it is not `dtype`
 
     def input(self, name, shape, dims=None, dtype=None):
         dtype = dtype or self.dtype
@@ -91,8 +91,8 @@ class Case:
             return self.node("Sigmoid", [x], 1 / (1 + np.exp(-value)))
         return x
 
-    def write(self, folder, output, out_dtype=None):
-        dtype = out_dtype or self.dtype
+    def write(self, folder, output):
+        dtype = self.out_dtype or self.dtype
         inputs = [helper.make_tensor_value_info(n, DTYPES[d][0], dims) for n, _, d, dims in self.inputs]
         value = self.value[output]
         dims = None if any(isinstance(s, str) for *_, dims in self.inputs for s in dims) else value.shape
@@ -171,6 +171,7 @@ def products():
     for x, y in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
         for m, n, k in ((65, 70, 72), (128, 128, 64), (1, 17, 33)):
             c = Case(f"integer_{x}_{y}_{m}x{n}x{k}", x)
+            c.out_dtype = "i32"
             a, b = c.input("x", (m, k)), c.input("y", (k, n), dtype=y)
             yield c, c.node("MatMulInteger", [a, b], np.matmul(c.value[a], c.value[b]))
 
@@ -216,8 +217,9 @@ def convolutions():
                 yield c, c.node("Relu", [y], np.maximum(result, 0)) if kind == "relu" else y
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(description, make):
+    """Packs the cases that `make` gives: pairs of a case and the name of its output."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flamec", required=True, type=pathlib.Path)
     parser.add_argument("--gpu", default="sm_90a")
     parser.add_argument("--target", default="cuda")
@@ -228,7 +230,7 @@ def main():
 
     def compile(case, output, out):
         folder = out / case.name
-        entry = case.write(folder, output, "i32" if case.name.startswith("integer") else None)
+        entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
         if args.target == "cuda":
             command.append(f"--gpu={args.gpu}")
@@ -240,7 +242,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         out = pathlib.Path(scratch) / "suite"
         out.mkdir()
-        cases = [(c, o) for c, o in [*products(), *convolutions()] if re.search(args.filter, c.name)]
+        cases = [(c, o) for c, o in make() if re.search(args.filter, c.name)]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             entries = list(pool.map(lambda pair: compile(*pair, out), cases))
         (out / "tests.json").write_text(json.dumps(entries, indent=1))
@@ -254,4 +256,4 @@ def main():
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions()]))

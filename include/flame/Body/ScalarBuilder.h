@@ -85,7 +85,10 @@ public:
   mlir::Value logicalOr(mlir::Value x, mlir::Value y) { return make<mlir::arith::OrIOp>(x, y); }
   mlir::Value logicalNot(mlir::Value x);
 
+  /// Marked `afn` where the result's type is a float of 16 bits or less: an approximation to some 2⁻²¹ is exact enough then.
   mlir::Value exp(mlir::Value x);
+  /// 1 / x, marked likewise. Not for quotients that may be whole numbers: a floor behind them would see the difference.
+  mlir::Value reciprocal(mlir::Value x);
   mlir::Value log(mlir::Value x);
   mlir::Value sqrt(mlir::Value x);
   mlir::Value tanh(mlir::Value x);
@@ -112,6 +115,7 @@ public:
   static mlir::Type shapedLike(mlir::Type scalar, mlir::Value like);
 
 private:
+  mlir::arith::FastMathFlags approximation() const;
   mlir::Value compare(mlir::arith::CmpFPredicate f, mlir::arith::CmpIPredicate s, mlir::arith::CmpIPredicate u,
                       mlir::Value x, mlir::Value y);
 };

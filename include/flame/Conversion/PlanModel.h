@@ -97,6 +97,8 @@ struct Kernel {
   std::string symbol, description;
   int32_t threads = 0, shared = 0; ///< Cuda: threads of a block, bytes of dynamic shared memory.
   int32_t unit = 0;                ///< Cuda: the unit that defines it.
+  int32_t state = 0;               ///< Cuda: bytes of the session's state that it uses.
+  bool cooperative = false;        ///< Cuda: its blocks wait for each other.
 };
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 struct Code {

@@ -19,6 +19,8 @@ struct KernelLaunch {
   /// scratch memory of the launch. Scratch may be null.
   DimExpr extent, grain, scratch;
   int32_t threads = 0, shared = 0; ///< Cuda: threads of a block, bytes of dynamic shared memory.
+  int32_t state = 0;               ///< Cuda: bytes of the session's state.
+  bool cooperative = false;        ///< Cuda: all blocks run at the same time; the runtime may launch fewer than `extent`.
 };
 
 /// Emits the kernel of a region; fails after an error on the region.

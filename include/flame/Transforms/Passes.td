@@ -59,6 +59,32 @@ def SimplifyLayout : Pass<"flame-simplify-layout", "::mlir::func::FuncOp"> {
   }];
 }
 
+def JoinProducts : Pass<"flame-join-products", "::mlir::func::FuncOp"> {
+  let summary = "Make one product of several that multiply the same operand by constant weights";
+  let description = [{
+    The weights are put side by side once, when the model is loaded, and the results are parts of one; biases are joined the
+    same way. Queries, keys and values of an attention are the case in point: one launch instead of three, and three
+    times the tiles for a GPU that one of them leaves idle. Only where nothing but movement and products read the parts,
+    and with few rows: many keep the machine busy anyway.
+
+    Before:
+
+    ```mlir
+    %q = flame.matmul %x, %wq : (tensor<?x64xf16>, tensor<64x32xf16>) -> tensor<?x32xf16>
+    %k = flame.matmul %x, %wk : (tensor<?x64xf16>, tensor<64x32xf16>) -> tensor<?x32xf16>
+    ```
+
+    After:
+
+    ```mlir
+    %w = flame.concat %wq, %wk {axis = 1} : (tensor<64x32xf16>, tensor<64x32xf16>) -> tensor<64x64xf16>
+    %b = flame.matmul %x, %w : (tensor<?x64xf16>, tensor<64x64xf16>) -> tensor<?x64xf16>
+    %q = flame.slice %b, … : … -> tensor<?x32xf16>
+    %k = flame.slice %b, … : … -> tensor<?x32xf16>
+    ```
+  }];
+}
+
 def PrintCost : Pass<"flame-print-cost", "::mlir::func::FuncOp"> {
   let summary = "Print the operations and bytes of every op as expressions of the dims";
   let description = [{

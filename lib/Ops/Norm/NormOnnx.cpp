@@ -132,19 +132,25 @@ static void groupNorm(OnnxNode &n) {
   if (groups <= 0 || (channels && *channels % groups != 0))
     n.fail("num_groups is " + Twine(groups) + ", which doesn't divide the " + Twine(dims[1].str()) + " channels");
   Type type = n.elementType(x), stash = n.opset >= 21 ? stashType(n) : n.elementType(n.widen(x));
-  // [N, G, C/G, D1, .., Dn]
+  // [N, G, C/G, D1, .., Dn] from the input to the result: all of it can then be one row program.
+  DimExpr inGroup = floorDiv(dims[1], n.shapes.constant(groups));
   SmallVector<DimExpr> grouped(dims);
-  grouped[1] = floorDiv(dims[1], n.shapes.constant(groups));
+  grouped[1] = inGroup;
   grouped.insert(grouped.begin() + 1, n.shapes.constant(groups));
-  Value wide = n.reshape(n.cast(x, stash), grouped);
-  Value normalized =
-      standardize(n, wide, llvm::to_vector(llvm::seq<int64_t>(2, rank + 1)), n.floatAttr("epsilon", 1e-5)).normalized;
-  if (n.opset >= 21) {
-    Value y = n.cast(n.reshape(normalized, dims), type);
-    return n.setOutput(0, n.add(n.mul(y, perChannel(n, n.input(1), rank - 2)), perChannel(n, n.input(2), rank - 2)));
-  }
-  Value scale = perChannel(n, n.cast(n.input(1), stash), rank - 1), bias = perChannel(n, n.cast(n.input(2), stash), rank - 1);
-  n.setOutput(0, n.cast(n.reshape(n.add(n.mul(normalized, scale), bias), dims), type));
+  auto perGroup = [&](Value v) { // [G, C/G, 1, .., 1], or from [G]
+    SmallVector<DimExpr> shape(rank, n.shapes.constant(1));
+    shape[0] = n.shapes.constant(groups);
+    if (n.opset >= 21)
+      shape[1] = inGroup;
+    return n.reshape(v, shape);
+  };
+  Value wide = n.cast(n.reshape(x, grouped), stash);
+  Value y = standardize(n, wide, llvm::to_vector(llvm::seq<int64_t>(2, rank + 1)), n.floatAttr("epsilon", 1e-5)).normalized;
+  if (n.opset >= 21)
+    y = n.add(n.mul(n.cast(y, type), perGroup(n.input(1))), perGroup(n.input(2)));
+  else
+    y = n.cast(n.add(n.mul(y, perGroup(n.cast(n.input(1), stash))), perGroup(n.cast(n.input(2), stash))), type);
+  n.setOutput(0, n.reshape(y, dims));
 }
 
 static void lrn(OnnxNode &n) {

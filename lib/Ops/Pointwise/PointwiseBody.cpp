@@ -130,8 +130,7 @@ template <typename Op> static Value unary(S &s, Value x) { return s.make<Op>(x);
 static Value relu(S &s, Value x) { return s.max(x, s.constant(x, 0)); }
 
 static Value sigmoid(S &s, Value x) {
-  Value one = s.constant(x, 1);
-  return s.div(one, s.add(one, s.exp(s.neg(x))));
+  return s.reciprocal(s.add(s.constant(x, 1), s.exp(s.neg(x))));
 }
 
 static Value softplus(S &s, Value x) {

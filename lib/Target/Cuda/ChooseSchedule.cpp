@@ -4,27 +4,52 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <limits>
 
 using namespace flame;
 using namespace flame::cuda;
 
 namespace {
-/// A schedule and how much of a multiprocessor's peak its tiles can reach: large tiles read shared memory less often.
-struct Candidate {
-  MmaSchedule schedule;
-  double efficiency;
-};
-constexpr Candidate candidates[] = {
-    {{128, 256, 32, 2, 4, 4}, 1.0}, {{128, 128, 32, 2, 2, 4}, 0.95}, {{128, 64, 32, 2, 2, 4}, 0.8},
-    {{64, 128, 32, 2, 2, 4}, 0.8},  {{64, 64, 64, 2, 2, 3}, 0.65},   {{32, 64, 64, 2, 2, 4}, 0.4},
-    {{16, 64, 64, 1, 4, 5}, 0.22},  {{16, 32, 128, 1, 2, 4}, 0.15},
+/// For elements of 16 bits. Large tiles read shared memory less often; slices of the inner dim keep a multiprocessor busy
+/// that has one small tile.
+constexpr MmaSchedule candidates[] = {
+    {128, 256, 32, 2, 4, 4},   {128, 128, 32, 2, 2, 4},   {128, 64, 64, 4, 2, 4},    {64, 128, 64, 2, 4, 4},
+    {128, 64, 128, 2, 2, 3, 2}, {64, 64, 64, 2, 2, 5},     {64, 64, 128, 2, 2, 4, 2}, {32, 128, 128, 1, 4, 4, 2},
+    {128, 32, 128, 4, 1, 4, 2}, {32, 64, 128, 2, 2, 4, 2}, {32, 64, 256, 2, 2, 3, 4}, {64, 32, 128, 2, 1, 4, 4},
+    {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 2, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 32, 256, 1, 1, 4, 4},
 };
 /// Multiprocessors of the data-centre GPUs of the generations in question: 108 and 132.
 constexpr int64_t multiprocessors = 120;
 
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
+
+/// What a multiprocessor of 2022 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md. What
+/// counts is the ratio of these.
+constexpr double launchTime = 370,        // of a kernel that does nothing
+    bytesPerNanosecond = 79,              // from the second-level cache
+    matrixTime = 2.56, stepLatency = 82,  // of 16 × 8 × 32 bytes with all warps busy; of a step of one warp
+    turnTime = 300, epilogueTime = 290;   // of waiting for a stage; of storing 16 rows
+
+/// The likely time of a product by such tiles, in nanoseconds.
+double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
+  constexpr int64_t sharedMemory = 227 << 10, registers = 1 << 16, warpsAtOnce = 64;
+  int64_t blocks = s.batches * ceilDivide(std::max<int64_t>(s.rows, 1), c.rows) *
+                   ceilDivide(std::max<int64_t>(s.columns, 1), c.columns);
+  int64_t warps = c.warps() * c.slices, warpRows = c.rows / c.warpRows / 16, warpColumns = c.columns / c.warpColumns / 16;
+  int64_t registersEach = 64 + 8 * warpRows * warpColumns + 8 * (warpRows + warpColumns);
+  int64_t atOnce = std::max<int64_t>(1, std::min({sharedMemory / (c.sharedBytes(type) + 1024), warpsAtOnce / warps,
+                                                  registers / (32 * warps * registersEach)}));
+  int64_t together = std::min(ceilDivide(blocks, multiprocessors), atOnce);
+  double rounds = double(ceilDivide(blocks, multiprocessors * together));
+  double depthBytes = double(std::max<int64_t>(s.depth, 1)) * sizeOf(type), turns = std::ceil(depthBytes / (c.depth * sizeOf(type)));
+  double steps = turns * c.depth * sizeOf(type) / 32 / c.slices;
+  double copying = together * (c.rows + c.columns) * depthBytes / bytesPerNanosecond,
+         multiplying = together * warps * steps * warpRows * warpColumns * 2 * matrixTime,
+         waiting = steps * stepLatency * (1 + 0.15 * (warpRows + warpColumns));
+  return launchTime + rounds * (std::max({copying, multiplying, waiting}) + turns * turnTime +
+                                epilogueTime * warpRows * std::sqrt(double(c.slices)));
+}
 
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
 double price(const ContractSizes &s, int64_t rows, int64_t columns, double efficiency) {
@@ -50,29 +75,17 @@ struct LikelyValue : DimVisitor<int64_t> {
 };
 } // namespace
 
-llvm::ArrayRef<MmaSchedule> flame::cuda::mmaSchedules() {
-  static const auto schedules = [] {
-    std::array<MmaSchedule, std::size(candidates)> all{};
-    for (size_t i = 0; i < all.size(); ++i)
-      all[i] = candidates[i].schedule;
-    return all;
-  }();
-  return schedules;
-}
+llvm::ArrayRef<MmaSchedule> flame::cuda::mmaSchedules() { return candidates; }
 
 MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) {
-  const Candidate *best = nullptr;
-  double least = 0;
-  for (const Candidate &candidate : candidates) {
-    double time = price(sizes, candidate.schedule.rows, candidate.schedule.columns, candidate.efficiency);
-    if (!best || time < least) {
-      best = &candidate;
-      least = time;
-    }
+  MmaSchedule best;
+  double least = std::numeric_limits<double>::infinity();
+  for (MmaSchedule candidate : candidates) {
+    candidate.depth = candidate.depth * 2 / sizeOf(type);
+    if (double time = price(sizes, type, candidate); time < least)
+      best = candidate, least = time;
   }
-  MmaSchedule schedule = best->schedule;
-  schedule.depth = schedule.depth * 2 / sizeOf(type);
-  return schedule;
+  return best;
 }
 
 SimtSchedule flame::cuda::chooseSimt(Arithmetic type, const ContractSizes &sizes) {
@@ -95,7 +108,7 @@ static std::string braces(llvm::StringRef name, std::initializer_list<int> numbe
   return text + "}";
 }
 std::string flame::cuda::text(const MmaSchedule &s) {
-  return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages});
+  return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages, s.slices});
 }
 std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedule", {s.side, s.depth, s.stages}); }
 std::string flame::cuda::text(const ThinSchedule &s) {

@@ -9,7 +9,7 @@ using namespace flame;
 using namespace flame::cuda;
 using Values = ElementBuilder::Values;
 
-bool ContractEpilogue::isSupported() {
+bool ContractEpilogue::isSupported(bool anyOrder) {
   llvm::SmallPtrSet<Value, 16> dependent{product}, moved;
   SmallVector<DimExpr> dims(kernel.shapes.dims(product));
   for (Operation &op : kernel.region.getBlock()->without_terminator()) {
@@ -19,7 +19,7 @@ bool ContractEpilogue::isSupported() {
       continue;
     if (auto transpose = dyn_cast<TransposeOp>(op)) {
       ArrayRef<int64_t> perm = transpose.getPerm();
-      if (perm.empty() || perm.back() != int64_t(perm.size()) - 1)
+      if (!anyOrder && (perm.empty() || perm.back() != int64_t(perm.size()) - 1))
         return false;
       moved.insert(transpose.getResult());
       continue;
@@ -30,6 +30,13 @@ bool ContractEpilogue::isSupported() {
     dependent.insert(op.getResult(0));
   }
   return llvm::all_of(kernel.region.getYielded(), [&](Value v) { return dependent.contains(v) || moved.contains(v); });
+}
+
+bool ContractEpilogue::storesColumn(int64_t dim) {
+  return llvm::all_of(kernel.region.getYielded(), [&](Value yielded) {
+    auto transpose = yielded.getDefiningOp<TransposeOp>();
+    return (transpose && yielded != product ? transpose.getPerm().back() : kernel.shapes.rank(product) - 1) == dim;
+  });
 }
 
 Values ContractEpilogue::resultIndex(unsigned result, ValueRange index) {

@@ -14,8 +14,10 @@ class ContractEpilogue {
 public:
   ContractEpilogue(KernelBuilder &kernel, mlir::Value product) : kernel(kernel), product(product) {}
 
-  /// False if the region does something else with the product.
-  bool isSupported();
+  /// False if the region does something else with the product. `anyOrder`: the transposes may move the last dim, too.
+  bool isSupported(bool anyOrder = false);
+  /// True if neighbours along dim `dim` of the product lie next to each other in all results.
+  bool storesColumn(int64_t dim);
 
   using IndexOf = llvm::function_ref<ElementBuilder::Values(ElementBuilder &, mlir::Value row, mlir::Value column)>;
   /// Builds the functions; appends what they are called in the text to `operands` and returns the text of the epilogue

@@ -244,7 +244,8 @@ private:
     DimExpr pitch = oneLine ? shapes.constant(0) : alongDepth ? s.lineStride : s.depthStride;
     std::string from = address(s), step = operand(e.expr(pitch));
     return "flame::Plain<" + storageName(s.elementType) + ", flame::Major::" + order.str() + ", " +
-           std::to_string(copyBytes(pitch, sizeOf(type))) + ", $I>{" + from + ", " + step + "}";
+           std::to_string(copyBytes(pitch, sizeOf(type))) + ", $I" +
+           (kernel.isConstant(s.memory->memory) ? ", true" : "") + ">{" + from + ", " + step + "}";
   }
 
   std::string operandText(Side &s, bool isX) {

@@ -1,10 +1,11 @@
 //===- EmitConv.cpp - convolutions
 //------------------------------------------------------------------------------------===//
 //
-// A convolution is a product of the weight [output channels, input channels × kernel] by a matrix that is gathered from
+// A convolution is a product of the weight [output channels, input channels × kernel] and a matrix that is gathered from
 // x [input channels × kernel, images × output positions], for each group: the templates of products do it, with the
-// gather as their second operand. With a kernel of one element that operand is x itself. Few output channels in a group
-// (depthwise) make poor tiles: there each thread computes an element by the plain definition.
+// gather as one operand. With a kernel of one element that operand is x itself. A result with channels last is the
+// transposed product. Few output channels in a group (depthwise) make poor tiles: there each thread computes an element
+// by the plain definition.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
@@ -12,6 +13,7 @@
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Ops/Conv.h"
+#include "flame/Ops/Shape.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -38,97 +40,170 @@ static std::optional<Arithmetic> arithmeticOf(Type type) {
   return std::nullopt;
 }
 
-LogicalResult flame::cuda::emitConv(KernelBuilder &kernel) {
-  ShapeContext &shapes = kernel.shapes;
-  ConvOp op;
-  unsigned anchors = 0;
-  for (Operation &inner : kernel.region.getBlock()->without_terminator())
-    if (auto conv = dyn_cast<ConvOp>(inner)) {
-      op = conv;
-      ++anchors;
+namespace {
+
+/// The region's input that a convolution reads as x or w, perhaps with its channels last.
+struct ConvOperand {
+  Value memory; // null: it is computed
+  bool isLast = false;
+};
+ConvOperand operandOf(KernelBuilder &kernel, Value value) {
+  if (kernel.isMaterialized(value))
+    return {value, false};
+  auto transpose = value.getDefiningOp<TransposeOp>();
+  if (!transpose || !kernel.isMaterialized(transpose.getX()))
+    return {};
+  ArrayRef<int64_t> perm = transpose.getPerm();
+  for (auto [d, source] : llvm::enumerate(perm))
+    if (source != (d == 0 ? 0 : d == 1 ? int64_t(perm.size()) - 1 : int64_t(d) - 1))
+      return {};
+  return {transpose.getX(), true};
+}
+
+/// The anchor of one region on its way into a call.
+class ConvEmitter {
+public:
+  ConvEmitter(KernelBuilder &kernel, ConvOp op)
+      : kernel(kernel), shapes(kernel.shapes), op(op), epilogue(kernel, op.getResult()),
+        e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+
+  LogicalResult emit() {
+    if (!measure())
+      return emitLoop(kernel);
+    ContractSizes sizes{likely(batches), likely(channels), likely(positions), likely(depth)};
+    if (transposedProduct)
+      std::swap(sizes.rows, sizes.columns);
+    chooseTiles(sizes);
+    DimExpr rows = transposedProduct ? positions : channels, columns = transposedProduct ? channels : positions;
+    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns));
+    Value batch = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
+    image = e.index(0);
+    Value group = batch;
+    if (imageIsBatch) {
+      Values at = e.delinearize(batch, {dims[0], shapes.constant(groups)});
+      image = at[0], group = at[1];
     }
-  if (anchors != 1 || op.getPackedShape() || !kernel.isMaterialized(op.getX()) || !kernel.isMaterialized(op.getW()))
-    return emitLoop(kernel);
-  ContractEpilogue epilogue(kernel, op.getResult());
-  Type elementType = getElementTypeOrSelf(op.getX().getType());
-  std::optional<Arithmetic> type = arithmeticOf(elementType);
-  SmallVector<DimExpr> x(shapes.dims(op.getX())), w(shapes.dims(op.getW())), dims(shapes.dims(op.getResult()));
-  int64_t groups = op.getGroups();
-  size_t rank = x.size() - 2;
-  if (!type || getElementTypeOrSelf(op.getW().getType()) != elementType || rank < 1 || rank > 3 ||
-      !epilogue.isSupported())
-    return emitLoop(kernel);
-  DimExpr channels = groups == 1 ? w[0] : floorDiv(w[0], shapes.constant(groups));
-  if (groups != 1 && channels.constant().value_or(0) < 16)
-    return emitLoop(kernel);
-
-  ArrayRef<DimExpr> outDims = ArrayRef(dims).drop_front(2), kernelDims = ArrayRef(w).drop_front(2);
-  DimExpr positions = product(shapes, outDims), depth = w[1] * product(shapes, kernelDims);
-  SmallVector<DimExpr> pads;
-  bool pointwise = true;
-  for (size_t d = 0; d < rank; ++d) {
-    pads.push_back(shapes.element(op.getPads(), d));
-    pointwise &=
-        kernelDims[d].isConstant(1) && op.getStrides()[d] == 1 && pads[d].isConstant(0) && outDims[d] == x[d + 2];
+    firstChannel = e.muli(group, e.expr(channels));
+    std::string problem = "flame::Problem<$I>{" + number(rows) + ", " + number(columns) + ", " + number(depth) + "}";
+    std::string weight = plain("Depth", depth, w.memory, e.muli(firstChannel, e.expr(depth)), /*isWeight=*/true);
+    std::string data = dataText(group);
+    if (transposedProduct)
+      std::swap(weight, data);
+    std::string end = epilogueText();
+    CallOp::create(e.b, kernel.loc,
+                   head + ", " + cuda::text(type) + ">(" + problem + ",\n      " + weight + ",\n      " + data +
+                       ",\n      " + end + ")",
+                   operands);
+    kernel.kernel.extent = batches * tiles;
+    return success();
   }
-  // A matrix x per image, or one gathered matrix of all images.
-  DimExpr columns = pointwise ? positions : dims[0] * positions, batches = shapes.constant(groups);
-  if (pointwise)
-    batches = dims[0] * groups;
 
-  bool matrix = sizeOf(*type) == 2;
-  ContractSizes sizes{likely(batches), likely(channels), likely(columns), likely(depth)};
+private:
+  KernelBuilder &kernel;
+  ShapeContext &shapes;
+  ConvOp op;
+  ContractEpilogue epilogue;
+  ElementBuilder e;
+  Arithmetic type = Arithmetic::F32;
+  ConvOperand x, w;
+  SmallVector<DimExpr> xDims, dims, pads; // of x and the result as [N, C, D…]
+  SmallVector<DimExpr> kernelDims, outDims;
+  int64_t groups = 1;
+  size_t rank = 0; // spatial dims
+  // Of a product: channels of a group by positions, of one image or of all.
+  DimExpr channels, groupChannels, positions, depth, batches;
+  bool pointwise = true, imageIsBatch = false, transposedProduct = false;
   std::string head;
-  int tileRows, tileColumns;
-  if (matrix) {
-    MmaSchedule schedule = chooseMma(*type, sizes);
-    head = "flame::gemm<" + cuda::text(schedule);
-    kernel.kernel.threads = schedule.threads();
-    kernel.kernel.shared = schedule.sharedBytes(*type);
-    tileRows = schedule.rows, tileColumns = schedule.columns;
-    kernel.templates.push_back("impl/Gemm.h");
-  } else {
-    SimtSchedule schedule = chooseSimt(*type, sizes);
+  int tileRows = 0, tileColumns = 0;
+  Value image, firstChannel;
+  SmallVector<Value> operands;
+
+  std::string operand(Value value) {
+    operands.push_back(value);
+    return "$" + std::to_string(operands.size() - 1);
+  }
+  std::string number(DimExpr expr) { return operand(e.expr(expr)); }
+  std::string address(Value value, Value offset) {
+    std::string memory = operand(kernel.bufferOf(value));
+    return getConstantIntValue(getAsOpFoldResult(offset)) == 0 ? memory : memory + " + " + operand(offset);
+  }
+  std::string plain(StringRef order, DimExpr pitch, Value memory, Value offset, bool isWeight) {
+    return "flame::Plain<" + storageName(getElementTypeOrSelf(memory.getType())) + ", flame::Major::" + order.str() +
+           ", " + std::to_string(copyBytes(pitch, sizeOf(type))) + ", $I" +
+           (isWeight && kernel.isConstant(memory) ? ", true" : "") + ">{" + address(memory, offset) + ", " +
+           number(pitch) + "}";
+  }
+
+  /// Sizes and orders; false if no template takes them.
+  bool measure() {
+    x = operandOf(kernel, op.getX()), w = operandOf(kernel, op.getW());
+    Type elementType = getElementTypeOrSelf(op.getX().getType());
+    std::optional<Arithmetic> arithmetic = arithmeticOf(elementType);
+    if (op.getPackedShape() || !x.memory || !w.memory || !arithmetic ||
+        getElementTypeOrSelf(op.getW().getType()) != elementType || !epilogue.isSupported(/*anyOrder=*/true))
+      return false;
+    type = *arithmetic;
+    xDims.assign(shapes.dims(op.getX()));
+    dims.assign(shapes.dims(op.getResult()));
+    SmallVector<DimExpr> wDims(shapes.dims(op.getW()));
+    rank = xDims.size() - 2;
+    groups = op.getGroups();
+    channels = groups == 1 ? wDims[0] : floorDiv(wDims[0], shapes.constant(groups));
+    if (rank < 1 || rank > 3 || (groups != 1 && channels.constant().value_or(0) < 16))
+      return false;
+    groupChannels = wDims[1];
+    kernelDims.assign(wDims.begin() + 2, wDims.end());
+    outDims.assign(dims.begin() + 2, dims.end());
+    positions = product(shapes, outDims);
+    depth = groupChannels * product(shapes, kernelDims);
+    bool unit = true;
+    for (size_t d = 0; d < rank; ++d) {
+      pads.push_back(shapes.element(op.getPads(), d));
+      unit &= kernelDims[d].isConstant(1);
+      pointwise &= op.getStrides()[d] == 1 && pads[d].isConstant(0) && outDims[d] == xDims[d + 2];
+    }
+    pointwise &= unit;
+    // The weight's inner dim follows x's; with a kernel of one element it has either order.
+    bool isChunked = sizeOf(type) == 2 && groupChannels.constant().value_or(1) % 8 == 0;
+    if ((x.isLast && !pointwise && !isChunked) || (!unit && x.isLast != w.isLast))
+      return false;
+    transposedProduct = epilogue.storesColumn(1);
+    // A matrix x per image, or one of all images.
+    imageIsBatch = pointwise && !x.isLast;
+    batches = shapes.constant(groups);
+    if (imageIsBatch)
+      batches = dims[0] * groups;
+    else
+      positions = dims[0] * positions;
+    return true;
+  }
+
+  void chooseTiles(const ContractSizes &sizes) {
+    if (sizeOf(type) == 2) {
+      MmaSchedule schedule = chooseMma(type, sizes);
+      head = "flame::gemm<" + cuda::text(schedule);
+      kernel.kernel.threads = schedule.threads();
+      kernel.kernel.shared = schedule.sharedBytes(type);
+      tileRows = schedule.rows, tileColumns = schedule.columns;
+      kernel.templates.push_back("impl/Gemm.h");
+      return;
+    }
+    SimtSchedule schedule = chooseSimt(type, sizes);
     head = "flame::simtGemm<" + cuda::text(schedule);
     kernel.kernel.threads = schedule.threads();
-    kernel.kernel.shared = schedule.sharedBytes(*type);
+    kernel.kernel.shared = schedule.sharedBytes(type);
     tileRows = tileColumns = schedule.tile();
     kernel.templates.push_back("impl/Simt.h");
   }
-  DimExpr tiles = ceilDiv(channels, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns));
 
-  ElementBuilder e(kernel.b, kernel.loc, kernel, shapes);
-  SmallVector<Value> operands;
-  auto operand = [&](Value value) {
-    operands.push_back(value);
-    return "$" + std::to_string(operands.size() - 1);
-  };
-  auto number = [&](DimExpr expr) { return operand(e.expr(expr)); };
-  auto address = [&](Value value, Value offset) {
-    std::string memory = operand(kernel.bufferOf(value));
-    return getConstantIntValue(getAsOpFoldResult(offset)) == 0 ? memory : memory + " + " + operand(offset);
-  };
-  Value batch = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
-  Value image, group = batch;
-  if (pointwise) {
-    Values at = e.delinearize(batch, {dims[0], shapes.constant(groups)});
-    image = at[0], group = at[1];
-  }
-  Value firstChannel = e.muli(group, e.expr(channels));
-
-  std::string storage = storageName(elementType);
-  std::string problem = "flame::Problem<$I>{" + number(channels) + ", " + number(columns) + ", " + number(depth) + "}";
-  std::string weight = "flame::Plain<" + storage + ", flame::Major::Depth, " +
-                       std::to_string(copyBytes(depth, sizeOf(*type))) + ", $I>{" +
-                       address(op.getW(), e.muli(firstChannel, e.expr(depth))) + ", " + number(depth) + "}";
-  Value inputChannel = e.muli(group, e.expr(w[1]));
-  DimExpr area = product(shapes, ArrayRef(x).drop_front(2));
-  std::string data;
-  if (pointwise) {
-    Value start = e.muli(e.addi(e.muli(image, e.expr(x[1])), inputChannel), e.expr(area));
-    data = "flame::Plain<" + storage + ", flame::Major::Side, " + std::to_string(copyBytes(area, sizeOf(*type))) +
-           ", $I>{" + address(op.getX(), start) + ", " + number(area) + "}";
-  } else {
+  std::string dataText(Value group) {
+    Value inputChannel = e.muli(group, e.expr(groupChannels));
+    DimExpr area = product(shapes, ArrayRef(xDims).drop_front(2));
+    if (pointwise && x.isLast)
+      return plain("Depth", xDims[1], x.memory, inputChannel, /*isWeight=*/false);
+    if (pointwise)
+      return plain("Side", area, x.memory, e.muli(e.addi(e.muli(image, e.expr(xDims[1])), inputChannel), e.expr(area)),
+                   /*isWeight=*/false);
     kernel.templates.push_back("impl/Conv.h");
     auto list = [&](llvm::function_ref<std::string(size_t)> element) {
       std::string text = "{";
@@ -136,34 +211,50 @@ LogicalResult flame::cuda::emitConv(KernelBuilder &kernel) {
         text += (d ? ", " : "") + element(d);
       return text + "}";
     };
-    std::string of = "<" + std::to_string(rank) + ", ";
-    data = "flame::Gather" + of + storage + ", $I>{" + address(op.getX(), e.muli(inputChannel, e.expr(area))) +
-           ",\n          {" + number(x[1]) + ", " + list([&](size_t d) { return number(x[d + 2]); }) + ", " +
-           list([&](size_t d) { return number(outDims[d]); }) + ", " +
-           list([&](size_t d) { return number(kernelDims[d]); }) + ", " +
-           list([&](size_t d) { return std::to_string(op.getStrides()[d]); }) + ", " +
-           list([&](size_t d) { return std::to_string(op.getDilations()[d]); }) + ", " +
-           list([&](size_t d) { return number(pads[d]); }) + "}}";
+    std::string text = std::string(x.isLast ? "flame::GatherLast<" : "flame::Gather<") + std::to_string(rank) + ", " +
+                       storageName(getElementTypeOrSelf(x.memory.getType())) + ", $I>{" +
+                       address(x.memory, x.isLast ? inputChannel : e.muli(inputChannel, e.expr(area))) + ",\n          {" +
+                       number(xDims[1]) + ", " + list([&](size_t d) { return number(xDims[d + 2]); }) + ", " +
+                       list([&](size_t d) { return number(outDims[d]); }) + ", " +
+                       list([&](size_t d) { return number(kernelDims[d]); }) + ", " +
+                       list([&](size_t d) { return std::to_string(op.getStrides()[d]); }) + ", " +
+                       list([&](size_t d) { return std::to_string(op.getDilations()[d]); }) + ", " +
+                       list([&](size_t d) { return number(pads[d]); }) + "}";
+    return text + (x.isLast ? ", " + number(groupChannels) + "}" : "}");
   }
-  // Runs of columns stay within an image.
-  bool contiguous = pointwise || dims[0].isConstant(1) || (positions.constant() && *positions.constant() % 8 == 0);
-  std::string end = epilogue.build(
-      e,
-      [&](ElementBuilder &b, Value row, Value column) {
-        Value n = image, position = column;
-        if (!pointwise) {
-          Values at = b.delinearize(column, {dims[0], positions});
-          n = at[0], position = at[1];
-        }
-        Values at{n, b.addi(firstChannel, row)};
-        llvm::append_range(at, b.delinearize(position, outDims));
-        return at;
-      },
-      contiguous, operands);
-  CallOp::create(e.b, kernel.loc,
-                 head + ", " + cuda::text(*type) + ">(" + problem + ",\n      " + weight + ",\n      " + data +
-                     ",\n      " + end + ")",
-                 operands);
-  kernel.kernel.extent = batches * tiles;
-  return success();
+
+  std::string epilogueText() {
+    DimExpr area = product(shapes, outDims);
+    // Runs of columns stay within an image.
+    bool contiguous = transposedProduct || imageIsBatch || dims[0].isConstant(1) ||
+                      (area.constant() && *area.constant() % 8 == 0);
+    return epilogue.build(
+        e,
+        [&](ElementBuilder &b, Value row, Value column) {
+          Value n = image, position = transposedProduct ? row : column, channel = transposedProduct ? column : row;
+          if (!imageIsBatch) {
+            Values at = b.delinearize(position, {dims[0], area});
+            n = at[0], position = at[1];
+          }
+          Values at{n, b.addi(firstChannel, channel)};
+          llvm::append_range(at, b.delinearize(position, outDims));
+          return at;
+        },
+        contiguous, operands);
+  }
+};
+
+} // namespace
+
+LogicalResult flame::cuda::emitConv(KernelBuilder &kernel) {
+  ConvOp op;
+  unsigned anchors = 0;
+  for (Operation &inner : kernel.region.getBlock()->without_terminator())
+    if (auto conv = dyn_cast<ConvOp>(inner)) {
+      op = conv;
+      ++anchors;
+    }
+  if (anchors != 1)
+    return emitLoop(kernel);
+  return ConvEmitter(kernel, op).emit();
 }

@@ -66,4 +66,7 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
 
 } // namespace
 
-void flame::cuda::registerCudaPasses() { PassRegistration<EmitCudaPass>(); }
+void flame::cuda::registerCudaPasses() {
+  PassRegistration<EmitCudaPass>();
+  registerPass([] { return createAssignLayoutPass(); });
+}

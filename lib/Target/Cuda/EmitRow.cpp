@@ -1,16 +1,15 @@
 //===- EmitRow.cpp - reductions over trailing dims --------------------------------------------------------------------===//
 //
 // A row program: the leading dims are rows; for each row reductions in their order, each over what the earlier ones gave,
-// then the results. Short rows belong to a warp each, eight in a block; a longer row has a block of its own. The threads of a
+// then the results. Short rows belong to a warp or a part of one; a longer row has a block of its own. The threads of a
 // row take its elements in turns, a few neighbours at a time where sizes allow, so that a warp reads neighbouring addresses;
 // their partial results are joined by shuffles, and between warps through shared memory. A row of known length that fits
 // in the registers of its threads is read once: all loops over it are unrolled, and what they read in common is shared
-// (shareLoads).
+// (shareLoads). Where rows are so short that a thread would read next to nothing, it takes part in several.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "KernelBuilder.h"
-#include "mlir/Dialect/GPU/IR/GPUDialect.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "JoinThreads.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace flame;
@@ -23,9 +22,10 @@ constexpr int warp = 32;
 
 /// How the elements of a row are dealt out: in groups of `width` neighbours, group g to thread g % lanes.
 struct Deal {
-  int lanes = warp;
+  int lanes = warp; // threads of a row: a power of two
   int width = 1;
   int turns = 0; // groups of one thread, where they are known and few enough to unroll; 0: a loop
+  int rows = 1;  // that a thread takes part in, one after the other
 };
 
 /// Folds by all threads of a row.
@@ -52,8 +52,8 @@ public:
       return inside ? select(inside, next, sum) : next;
     });
     parallel = true;
-    partial = joinWarp(partial, combine);
-    return deal.lanes == warp ? partial : joinBlock(partial, combine);
+    partial = joinWarp(*this, partial, combine, std::min(deal.lanes, warp));
+    return deal.lanes <= warp ? partial : joinBlock(kernel, *this, lane, deal.lanes, partial, combine);
   }
 
   /// Stores the elements of results whose inner dims are `inner`.
@@ -126,29 +126,6 @@ private:
     }
     return all;
   }
-
-  Value joinWarp(Value partial, function_ref<Value(Value, Value)> combine) {
-    Value width = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(warp));
-    for (int offset = warp / 2; offset > 0; offset /= 2) {
-      Value distance = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(offset));
-      auto shuffle = gpu::ShuffleOp::create(b, loc, partial, distance, width, gpu::ShuffleMode::XOR);
-      partial = combine(partial, shuffle.getShuffleResult());
-    }
-    return partial;
-  }
-
-  Value joinBlock(Value partial, function_ref<Value(Value, Value)> combine) {
-    Value memory = kernel.sharedMemory(partial.getType(), deal.lanes / warp);
-    ifThen(cmpi(arith::CmpIPredicate::eq, remi(lane, index(warp)), index(0)), [&] {
-      memref::StoreOp::create(b, loc, partial, memory, divi(lane, index(warp)));
-    });
-    kernel.barrier();
-    // Every thread joins the warps' results in the same order, so all get the same number.
-    Value all = memref::LoadOp::create(b, loc, memory, index(0));
-    for (int i = 1; i < deal.lanes / warp; ++i)
-      all = combine(all, memref::LoadOp::create(b, loc, memory, index(i)));
-    return all;
-  }
 };
 
 } // namespace
@@ -161,14 +138,33 @@ static bool isReduction(Operation &op) {
   return pull && (!pull.isCheap() || op.getName().stripDialect() == "reduce");
 }
 
+/// What all borders are multiples of at which rows are cut and joined; 0: there are none.
+static int64_t commonBorder(KernelBuilder &kernel, DimExpr last) {
+  int64_t border = 0;
+  auto add = [&](Value value) {
+    DimExpr size = kernel.shapes.dims(value).back();
+    if (size != last)
+      border = size.constant() ? std::gcd(border, *size.constant()) : 1;
+  };
+  for (Operation &op : kernel.region.getBlock()->without_terminator())
+    if (StringRef name = op.getName().stripDialect(); name == "slice")
+      add(op.getResult(0));
+    else if (name == "concat")
+      llvm::for_each(op.getOperands(), add);
+  return border;
+}
+
 /// Short rows to a warp; longer ones to as many threads as keep a thread's share in registers, or as a block may have.
-static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns) {
-  constexpr int64_t registers = 64; // elements of all inputs that a thread may hold
+static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns, DimExpr rows) {
+  constexpr int64_t registers = 64;        // elements of all inputs that a thread may hold
+  constexpr int64_t manyThreads = 1 << 16; // enough to fill a GPU
+  constexpr int threads = 256;
   Deal deal;
   int64_t length = columns.constant().value_or(2048);
   deal.width = vectorWidth(kernel, last, kernel.shapes.constant(INT64_MAX));
-  while (deal.width > 1 && length / deal.width < warp)
-    deal.width /= 2; // work for each thread of a warp
+  int64_t knownRows = rows.constant().value_or(manyThreads);
+  while (deal.width > 1 && length / deal.width < warp && length / deal.width * knownRows < manyThreads)
+    deal.width /= 2; // work for more threads
   // Inputs of whole rows; a weight comes from the cache again.
   int64_t groups = length / deal.width, inputs = 0;
   for (BlockArgument argument : kernel.region.getBlock()->getArguments()) {
@@ -185,7 +181,20 @@ static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns) {
     deal.lanes = !known ? 128 : length <= 512 ? warp : length <= 2048 ? 128 : length <= 8192 ? 256 : 512;
     return deal;
   }
+  if (groups < warp)
+    deal.lanes = llvm::PowerOf2Ceil(groups);
+  // A thread that has both halves of what is cut in two needs no other thread's elements.
+  if (int64_t border = commonBorder(kernel, last); border > 0 && deal.lanes <= warp)
+    while (deal.lanes > 4 && border % (deal.lanes * deal.width) != 0)
+      deal.lanes /= 2;
   deal.turns = (groups + deal.lanes - 1) / deal.lanes;
+  // A warp keeps some kilobyte on its way, so that latency is hidden.
+  constexpr int64_t elementsOnTheWay = 32, mostRows = 4;
+  if (deal.lanes <= warp && rows.constant())
+    while (deal.rows < mostRows && deal.turns * deal.width * deal.rows * 2 * std::max<int64_t>(1, inputs) <= elementsOnTheWay &&
+           knownRows % (threads / deal.lanes * deal.rows * 2) == 0 &&
+           knownRows * deal.lanes / (deal.rows * 2) >= 2 * manyThreads)
+      deal.rows *= 2;
   return deal;
 }
 
@@ -222,27 +231,32 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ArrayRef<DimExpr> rowDims = shapes.dims(reductions.front()->getOperand(0));
   for (DimExpr dim : rowDims.drop_front(outer.size()))
     columns = columns * dim;
-  Deal deal = dealOut(kernel, rowDims.back(), columns);
+  if (emitSplitRow(kernel, reductions, outer, rowDims.drop_front(outer.size())))
+    return success();
+  Deal deal = dealOut(kernel, rowDims.back(), columns, rows);
   int lanes = deal.lanes;
-  bool perWarp = lanes == warp;
-  kernel.kernel.threads = perWarp ? 256 : lanes;
-  int rowsPerBlock = kernel.kernel.threads / lanes;
+  bool shared = lanes <= warp; // a block has several rows
+  kernel.kernel.threads = shared ? 256 : lanes;
+  int rowsAtOnce = kernel.kernel.threads / lanes, rowsPerBlock = rowsAtOnce * deal.rows;
 
   ElementBuilder e(kernel.b, kernel.loc, kernel, shapes);
-  Value row = kernel.block, lane = kernel.thread;
-  if (perWarp) {
-    row = e.addi(e.muli(kernel.block, e.index(rowsPerBlock)), e.divi(kernel.thread, e.index(warp)));
-    lane = e.remi(kernel.thread, e.index(warp));
+  Value first = kernel.block, lane = kernel.thread;
+  if (shared) {
+    first = e.addi(e.muli(kernel.block, e.index(rowsPerBlock)), e.divi(kernel.thread, e.index(lanes)));
+    lane = e.remi(kernel.thread, e.index(lanes));
   }
   RowBuilder r(kernel, deal, columns, lane);
-  auto program = [&] {
-    Values at = r.delinearize(row, outer);
+  auto reduceRow = [&](ValueRange at) {
+    for (Operation *op : reductions)
+      r.clearScalar(op->getResult(0)); // of an earlier row
     for (Operation *op : reductions) {
       Value result = op->getResult(0);
       Values full(at);
       full.resize(shapes.rank(result), r.index(0));
       r.setScalar(result, r.element(result, full));
     }
+  };
+  auto storeResults = [&](const Values &at) {
     SmallVector<bool> done(kernel.region.getNumResults(), false);
     for (unsigned i = 0; i < done.size(); ++i) {
       if (done[i])
@@ -274,11 +288,29 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
       r.parallel = true;
     }
   };
-  // A warp beyond the last row has nothing to do, and no barrier to miss.
-  if (perWarp)
-    r.ifThen(r.cmpi(arith::CmpIPredicate::slt, row, r.expr(rows)), program);
-  else
-    program();
+  auto program = [&](Value row) {
+    Values at = r.delinearize(row, outer);
+    reduceRow(at);
+    storeResults(at);
+  };
+  // Threads beyond the last row have nothing to do, and no barrier to miss. But all threads of a warp take part in its
+  // shuffles: those that share one with another row compute the last row again, and store nothing.
+  bool whole = rows.constant() && *rows.constant() % rowsPerBlock == 0;
+  for (int i = 0; i < deal.rows; ++i) {
+    Value row = r.addi(first, r.index(i * rowsAtOnce));
+    if (lanes > warp || whole) {
+      r.scope([&] { program(row); });
+      continue;
+    }
+    Value inside = r.cmpi(arith::CmpIPredicate::slt, row, r.expr(rows));
+    if (lanes == warp) {
+      r.ifThen(inside, [&] { program(row); });
+    } else {
+      Values at = r.delinearize(r.mini(row, r.expr(rows - shapes.constant(1))), outer);
+      reduceRow(at);
+      r.ifThen(inside, [&] { storeResults(at); });
+    }
+  }
   kernel.kernel.extent = ceilDiv(rows, shapes.constant(rowsPerBlock));
   return success();
 }

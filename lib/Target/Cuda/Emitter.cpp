@@ -5,6 +5,7 @@
 #include "KernelOps.h"
 #include "Printer.h"
 #include "Templates.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -49,6 +50,40 @@ static std::string describe(RegionOp region) {
   return text;
 }
 
+/// Brings a body to the form that the printer and the device's compiler make the best of.
+static LogicalResult simplify(KernelBuilder &builder) {
+  func::FuncOp function = builder.function;
+  auto run = [&](auto... added) {
+    PassManager passes(function.getContext());
+    passes.enableVerifier(false);
+    (passes.addPass(std::move(added)), ...);
+    return passes.run(*builder.module);
+  };
+  auto hasChoices = [&] {
+    return function.walk([](scf::IfOp op) { return op.getNumResults() ? WalkResult::interrupt() : WalkResult::advance(); })
+        .wasInterrupted();
+  };
+  if (failed(run(createCSEPass(), createCanonicalizerPass())))
+    return failure();
+  shareLoads(function);
+  compareStarts(function);
+  shareReciprocals(function);
+  if (failed(run(createCSEPass()))) // what the shared loads were turned into
+    return failure();
+  if (hasChoices()) {
+    // Which side of a border an element lies on is known where the threads' share of a row ends at the border.
+    if (failed(run(arith::createIntRangeOptimizationsPass(), createCanonicalizerPass(), createCSEPass())))
+      return failure();
+    mergeBranches(function);
+    unifyBranches(function);
+    shareLoads(function);
+    if (failed(run(createCSEPass())))
+      return failure();
+  }
+  packMemory(function);
+  return success();
+}
+
 FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
   for (auto [argument, input] : llvm::zip(region.getBlock()->getArguments(), region.getInputs()))
     shapes.set(argument, shapes.info(input));
@@ -62,21 +97,8 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
   if (failed(built))
     return failure();
   builder.finish();
-  PassManager passes(context);
-  passes.enableVerifier(false);
-  passes.addPass(createCSEPass());
-  passes.addPass(createCanonicalizerPass());
-  if (failed(passes.run(*builder.module)))
+  if (failed(simplify(builder)))
     return region.emitOpError("has a kernel that can't be simplified");
-  shareLoads(builder.function);
-  compareStarts(builder.function);
-  PassManager again(context); // what the shared loads were turned into
-  again.enableVerifier(false);
-  again.addPass(createCSEPass());
-  if (failed(again.run(*builder.module)))
-    return region.emitOpError("has a kernel that can't be simplified");
-  mergeBranches(builder.function);
-  packMemory(builder.function);
 
   // Equal text, equal kernel. The symbol is put in only afterwards.
   std::string text;

@@ -46,6 +46,8 @@ Value KernelBuilder::resultBuffer(unsigned result) {
 }
 
 Value KernelBuilder::load(OpBuilder &b, Location loc, Value value, ValueRange index) {
+  if (Value held = heldElement ? heldElement(value, index) : Value())
+    return held;
   SmallVector<DimExpr> dims(shapes.dims(value));
   return memref::LoadOp::create(b, loc, bufferOf(value), linearize(b, loc, index, dims));
 }
@@ -82,21 +84,65 @@ bool KernelBuilder::isMaterialized(Value value) {
   return argument && argument.getOwner() == region.getBlock();
 }
 
+bool KernelBuilder::isConstant(Value value) {
+  auto constants = region->getAttrOfType<DenseI64ArrayAttr>("flame.constant_inputs");
+  return constants && isMaterialized(value) &&
+         llvm::is_contained(constants.asArrayRef(), int64_t(cast<BlockArgument>(value).getArgNumber()));
+}
+
 Value KernelBuilder::sharedMemory(Type type, int64_t count) {
   auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
   memory->setAttr("flame.shared", entry.getUnitAttr());
   return memory;
 }
 
+Value KernelBuilder::dynamicSharedMemory(Type type, int64_t count) {
+  auto memory = memref::AllocaOp::create(entry, loc, MemRefType::get({count}, type));
+  memory->setAttr("flame.dynamic_shared", entry.getI64IntegerAttr(kernel.shared));
+  kernel.shared += (count * (type.getIntOrFloatBitWidth() / 8) + 15) / 16 * 16;
+  if (!llvm::is_contained(templates, StringRef("ptx/Device.h")))
+    templates.push_back("ptx/Device.h");
+  return memory;
+}
+
+Value KernelBuilder::variable(Type type) {
+  return memref::AllocaOp::create(entry, loc, MemRefType::get({1}, type));
+}
+
+Value KernelBuilder::extraPointer(StringRef name, Type elementType) {
+  Value &pointer = extras[name];
+  if (!pointer) // stands in for the argument, which comes behind all sizes
+    pointer = memref::AllocaOp::create(entry, loc, MemRefType::get({1}, elementType));
+  return pointer;
+}
+
+Value KernelBuilder::scratchMemory(Type type) { return extraPointer("scratch", type); }
+Value KernelBuilder::stateMemory() { return extraPointer("state", entry.getI32Type()); }
+
+Value KernelBuilder::gridSize() {
+  if (!grid)
+    grid = gpu::GridDimOp::create(entry, loc, gpu::Dimension::x);
+  return grid;
+}
+
+/// value * width + lane, the constants in one.
+static Value laneOf(ElementBuilder &e, Value value, int width, int lane) {
+  auto sum = value.getDefiningOp<arith::AddIOp>();
+  auto literal = sum ? sum.getRhs().getDefiningOp<arith::ConstantIndexOp>() : nullptr;
+  if (literal)
+    return e.addi(e.muli(sum.getLhs(), e.index(width)), e.index(literal.value() * width + lane));
+  return e.addi(e.muli(value, e.index(width)), e.index(lane));
+}
+
 void KernelBuilder::enterLane(ElementBuilder &e, SmallVectorImpl<Value> &at, Value group, ArrayRef<DimExpr> dims, int width,
                               int lane) {
-  Value whole = e.addi(e.muli(group, e.index(width)), e.index(lane));
+  Value whole = laneOf(e, group, width, lane);
   ArrayRef<DimExpr> leading = dims.drop_back();
   if (llvm::all_of(leading, [](DimExpr dim) { return dim.isConstant(1); })) {
     at.back() = whole;
     return;
   }
-  at.back() = e.addi(e.muli(at.back(), e.index(width)), e.index(lane));
+  at.back() = laneOf(e, at.back(), width, lane);
   noteSplit(linearize(e.b, loc, ValueRange(at).drop_back(), leading), at.back(), dims.back(), whole);
 }
 
@@ -130,7 +176,8 @@ int flame::cuda::vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elemen
 void KernelBuilder::barrier() { gpu::BarrierOp::create(b, loc); }
 
 /// True if 32 bits hold every index: divisions of 64 bits are some twenty times as dear. Sizes are known and leave room
-/// for tiles that overhang; no index comes from data, where any number may stand.
+/// for tiles that overhang; no index comes from data, where any number may stand, but for those that the kernel itself has
+/// put into memory (`flame.is_index`).
 bool KernelBuilder::fitsInt() {
   auto isSmall = [](Value value) {
     auto tensor = dyn_cast<RankedTensorType>(value.getType());
@@ -142,7 +189,8 @@ bool KernelBuilder::fitsInt() {
     if (!llvm::all_of(op.getResults(), isSmall))
       return false;
   WalkResult walked = function.walk([](Operation *op) {
-    bool fromData = isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && op->getResult(0).getType().isIndex();
+    bool fromData = isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && op->getResult(0).getType().isIndex() &&
+                    !op->hasAttr("flame.is_index");
     return fromData ? WalkResult::interrupt() : WalkResult::advance();
   });
   return !walked.wasInterrupted();
@@ -151,6 +199,17 @@ bool KernelBuilder::fitsInt() {
 void KernelBuilder::finish() {
   func::ReturnOp::create(b, loc);
   Block &body = function.getBody().front();
+  SmallVector<StringRef> pointers;
+  for (StringRef name : {"scratch", "state"}) { // in the order of plan.fbs
+    Value placeholder = extras.lookup(name);
+    if (!placeholder)
+      continue;
+    auto type = cast<MemRefType>(placeholder.getType());
+    placeholder.replaceAllUsesWith(
+        body.addArgument(MemRefType::get({ShapedType::kDynamic}, type.getElementType()), loc));
+    placeholder.getDefiningOp()->erase();
+    pointers.push_back(name);
+  }
   function.setFunctionType(b.getFunctionType(body.getArgumentTypes(), {}));
   SmallVector<Attribute> names;
   unsigned inputs = region.getInputs().size();
@@ -162,8 +221,14 @@ void KernelBuilder::finish() {
   }
   for (unsigned i = 0; i < kernel.args.size(); ++i)
     names.push_back(b.getStringAttr("size" + Twine(i)));
+  for (StringRef name : pointers) {
+    function.setArgAttr(names.size(), "flame.written", b.getUnitAttr());
+    names.push_back(b.getStringAttr(name));
+  }
   function->setAttr("flame.names", b.getArrayAttr(names));
   function->setAttr("flame.threads", b.getI64IntegerAttr(kernel.threads));
+  if (kernel.minBlocks)
+    function->setAttr("flame.min_blocks", b.getI64IntegerAttr(kernel.minBlocks));
   if (fitsInt())
     function->setAttr("flame.index32", b.getUnitAttr());
 }

@@ -12,6 +12,8 @@
 #include "flame/Target/Cuda/Emitter.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/MapVector.h"
+#include <functional>
 
 namespace flame::cuda {
 
@@ -44,22 +46,39 @@ public:
                  int width, int lane);
   /// `count` elements of shared memory.
   mlir::Value sharedMemory(mlir::Type type, int64_t count);
+  /// `count` elements of the launch's dynamic shared memory, which grows by them; at most 16 bytes an element.
+  mlir::Value dynamicSharedMemory(mlir::Type type, int64_t count);
+  /// A variable of each thread, as memory of one element.
+  mlir::Value variable(mlir::Type type);
+  /// The launch's scratch memory as elements of `type`, and the session's state as 32-bit numbers; the caller sets
+  /// kernel.scratch and kernel.state.
+  mlir::Value scratchMemory(mlir::Type type);
+  mlir::Value stateMemory();
+  /// Blocks of the grid, index.
+  mlir::Value gridSize();
+  /// Where an element of an input lies that has been read already: storage scalar, or null. Asked before each load.
+  std::function<mlir::Value(mlir::Value value, mlir::ValueRange index)> heldElement;
   void barrier();
 
   /// Closes the function, whose name is left as "kernel": arguments in the order of buffers, then sizes.
   void finish();
 
+  /// True for an input of the region that is the same in every run: a weight, or what is computed from weights alone.
+  bool isConstant(mlir::Value value);
   /// The buffer of an input or result of the region.
   mlir::Value bufferOf(mlir::Value value);
   mlir::Value resultBuffer(unsigned result);
 
 private:
   mlir::Value buffer(unsigned position, mlir::Type elementType);
+  mlir::Value extraPointer(mlir::StringRef name, mlir::Type elementType);
   bool fitsInt();
 
   mlir::OpBuilder entry; // before everything else of the body
   llvm::DenseMap<unsigned, mlir::Value> buffers;
   llvm::DenseMap<DimExpr, mlir::Value> sizes;
+  llvm::MapVector<llvm::StringRef, mlir::Value> extras; // become arguments behind the sizes
+  mlir::Value grid;
 };
 
 /// What is read from memory twice is read once.
@@ -68,6 +87,10 @@ void shareLoads(mlir::func::FuncOp function);
 void compareStarts(mlir::func::FuncOp function);
 /// Branches of a block on the same condition become one; see MergeBranches.cpp.
 void mergeBranches(mlir::func::FuncOp function);
+/// Branches whose sides differ in offsets and signs alone become straight code; see UnifyBranches.cpp.
+void unifyBranches(mlir::func::FuncOp function);
+/// Many quotients of one divisor, rounded to narrow floats, need one division; see ShareReciprocals.cpp.
+void shareReciprocals(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
 void packMemory(mlir::func::FuncOp function);
 
@@ -79,10 +102,20 @@ int vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elements);
 /// False, and nothing done, for a region that is no transpose with pointwise ops around it.
 bool emitTranspose(KernelBuilder &kernel);
 
+/// False, and nothing done, for a region whose results are not functions of reductions over many elements.
+bool emitReduce(KernelBuilder &kernel);
+
+/// False, and nothing done, for a region that is no scan along a last dim.
+bool emitScan(KernelBuilder &kernel);
+
 /// What the kernels of the anchors are made by. Each fills in the body, `extent` and `threads`.
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);
 mlir::LogicalResult emitLoops(KernelBuilder &kernel);
 mlir::LogicalResult emitRow(KernelBuilder &kernel);
+/// A row program whose rows are shared by several blocks; see EmitSplitRow.cpp. False, and nothing done, where rows are short
+/// or of unknown length. `outer` are the dims of the rows, `inner` those of a row.
+bool emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reductions, llvm::ArrayRef<DimExpr> outer,
+                  llvm::ArrayRef<DimExpr> inner);
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
 mlir::LogicalResult emitConv(KernelBuilder &kernel);
 

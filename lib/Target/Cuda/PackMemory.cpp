@@ -53,13 +53,23 @@ struct Sum {
     llvm::sort(terms);
   }
   bool isMultipleOf(int64_t n) const {
-    return constant % n == 0 && llvm::all_of(terms, [&](auto &t) { return t.second % n == 0; });
+    return constant % n == 0 && llvm::all_of(terms, [&](auto &t) {
+             return t.second % n == 0 || choosesMultiples(Value::getFromOpaquePointer(t.first), n);
+           });
   }
 
 private:
   static std::optional<int64_t> literalOf(Value value) {
     auto literal = value.getDefiningOp<arith::ConstantIndexOp>();
     return literal ? std::optional(literal.value()) : std::nullopt;
+  }
+  /// One of two multiples of n, as chosen on the way.
+  static bool choosesMultiples(Value value, int64_t n) {
+    auto choice = value.getDefiningOp<arith::SelectOp>();
+    if (!choice)
+      return false;
+    auto yes = literalOf(choice.getTrueValue()), no = literalOf(choice.getFalseValue());
+    return yes && no && *yes % n == 0 && *no % n == 0;
   }
 };
 
@@ -138,10 +148,18 @@ void shareLoads(func::FuncOp function, function_ref<bool(Value)> isReadOnly) {
 }
 
 /// Brings reads that come after the first shuffle or barrier of a block before it: their latency hides behind the others'.
-/// `budget` bytes a thread at most, since they wait in registers.
-void readEarly(Block &block, function_ref<bool(Value)> isReadOnly, int64_t budget) {
+/// With what is read before it, they wait in registers, so there is a limit.
+void readEarly(Block &block, function_ref<bool(Value)> isReadOnly) {
+  // A block of many threads has some 64 registers for each.
+  constexpr int64_t least = 64, most = 160;
+  int64_t budget = most;
   Operation *wait = nullptr;
   SmallVector<Operation *> late;
+  auto bytesOf = [](Operation *load) {
+    Type type = load->getResult(0).getType();
+    auto vector = dyn_cast<VectorType>(type);
+    return (vector ? vector.getNumElements() : 1) * int64_t(getElementTypeOrSelf(type).getIntOrFloatBitWidth()) / 8;
+  };
   for (Operation &op : block) {
     if (!wait && isa<gpu::ShuffleOp, gpu::BarrierOp>(op))
       wait = &op;
@@ -149,11 +167,12 @@ void readEarly(Block &block, function_ref<bool(Value)> isReadOnly, int64_t budge
                  (isa<memref::LoadOp>(op) && isReadOnly(cast<memref::LoadOp>(op).getMemRef()));
     if (wait && reads)
       late.push_back(&op);
+    else if (reads)
+      budget -= bytesOf(&op);
   }
+  budget = std::max(budget, least);
   for (Operation *load : late) {
-    Type type = load->getResult(0).getType();
-    auto vector = dyn_cast<VectorType>(type);
-    budget -= (vector ? vector.getNumElements() : 1) * getElementTypeOrSelf(type).getIntOrFloatBitWidth() / 8;
+    budget -= bytesOf(load);
     if (budget < 0)
       return;
     // What its address is made of, if that is arithmetic and nothing else.
@@ -178,6 +197,40 @@ void readEarly(Block &block, function_ref<bool(Value)> isReadOnly, int64_t budge
     for (Operation *op : ordered)
       op->moveBefore(wait);
   }
+}
+
+/// Elements that were all rounded from f32 to the same narrow float just to be stored, as a vector rounded at once; null if they
+/// were not.
+Value roundTogether(OpBuilder &b, Location loc, ArrayRef<Value> elements) {
+  SmallVector<Value> exact;
+  Type narrow;
+  for (Value element : elements) {
+    auto bits = element.getDefiningOp<arith::BitcastOp>();
+    auto rounded = (bits ? bits.getIn() : element).getDefiningOp<arith::TruncFOp>();
+    if (!rounded || !element.hasOneUse() || !rounded->hasOneUse() || !rounded.getIn().getType().isF32() ||
+        (narrow && rounded.getType() != narrow) ||
+        !(rounded.getType().isF16() || rounded.getType().isBF16() ||
+          isa<Float8E4M3FNType, Float8E5M2Type>(rounded.getType())))
+      return {};
+    narrow = rounded.getType();
+    exact.push_back(rounded.getIn());
+  }
+  auto typeOf = [&](Type element) { return VectorType::get({int64_t(elements.size())}, element); };
+  Value all = vector::FromElementsOp::create(b, loc, typeOf(b.getF32Type()), exact);
+  all = arith::TruncFOp::create(b, loc, typeOf(narrow), all);
+  Type stored = elements.front().getType();
+  return stored == narrow ? all : arith::BitcastOp::create(b, loc, typeOf(stored), all);
+}
+
+/// Erases what computes values that nobody reads any more, as far as it is conversions.
+void eraseUnused(ArrayRef<Value> values) {
+  for (Value value : values)
+    for (Operation *op = value.getDefiningOp();
+         op && isa<arith::BitcastOp, arith::TruncFOp>(op) && op->use_empty();) {
+      Operation *producer = op->getOperand(0).getDefiningOp();
+      op->erase();
+      op = producer;
+    }
 }
 
 } // namespace
@@ -226,14 +279,17 @@ void flame::cuda::packMemory(func::FuncOp function) {
       SmallVector<Value> elements;
       for (auto &access : run)
         elements.push_back(access.op.getValue());
-      auto type = VectorType::get({int64_t(run.size())}, elements.front().getType());
-      Value all = vector::FromElementsOp::create(b, first.getLoc(), type, elements);
+      Value all = roundTogether(b, first.getLoc(), elements);
+      if (!all) {
+        auto type = VectorType::get({int64_t(run.size())}, elements.front().getType());
+        all = vector::FromElementsOp::create(b, first.getLoc(), type, elements);
+      }
       vector::StoreOp::create(b, first.getLoc(), all, first.getMemRef(), first.getIndices());
       for (auto &access : run)
         access.op.erase();
+      eraseUnused(elements);
     });
   }
-  constexpr int64_t readAhead = 64;
   for (Block *block : blocks)
-    readEarly(*block, [&](Value buffer) { return isArgument(buffer, false); }, readAhead);
+    readEarly(*block, [&](Value buffer) { return isArgument(buffer, false); });
 }

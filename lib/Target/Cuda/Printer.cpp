@@ -8,6 +8,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -117,6 +118,63 @@ template <int n, class T> __device__ __forceinline__ void flame_store(T *to, con
   typedef typename flame_word<sizeof(T) * n>::type word;
   *reinterpret_cast<word *>(to) = *reinterpret_cast<const word *>(&v);
 }
+// Neighbours are rounded two at a time. x stands in the lower half of the word.
+template <int n> __device__ __forceinline__ flame_vector<unsigned short, n> flame_pack_bf16(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; i += 2) {
+    unsigned int word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(x[i + 1]), "f"(x[i]));
+    *reinterpret_cast<unsigned int *>(y.e + i) = word;
+  }
+  return y;
+}
+template <int n> __device__ __forceinline__ flame_vector<unsigned short, n> flame_pack_half(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; i += 2) {
+    unsigned int word;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(x[i + 1]), "f"(x[i]));
+    *reinterpret_cast<unsigned int *>(y.e + i) = word;
+  }
+  return y;
+}
+#if __CUDA_ARCH__ >= 890
+#define FLAME_PACK_FP8(name, format)                                                                                   \
+  template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> name(const flame_vector<float, n> &x) {   \
+    flame_vector<unsigned char, n> y;                                                                                  \
+    for (int i = 0; i < n; i += 2) {                                                                                   \
+      unsigned short word;                                                                                             \
+      asm("cvt.rn.satfinite." format "x2.f32 %0, %1, %2;" : "=h"(word) : "f"(x[i + 1]), "f"(x[i]));                    \
+      *reinterpret_cast<unsigned short *>(y.e + i) = word;                                                             \
+    }                                                                                                                  \
+    return y;                                                                                                          \
+  }
+FLAME_PACK_FP8(flame_pack_e4m3, "e4m3")
+FLAME_PACK_FP8(flame_pack_e5m2, "e5m2")
+#else
+template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> flame_pack_e4m3(const flame_vector<float, n> &x) {
+  flame_vector<unsigned char, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_e4m3(x[i]);
+  return y;
+}
+template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> flame_pack_e5m2(const flame_vector<float, n> &x) {
+  flame_vector<unsigned char, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_e5m2(x[i]);
+  return y;
+}
+#endif
+// Approximations to some 2^-21, for what is rounded to 16 bits or less.
+__device__ __forceinline__ float flame_exp(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+  return y;
+}
+__device__ __forceinline__ float flame_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 __device__ __forceinline__ long long flame_to_i64(float x) { return __float2ll_rz(x); }
 __device__ __forceinline__ unsigned long long flame_to_u64(double x) { return __double2ull_rz(x); }
 __device__ __forceinline__ unsigned long long flame_to_u64(float x) { return __float2ull_rz(x); }
@@ -158,7 +216,10 @@ public:
     auto threads = kernel->getAttrOfType<IntegerAttr>("flame.threads");
     if (kernel->hasAttr("flame.index32"))
       indexName = "int";
-    os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256) << ")\n"
+    os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256);
+    if (auto blocks = kernel->getAttrOfType<IntegerAttr>("flame.min_blocks"))
+      os << ", " << blocks.getInt();
+    os << ")\n"
        << kernel.getName() << "(";
     for (auto [i, argument] : llvm::enumerate(kernel.getArguments())) {
       std::string name = names && i < names.size() ? cast<StringAttr>(names[i]).str() : ("a" + Twine(i)).str();
@@ -444,6 +505,24 @@ private:
   }
 
   /// The expression of an op without regions and with one result.
+  static bool approximate(arith::FastMathFlags flags, Type type) {
+    return type.isF32() && arith::bitEnumContainsAll(flags, arith::FastMathFlags::afn);
+  }
+
+  /// f32 to a narrow float, all elements of a vector: two at a time, as the hardware does it.
+  FailureOr<Expression> pack(arith::TruncFOp op, VectorType type) {
+    Type element = type.getElementType();
+    StringRef packer = element.isBF16()                ? "flame_pack_bf16"
+                       : element.isF16()               ? "flame_pack_half"
+                       : isa<Float8E4M3FNType>(element) ? "flame_pack_e4m3"
+                       : isa<Float8E5M2Type>(element)   ? "flame_pack_e5m2"
+                                                        : "";
+    if (packer.empty())
+      return op.emitOpError("has no meaning in a CUDA kernel");
+    std::string size = std::to_string(type.getNumElements());
+    return Expression{(packer + "<" + size + ">(" + text(op.getIn()) + ")").str(), Primary};
+  }
+
   FailureOr<Expression> compute(Operation *op) {
     Type type = op->getResult(0).getType();
     auto value = [&](unsigned i) { return op->getOperand(i); };
@@ -454,7 +533,11 @@ private:
         .Case<arith::AddFOp>([&](auto) { return binary(value(0), "+", value(1), Sum); })
         .Case<arith::SubFOp>([&](auto) { return binary(value(0), "-", value(1), Sum); })
         .Case<arith::MulFOp>([&](auto) { return binary(value(0), "*", value(1), Product); })
-        .Case<arith::DivFOp>([&](auto) { return binary(value(0), "/", value(1), Product); })
+        .Case<arith::DivFOp>([&](arith::DivFOp quotient) -> FailureOr<Expression> {
+          if (approximate(quotient.getFastmath(), type) && matchPattern(value(0), m_OneFloat()))
+            return call("flame_reciprocal", value(1));
+          return binary(value(0), "/", value(1), Product);
+        })
         .Case<arith::RemFOp>([&](auto) { return mathCall("fmod", op); })
         .Case<arith::NegFOp>([&](auto) {
           return Expression{"-" + text(value(0), Primary), Unary};
@@ -516,7 +599,11 @@ private:
         .Case<arith::MaxNumFOp>([&](auto) { return mathCall("fmax", op); })
         .Case<arith::MinNumFOp>([&](auto) { return mathCall("fmin", op); })
         // Narrow floats are their bits; the simplifier joins two conversions into one between any of them.
-        .Case<arith::ExtFOp, arith::TruncFOp>([&](auto) { return encode(type, decode(value(0), type), value(0).getType().isF64()); })
+        .Case<arith::ExtFOp, arith::TruncFOp>([&](auto) -> FailureOr<Expression> {
+          if (auto vector = dyn_cast<VectorType>(type))
+            return pack(cast<arith::TruncFOp>(op), vector);
+          return encode(type, decode(value(0), type), value(0).getType().isF64());
+        })
         .Case<arith::ExtUIOp, arith::IndexCastUIOp>([&](auto) { return Expression{cast_(typeName(type), value(0)), Unary}; })
         .Case<arith::TruncIOp>([&](auto) {
           if (type.isInteger(1))
@@ -551,7 +638,7 @@ private:
         })
         .Case<arith::BitcastOp>([&](auto) -> FailureOr<Expression> {
           Type from = value(0).getType();
-          if (from.isF16() || type.isF16())
+          if (from.isF16() || type.isF16() || isa<VectorType>(type))
             return Expression{text(value(0), Primary), Primary};
           if (from.isF32())
             return call("__float_as_uint", op->getOperands());
@@ -563,7 +650,9 @@ private:
             return call("__longlong_as_double", op->getOperands());
           return Expression{text(value(0), Primary), Primary};
         })
-        .Case<math::ExpOp>([&](auto) { return mathCall("exp", op); })
+        .Case<math::ExpOp>([&](math::ExpOp exp) {
+          return approximate(exp.getFastmath(), type) ? call("flame_exp", value(0)) : mathCall("exp", op);
+        })
         .Case<math::ExpM1Op>([&](auto) { return mathCall("expm1", op); })
         .Case<math::LogOp>([&](auto) { return mathCall("log", op); })
         .Case<math::Log1pOp>([&](auto) { return mathCall("log1p", op); })
@@ -616,10 +705,12 @@ private:
         })
         .Case<gpu::ThreadIdOp>([&](auto) { return Expression{"(" + indexName + ")threadIdx.x", Unary}; })
         .Case<gpu::BlockIdOp>([&](auto) { return Expression{"(" + indexName + ")blockIdx.x", Unary}; })
+        .Case<gpu::GridDimOp>([&](auto) { return Expression{"(" + indexName + ")gridDim.x", Unary}; })
         .Case<gpu::ShuffleOp>([&](gpu::ShuffleOp shuffle) {
           Type element = shuffle.getValue().getType();
           std::string operand = text(shuffle.getValue()), offset = text(shuffle.getOffset());
-          std::string result = "__shfl_xor_sync(0xffffffffu, " + operand + ", " + offset + ")";
+          std::string name = shuffle.getMode() == gpu::ShuffleMode::UP ? "__shfl_up_sync" : "__shfl_xor_sync";
+          std::string result = name + "(0xffffffffu, " + operand + ", " + offset + ")";
           if (element.isIntOrIndex() && element.getIntOrFloatBitWidth() < 32)
             return narrow({result, Primary}, element);
           return Expression{result, Primary};
@@ -678,6 +769,8 @@ private:
     std::string low = text(loop.getLowerBound()), high = text(loop.getUpperBound(), Shift), step = text(loop.getStep());
     newName(loop.getInductionVar(), "i");
     std::string name = names[loop.getInductionVar()];
+    if (auto unroll = loop->getAttrOfType<IntegerAttr>("flame.unroll"))
+      line() << "#pragma unroll " << unroll.getInt() << "\n";
     line() << "for (" << typeName(loop.getInductionVar().getType()) << " " << name << " = " << low << "; " << name
            << " < " << high << "; " << (step == "1" ? "++" + name : name + " += " + step) << ") {\n";
     ++depth;
@@ -791,6 +884,12 @@ private:
     }
     if (isa<gpu::BarrierOp>(op)) {
       line() << "__syncthreads();\n";
+      return success();
+    }
+    if (auto offset = op->getAttrOfType<IntegerAttr>("flame.dynamic_shared")) {
+      std::string type = typeName(cast<MemRefType>(op->getResult(0).getType()).getElementType());
+      line() << type << " *const " << newName(op->getResult(0), "shared") << " = reinterpret_cast<" << type
+             << " *>(flame::dynamicShared() + " << offset.getInt() << ");\n";
       return success();
     }
     if (auto shared = dyn_cast<memref::AllocaOp>(op)) {

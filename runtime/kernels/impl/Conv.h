@@ -1,8 +1,9 @@
 //===- Conv.h - a convolution as a product -----------------------------------------------------------------------===//
 //
-// The rows of the product are output channels of one group, its columns the output positions of all images, its inner
-// dim input channel × kernel element. The weight is a plain matrix; the other operand is gathered from x, with 0 where
-// the window leaves it.
+// One side of the product are the output channels of one group, the other one the output positions of all images. The
+// weight is a plain matrix; the other operand is gathered from x, with 0 where the window leaves it. Where channels come
+// first in memory the inner dim is input channel × kernel element, and positions lie side by side; where they come last
+// it is kernel element × input channel, and channels are copied 16 bytes at a time.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -16,10 +17,10 @@ template <int rank, typename Index> struct ConvShape {
   Index in[rank], out[rank], kernel[rank], stride[rank], dilation[rank], pad[rank];
 };
 
-/// The gathered operand.
+/// The operand gathered from x [images, channels, positions].
 template <int rank, typename T, typename Index> struct Gather {
   static constexpr Major major = Major::Side;
-  static constexpr bool staged = true;
+  static constexpr bool staged = true, early = false;
   using Element = T;
   const T *data; // x from the group's first channel on
   ConvShape<rank, Index> shape;
@@ -92,6 +93,75 @@ template <int rank, typename T, typename Index> struct Gather {
       const int e = threadId() + i * threads, k = e / width, at = e % width;
       const T *from = side + at < sideEnd && depth + k < depthEnd ? find(window(side + at), tap(depth + k)) : nullptr;
       copyAsync<(int)sizeof(T)>(shared + k * linePitch + at, from ? from : data, from ? (int)sizeof(T) : 0);
+    }
+  }
+};
+
+/// The operand gathered from x [images, positions, channels], whose channels and channels of a group are whole chunks of
+/// 16 bytes; x begins at a multiple of 16.
+template <int rank, typename T, typename Index> struct GatherLast {
+  static constexpr Major major = Major::Depth;
+  static constexpr bool staged = false, early = false;
+  using Element = T;
+  const T *data; // x from the group's first channel on
+  ConvShape<rank, Index> shape;
+  Index groupChannels;
+
+  /// The windows of the lines that a thread copies chunks of: they stay the same throughout.
+  template <int lines, int width, int threads> struct Windows {
+    static constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+    static constexpr int count = (lines * chunks + threads - 1) / threads;
+    static_assert(threads % chunks == 0, "a thread's chunks are at the same depth");
+    Index origin[count], position[count][rank];
+  };
+  template <int lines, int width, int threads>
+  FLAME_DEVICE Windows<lines, width, threads> prepare(Index line, Index lineEnd) const {
+    using W = Windows<lines, width, threads>;
+    W windows;
+#pragma unroll
+    for (int i = 0; i < W::count; ++i) {
+      const int at = (threadId() + i * threads) / W::chunks;
+      const bool exists = at < lines && line + at < lineEnd;
+      Index rest = line + at, offset = 0, pitch = shape.channels;
+#pragma unroll
+      for (int d = rank - 1; d >= 0; --d) {
+        const Index position = rest % shape.out[d] * shape.stride[d] - shape.pad[d];
+        windows.position[i][d] = exists ? position : shape.in[d]; // outside of x, wherever the tap is
+        offset += position * pitch;
+        pitch *= shape.in[d];
+        rest /= shape.out[d];
+      }
+      windows.origin[i] = offset + rest * pitch;
+    }
+    return windows;
+  }
+
+  template <int lines, int width, int threads>
+  FLAME_DEVICE void fill(const Windows<lines, width, threads> &windows, unsigned char *shared, Index depth,
+                         Index depthEnd) const {
+    using W = Windows<lines, width, threads>;
+    const Index inner = depth + threadId() % W::chunks * W::perChunk;
+    Index tap = inner / groupChannels, offset = inner % groupChannels, pitch = shape.channels, step[rank];
+#pragma unroll
+    for (int d = rank - 1; d >= 0; --d) {
+      step[d] = tap % shape.kernel[d] * shape.dilation[d];
+      offset += step[d] * pitch;
+      pitch *= shape.in[d];
+      tap /= shape.kernel[d];
+    }
+#pragma unroll
+    for (int i = 0; i < W::count; ++i) {
+      const int c = threadId() + i * threads;
+      if (lines * W::chunks % threads != 0 && c >= lines * W::chunks)
+        break;
+      bool inside = inner < depthEnd;
+#pragma unroll
+      for (int d = 0; d < rank; ++d) {
+        const Index position = windows.position[i][d] + step[d];
+        inside = inside && position >= 0 && position < shape.in[d];
+      }
+      copyAsync<16>(shared + chunkOffset<W::chunks>(c / W::chunks, c % W::chunks),
+                    inside ? data + windows.origin[i] + offset : data, inside ? 16 : 0);
     }
   }
 };

@@ -1,7 +1,8 @@
 //===- Gemm.h - a product by matrix instructions -----------------------------------------------------------------===//
 //
-// Tiles of x and y stream through shared memory, `stages` of them in flight; each warp multiplies its part of the tile.
-// The result goes through shared memory once more, so that the epilogue sees runs of columns.
+// Tiles of x and y stream through shared memory, `stages` of them in flight; each warp multiplies its part of the tile,
+// of its slice of a step's depth. The result goes through shared memory once more, where the sums of the slices meet, in
+// their order, and the epilogue sees runs of columns.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -9,6 +10,35 @@
 #include "mma/WarpTile.h"
 
 namespace flame {
+
+/// What an operand knows of its lines before the first step, if it wants to.
+template <typename Operand>
+constexpr bool hasWindows = requires { typename Operand::template Windows<16, 64, 64>; };
+struct NoWindows {};
+template <int lines, int width, int threads, typename Operand, typename Index>
+FLAME_DEVICE auto windowsOf(const Operand &operand, Index line, Index lineEnd) {
+  if constexpr (hasWindows<Operand>)
+    return operand.template prepare<lines, width, threads>(line, lineEnd);
+  else
+    return NoWindows{};
+}
+
+/// Adds what lies `pitch` elements behind each other to the first.
+template <int slices, int pitch, int width, typename Sum> FLAME_DEVICE void addSlices(Sum *sums) {
+  constexpr int part = least(4, width);
+#pragma unroll
+  for (int i = 0; i < width; i += part) {
+    auto total = *(const Pack<Sum, part> *)(sums + i);
+#pragma unroll
+    for (int slice = 1; slice < slices; ++slice) {
+      const auto more = *(const Pack<Sum, part> *)(sums + slice * pitch + i);
+#pragma unroll
+      for (int j = 0; j < part; ++j)
+        total.values[j] += more.values[j];
+    }
+    *(Pack<Sum, part> *)(sums + i) = total;
+  }
+}
 
 template <MmaSchedule s, Arithmetic type, typename Index, typename X, typename Y, typename Epilogue>
 FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
@@ -26,23 +56,30 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
                 yLines = Y::major == Major::Depth ? s.columns : s.depth;
   Stage<typename X::Element, X::staged ? xLines : 0, xWidth / bytes, threads> xStage;
   Stage<typename Y::Element, Y::staged ? yLines : 0, yWidth / bytes, threads> yStage;
-  auto fill = [&](int stage, Index depth) {
-    unsigned char *to = shared + stage * stageBytes;
-    const Index xLine = X::major == Major::Depth ? at.row : depth, xFirst = X::major == Major::Depth ? depth : at.row;
-    const Index xLineEnd = X::major == Major::Depth ? p.rows : p.depth,
-                xEnd = X::major == Major::Depth ? p.depth : p.rows;
+  const auto xWindows = windowsOf<xLines, xWidth / bytes, threads>(x, at.row, p.rows);
+  const auto yWindows = windowsOf<yLines, yWidth / bytes, threads>(y, at.column, p.columns);
+  auto fillX = [&](int stage, Index depth) {
+    const Index line = X::major == Major::Depth ? at.row : depth, first = X::major == Major::Depth ? depth : at.row;
+    const Index lineEnd = X::major == Major::Depth ? p.rows : p.depth,
+                end = X::major == Major::Depth ? p.depth : p.rows;
     if constexpr (X::staged)
-      x.load(xStage, xLine, xFirst, xLineEnd, xEnd);
+      x.load(xStage, line, first, lineEnd, end);
+    else if constexpr (hasWindows<X>)
+      x.fill(xWindows, shared + stage * stageBytes, depth, p.depth);
     else
-      x.template fill<xLines, xWidth / bytes, threads>(to, xLine, xFirst, xLineEnd, xEnd);
-    const Index yLine = Y::major == Major::Depth ? at.column : depth,
-                yFirst = Y::major == Major::Depth ? depth : at.column;
-    const Index yLineEnd = Y::major == Major::Depth ? p.columns : p.depth,
-                yEnd = Y::major == Major::Depth ? p.depth : p.columns;
+      x.template fill<xLines, xWidth / bytes, threads>(shared + stage * stageBytes, line, first, lineEnd, end);
+  };
+  auto fillY = [&](int stage, Index depth) {
+    const Index line = Y::major == Major::Depth ? at.column : depth,
+                first = Y::major == Major::Depth ? depth : at.column;
+    const Index lineEnd = Y::major == Major::Depth ? p.columns : p.depth,
+                end = Y::major == Major::Depth ? p.depth : p.columns;
     if constexpr (Y::staged)
-      y.load(yStage, yLine, yFirst, yLineEnd, yEnd);
+      y.load(yStage, line, first, lineEnd, end);
+    else if constexpr (hasWindows<Y>)
+      y.fill(yWindows, shared + stage * stageBytes + xBytes, depth, p.depth);
     else
-      y.template fill<yLines, yWidth / bytes, threads>(to + xBytes, yLine, yFirst, yLineEnd, yEnd);
+      y.template fill<yLines, yWidth / bytes, threads>(shared + stage * stageBytes + xBytes, line, first, lineEnd, end);
   };
   auto flush = [&](int stage) {
     if constexpr (X::staged)
@@ -51,9 +88,21 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       yStage.flush(shared + stage * stageBytes + xBytes);
   };
 
-  const int warp = threadId() / 32, row = warp / s.warpColumns * warpTileRows,
-            column = warp % s.warpColumns * warpTileColumns;
+  constexpr int steps = s.depth * bytes / 32 / s.slices;
+  static_assert(steps > 0 && steps * s.slices * 32 == s.depth * bytes, "slices share the steps");
+  const int slice = threadId() / (32 * s.warps()), warp = threadId() / 32 % s.warps(),
+            row = warp / s.warpColumns * warpTileRows, column = warp % s.warpColumns * warpTileColumns;
   WarpTile<type, warpTileRows, warpTileColumns> tile;
+  // What no kernel before this one writes need not wait for it.
+#pragma unroll 1
+  for (int stage = 0; stage < s.stages - 1; ++stage)
+    if (stage * s.depth < p.depth) {
+      if constexpr (X::early)
+        fillX(stage, stage * s.depth);
+      if constexpr (Y::early)
+        fillY(stage, stage * s.depth);
+    }
+  awaitProducers();
   int reading = 0, writing = 0;
   // The first stages - 1 turns only fill.
 #pragma unroll 1
@@ -63,14 +112,17 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       syncBlock();
     }
     const Index next = depth + (s.stages - 1) * s.depth;
-    if (next < p.depth)
-      fill(writing, next);
+    if (next < p.depth) {
+      if (!X::early || depth >= 0)
+        fillX(writing, next);
+      if (!Y::early || depth >= 0)
+        fillY(writing, next);
+    }
     commitCopies();
     if (depth >= 0) {
       const unsigned char *from = shared + reading * stageBytes;
-#pragma unroll
-      for (int step = 0; step < s.depth * bytes / 32; ++step)
-        tile.template accumulate<X::major, Y::major, xWidth, yWidth>(from, from + xBytes, row, column, step);
+      tile.template accumulate<X::major, Y::major, xWidth, yWidth, steps>(from, from + xBytes, row, column,
+                                                                          slice * steps);
       reading = reading + 1 == s.stages ? 0 : reading + 1;
     }
     if (next < p.depth)
@@ -80,21 +132,33 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   waitCopies<0>();
   syncBlock();
 
+  // A warp's slab belongs to the lanes of that warp in all slices.
   constexpr int pitch = s.slabPitch(), width = Epilogue::width, runs = warpTileColumns / width;
-  Sum *slab = (Sum *)(shared + warp * s.slabBytes());
-  const int lane = threadId() % 32;
+  constexpr int slabRows = s.slabRows(type), slabElements = s.slabBytes(slabRows) / (int)sizeof(Sum);
+  Sum *slabs = (Sum *)shared + warp * slabElements;
+  auto syncSlices = [] {
+    if constexpr (s.slices == 1)
+      syncWarp();
+    else
+      syncBlock();
+  };
+  const int lane = threadId() % 32 + 32 * slice;
 #pragma unroll 1
-  for (int i = 0; i < warpTileRows / 16; ++i) {
-    tile.spill(i, slab, pitch);
-    syncWarp();
+  for (int first = 0; first < warpTileRows; first += slabRows) {
+    if (first > 0)
+      syncSlices();
+    tile.template spill<slabRows / 16>(first / 16, slabs + slice * s.warps() * slabElements, pitch);
+    syncSlices();
 #pragma unroll 1
-    for (int run = lane; run < 16 * runs; run += 32) {
+    for (int run = lane; run < slabRows * runs; run += 32 * s.slices) {
       const int inRow = run / runs, inColumn = run % runs * width;
-      const Index toRow = at.row + row + 16 * i + inRow, toColumn = at.column + column + inColumn;
+      const Index toRow = at.row + row + first + inRow, toColumn = at.column + column + inColumn;
+      Sum *sums = slabs + inRow * pitch + inColumn;
+      if constexpr (s.slices > 1)
+        addSlices<s.slices, s.warps() * slabElements, width>(sums);
       if (toRow < p.rows && toColumn < p.columns)
-        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), slab + inRow * pitch + inColumn);
+        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums);
     }
-    syncWarp();
   }
 }
 

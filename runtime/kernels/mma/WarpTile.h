@@ -16,48 +16,70 @@ template <Arithmetic type, int rows, int columns> struct WarpTile {
   static_assert(rows % 16 == 0 && columns % 16 == 0, "fragments");
   Sum sums[rows / 16][columns / 8][4] = {};
 
-  /// Adds step `step` of tiles x (whose rows from `row` on are this warp's) and y. `width`: bytes of a line.
-  template <Major xMajor, Major yMajor, int xWidth, int yWidth>
-  FLAME_DEVICE void accumulate(const unsigned char *x, const unsigned char *y, int row, int column, int step) {
-    const int lane = threadId() % 32, line = lane % 8, matrix = lane / 8;
+  /// What a step multiplies.
+  struct Fragments {
     unsigned a[rows / 16][4], b[columns / 16][4];
+  };
+
+  /// Loads step `step` of tiles x (whose rows from `row` on are this warp's) and y. `width`: bytes of a line.
+  template <Major xMajor, Major yMajor, int xWidth, int yWidth>
+  FLAME_DEVICE static void load(Fragments &f, const unsigned char *x, const unsigned char *y, int row, int column,
+                                int step) {
+    const int lane = threadId() % 32, line = lane % 8, matrix = lane / 8;
 #pragma unroll
     for (int i = 0; i < rows / 16; ++i) {
       if constexpr (xMajor == Major::Depth)
-        loadMatrices(a[i], x + chunkOffset<xWidth / 16>(row + 16 * i + lane % 16, 2 * step + lane / 16));
+        loadMatrices(f.a[i], x + chunkOffset<xWidth / 16>(row + 16 * i + lane % 16, 2 * step + lane / 16));
       else
         loadMatricesTransposed(
-            a[i], x + chunkOffset<xWidth / 16>(16 * step + matrix / 2 * 8 + line, row / 8 + 2 * i + matrix % 2));
+            f.a[i], x + chunkOffset<xWidth / 16>(16 * step + matrix / 2 * 8 + line, row / 8 + 2 * i + matrix % 2));
     }
 #pragma unroll
     for (int j = 0; j < columns / 16; ++j) {
       if constexpr (yMajor == Major::Depth)
-        loadMatrices(b[j],
+        loadMatrices(f.b[j],
                      y + chunkOffset<yWidth / 16>(column + 16 * j + matrix / 2 * 8 + line, 2 * step + matrix % 2));
       else
         loadMatricesTransposed(
-            b[j], y + chunkOffset<yWidth / 16>(16 * step + matrix % 2 * 8 + line, column / 8 + 2 * j + matrix / 2));
+            f.b[j], y + chunkOffset<yWidth / 16>(16 * step + matrix % 2 * 8 + line, column / 8 + 2 * j + matrix / 2));
     }
+  }
+
+  FLAME_DEVICE void multiplyAdd(const Fragments &f) {
 #pragma unroll
     for (int i = 0; i < rows / 16; ++i)
 #pragma unroll
       for (int j = 0; j < columns / 8; ++j) {
-        const unsigned half[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
-        multiply<type>(sums[i][j], a[i], half);
+        const unsigned half[2] = {f.b[j / 2][j % 2 * 2], f.b[j / 2][j % 2 * 2 + 1]};
+        multiply<type>(sums[i][j], f.a[i], half);
       }
   }
 
-  /// Writes the 16 rows of fragments `slab` to shared memory.
-  FLAME_DEVICE void spill(int slab, Sum *shared, int pitch) const {
+  /// Adds `steps` steps from `first` on; the fragments of the next one are on their way while one is multiplied.
+  template <Major xMajor, Major yMajor, int xWidth, int yWidth, int steps>
+  FLAME_DEVICE void accumulate(const unsigned char *x, const unsigned char *y, int row, int column, int first) {
+    Fragments f[2];
+    load<xMajor, yMajor, xWidth, yWidth>(f[0], x, y, row, column, first);
+#pragma unroll
+    for (int step = 0; step < steps; ++step) {
+      if (step + 1 < steps)
+        load<xMajor, yMajor, xWidth, yWidth>(f[(step + 1) % 2], x, y, row, column, first + step + 1);
+      multiplyAdd(f[step % 2]);
+    }
+  }
+
+  /// Writes `count` times 16 rows of fragments, from `first` on, to shared memory.
+  template <int count> FLAME_DEVICE void spill(int first, Sum *shared, int pitch) const {
     const int lane = threadId() % 32;
     Sum *to = shared + lane / 4 * pitch + lane % 4 * 2;
 #pragma unroll
     for (int i = 0; i < rows / 16; ++i)
-      if (i == slab) {
+      if (i / count == first / count) {
 #pragma unroll
         for (int j = 0; j < columns / 8; ++j) {
-          *(Pack<Sum, 2> *)(to + 8 * j) = {sums[i][j][0], sums[i][j][1]};
-          *(Pack<Sum, 2> *)(to + 8 * pitch + 8 * j) = {sums[i][j][2], sums[i][j][3]};
+          Sum *at = to + i % count * 16 * pitch + 8 * j;
+          *(Pack<Sum, 2> *)at = {sums[i][j][0], sums[i][j][1]};
+          *(Pack<Sum, 2> *)(at + 8 * pitch) = {sums[i][j][2], sums[i][j][3]};
         }
       }
   }

@@ -16,9 +16,10 @@ enum class Major { Depth, Side };
 
 /// A matrix in memory, `pitch` elements from line to line. `copy`: bytes of an asynchronous copy (16, 8, 4) if data and
 /// pitch turn out to be aligned to it; what is not goes element by element through registers. 0: never aligned.
-template <typename T, Major order, int copy, typename Index> struct Plain {
+/// `constant`: no kernel of a run writes it, so that it may be read before the kernels before this one have ended.
+template <typename T, Major order, int copy, typename Index, bool constant = false> struct Plain {
   static constexpr Major major = order;
-  static constexpr bool staged = false;
+  static constexpr bool staged = false, early = constant;
   using Element = T;
   const T *data;
   Index pitch;
@@ -34,14 +35,21 @@ template <typename T, Major order, int copy, typename Index> struct Plain {
     const int height = (int)least(lineEnd - line, (Index)lines), reach = (int)least(end - position, (Index)width);
     if constexpr (copy != 0) {
       if (isAligned()) {
+        // Most schedules give a thread chunks of one place in their lines.
+        constexpr bool straight = threads % chunks == 0;
+        const int chunk = threadId() % chunks;
+        const int inLine = (reach - chunk * perChunk) * (int)sizeof(T);
 #pragma unroll
         for (int i = 0; i < (lines * chunks + threads - 1) / threads; ++i) {
-          const int c = threadId() + i * threads, at = c / chunks, first = c % chunks * perChunk;
+          const int c = threadId() + i * threads;
+          const int at = straight ? threadId() / chunks + i * (threads / chunks) : c / chunks,
+                    place = straight ? chunk : c % chunks;
           if (lines * chunks % threads != 0 && c >= lines * chunks)
             break;
-          const int valid = at < height ? (reach - first) * (int)sizeof(T) : 0;
-          const T *from = base + at * pitch + first;
-          unsigned char *to = shared + chunkOffset<chunks>(at, c % chunks);
+          const int left = straight ? inLine : (reach - place * perChunk) * (int)sizeof(T);
+          const int valid = at < height ? left : 0;
+          const T *from = base + at * pitch + place * perChunk;
+          unsigned char *to = shared + chunkOffset<chunks>(at, place);
 #pragma unroll
           for (int b = 0; b < 16; b += copy) {
             const int bytes = valid < b ? 0 : valid > b + copy ? copy : valid - b;
@@ -115,7 +123,7 @@ template <typename T, int lines, int width, int threads> struct Stage {
 /// Elements that are computed: element(row or column, position of the inner dim).
 template <typename T, Major order, typename F> struct Computed {
   static constexpr Major major = order;
-  static constexpr bool staged = true;
+  static constexpr bool staged = true, early = false;
   using Element = T;
   F element;
 

@@ -41,17 +41,27 @@ FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
 FLAME_BOTH constexpr int larger(int x, int y) { return x > y ? x : y; }
 
 /// Tiles of a product by matrix instructions: a block computes rows × columns of the result by warpRows × warpColumns
-/// warps, in steps of `depth` of the inner dim, of which `stages` are in flight.
+/// warps, in steps of `depth` of the inner dim, of which `stages` are in flight. Where a result has too few tiles to fill
+/// the GPU, `slices` groups of such warps share each step's depth and add up their sums in the end: more copies are in
+/// flight and fewer steps follow each other.
 struct MmaSchedule {
-  int rows, columns, depth, warpRows, warpColumns, stages;
+  int rows, columns, depth, warpRows, warpColumns, stages, slices = 1;
 
-  FLAME_BOTH constexpr int threads() const { return 32 * warpRows * warpColumns; }
+  FLAME_BOTH constexpr int warps() const { return warpRows * warpColumns; }
+  FLAME_BOTH constexpr int threads() const { return 32 * warps() * slices; }
   FLAME_BOTH constexpr int stageBytes(Arithmetic type) const { return (rows + columns) * depth * sizeOf(type); }
-  /// A warp's slab of 16 rows on its way from registers to memory; 8 words between rows keep banks apart.
+  /// A warp's slab of rows on its way from registers to memory; 8 words between rows keep banks apart.
   FLAME_BOTH constexpr int slabPitch() const { return columns / warpColumns + 8; }
-  FLAME_BOTH constexpr int slabBytes() const { return 16 * slabPitch() * 4; }
+  FLAME_BOTH constexpr int slabBytes(int slabRows) const { return slabRows * slabPitch() * 4; }
+  /// Rows of a slab: all of the warp's where the operands' memory holds them, otherwise fewer.
+  FLAME_BOTH constexpr int slabRows(Arithmetic type) const {
+    int count = rows / warpRows;
+    while (count % 32 == 0 && slices * warps() * slabBytes(count) > stages * stageBytes(type))
+      count /= 2;
+    return count;
+  }
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type) const {
-    return larger(stages * stageBytes(type), warpRows * warpColumns * slabBytes());
+    return larger(stages * stageBytes(type), slices * warps() * slabBytes(slabRows(type)));
   }
 };
 

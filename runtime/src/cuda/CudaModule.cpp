@@ -3,6 +3,7 @@
 #include "CudaModule.h"
 #include "../CodeObject.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace flame::rt::cuda {
@@ -127,6 +128,17 @@ void CudaModule::find(const KernelInfo &kernel) {
     check(device->driver.funcSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kernel.shared),
           "asking for shared memory");
   functions.push_back(function);
+  state = std::max(state, kernel.state);
+  int blocks = 0;
+  if (kernel.cooperative) {
+    check(device->driver.occupancyMaxActiveBlocks(&blocks, function, kernel.threads, kernel.shared),
+          "asking how many blocks fit on a multiprocessor");
+    blocks *= device->multiprocessors;
+    if (blocks == 0)
+      fail(FLAME_UNSUPPORTED, "no block of its kernel '", kernel.symbol, "' fits on a multiprocessor of ",
+           device->describe(), "; compile the model for this GPU");
+  }
+  resident.push_back(blocks);
 }
 
 CudaModule::~CudaModule() {

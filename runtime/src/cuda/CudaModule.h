@@ -21,6 +21,10 @@ public:
   CudaModule(const CudaModule &) = delete;
 
   CUfunction function(int32_t kernel) const { return functions[kernel]; }
+  /// How many blocks of a cooperative kernel the device holds at once.
+  int residentBlocks(int32_t kernel) const { return resident[kernel]; }
+  /// Bytes of the largest state that a kernel asks for.
+  int stateBytes() const { return state; }
 
 private:
   int choose(const Plan &plan, int32_t unit) const;
@@ -31,6 +35,8 @@ private:
   Ref<Device> device;
   std::vector<CUmodule> modules; // of each unit; null where no kernel needs it
   std::vector<CUfunction> functions;
+  std::vector<int> resident; // 0 where it doesn't matter
+  int state = 0;
 };
 
 } // namespace flame::rt::cuda

@@ -80,7 +80,9 @@ void CudaQueue::launch(const KernelLaunch &launch) {
          " blocks, a GPU takes at most ", kMaxGridBlocks, "; use smaller inputs");
   Operation operation;
   operation.function = module.function(launch.kernel);
-  operation.blocks = static_cast<unsigned>(launch.extent);
+  operation.cooperative = kernel.cooperative;
+  operation.blocks = static_cast<unsigned>(
+      kernel.cooperative ? std::min<int64_t>(launch.extent, module.residentBlocks(launch.kernel)) : launch.extent);
   operation.threads = kernel.threads;
   operation.shared = kernel.shared;
   operation.firstParameter = collected.values.size();
@@ -97,6 +99,15 @@ void CudaQueue::launch(const KernelLaunch &launch) {
       scratch = allocateBuffer(memory(), bytes);
     }
     collected.values.push_back(address(scratch->data));
+  }
+  if (kernel.state > 0) {
+    if (!state) {
+      // Goes into the stream before a recording that is under way.
+      Ref<Buffer> fresh = allocateBuffer(memory(), module.stateBytes());
+      check(driver.memsetD8Async(address(fresh->data), 0, fresh->bytes, stream->handle), "clearing memory of the GPU");
+      state = std::move(fresh);
+    }
+    collected.values.push_back(address(state->data));
   }
   operation.parameters = collected.values.size() - operation.firstParameter;
   submit(operation);

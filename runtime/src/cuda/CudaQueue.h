@@ -69,7 +69,7 @@ private:
   bool unwaited = false;
   uint64_t lastStream = kUnknownStream; // of the last run; handles of destroyed streams come again, numbers do not
   static constexpr uint64_t kOwnStream = UINT64_MAX, kUnknownStream = UINT64_MAX - 1;
-  Ref<Buffer> scratch;
+  Ref<Buffer> scratch, state;
 
   bool recording = false;
   Recording collected;

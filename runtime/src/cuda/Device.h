@@ -28,6 +28,7 @@ public:
   const int ordinal;
   int major = 0, minor = 0;
   int maxShared = 0; // bytes of dynamic shared memory that a block may ask for
+  int multiprocessors = 0;
   uint64_t memory = 0;
   std::string name;
   CUdevice handle = 0;

@@ -36,11 +36,13 @@ enum : CUresult {
   CUDA_ERROR_ILLEGAL_ADDRESS = 700
 };
 enum : int {
+  CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
   CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED = 115,
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
+  CU_KERNEL_NODE_ATTRIBUTE_COOPERATIVE = 2,
   CU_JIT_ERROR_LOG_BUFFER = 5,
   CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6,
   CU_MEMPOOL_ATTR_RELEASE_THRESHOLD = 4,
@@ -88,6 +90,10 @@ typedef struct {
   size_t dstPitch, dstHeight;
   size_t WidthInBytes, Height, Depth;
 } CUDA_MEMCPY3D;
+typedef union {
+  char pad[64];
+  int cooperative;
+} CUkernelNodeAttrValue;
 static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) == 56 && sizeof(CUDA_MEMCPY3D) == 200);
 
 } // extern "C"
@@ -113,6 +119,11 @@ static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) ==
   X(launchKernel, cuLaunchKernel,                                                                                      \
     (CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,            \
      unsigned blockZ, unsigned shared, CUstream stream, void **params, void **extra))                                  \
+  X(launchCooperativeKernel, cuLaunchCooperativeKernel,                                                                \
+    (CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,            \
+     unsigned blockZ, unsigned shared, CUstream stream, void **params))                                                \
+  X(occupancyMaxActiveBlocks, cuOccupancyMaxActiveBlocksPerMultiprocessor,                                             \
+    (int *blocks, CUfunction function, int threads, size_t shared))                                                    \
   X(streamCreate, cuStreamCreate, (CUstream * stream, unsigned flags))                                                 \
   X(streamDestroy, cuStreamDestroy_v2, (CUstream stream))                                                              \
   X(streamSynchronize, cuStreamSynchronize, (CUstream stream))                                                         \
@@ -146,6 +157,8 @@ static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) ==
   X(graphAddKernelNode, cuGraphAddKernelNode,                                                                          \
     (CUgraphNode * node, CUgraph graph, const CUgraphNode *after, size_t count,                                        \
      const CUDA_KERNEL_NODE_PARAMS *params))                                                                           \
+  X(graphKernelNodeSetAttribute, cuGraphKernelNodeSetAttribute,                                                        \
+    (CUgraphNode node, int attribute, const CUkernelNodeAttrValue *value))                                             \
   X(graphAddMemcpyNode, cuGraphAddMemcpyNode,                                                                          \
     (CUgraphNode * node, CUgraph graph, const CUgraphNode *after, size_t count, const CUDA_MEMCPY3D *params,           \
      CUcontext context))                                                                                               \

@@ -46,6 +46,10 @@ void Recording::submit(const Operation &o, const Device &device, CUstream stream
   if (!o.function)
     return check(device.driver.memcpyDtoDAsync(o.to, o.from, o.bytes, stream), "copying on the GPU");
   Addresses addresses(parametersOf(o));
+  if (o.cooperative)
+    return check(device.driver.launchCooperativeKernel(o.function, o.blocks, 1, 1, o.threads, 1, 1, o.shared, stream,
+                                                       addresses.data()),
+                 "launching a kernel");
   check(device.driver.launchKernel(o.function, o.blocks, 1, 1, o.threads, 1, 1, o.shared, stream, addresses.data(),
                                    nullptr),
         "launching a kernel");
@@ -72,6 +76,11 @@ void Graph::build() {
       Addresses addresses(recording.parametersOf(o));
       const CUDA_KERNEL_NODE_PARAMS params = kernelParameters(o, addresses);
       check(driver.graphAddKernelNode(&node, graph, after, after ? 1 : 0, &params), "making a graph");
+      if (o.cooperative) {
+        CUkernelNodeAttrValue value{};
+        value.cooperative = 1;
+        check(driver.graphKernelNodeSetAttribute(node, CU_KERNEL_NODE_ATTRIBUTE_COOPERATIVE, &value), "making a graph");
+      }
     } else {
       const CUDA_MEMCPY3D params = copyParameters(o);
       check(driver.graphAddMemcpyNode(&node, graph, after, after ? 1 : 0, &params, device->context), "making a graph");

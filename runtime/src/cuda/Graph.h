@@ -23,6 +23,7 @@ namespace flame::rt::cuda {
 /// A kernel (function != nullptr) or a copy within the device.
 struct Operation {
   CUfunction function = nullptr;
+  bool cooperative = false; // all blocks at the same time
   unsigned blocks = 0, threads = 0, shared = 0;
   size_t firstParameter = 0, parameters = 0; // of 8 bytes each, in Recording::values
   CUdeviceptr to = 0, from = 0;

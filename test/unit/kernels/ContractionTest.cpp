@@ -163,6 +163,15 @@ TEST(Contraction, EverySchedule) {
   mma<MmaSchedule{16, 32, 128, 1, 2, 4}, F16, D, S, 16>(7, 40, 648);
 }
 
+TEST(Contraction, SlicesOfTheInnerDim) {
+  mma<MmaSchedule{16, 64, 128, 1, 2, 4, 4}, F16, D, S, 16>(17, 136, 520);
+  mma<MmaSchedule{32, 32, 256, 1, 1, 3, 8}, F16, D, S, 16>(40, 40, 1032);
+  mma<MmaSchedule{32, 64, 128, 2, 2, 3, 2}, BF16, D, D, 16>(33, 72, 264);
+  mma<MmaSchedule{64, 64, 128, 2, 2, 3, 4}, F16, S, D, 16>(72, 72, 200);
+  mma<MmaSchedule{32, 32, 256, 2, 1, 3, 4}, Arithmetic::I8, D, D, 16>(40, 41, 272);
+  mma<MmaSchedule{32, 32, 128, 1, 1, 3, 4}, F16, D, S, 16, Kind::Computed>(33, 41, 300);
+}
+
 TEST(Contraction, OrdersOfOperands) {
   constexpr MmaSchedule s{64, 64, 64, 2, 2, 3};
   mma<s, F16, D, D, 16>(72, 72, 72);
@@ -227,32 +236,50 @@ TEST(Contraction, ThinProducts) {
   }
 }
 
-/// A convolution of two images by a gathered matrix, against the plain definition.
-template <Arithmetic type, bool matrix> void conv(ConvShape<2, int> c, int images, int outChannels) {
+enum class Channels { First, Last };
+
+/// A convolution by a gathered matrix, against the plain definition. With channels last the product is transposed.
+template <Arithmetic type, bool matrix, Channels order = Channels::First>
+void conv(ConvShape<2, int> c, int images, int outChannels) {
   using T = typename TypeOf<type>::Storage;
+  constexpr bool last = order == Channels::Last;
   const int area = c.in[0] * c.in[1], positions = c.out[0] * c.out[1], taps = c.kernel[0] * c.kernel[1],
             depth = c.channels * taps;
   const auto xs = numbers<type>(size_t(images) * c.channels * area, 3),
              ws = numbers<type>(size_t(outChannels) * depth, 4);
   Guarded<T> x(xs.size()), w(ws.size());
   Guarded<float> result(size_t(images) * outChannels * positions);
+  auto xAt = [&](int n, int channel, int at) {
+    return last ? (n * area + at) * c.channels + channel : (n * c.channels + channel) * area + at;
+  };
+  auto wAt = [&](int m, int channel, int tap) {
+    return m * depth + (last ? tap * c.channels + channel : channel * taps + tap);
+  };
   for (size_t i = 0; i < xs.size(); ++i)
     x[i] = ::store<type>(xs[i]);
   for (size_t i = 0; i < ws.size(); ++i)
     w[i] = ::store<type>(ws[i]);
   auto body = [](int, int, auto sum) { return float(sum); };
   auto place = [=](int row, int column) {
-    return (column / positions * outChannels + row) * positions + column % positions;
+    return last ? row * outChannels + column
+                : (column / positions * outChannels + row) * positions + column % positions;
   };
-  auto epilogue = flame::store<false>(result.data, body, place);
-  const Problem<int> p{outChannels, images * positions, depth};
+  auto epilogue = flame::store<last>(result.data, body, place);
+  const Problem<int> p = last ? Problem<int>{images * positions, outChannels, depth}
+                              : Problem<int>{outChannels, images * positions, depth};
   const Plain<T, Major::Depth, 16, int> weight{w.data, depth};
-  const Gather<2, T, int> gather{x.data, c};
-  if constexpr (matrix) {
+  if constexpr (last) {
+    const GatherLast<2, T, int> gather{x.data, c, c.channels};
+    constexpr MmaSchedule s{32, 64, 128, 2, 1, 3, 4};
+    emulator::launch(tiles(p.rows, 32) * tiles(p.columns, 64), s.threads(), s.sharedBytes(type),
+                     [&] { gemm<s, type>(p, gather, weight, epilogue); });
+  } else if constexpr (matrix) {
+    const Gather<2, T, int> gather{x.data, c};
     constexpr MmaSchedule s{64, 64, 64, 2, 2, 3};
     emulator::launch(tiles(p.rows, 64) * tiles(p.columns, 64), s.threads(), s.sharedBytes(type),
                      [&] { gemm<s, type>(p, weight, gather, epilogue); });
   } else {
+    const Gather<2, T, int> gather{x.data, c};
     constexpr SimtSchedule s{4, 16, 3};
     emulator::launch(tiles(p.rows, 64) * tiles(p.columns, 64), s.threads(), s.sharedBytes(type),
                      [&] { simtGemm<s, type>(p, weight, gather, epilogue); });
@@ -262,13 +289,14 @@ template <Arithmetic type, bool matrix> void conv(ConvShape<2, int> c, int image
       for (int o = 0; o < positions; ++o) {
         long long sum = 0;
         for (int k = 0; k < depth; ++k) {
-          const int channel = k / taps,
-                    i = o / c.out[1] * c.stride[0] - c.pad[0] + k % taps / c.kernel[1] * c.dilation[0];
-          const int j = o % c.out[1] * c.stride[1] - c.pad[1] + k % c.kernel[1] * c.dilation[1];
+          const int channel = k / taps, tap = k % taps,
+                    i = o / c.out[1] * c.stride[0] - c.pad[0] + tap / c.kernel[1] * c.dilation[0];
+          const int j = o % c.out[1] * c.stride[1] - c.pad[1] + tap % c.kernel[1] * c.dilation[1];
           if (i >= 0 && i < c.in[0] && j >= 0 && j < c.in[1])
-            sum += xs[((n * c.channels + channel) * c.in[0] + i) * c.in[1] + j] * ws[m * depth + k];
+            sum += xs[xAt(n, channel, i * c.in[1] + j)] * ws[wAt(m, channel, tap)];
         }
-        ASSERT_EQ(result[(size_t(n) * outChannels + m) * positions + o], float(sum)) << n << ", " << m << ", " << o;
+        const int at = last ? (n * positions + o) * outChannels + m : (n * outChannels + m) * positions + o;
+        ASSERT_EQ(result[at], float(sum)) << n << ", " << m << ", " << o;
       }
 }
 
@@ -280,6 +308,15 @@ TEST(Contraction, Convolutions) {
   conv<F32, false>(same, 2, 33);
   conv<F32, false>(odd, 3, 65);
   conv<Arithmetic::F64, false>(odd, 1, 7);
+}
+
+TEST(Contraction, ConvolutionsWithChannelsLast) {
+  const ConvShape<2, int> same{8, {9, 11}, {9, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1}};
+  const ConvShape<2, int> odd{24, {10, 12}, {5, 9}, {2, 3}, {2, 1}, {1, 2}, {1, 0}};
+  const ConvShape<2, int> wide{200, {5, 5}, {3, 3}, {3, 3}, {2, 2}, {1, 1}, {1, 1}};
+  conv<F16, true, Channels::Last>(same, 2, 33);
+  conv<BF16, true, Channels::Last>(odd, 3, 65);
+  conv<F16, true, Channels::Last>(wide, 1, 40);
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes of FOLDER/kernels.cu, as flamec prints it, FOLDER/kernels.so for libflame_fake_cuda.so. See FakeNvrtc.cpp.
 
-Device templates and pointwise kernels without static shared memory or shuffles are all that it knows.
+Shuffles are those by the lanes' numbers; mathematics is the host's.
 """
 
 import argparse
@@ -14,6 +14,9 @@ HEAD = """
 #include "impl/Gemm.h"
 #include "impl/Simt.h"
 #include "impl/Thin.h"
+#include "tile/Team.h"
+#include "tile/Ticket.h"
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -24,7 +27,44 @@ struct Position {
     template <typename T> operator T() const { return now(); }
   } x;
 };
-static const Position threadIdx{{emulator::thread}}, blockIdx{{emulator::block}};
+static const Position threadIdx{{emulator::thread}}, blockIdx{{emulator::block}}, gridDim{{emulator::gridSize}};
+static void __syncthreads() { emulator::syncBlock(); }
+template <typename T> static T exchange(T value, int lane) {
+  std::memcpy(emulator::slot(emulator::thread() % 32), &value, sizeof value);
+  emulator::syncWarp();
+  std::memcpy(&value, emulator::slot(lane), sizeof value);
+  emulator::syncWarp();
+  return value;
+}
+template <typename T> static T __shfl_xor_sync(unsigned, T value, unsigned mask) {
+  return exchange(value, emulator::thread() % 32 ^ mask);
+}
+template <typename T> static T __shfl_up_sync(unsigned, T value, unsigned distance) {
+  const unsigned lane = emulator::thread() % 32;
+  return exchange(value, lane < distance ? lane : lane - distance);
+}
+template <class T, int n> struct alignas(sizeof(T) * n) flame_vector {
+  T e[n];
+  T operator[](int i) const { return e[i]; }
+};
+template <int n, class T> static flame_vector<T, n> flame_load(const T *from) {
+  if (reinterpret_cast<size_t>(from) % (sizeof(T) * n))
+    __builtin_trap();
+  return *reinterpret_cast<const flame_vector<T, n> *>(from);
+}
+template <int n, class T> static void flame_store(T *to, const flame_vector<T, n> &v) {
+  if (reinterpret_cast<size_t>(to) % (sizeof(T) * n))
+    __builtin_trap();
+  *reinterpret_cast<flame_vector<T, n> *>(to) = v;
+}
+static float flame_bf16_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::BF16>(x); }
+static unsigned short flame_float_to_bf16(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, 4);
+  if (x != x)
+    return 0x7fff;
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }
 static unsigned short flame_float_to_half(float x) {
   const _Float16 half = x;
@@ -42,6 +82,22 @@ static float __uint_as_float(unsigned bits) {
   std::memcpy(&x, &bits, 4);
   return x;
 }
+static float flame_reciprocal(float x) { return 1 / x; }
+static float __int_as_float(int bits) { return __uint_as_float(bits); }
+static double __longlong_as_double(long long bits) {
+  double x;
+  std::memcpy(&x, &bits, 8);
+  return x;
+}
+static unsigned short flame_double_to_half(double x) {
+  const _Float16 half = x;
+  unsigned short bits;
+  std::memcpy(&bits, &half, 2);
+  return bits;
+}
+template <typename T> static long long flame_to_i64(T x) { return (long long)x; }
+template <typename T> static unsigned long long flame_to_u64(T x) { return (unsigned long long)x; }
+using std::max, std::min;
 template <typename T> T flame_maximum(T x, T y) { return x != x ? x : y != y ? y : x > y ? x : y; }
 template <typename T> T flame_minimum(T x, T y) { return x != x ? x : y != y ? y : x < y ? x : y; }
 template <typename T> T flame_max(T x, T y) { return x > y ? x : y; }
@@ -61,26 +117,32 @@ def main():
     # Each kernel has a comment over it; what stands before the first one is the prelude and the templates.
     source = source[re.search(r"^// (contract|conv|loop|loops|row): ", source, re.M).start() :]
     entries = []
+    shared = iter(range(1 << 30))
+    source = re.sub(r"__shared__ ([\w ]+) (\w+)\[(\d+)\];",
+                    lambda m: f"{m[1]} *const {m[2]} = ({m[1]} *)emulator::staticShared({next(shared)}, sizeof({m[1]}) * {m[3]});",
+                    source)  # fmt: skip
 
     def kernel(match):
         threads, name, parameters = match[1], match[2], match[3]
+        together = "true" if "*__restrict__ state" in parameters else "false"
         given = []
         for i, parameter in enumerate(p.strip() for p in parameters.split(",")):
             if "*" in parameter:
                 given.append(f"*({parameter.split('*')[0].replace('const', '').strip()} **)values[{i}]")
             else:
                 given.append(f"*(const long long *)values[{i}]")
-        buffers = parameters.count("*")
+        last = [p for p in parameters.split(",") if re.search(r"\*__restrict__ (scratch|state)$", p.strip())]
+        buffers = parameters.count("*") - len(last)
         entries.append(
             f'extern "C" __attribute__((visibility("default"))) const int {name}_signature[3] = '
-            f"{{{buffers}, {len(given) - buffers}, 0}};\n"
+            f"{{{buffers}, {len(given) - buffers - len(last)}, {len(last)}}};\n"
             f'extern "C" __attribute__((visibility("default"))) int {name}(void *const *values, int64_t blocks) {{\n'
-            f"  emulator::launch(blocks, {threads}, {SHARED}, [&] {{ {name}_body({', '.join(given)}); }});\n  return 0;\n}}\n"
+            f"  emulator::launch(blocks, {threads}, {SHARED}, [&] {{ {name}_body({', '.join(given)}); }}, {together});\n  return 0;\n}}\n"
         )
         return f"static void {name}_body({parameters}) {{"
 
     source = re.sub(
-        r'extern "C" __global__ void __launch_bounds__\((\d+)\)\s*(\w+)\((.*?)\) \{', kernel, source, flags=re.S
+        r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\)\s*(\w+)\((.*?)\) \{', kernel, source, flags=re.S
     )
     text = args.folder / "kernels.cpp"
     text.write_text(HEAD + source + "".join(entries))

@@ -125,6 +125,21 @@ TEST_F(CudaStream, RunsReturnBeforeTheGpuHasEnded) {
   EXPECT_EQ(read(outputs[2]), applied(2));
 }
 
+TEST_F(CudaStream, RunsIntoTensorsOnTheGpuReturnEarlyToo) {
+  auto module = load(addScale().onCuda().finish());
+  const auto a = onDevice(module, 0), out = onDevice(module, 9);
+  auto s = session(module); // without device_outputs: the tensor given says where
+  ASSERT_OK(flame_session_set_stream(s.get(), nullptr, 1));
+  const flame_value *inputs[] = {a.get(), a.get()};
+  const int64_t launches = gpu.launches;
+  for (int i = 0; i < 3; ++i) {
+    flame_value *outputs[] = {out.get()};
+    ASSERT_OK(flame_session_run(s.get(), inputs, 2, outputs, 1));
+  }
+  EXPECT_EQ(gpu.launches, launches) << "the runs have waited for the GPU";
+  EXPECT_EQ(read(out), applied(2));
+}
+
 TEST_F(CudaStream, SteadyStateHasNoEventsToWaitFor) {
   flame_options options = defaultOptions();
   options.flags = 0;

@@ -355,6 +355,7 @@ API CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice) {
   *value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? control.major
            : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? control.minor
            : attribute == CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED   ? control.pools
+           : attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT     ? control.multiprocessors
                                                                        : 227 * 1024;
   return CUDA_SUCCESS;
 }
@@ -463,6 +464,18 @@ API CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned, unsig
   if (gridX == 0 || blockX == 0)
     return 1;
   enqueueWork(stream, kernelWork(function, gridX, blockX, shared, params));
+  return CUDA_SUCCESS;
+}
+API CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
+                                       unsigned blockY, unsigned blockZ, unsigned shared, CUstream stream, void **params) {
+  if (gridX > static_cast<unsigned>(control.multiprocessors))
+    return 720; // too many blocks to run at the same time
+  ++control.cooperativeLaunches;
+  return cuLaunchKernel(function, gridX, gridY, gridZ, blockX, blockY, blockZ, shared, stream, params, nullptr);
+}
+API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction, int, size_t) {
+  ENTER(true);
+  *blocks = 1;
   return CUDA_SUCCESS;
 }
 
@@ -708,6 +721,14 @@ API CUresult cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgrap
     violate("the graph is not a chain");
   graph->nodes.push_back({kernelWork(p->func, p->gridDimX, p->blockDimX, p->sharedMemBytes, p->kernelParams)});
   *node = &graph->nodes.back();
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphKernelNodeSetAttribute(CUgraphNode node, int attribute, const CUkernelNodeAttrValue *value) {
+  ENTER(true);
+  if (attribute != CU_KERNEL_NODE_ATTRIBUTE_COOPERATIVE || !value->cooperative ||
+      node->work.blocks > static_cast<unsigned>(control.multiprocessors))
+    return 1;
+  ++control.cooperativeLaunches;
   return CUDA_SUCCESS;
 }
 API CUresult cuGraphAddMemcpyNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after, size_t count,

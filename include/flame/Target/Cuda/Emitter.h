@@ -4,7 +4,8 @@
 // math, memref, gpu) and prints it; regions that are alike share one kernel. `source` is the text of all kernels, one
 // translation unit that includes no header. A kernel is
 //
-//   extern "C" __global__ void symbol(buffers in the order of `buffers`…, long long args in the order of `args`…)
+//   extern "C" __global__ void symbol(buffers in the order of `buffers`…, long long args in the order of `args`…
+//                                     [, void *scratch][, void *state])
 //
 // launched with `extent` blocks of `threads` threads in one dimension. Buffers are dense and row-major, elements have
 // the storage types of ScalarBuilder.h; no result overlaps another buffer.
@@ -30,7 +31,11 @@ struct Kernel {
   llvm::SmallVector<DimExpr> args;
   DimExpr extent;    // blocks
   int threads = 256; // of a block
+  int minBlocks = 0; // that share a multiprocessor's registers; 0: doesn't matter
   int shared = 0;    // bytes of dynamic shared memory
+  DimExpr scratch;   // bytes of scratch memory; null: none
+  int state = 0;     // bytes of the session's state (plan.fbs); 0: none
+  bool cooperative = false; // blocks wait for each other: all run at the same time, perhaps fewer than `extent`
 };
 
 /// The text of a kernel.

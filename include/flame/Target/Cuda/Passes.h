@@ -2,8 +2,13 @@
 #ifndef FLAME_TARGET_CUDA_PASSES_H
 #define FLAME_TARGET_CUDA_PASSES_H
 
+#include "mlir/Pass/Pass.h"
+#include <memory>
+
 namespace flame::cuda {
-/// Registers `--flame-emit-cuda`: regions to CUDA C++ on standard output, for tests.
+/// Regions that store what convolutions read with channels last. See AssignLayout.cpp.
+std::unique_ptr<mlir::Pass> createAssignLayoutPass();
+/// Registers the passes of this target, `--flame-emit-cuda` among them: regions to CUDA C++ on standard output, for tests.
 void registerCudaPasses();
 } // namespace flame::cuda
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <memory>
 #include <ucontext.h>
 #include <vector>
@@ -27,12 +28,19 @@ struct Fiber {
 };
 constexpr size_t stackBytes = 256 << 10;
 
+struct Block {
+  std::vector<unsigned char> memory;
+  unsigned char *aligned;
+  std::map<int, std::vector<unsigned char>> statics;
+};
+
 ucontext_t scheduler;
-std::vector<Fiber> fibers;
-std::vector<unsigned char> memory;
-unsigned char *alignedMemory;
-int current, currentBlock;
+std::vector<Fiber> fibers; // of all blocks that run at the same time
+std::vector<Block> blocks;
+int current, firstBlock, gridBlocks, blockThreads;
 const std::function<void()> *body;
+
+Block &currentBlock() { return blocks[current / blockThreads]; }
 
 void run() {
   (*body)();
@@ -61,15 +69,22 @@ bool release(size_t begin, size_t end, State state) {
 
 } // namespace
 
-void emulator::launch(int blocks, int threads, int sharedBytes, const std::function<void()> &kernel) {
+void emulator::launch(int count, int threads, int sharedBytes, const std::function<void()> &kernel, bool together) {
   body = &kernel;
-  fibers = std::vector<Fiber>(threads);
-  for (currentBlock = 0; currentBlock < blocks; ++currentBlock) {
-    memory.assign(sharedBytes + 16, 0xff);
-    alignedMemory = memory.data() + (16 - reinterpret_cast<size_t>(memory.data()) % 16) % 16;
+  gridBlocks = count;
+  blockThreads = threads;
+  const int atOnce = together ? count : 1;
+  fibers = std::vector<Fiber>(size_t(atOnce) * threads);
+  blocks = std::vector<Block>(atOnce);
+  for (firstBlock = 0; firstBlock < count; firstBlock += atOnce) {
+    for (Block &block : blocks) {
+      block.statics.clear();
+      block.memory.assign(sharedBytes + 16, 0xff);
+      block.aligned = block.memory.data() + (16 - reinterpret_cast<size_t>(block.memory.data()) % 16) % 16;
+    }
     for (Fiber &fiber : fibers) {
       if (!fiber.stack)
-        fiber.stack = std::make_unique<char[]>(stackBytes);
+        fiber.stack = std::make_unique_for_overwrite<char[]>(stackBytes);
       fiber.state = State::Ready;
       fiber.groups.clear();
       fiber.open.clear();
@@ -91,7 +106,8 @@ void emulator::launch(int blocks, int threads, int sharedBytes, const std::funct
               moved = true;
             }
         } while (release(warp, warp + 32, State::AtWarp));
-      moved |= release(0, fibers.size(), State::AtBlock);
+      for (size_t first = 0; first < fibers.size(); first += threads)
+        moved |= release(first, first + threads, State::AtBlock);
       for (Fiber &fiber : fibers)
         alive |= fiber.state != State::Done;
       if (alive && !moved) {
@@ -102,16 +118,25 @@ void emulator::launch(int blocks, int threads, int sharedBytes, const std::funct
   }
 }
 
-int emulator::thread() { return current; }
-int emulator::block() { return currentBlock; }
-unsigned char *emulator::shared() { return alignedMemory; }
+int emulator::thread() { return current % blockThreads; }
+int emulator::block() { return firstBlock + current / blockThreads; }
+int emulator::gridSize() { return gridBlocks; }
+int emulator::blockSize() { return blockThreads; }
+void emulator::yield() { pause(State::Ready); }
+void *emulator::staticShared(int id, int bytes) {
+  std::vector<unsigned char> &memory = currentBlock().statics[id];
+  if (memory.empty())
+    memory.assign(bytes, 0xff);
+  return memory.data();
+}
+unsigned char *emulator::shared() { return currentBlock().aligned; }
 void emulator::syncBlock() { pause(State::AtBlock); }
 void emulator::syncWarp() { pause(State::AtWarp); }
 unsigned *emulator::slot(int lane) { return fibers[current / 32 * 32 + lane].slot; }
 
 void emulator::copy(void *to, const void *from, int bytes, int valid) {
-  size_t first = static_cast<unsigned char *>(to) - alignedMemory;
-  if (first % bytes || first + bytes > memory.size() - 16 || (valid && reinterpret_cast<size_t>(from) % bytes) ||
+  size_t first = static_cast<unsigned char *>(to) - currentBlock().aligned;
+  if (first % bytes || first + bytes > currentBlock().memory.size() - 16 || (valid && reinterpret_cast<size_t>(from) % bytes) ||
       valid < 0 || valid > bytes) {
     std::fprintf(stderr, "emulator: copy of %d of %d bytes to shared offset %zu\n", valid, bytes, first);
     std::abort();

@@ -11,11 +11,17 @@
 
 namespace emulator {
 
-/// Runs `kernel` for each block in turn.
-void launch(int blocks, int threads, int sharedBytes, const std::function<void()> &kernel);
+/// Runs `kernel` for each block in turn, or, `together`, for all at the same time.
+void launch(int blocks, int threads, int sharedBytes, const std::function<void()> &kernel, bool together = false);
 
 int thread();
 int block();
+int gridSize();
+int blockSize();
+/// Lets the other threads go on: for loops that wait for what another block writes.
+void yield();
+/// Static shared memory: `bytes` that are the same for all threads of a block and each `id` in the program.
+void *staticShared(int id, int bytes);
 unsigned char *shared();
 void syncBlock();
 void syncWarp();

@@ -13,6 +13,9 @@ inline int threadId() { return emulator::thread(); }
 inline int blockId() { return emulator::block(); }
 inline void syncBlock() { emulator::syncBlock(); }
 inline void syncWarp() { emulator::syncWarp(); }
+// Kernels run one after another here.
+inline void releaseDependents() {}
+inline void awaitProducers() {}
 inline float shuffleXor(float value, int mask) {
   const int lane = threadId() % 32;
   std::memcpy(emulator::slot(lane), &value, 4);

@@ -1,0 +1,30 @@
+//===- JoinThreads.cpp - see JoinThreads.h
+//-----------------------------------------------------------------------------===//
+#include "JoinThreads.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace flame;
+
+Value flame::cuda::joinWarp(ElementBuilder &e, Value partial, Combine combine, int lanes) {
+  Value width = arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(warpSize));
+  for (int offset = lanes / 2; offset > 0; offset /= 2) {
+    Value distance = arith::ConstantOp::create(e.b, e.loc, e.b.getI32IntegerAttr(offset));
+    auto shuffle = gpu::ShuffleOp::create(e.b, e.loc, partial, distance, width, gpu::ShuffleMode::XOR);
+    partial = combine(partial, shuffle.getShuffleResult());
+  }
+  return partial;
+}
+
+Value flame::cuda::joinBlock(KernelBuilder &kernel, ElementBuilder &e, Value lane, int lanes, Value partial,
+                             Combine combine) {
+  Value memory = kernel.sharedMemory(partial.getType(), lanes / warpSize);
+  Value isFirst = e.cmpi(arith::CmpIPredicate::eq, e.remi(lane, e.index(warpSize)), e.index(0));
+  e.ifThen(isFirst, [&] { memref::StoreOp::create(e.b, e.loc, partial, memory, e.divi(lane, e.index(warpSize))); });
+  kernel.barrier();
+  Value all = memref::LoadOp::create(e.b, e.loc, memory, e.index(0));
+  for (int i = 1; i < lanes / warpSize; ++i)
+    all = combine(all, memref::LoadOp::create(e.b, e.loc, memory, e.index(i)));
+  return all;
+}

@@ -1,0 +1,25 @@
+//===- JoinThreads.h - one number out of the numbers of many threads
+//---------------------------------------------------===//
+//
+// Every thread gets the joined number, joined in the same order everywhere, so that all get the same bits.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#ifndef FLAME_LIB_TARGET_CUDA_JOINTHREADS_H
+#define FLAME_LIB_TARGET_CUDA_JOINTHREADS_H
+
+#include "KernelBuilder.h"
+
+namespace flame::cuda {
+
+constexpr int warpSize = 32;
+using Combine = llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)>;
+
+/// Joins the `partial` of `lanes` neighbouring threads of a warp, a power of two of them; 32 or 64 bits. The whole warp calls it.
+mlir::Value joinWarp(ElementBuilder &e, mlir::Value partial, Combine combine, int lanes = warpSize);
+/// Joins what the warps of a block have joined; `lane` is the thread's number among `lanes` threads. All threads call it.
+mlir::Value joinBlock(KernelBuilder &kernel, ElementBuilder &e, mlir::Value lane, int lanes, mlir::Value partial,
+                      Combine combine);
+
+} // namespace flame::cuda
+
+#endif // FLAME_LIB_TARGET_CUDA_JOINTHREADS_H

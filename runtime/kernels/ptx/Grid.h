@@ -1,0 +1,27 @@
+//===- Grid.h - what blocks of a grid tell each other ---------------------------------------------===//
+#pragma once
+#include "ptx/Device.h"
+
+namespace flame {
+
+FLAME_DEVICE int gridSize() { return (int)gridDim.x; }
+FLAME_DEVICE int blockSize() { return (int)blockDim.x; }
+
+/// What an earlier kernel has left.
+FLAME_DEVICE unsigned readState(const unsigned *at) { return __ldcg(at); }
+/// Adds 1; the result is what was there.
+FLAME_DEVICE unsigned addToState(unsigned *at) { return atomicAdd(at, 1u); }
+
+/// What this thread wrote before is seen before what it writes afterwards, and what others wrote before theirs is seen.
+FLAME_DEVICE void fenceDevice() { __threadfence(); }
+/// A word is seen as a whole or not at all; nothing else becomes visible with it.
+FLAME_DEVICE void writeWord(unsigned long long *at, unsigned long long word) {
+  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(at), "l"(word) : "memory");
+}
+FLAME_DEVICE unsigned long long readWord(const unsigned long long *at) {
+  unsigned long long word;
+  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(word) : "l"(at) : "memory");
+  return word;
+}
+
+} // namespace flame
