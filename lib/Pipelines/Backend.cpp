@@ -159,6 +159,8 @@ llvm::Expected<std::unique_ptr<Backend>> Backend::create(const CompileOptions &o
   for (const std::string &name : options.gpus.empty() ? cuda::defaultArchitectures() : options.gpus) {
     if (!cuda::isArchitecture(name))
       return llvm::createStringError("'" + name + "' is no GPU architecture; give for example sm_90a, sm_86 or compute_80");
+    if (!cuda::runsKernels(name))
+      return llvm::createStringError("'" + name + "' is too old: kernels need sm_80 or newer; compile for --target=cpu instead");
     if (!llvm::is_contained(architectures, name))
       architectures.push_back(name);
   }

@@ -492,6 +492,13 @@ private:
       return Expression{a == b ? a + " == " + a : "(" + a + " == " + a + " && " + b + " == " + b + ")",
                         a == b ? Equality : Primary};
     }
+    // Neither equal nor NaN, and its negation.
+    case P::ONE:
+    case P::UEQ: {
+      const std::string a = text(x, Unary), b = text(y, Unary);
+      const std::string differs = "(" + a + " < " + b + " || " + a + " > " + b + ")";
+      return op.getPredicate() == P::ONE ? Expression{differs, Primary} : Expression{"!" + differs, Unary};
+    }
     default:
       return op.emitOpError("has a predicate that kernels do not use");
     }

@@ -30,7 +30,10 @@ Driver Driver::load() {
   }
   using VersionFunction = CUresult (*)(int *);
   auto *getVersion = reinterpret_cast<VersionFunction>(dlsym(library, "cuDriverGetVersion"));
-  if (!getVersion || getVersion(&driver.version) != CUDA_SUCCESS)
+  const CUresult told = getVersion ? getVersion(&driver.version) : CUDA_ERROR_NOT_FOUND;
+  if (told == CUDA_ERROR_STUB_LIBRARY)
+    fail(FLAME_DEVICE, path, " is the toolkit's stub, not a driver; remove its folder from LD_LIBRARY_PATH");
+  if (told != CUDA_SUCCESS)
     fail(FLAME_DEVICE, path, " is not a CUDA driver: it does not tell its version");
   if (driver.version < kMinimalVersion)
     fail(FLAME_DEVICE, "the NVIDIA driver supports CUDA ", versionText(driver.version), ", flame needs ",
@@ -50,8 +53,6 @@ Driver Driver::load() {
   if (result == CUDA_ERROR_NO_DEVICE)
     fail(FLAME_DEVICE,
          "this model needs an NVIDIA GPU; the driver finds none (is one hidden by CUDA_VISIBLE_DEVICES?)");
-  if (result == CUDA_ERROR_STUB_LIBRARY)
-    fail(FLAME_DEVICE, path, " is the toolkit's stub, not a driver; remove its folder from LD_LIBRARY_PATH");
   if (result != CUDA_SUCCESS)
     fail(FLAME_DEVICE, "the CUDA driver cannot be initialised: ", driver.describe(result));
   const CUresult counted = driver.deviceGetCount(&driver.devices);

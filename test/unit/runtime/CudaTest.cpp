@@ -104,6 +104,8 @@ TEST_F(Cuda, NamesWhatIsWrongWithTheDriver) {
   EXPECT_NE(
       message(testFile(FLAME_TEST_FAKE_CUDA)).find("supports CUDA 10.2, flame needs 11.4 or newer; update the driver"),
       std::string::npos);
+  gpu.version = 0;
+  EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("is the toolkit's stub"), std::string::npos);
   gpu.version = 13000;
   gpu.devices = 0;
   EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("the driver finds none"), std::string::npos);

@@ -325,7 +325,7 @@ API FakeCuda *flameFakeCuda() { return &control; }
 
 API CUresult cuDriverGetVersion(int *version) {
   *version = control.version;
-  return CUDA_SUCCESS;
+  return control.version ? CUDA_SUCCESS : CUDA_ERROR_STUB_LIBRARY;
 }
 API CUresult cuGetErrorName(CUresult result, const char **text) {
   *text = result == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : result == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
