@@ -81,6 +81,8 @@ struct Printer {
       os << ") blocks " << expr(c.extent) << " threads " << kernel.threads;
       if (kernel.shared)
         os << " shared " << kernel.shared;
+      if (kernel.waits)
+        os << " waits";
     }
     if (c.scratch != -1)
       os << " scratch " << expr(c.scratch);

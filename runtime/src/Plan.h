@@ -137,6 +137,8 @@ struct KernelInfo {
   int32_t code;            // Cuda: -1, see unit
   int32_t threads, shared; // Cuda: threads of a block, bytes of dynamic shared memory
   int32_t unit;            // Cuda: the codes of this unit define it
+  int32_t sharedBefore90;  // Cuda: of code for architectures before sm_90
+  bool waits;              // Cuda: its code for sm_90 and newer waits for the kernels before it
 };
 
 inline constexpr int kMaxThreadsPerBlock = 1024;

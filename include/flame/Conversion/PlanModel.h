@@ -97,6 +97,8 @@ struct Kernel {
   std::string symbol, description;
   int32_t threads = 0, shared = 0; ///< Cuda: threads of a block, bytes of dynamic shared memory.
   int32_t unit = 0;                ///< Cuda: the unit that defines it.
+  int32_t sharedBefore90 = -1;     ///< Cuda: `shared` of code for architectures before sm_90; -1: the same.
+  bool waits = false;              ///< Cuda: it waits by itself for the kernels before it.
 };
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 struct Code {

@@ -179,6 +179,10 @@ void KernelBuilder::finish() {
     names.push_back(b.getStringAttr("size" + Twine(i)));
   function->setAttr("flame.names", b.getArrayAttr(names));
   function->setAttr("flame.threads", b.getI64IntegerAttr(kernel.threads));
+  if (kernel.cluster > 1)
+    function->setAttr("flame.cluster", b.getI64IntegerAttr(kernel.cluster));
+  if (waitsLater)
+    function->setAttr("flame.waits_later", b.getUnitAttr());
   if (fitsInt())
     function->setAttr("flame.index32", b.getUnitAttr());
 }

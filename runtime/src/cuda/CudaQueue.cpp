@@ -82,7 +82,8 @@ void CudaQueue::launch(const KernelLaunch &launch) {
   operation.function = module.function(launch.kernel);
   operation.blocks = static_cast<unsigned>(launch.extent);
   operation.threads = kernel.threads;
-  operation.shared = kernel.shared;
+  operation.shared = module.shared(launch.kernel);
+  operation.waits = module.waits(launch.kernel);
   operation.firstParameter = collected.values.size();
   for (const void *buffer : launch.buffers)
     collected.values.push_back(address(buffer));

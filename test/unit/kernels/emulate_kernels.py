@@ -25,6 +25,8 @@ struct Position {
   } x;
 };
 static const Position threadIdx{{emulator::thread}}, blockIdx{{emulator::block}};
+static void flame_begin() {}
+static void flame_release() {}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }
 static unsigned short flame_float_to_half(float x) {
   const _Float16 half = x;
@@ -80,7 +82,7 @@ def main():
         return f"static void {name}_body({parameters}) {{"
 
     source = re.sub(
-        r'extern "C" __global__ void __launch_bounds__\((\d+)\)\s*(\w+)\((.*?)\) \{', kernel, source, flags=re.S
+        r'extern "C" __global__ void __launch_bounds__\((\d+)\)(?: FLAME_CLUSTER\(\d+\))?\s*(\w+)\((.*?)\) \{', kernel, source, flags=re.S
     )
     text = args.folder / "kernels.cpp"
     text.write_text(HEAD + source + "".join(entries))

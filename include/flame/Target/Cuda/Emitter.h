@@ -31,6 +31,8 @@ struct Kernel {
   DimExpr extent;    // blocks
   int threads = 256; // of a block
   int shared = 0;    // bytes of dynamic shared memory
+  int sharedBefore90 = -1; // the same on architectures before sm_90; -1: as many
+  int cluster = 1;   // blocks of a cluster, from sm_90 on
 };
 
 /// The text of a kernel.
@@ -54,8 +56,9 @@ struct Unit {
 
 class Emitter {
 public:
-  /// The context must have the dialects of registerCudaDialects.
-  explicit Emitter(mlir::MLIRContext *context);
+  /// The context must have the dialects of registerCudaDialects. `tf32`: products of f32 by matrix instructions, which take
+  /// ten bits of each factor's fraction.
+  explicit Emitter(mlir::MLIRContext *context, bool tf32 = false);
 
   /// Prints the region's kernel, or finds the one that an equal region made. Fails with an op error on a region that
   /// the target can't compile.
@@ -70,6 +73,7 @@ public:
 
 private:
   mlir::MLIRContext *context;
+  bool tf32;
   std::vector<KernelText> kernels;
   llvm::StringMap<std::string> symbols; // text of a kernel without its name → its symbol
 };
