@@ -2,6 +2,7 @@
 # Measures flame against its rivals, both in one run.
 #
 #   bash tools/bench.sh cpu [--models NAME,NAME...] [--rounds N] [--threads N] [--format table|md|json]
+#   bash tools/bench.sh short [--models NAME,NAME...] [--kernels] [--no-compile] [--format table|md|json]
 #   bash tools/bench.sh rows [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
 #
 # cpu: whole models against ONNX Runtime: latency in alternating rounds, compile time, memory. The models are built on the
@@ -9,6 +10,7 @@
 # below 1 flame is faster.
 # rows: memory-bound kernels against PyTorch on the GPU of this machine, eager and compiled; needs PyTorch and what
 # tools/gpu-pack.sh has packed, and installs and builds nothing.
+# short: latency of BERT base and ResNet-50, batch 1, in f16, against PyTorch eager and compiled; needs the same.
 # The status is 1 if a result deviates.
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
@@ -20,8 +22,13 @@ rows)
   [ -d "$FLAME_BUILD/gpu/rows" ] || die "build/gpu/rows is missing" "bash tools/gpu-pack.sh makes it"
   exec python3 tools/lib/bench_rows.py run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/rows"
   ;;
+short)
+  shift
+  [ -d "$FLAME_BUILD/gpu/short" ] || die "build/gpu/short is missing" "bash tools/gpu-pack.sh makes it"
+  exec python3 tools/lib/bench_short.py run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/short"
+  ;;
 -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit 0 ;;
-*) die "usage: bash tools/bench.sh cpu|rows [options]" "see bash tools/bench.sh --help" ;;
+*) die "usage: bash tools/bench.sh cpu|rows|short [options]" "see bash tools/bench.sh --help" ;;
 esac
 
 setup

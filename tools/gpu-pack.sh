@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs what the GPU suite needs into build/gpu: programs that need libc alone, and tests compiled for the GPU. A machine
 # with a GPU, Python and a driver, but without MLIR, NVRTC or onnx, then runs `bash tools/test.sh gpu` and
-# `bash tools/bench.sh rows` from a copy of this folder and that one.
+# `bash tools/bench.sh rows` or `short` from a copy of this folder and that one.
 #
 #   bash tools/gpu-pack.sh [--gpu sm_90a] [--filter REGEX]
 
@@ -46,4 +46,6 @@ step "compiling the models of the runtime's checks"
 python test/gpu/make_runtime_cases.py --flamec "$flamec" --gpu "$gpu" "$pack/runtime"
 step "compiling the rows of the benchmark"
 python tools/lib/bench_rows.py make --flamec "$flamec" --gpu "$gpu" ${filter:+--filter "$filter"} "$pack/rows"
+step "compiling the short models of the benchmark"
+python tools/lib/bench_short.py make --flamec "$flamec" --gpu "$gpu" "$pack/short"
 du -sh "$pack"

@@ -60,8 +60,9 @@ private:
 
 class CudaBackend : public Backend {
 public:
-  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder)
-      : emitter(context), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)) {}
+  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder, bool tf32)
+      : emitter(context, tf32), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)),
+        tf32(tf32) {}
 
   void addPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
@@ -70,7 +71,7 @@ public:
     passes.addNestedPass<func::FuncOp>(createCSEPass());
   }
   void addRegionPasses(OpPassManager &passes) override {
-    passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass());
+    passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
@@ -82,6 +83,9 @@ public:
     launch.scratch = kernel->scratch;
     launch.state = kernel->state;
     launch.cooperative = kernel->cooperative;
+    launch.sharedBefore90 = kernel->sharedBefore90;
+    // Blocks that wait for each other must all find a place, so they start when the kernels before them have gone.
+    launch.waits = !kernel->cooperative;
     return launch;
   }
   unsigned kernels() const override { return emitter.size(); }
@@ -89,6 +93,8 @@ public:
   void describe(model::Plan &plan) override {
     plan.device = model::Device::Cuda;
     plan.properties = {{"target", "cuda"}, {"gpu", llvm::join(architectures, ",")}};
+    if (tf32)
+      plan.properties.push_back({"precision", "tf32"});
   }
   llvm::Error replaceKernels(llvm::StringRef path) override {
     llvm::Expected<cuda::Unit> unit = cuda::readEditedKernels(path, emitter);
@@ -110,8 +116,10 @@ public:
     for (auto [i, unit] : llvm::enumerate(units))
       for (const cuda::Unit::Part &part : unit.parts)
         unitOf[part.symbol] = i;
-    for (model::Kernel &kernel : plan.kernels)
+    for (model::Kernel &kernel : plan.kernels) {
       kernel.unit = unitOf.at(kernel.symbol);
+      kernel.waits &= !replaced; // a person's kernels need not know of it
+    }
     if (replaced)
       plan.properties.push_back({"kernels", "edited"});
     // Told in kernels: a unit for one of several architectures is a part of its kernels.
@@ -141,6 +149,7 @@ private:
   cuda::Emitter emitter;
   std::vector<std::string> architectures;
   std::string cacheFolder;
+  bool tf32;
   std::optional<cuda::Unit> replaced;
 };
 
@@ -165,5 +174,5 @@ llvm::Expected<std::unique_ptr<Backend>> Backend::create(const CompileOptions &o
       architectures.push_back(name);
   }
   return std::make_unique<CudaBackend>(context, std::move(architectures),
-                                       options.cache ? FileCache::defaultFolder() : std::string());
+                                       options.cache ? FileCache::defaultFolder() : std::string(), options.tf32);
 }

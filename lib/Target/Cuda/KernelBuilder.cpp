@@ -229,6 +229,10 @@ void KernelBuilder::finish() {
   function->setAttr("flame.threads", b.getI64IntegerAttr(kernel.threads));
   if (kernel.minBlocks)
     function->setAttr("flame.min_blocks", b.getI64IntegerAttr(kernel.minBlocks));
+  if (kernel.cluster > 1)
+    function->setAttr("flame.cluster", b.getI64IntegerAttr(kernel.cluster));
+  if (waitsLater)
+    function->setAttr("flame.waits_later", b.getUnitAttr());
   if (fitsInt())
     function->setAttr("flame.index32", b.getUnitAttr());
 }

@@ -30,6 +30,8 @@ public:
   Kernel kernel;             // buffers and args are filled in as the body asks for them
   mlir::func::FuncOp function;
   llvm::SmallVector<const char *> templates; // files of runtime/kernels that the body calls
+  bool tf32 = false;       // products of f32 need not be strict
+  bool waitsLater = false; // the template that the body calls waits for the kernels before this one
 
   // BodyEnvironment
   mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::ValueRange index) override;

@@ -47,6 +47,8 @@ Driver Driver::load() {
 #undef FLAME_CUDA_RESOLVE
   driver.getErrorName = reinterpret_cast<decltype(driver.getErrorName)>(dlsym(library, "cuGetErrorName"));
   driver.getErrorString = reinterpret_cast<decltype(driver.getErrorString)>(dlsym(library, "cuGetErrorString"));
+  driver.graphAddDependencies =
+      reinterpret_cast<decltype(driver.graphAddDependencies)>(dlsym(library, "cuGraphAddDependencies_v2"));
   driver.streamGetId = reinterpret_cast<decltype(driver.streamGetId)>(dlsym(library, "cuStreamGetId"));
 
   const CUresult result = driver.init(0);

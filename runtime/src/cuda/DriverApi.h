@@ -56,7 +56,9 @@ enum : int {
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
   CU_STREAM_NON_BLOCKING = 1,
   CU_EVENT_DEFAULT = 0,
-  CU_EVENT_DISABLE_TIMING = 2
+  CU_EVENT_DISABLE_TIMING = 2,
+  CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC = 1,
+  CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC = 1
 };
 
 typedef struct {
@@ -75,6 +77,9 @@ typedef struct {
   unsigned gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes;
   void **kernelParams, **extra;
 } CUDA_KERNEL_NODE_PARAMS;
+typedef struct {
+  unsigned char from_port, to_port, type, reserved[5];
+} CUgraphEdgeData;
 typedef struct {
   size_t srcXInBytes, srcY, srcZ, srcLOD;
   int srcMemoryType;

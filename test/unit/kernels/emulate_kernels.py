@@ -65,6 +65,8 @@ static unsigned short flame_float_to_bf16(float x) {
     return 0x7fff;
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
+static void flame_begin() {}
+static void flame_release() {}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }
 static unsigned short flame_float_to_half(float x) {
   const _Float16 half = x;
@@ -142,7 +144,8 @@ def main():
         return f"static void {name}_body({parameters}) {{"
 
     source = re.sub(
-        r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\)\s*(\w+)\((.*?)\) \{', kernel, source, flags=re.S
+        r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\)(?: FLAME_CLUSTER\(\d+\))?\s*(\w+)\((.*?)\) \{',
+        kernel, source, flags=re.S
     )
     text = args.folder / "kernels.cpp"
     text.write_text(HEAD + source + "".join(entries))

@@ -67,6 +67,7 @@ struct Work {
 };
 struct CUgraphNode_st {
   Work work;
+  bool ordered; // behind the node before it
 };
 struct CUgraph_st {
   std::deque<CUgraphNode_st> nodes;
@@ -717,9 +718,10 @@ API CUresult cuGraphDestroy(CUgraph graph) {
 API CUresult cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after, size_t count,
                                   const CUDA_KERNEL_NODE_PARAMS *p) {
   ENTER(true);
-  if (count != (graph->nodes.empty() ? 0u : 1u) || (count && *after != &graph->nodes.back()))
+  if (count > 1 || (count && *after != &graph->nodes.back()))
     violate("the graph is not a chain");
-  graph->nodes.push_back({kernelWork(p->func, p->gridDimX, p->blockDimX, p->sharedMemBytes, p->kernelParams)});
+  graph->nodes.push_back({kernelWork(p->func, p->gridDimX, p->blockDimX, p->sharedMemBytes, p->kernelParams),
+                          count == 1 || graph->nodes.empty()});
   *node = &graph->nodes.back();
   return CUDA_SUCCESS;
 }
@@ -736,14 +738,28 @@ API CUresult cuGraphAddMemcpyNode(CUgraphNode *node, CUgraph graph, const CUgrap
   ENTER(true);
   if (count != (graph->nodes.empty() ? 0u : 1u) || (count && *after != &graph->nodes.back()))
     violate("the graph is not a chain");
-  graph->nodes.push_back({copyWork(*p)});
+  graph->nodes.push_back({copyWork(*p), true});
   *node = &graph->nodes.back();
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to,
+                                       const CUgraphEdgeData *edge, size_t count) {
+  ENTER(true);
+  const size_t nodes = graph->nodes.size();
+  if (count != 1 || nodes < 2 || *to != &graph->nodes[nodes - 1] || *from != &graph->nodes[nodes - 2])
+    violate("the graph is not a chain");
+  else if (!(*from)->work.function || !(*to)->work.function || edge->from_port != 1 || edge->type != 1)
+    violate("an edge that is none between overlapping kernels");
+  (*to)->ordered = true;
+  ++control.overlaps;
   return CUDA_SUCCESS;
 }
 API CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long) {
   ENTER(true);
   *exec = new CUgraphExec_st;
   for (CUgraphNode_st &node : graph->nodes) {
+    if (!node.ordered)
+      violate("a kernel of the graph waits for nothing");
     (*exec)->order.push_back(&node);
     (*exec)->work[&node] = node.work;
   }
