@@ -2,6 +2,7 @@
 # Measures flame against its rivals, both in one run.
 #
 #   bash tools/bench.sh cpu [--models NAME,NAME...] [--rounds N] [--threads N] [--format table|md|json]
+#   bash tools/bench.sh short [--models NAME,NAME...] [--kernels] [--no-compile] [--format table|md|json]
 #   bash tools/bench.sh rows [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
 #   bash tools/bench.sh attention [--filter REGEX] [--rounds N] [--format table|md|json]
 #
@@ -11,6 +12,7 @@
 # rows: memory-bound kernels against PyTorch on the GPU of this machine, eager and compiled; needs PyTorch and what
 # tools/gpu-pack.sh has packed, and installs and builds nothing.
 # attention: against PyTorch's backends of scaled_dot_product_attention, FlashAttention-2 and cuDNN; needs the same.
+# short: latency of BERT base and ResNet-50, batch 1, in f16, against PyTorch eager and compiled; needs the same.
 # The status is 1 if a result deviates.
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
@@ -23,8 +25,13 @@ rows | attention)
   [ -d "$FLAME_BUILD/gpu/$what" ] || die "build/gpu/$what is missing" "bash tools/gpu-pack.sh makes it"
   exec python3 "tools/lib/bench_$what.py" run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/$what"
   ;;
+short)
+  shift
+  [ -d "$FLAME_BUILD/gpu/short" ] || die "build/gpu/short is missing" "bash tools/gpu-pack.sh makes it"
+  exec python3 tools/lib/bench_short.py run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/short"
+  ;;
 -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit 0 ;;
-*) die "usage: bash tools/bench.sh cpu|rows|attention [options]" "see bash tools/bench.sh --help" ;;
+*) die "usage: bash tools/bench.sh cpu|rows|attention|short [options]" "see bash tools/bench.sh --help" ;;
 esac
 
 setup

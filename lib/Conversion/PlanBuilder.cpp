@@ -202,7 +202,8 @@ int32_t PlanBuilder::kernel(const KernelLaunch &launch, RegionOp region) {
     for (Operation &op : region.getBlock()->without_terminator())
       if (op.getName().getStringRef() != "flame.constant")
         text += " " + op.getName().stripDialect().str();
-    plan.kernels.push_back({launch.symbol, text, launch.threads, launch.shared, 0, launch.state, launch.cooperative});
+    plan.kernels.push_back({launch.symbol, text, launch.threads, launch.shared, 0, launch.state, launch.cooperative,
+                            launch.sharedBefore90, launch.waits});
   }
   return it->second;
 }

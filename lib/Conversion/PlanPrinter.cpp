@@ -85,6 +85,8 @@ struct Printer {
         os << " state " << kernel.state;
       if (kernel.cooperative)
         os << " cooperative";
+      if (kernel.waits)
+        os << " waits";
     }
     if (c.scratch != -1)
       os << " scratch " << expr(c.scratch);

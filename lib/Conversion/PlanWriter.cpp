@@ -153,7 +153,7 @@ std::vector<uint8_t> model::writePlan(const Plan &plan) {
   auto kernels = w.tables<fp::Kernel>(plan.kernels, [&](const Kernel &k) {
     auto symbol = b.CreateString(k.symbol);
     return fp::CreateKernel(b, symbol, plan.device == Device::Cpu ? 0 : -1, b.CreateString(k.description), k.threads,
-                            k.shared, k.unit, k.state, k.cooperative);
+                            k.shared, k.unit, k.state, k.cooperative, k.sharedBefore90, k.waits);
   });
   auto codes = w.tables<fp::Code>(plan.codes, [&](const Code &code) {
     std::vector<char> packed(ZSTD_compressBound(code.data.size()));

@@ -60,8 +60,9 @@ private:
 
 class CudaBackend : public Backend {
 public:
-  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder)
-      : emitter(context), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)) {}
+  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder, bool tf32)
+      : emitter(context, tf32), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)),
+        tf32(tf32) {}
 
   void addPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
@@ -70,7 +71,7 @@ public:
     passes.addNestedPass<func::FuncOp>(createCSEPass());
   }
   void addRegionPasses(OpPassManager &passes) override {
-    passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass());
+    passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
   FormRegionsOptions regionOptions() const override { return {/*attention=*/true}; }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
@@ -83,6 +84,9 @@ public:
     launch.scratch = kernel->scratch;
     launch.state = kernel->state;
     launch.cooperative = kernel->cooperative;
+    launch.sharedBefore90 = kernel->sharedBefore90;
+    // Blocks that wait for each other must all find a place, so they start when the kernels before them have gone.
+    launch.waits = !kernel->cooperative;
     return launch;
   }
   unsigned kernels() const override { return emitter.size(); }
@@ -90,6 +94,8 @@ public:
   void describe(model::Plan &plan) override {
     plan.device = model::Device::Cuda;
     plan.properties = {{"target", "cuda"}, {"gpu", llvm::join(architectures, ",")}};
+    if (tf32)
+      plan.properties.push_back({"precision", "tf32"});
   }
   llvm::Error replaceKernels(llvm::StringRef path) override {
     llvm::Expected<cuda::Unit> unit = cuda::readEditedKernels(path, emitter);
@@ -111,8 +117,10 @@ public:
     for (auto [i, unit] : llvm::enumerate(units))
       for (const cuda::Unit::Part &part : unit.parts)
         unitOf[part.symbol] = i;
-    for (model::Kernel &kernel : plan.kernels)
+    for (model::Kernel &kernel : plan.kernels) {
       kernel.unit = unitOf.at(kernel.symbol);
+      kernel.waits &= !replaced; // a person's kernels need not know of it
+    }
     if (replaced)
       plan.properties.push_back({"kernels", "edited"});
     // Told in kernels: a unit for one of several architectures is a part of its kernels.
@@ -142,6 +150,7 @@ private:
   cuda::Emitter emitter;
   std::vector<std::string> architectures;
   std::string cacheFolder;
+  bool tf32;
   std::optional<cuda::Unit> replaced;
 };
 
@@ -160,9 +169,11 @@ llvm::Expected<std::unique_ptr<Backend>> Backend::create(const CompileOptions &o
   for (const std::string &name : options.gpus.empty() ? cuda::defaultArchitectures() : options.gpus) {
     if (!cuda::isArchitecture(name))
       return llvm::createStringError("'" + name + "' is no GPU architecture; give for example sm_90a, sm_86 or compute_80");
+    if (!cuda::runsKernels(name))
+      return llvm::createStringError("'" + name + "' is too old: kernels need sm_80 or newer; compile for --target=cpu instead");
     if (!llvm::is_contained(architectures, name))
       architectures.push_back(name);
   }
   return std::make_unique<CudaBackend>(context, std::move(architectures),
-                                       options.cache ? FileCache::defaultFolder() : std::string());
+                                       options.cache ? FileCache::defaultFolder() : std::string(), options.tf32);
 }

@@ -195,6 +195,17 @@ FLAME_API flame_status *flame_module_planned_bytes(const flame_module *module, c
  *  are not included. */
 FLAME_API void flame_module_memory(const flame_module *module, uint64_t *current, uint64_t *peak);
 
+/** GPU memory that all modules of this process and their values take on one device, as its driver counts it. */
+typedef struct flame_gpu_memory {
+  uint64_t used;     /* allocated now: weights, arenas, scratch memory, tensors */
+  uint64_t peak;     /* the most since the process began, or since flame_device_trim */
+  uint64_t reserved; /* taken from the GPU: `used`, and what is kept for the next runs */
+} flame_gpu_memory;
+/** Waits for the GPU. Errors: FLAME_DEVICE (no such GPU), FLAME_UNSUPPORTED (its driver has no memory pools). */
+FLAME_API flame_status *flame_device_memory(int32_t device, flame_gpu_memory *memory);
+/** Waits for the GPU, gives back what is kept for the next runs, and lets the peak begin anew. */
+FLAME_API flame_status *flame_device_trim(int32_t device);
+
 /* ---- sessions ------------------------------------------------------------------------------------------------ */
 
 /** A session holds the memory of one run at a time and keeps it between runs. The module's first session loads the

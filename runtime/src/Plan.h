@@ -139,6 +139,8 @@ struct KernelInfo {
   int32_t unit;            // Cuda: the codes of this unit define it
   int32_t state;           // Cuda: bytes of the session's state that it uses
   bool cooperative;        // Cuda: its blocks wait for each other
+  int32_t sharedBefore90;  // Cuda: of code for architectures before sm_90
+  bool waits;              // Cuda: its code for sm_90 and newer waits for the kernels before it
 };
 
 inline constexpr int kMaxThreadsPerBlock = 1024;

@@ -236,8 +236,12 @@ Plan Reader::read() {
     return FileInfo{text(f.path()), f.size()};
   });
   plan.kernels = tables<KernelInfo>(root.kernels(), [&](const fb::Kernel &k) {
-    return KernelInfo{text(k.symbol()), text(k.description()), k.code(), k.threads(), k.shared(), k.unit(),
-                      k.state(), k.cooperative()};
+    return KernelInfo{text(k.symbol()), text(k.description()),
+                      k.code(),         k.threads(),
+                      k.shared(),       k.unit(),
+                      k.state(),        k.cooperative(),
+                      k.shared_before_90() == -1 ? k.shared() : k.shared_before_90(),
+                      k.waits()};
   });
   plan.codes = tables<CodeInfo>(root.codes(), [&](const fb::Code &c) {
     return CodeInfo{enumerator<CodeFormat>(c.format(), 3, "code format"),

@@ -232,7 +232,8 @@ void Validator::checkCode() {
     if (kernel.threads < 32 || kernel.threads > kMaxThreadsPerBlock || kernel.threads % 32)
       bad("kernel '", kernel.symbol, "' has blocks of ", kernel.threads, " threads, not a multiple of 32 in [32, ",
           kMaxThreadsPerBlock, "]");
-    if (kernel.shared < 0 || kernel.shared > kMaxSharedBytes)
+    if (kernel.shared < 0 || kernel.shared > kMaxSharedBytes || kernel.sharedBefore90 < 0 ||
+        kernel.sharedBefore90 > kMaxSharedBytes)
       bad("kernel '", kernel.symbol, "' wants ", kernel.shared, " bytes of shared memory, a block has at most ",
           kMaxSharedBytes);
     if (kernel.state < 0 || kernel.state > kMaxStateBytes)

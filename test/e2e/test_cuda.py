@@ -111,8 +111,10 @@ class WithNvrtc(CudaTest):
         self.assert_clear_error(done, (3,), [symbol, f"{edited}({line})", f"line {line}"], "nonsense")
 
     def test_unknown_architectures(self):
-        done = self.flamec("compile", CNN, "--target=cuda", "--gpu=sm_11", "-o", self.scratch / "x.flame")
-        self.assert_clear_error(done, (7,), ["sm_11"], "gpu-architecture")
+        done = self.flamec("compile", CNN, "--target=cuda", "--gpu=sm_99", "-o", self.scratch / "x.flame")
+        self.assert_clear_error(done, (7,), ["sm_99"], "gpu-architecture")
+        done = self.flamec("compile", CNN, "--target=cuda", "--gpu=sm_75", "-o", self.scratch / "x.flame")
+        self.assert_clear_error(done, (2,), ["sm_75"], "too old: kernels need sm_80")
 
 
 class WithoutNvrtc(CudaTest):

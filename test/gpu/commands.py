@@ -137,7 +137,7 @@ class OnGpu(unittest.TestCase):
     def test_a_gpu_without_code_is_an_error(self):
         model = ARGS.models[0]
         artifact = self.scratch / "other.flame"
-        self.flamec("compile", model, "--target=cuda", "--gpu=sm_75", "-o", artifact, "--embed-weights")
+        self.flamec("compile", model, "--target=cuda", "--gpu=sm_100", "-o", artifact, "--embed-weights")
         done = self.flamec("run", artifact, "--random-inputs", status=4)
         self.assertIn("compile the model with --gpu=", done.stderr)
 

@@ -52,7 +52,7 @@ class Case:
     def __init__(self, name, dtype, normal=False):
         self.name, self.dtype, self.normal = name, dtype, normal
         self.random = np.random.default_rng(zlib.crc32(name.encode()))
-        self.inputs, self.nodes, self.value = [], [], {}
+        self.inputs, self.nodes, self.value, self.weights = [], [], {}, []
         self.rtol = EPSILON[dtype] if normal else 0.0
         self.out_dtype = None  # where it is not `dtype`
 
@@ -67,6 +67,17 @@ class Case:
         data = np.asarray(data).astype(DTYPES[dtype][1])
         self.inputs.append((name, data, dtype, dims or list(shape)))
         self.value[name] = data.astype(np.float64)
+        return name
+
+    def constant(self, name, shape, choices=(-1, 0, 0, 1)):
+        """A weight."""
+        data = self.random.choice(choices, shape).astype(DTYPES[self.dtype][1])
+        self.weights.append(tensor(name, data, self.dtype))
+        self.value[name] = data.astype(np.float64)
+        return name
+
+    def axes(self, name, *values):
+        self.weights.append(helper.make_tensor(name, TensorProto.INT64, [len(values)], values))
         return name
 
     def node(self, op, inputs, result, **attributes):
@@ -100,7 +111,7 @@ class Case:
         value = self.value[output]
         dims = None if any(isinstance(s, str) for *_, dims in self.inputs for s in dims) else value.shape
         outputs = [helper.make_tensor_value_info(output, DTYPES[dtype][0], dims)]
-        graph = helper.make_graph(self.nodes, "case", inputs, outputs)
+        graph = helper.make_graph(self.nodes, "case", inputs, outputs, self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
         (folder / "data").mkdir(parents=True)
         onnx.save(model, folder / "model.onnx")
@@ -171,6 +182,26 @@ def products():
             c = Case(f"context_{dtype}_{s}_{h}x{d}", dtype)
             v = c.transpose(c.input("v", (2, s, h, d)), [0, 2, 1, 3])
             yield c, c.transpose(c.matmul(c.input("p", (2, h, s, s)), v), [0, 2, 1, 3])
+        # Few tiles and a long inner dim: slices of it, blocks that share a tile; weights that are read early.
+        for m, n, k in ((128, 768, 3072), (49, 512, 4608), (17, 96, 2056), (50, 200, 1000), (128, 2304, 768), (5, 64, 8192)):
+            for kind in ("", "relu"):
+                c = Case(f"deep{kind and '_' + kind}_{dtype}_{m}x{n}x{k}", dtype)
+                y = c.matmul(c.input("x", (m, k)), c.constant("y", (k, n), (0, 0, 0, 0, 0, 0, 1, -1)))
+                clipped = np.clip(c.value[y], -100, 100)
+                low, high = c.constant("low", (), (-100,)), c.constant("high", (), (100,))
+                y = c.node("Clip", [y, low, high], clipped)
+                yield c, c.epilogue(kind, y) if kind else y
+        # Several products of one operand.
+        for m in (1, 24, 130):
+            c = Case(f"joined_{dtype}_{m}", dtype)
+            x = c.input("x", (1, m, 72))
+            parts = []
+            for i, n in enumerate((64, 32, 64)):
+                y = c.matmul(x, c.constant(f"w{i}", (72, n)))
+                y = c.node("Add", [y, b := c.constant(f"b{i}", (n,))], c.value[y] + c.value[b])
+                parts.append(c.transpose(y, [0, 2, 1]))
+            y = c.node("Concat", parts, np.concatenate([c.value[p] for p in parts], 1), axis=1)
+            yield c, y
     for x, y in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
         for m, n, k in ((65, 70, 72), (128, 128, 64), (1, 17, 33)):
             c = Case(f"integer_{x}_{y}_{m}x{n}x{k}", x)
@@ -220,12 +251,44 @@ def convolutions():
                 yield c, c.node("Relu", [y], np.maximum(result, 0)) if kind == "relu" else y
 
 
+def networks():
+    """Several convolutions, between which channels may be the last dim in memory; numbers stay exact between them."""
+    for dtype in ("f16", "bf16", "f32"):
+        for images, channels, size, groups in ((1, 3, 24, 1), (2, 16, 13, 1), (3, 8, 9, 1), (1, 24, 14, 1), (2, 32, 11, 2), (1, 64, 7, 1)):
+            c = Case(f"network_{dtype}_{images}x{channels}x{size}_{groups}", dtype)
+
+            def conv(x, name, out, kernel, stride=1, pad=0, groups=1):
+                w = c.constant(name, (out, c.value[x].shape[1] // groups, kernel, kernel), (0, 0, 0, 0, 1, -1))
+                pads = [pad] * 4
+                result = convolve(c.value[x], c.value[w], (stride,) * 2, (1, 1), pads, groups)
+                return c.node("Conv", [x, w], result, strides=[stride] * 2, pads=pads, group=groups)
+
+            def clip(x):
+                low, high = "zero", "six"
+                return c.node("Clip", [x, low, high], np.clip(c.value[x], 0, 6))
+
+            c.constant("zero", (), (0,)), c.constant("six", (), (6,))
+            x = clip(conv(c.input("x", (images, channels, size, size)), "w0", 32, 3, 2, 1))
+            pooled = c.value[x][:, :, : c.value[x].shape[2] // 2 * 2, : c.value[x].shape[3] // 2 * 2]
+            n, k, h, w = pooled.shape
+            x = c.node("MaxPool", [x], pooled.reshape(n, k, h // 2, 2, w // 2, 2).max((3, 5)), kernel_shape=[2, 2], strides=[2, 2])
+            y = clip(conv(x, "w1", 48, 3, 1, 1, groups))
+            y = clip(conv(y, "w2", 48, 3, 1, 1, 48))
+            y = conv(y, "w3", 40, 1)
+            skip = conv(x, "w4", 40, 1)
+            y = clip(c.node("Add", [y, skip], c.value[y] + c.value[skip]))
+            y = clip(conv(y, "w5", 72, 1, 2))
+            mean = c.value[y].sum((2, 3), keepdims=True)
+            yield c, c.node("ReduceSum", [y, c.axes("axes", 2, 3)], mean, keepdims=1)
+
+
 def main(description, make):
     """Packs the cases that `make` gives: pairs of a case and the name of its output."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flamec", required=True, type=pathlib.Path)
     parser.add_argument("--gpu", default="sm_90a")
     parser.add_argument("--target", default="cuda")
+    parser.add_argument("--precision", default="strict", help="tf32: whole numbers are exact in it, too")
     parser.add_argument("--filter", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("archive", type=pathlib.Path)
@@ -236,7 +299,7 @@ def main(description, make):
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
         if args.target == "cuda":
-            command.append(f"--gpu={args.gpu}")
+            command += [f"--gpu={args.gpu}", f"--precision={args.precision}"]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}
@@ -259,4 +322,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *networks()]))

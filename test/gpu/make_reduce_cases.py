@@ -65,7 +65,8 @@ def group_norm(case, x, groups, silu):
     rows = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + 1e-5)
     per = [1, channels] + [1] * (value.ndim - 2)
     y = rows.reshape(value.shape) * case.value[w].reshape(per) + case.value[b].reshape(per)
-    n = case.node("GroupNormalization", [x, w, b], y, num_groups=groups, epsilon=1e-5)
+    n = case.node("GroupNormalization", [x, w, b], y, num_groups=groups, epsilon=1e-5,
+                  stash_type=TensorProto.DOUBLE if case.dtype == "f64" else TensorProto.FLOAT)  # fmt: skip
     if not silu:
         return n
     s = case.node("Sigmoid", [n], 1 / (1 + np.exp(-y)))
@@ -89,6 +90,17 @@ def rows():
                 name = "x".join(map(str, shape))
                 case = near(Case(f"group_norm_{'silu_' if silu else ''}{dtype}_{name}_{groups}", dtype, normal=True))
                 yield case, group_norm(case, case.input("x", shape), groups, silu)
+    # So many rows that each team does several.
+    for dtype, shape, groups in (("bf16", (1, 25, 524288), 25), ("f32", (2, 120, 32771), 20), ("f16", (5, 64, 65536), 32)):
+        case = near(Case(f"group_norm_many_{dtype}", dtype, normal=True))
+        yield case, group_norm(case, case.input("x", shape), groups, False)
+    for r, c in ((140, 131072), (30, 1 << 20)):
+        case = near(Case(f"softmax_many_bf16_{r}x{c}", "bf16", normal=True))
+        yield case, softmax(case, case.input("x", (r, c)))
+        case = near(Case(f"row_mean_many_f16_{r}x{c}", "f16"))
+        x = case.input("x", (r, c))
+        mean = case.value[x].mean(1, keepdims=True)
+        yield case, case.node("ReduceMean", [x, constant(case, "axes", [1])], mean, keepdims=1)
     # Far from zero: squares of the numbers themselves would lose all digits.
     case = Case("group_norm_offset_f32", "f32", normal=True)
     case.rtol = 1e-3
@@ -99,8 +111,111 @@ def rows():
     yield case, group_norm(case, x, 2, False)
 
 
+# ---- reductions over any dims
+
+SHAPES = (
+    # shape, axes
+    ((4096, 96), [0]), ((1000, 7), [0]), ((977, 1031), [0]), ((333, 64), [0]), ((20000, 4), [0]), ((3, 2048, 48), [1]),
+    ((5, 701, 3), [1]), ((16, 24, 14, 20), [0, 2, 3]), ((9, 5, 13, 17), [0, 2, 3]), ((6, 40, 8, 8), [1]), ((64, 3, 50), [0, 2]),
+    ((100, 1000), [1]), ((3, 100003), [1]), ((1009, 33), [1]), ((300, 1, 40, 1), [0, 2]), ((100, 997), None), ((1 << 18,), [0]),
+    ((1,), [0]), ((40, 0, 3), [1]), ((0, 64), [0]), ((64, 0), [0]), ((2, 3, 4), [0, 1]),
+)  # fmt: skip
+
+
+def whole(case, x, low, high):
+    """Gives an input other whole numbers."""
+    name, data, *rest = case.inputs[-1]
+    values = np.resize(case.random.integers(low, high, 997), data.shape)
+    case.inputs[-1] = (name, values.astype(data.dtype), *rest)
+    case.value[x] = case.inputs[-1][1].astype(np.float64)
+
+
+def reductions():
+    for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64", "i8", "u8"):
+        for shape, axes in SHAPES:
+            name = "x".join(map(str, shape)) + "_" + ("all" if axes is None else "".join(map(str, axes)))
+            over = tuple(axes) if axes is not None else None
+            for op, function in (("Sum", np.sum), ("Max", np.max), ("Mean", np.mean)):
+                if (op != "Sum" and 0 in shape) or (op == "Mean" and dtype[0] not in "fb"):
+                    continue
+                if op == "Sum" and dtype in ("i8", "u8"):
+                    continue  # ONNX has none
+                keep = len(shape) % 2
+                case = Case(f"reduce_{op.lower()}_{dtype}_{name}", dtype)
+                x = case.input("x", shape)
+                whole(case, x, -1 if op == "Sum" and dtype != "u8" else 0, 2 if op == "Sum" else 120)
+                if op == "Mean":
+                    near(case)
+                result = function(case.value[x], axis=over, keepdims=bool(keep))
+                if op == "Sum" and dtype in ("f16", "bf16") and np.abs(result).max(initial=0) > 200:
+                    near(case)
+                inputs = [x] if axes is None else [x, constant(case, "axes", axes)]
+                yield case, case.node(f"Reduce{op}", inputs, np.asarray(result), keepdims=keep)
+            if axes is not None and len(axes) == 1 and shape[axes[0]] > 0 and 0 not in shape:
+                for op, function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
+                    for last in (0, 1):
+                        case = Case(f"{op.lower()}_{'last_' if last else ''}{dtype}_{name}", dtype)
+                        case.out_dtype = "i64"
+                        x = case.input("x", shape)
+                        whole(case, x, 0, 5)  # many are equal
+                        value = case.value[x]
+                        if last:
+                            result = value.shape[axes[0]] - 1 - function(np.flip(value, axes[0]), axis=axes[0])
+                        else:
+                            result = function(value, axis=axes[0])
+                        yield case, case.node(op, [x], result, axis=axes[0], keepdims=0, select_last_index=last)
+        # A function of two reductions of one tensor.
+        if dtype in FLOATS:
+            case = near(Case(f"variance_{dtype}", dtype))
+            x = case.input("x", (3000, 70))
+            value = case.value[x]
+            square = case.node("Mul", [x, x], value**2)
+            axes = constant(case, "axes", [0])
+            mean = case.node("ReduceMean", [x, axes], value.mean(0), keepdims=0)
+            squares = case.node("ReduceMean", [square, axes], (value**2).mean(0), keepdims=0)
+            both = case.node("Mul", [mean, mean], value.mean(0) ** 2)
+            yield case, case.node("Sub", [squares, both], value.var(0))
+        for shape, axis in (((2000, 60), 0), ((60, 4000), 1)):
+            case = Case(f"reduce_dynamic_{dtype}_{axis}", dtype)
+            if dtype in ("i8", "u8"):
+                continue
+            x = case.input("x", shape, ["n", "m"])
+            whole(case, x, -1, 2)
+            yield case, case.node("ReduceSum", [x, constant(case, "axes", [axis])], case.value[x].sum(axis), keepdims=0)
+    for values, name in (([1.0, np.nan, 3, np.nan], "nan"), ([-np.inf] * 4, "inf")):
+        for op in ("ArgMax", "ArgMin"):
+            case = Case(f"{op.lower()}_{name}", "f32")
+            case.out_dtype = "i64"
+            x = case.input("x", (5, 4000))
+            case.inputs[0] = (x, np.resize(np.float32(values), (5, 4000)), "f32", [5, 4000])
+            yield case, case.node(op, [x], np.full(5, 1.0 if name == "nan" else 0.0), axis=1, keepdims=0)
+
+
+# ---- scans
+
+
+def scans():
+    for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64"):
+        for shape, axis in (((3, 1024), 1), ((5, 1000), 1), ((2, 3, 77), 2), ((1,), 0), ((2, 100003), 1), ((1, 1 << 18), 1),
+                            ((300, 40), 1), ((70, 33), 0), ((4, 0), 1), ((0, 4), 1), ((130, 40000), 1)):  # fmt: skip
+            if shape[0] == 130 and dtype not in ("f32", "i32"):
+                continue
+            for exclusive, reverse in ((0, 0), (1, 0), (0, 1), (1, 1)):
+                name = "x".join(map(str, shape)) + f"_{axis}" + "_exclusive" * exclusive + "_reverse" * reverse
+                case = Case(f"cumsum_{dtype}_{name}", dtype)
+                x = case.input("x", shape)
+                whole(case, x, -1, 2)
+                value = np.flip(case.value[x], axis) if reverse else case.value[x]
+                result = np.cumsum(value, axis) - (value if exclusive else 0)
+                result = np.flip(result, axis) if reverse else result
+                if dtype in ("f16", "bf16") and np.abs(result).max(initial=0) > 200:
+                    near(case)
+                inputs = [x, constant(case, "axis", axis)]
+                yield case, case.node("CumSum", inputs, result, exclusive=exclusive, reverse=reverse)
+
+
 def cases():
-    return [*rows()]
+    return [*rows(), *reductions(), *scans()]
 
 
 if __name__ == "__main__":

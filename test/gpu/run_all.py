@@ -18,8 +18,18 @@ import tarfile
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-SUITES = [("onnx 1.22.0 backend suite (cuda)", "onnx"), ("products and convolutions (cuda)", "contract"),
-          ("attention (cuda)", "attention")]  # fmt: skip
+SUITES = [
+    ("onnx 1.22.0 backend suite (cuda)", "onnx"),
+    ("products and convolutions (cuda)", "contract"),
+    ("attention (cuda)", "attention"),
+    ("kernel forms over types and sizes (cuda)", "forms"),
+]
+# Programs of this folder that print totals and write a report as run_suite.py does, with what they need of the pack.
+PROGRAMS = [
+    ("unit tests of the runtime on the GPU", "unit_tests.py", "flame_runtime_tests"),
+    ("memory, shapes, streams and failures", "runtime_checks.py", "runtime"),
+    ("compute-sanitizer", "sanitizer.py", "forms.tar.gz"),
+]
 
 
 def page(report):
@@ -48,33 +58,49 @@ def main():
     totals, report = [0, 0, 0], {}
     with tempfile.TemporaryDirectory(prefix="flame-gpu-") as scratch:
         scratch = pathlib.Path(scratch)
+
+        def missing(what, title):
+            print(f"{title}: {what} is missing; bash tools/gpu-pack.sh makes it", file=sys.stderr)
+            totals[1] += 1
+
+        def run(title, command):
+            """A program of this folder; adds its counts to the totals and its rows to the report."""
+            nonlocal totals
+            out = scratch / "report.json"
+            out.unlink(missing_ok=True)
+            command = [sys.executable, HERE / command[0], "--report", out, *command[1:]]
+            done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+            print(done.stdout.rstrip(), done.stderr.rstrip(), sep="\n" if done.stderr else "", flush=True)
+            count = re.search(r"(\d+) passed, (\d+) failed, (\d+) skipped[^\n]*\s*$", done.stdout)
+            if not count or not out.exists():
+                totals[1] += 1
+                return
+            numbers = [int(n) for n in count.groups()]
+            totals = [a + b for a, b in zip(totals, numbers)]
+            report[title] = {
+                "passed": numbers[0], "failed": numbers[1], "skipped": numbers[2],
+                "not passed": {r["name"]: r["reason"] for r in json.loads(out.read_text()) if r["status"] != "passed"},
+            }  # fmt: skip
+
         for title, name in SUITES:
             archive = args.pack / f"{name}.tar.gz"
             if not archive.exists():
-                print(f"{title}: {archive} is missing; bash tools/gpu-pack.sh makes it", file=sys.stderr)
-                totals[1] += 1
+                missing(archive, title)
                 continue
             folder = scratch / name
             with tarfile.open(archive) as tar:
                 tar.extractall(folder)
             suite = next(folder.rglob("tests.json")).parent
-            command = [sys.executable, HERE / "run_suite.py", "--flame-run", args.pack / "flame-run", "--jobs", args.jobs,
-                       "--title", title, "--filter", args.filter, "--report", scratch / f"{name}.json", suite]  # fmt: skip
+            command = ["run_suite.py", "--flame-run", args.pack / "flame-run", "--jobs", args.jobs, "--title", title,
+                       "--filter", args.filter, suite]  # fmt: skip
             if name == "onnx":
                 command += ["--expected", HERE.parent / "e2e/onnx_expected_failures.txt"]
-            done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-            print(done.stdout.rstrip(), done.stderr.rstrip(), sep="\n" if done.stderr else "", flush=True)
-            count = re.search(r"(\d+) passed, (\d+) failed, (\d+) skipped of \d+\s*$", done.stdout)
-            if not count:
-                totals[1] += 1
+            run(title, command)
+        for title, program, needs in PROGRAMS:
+            if not (args.pack / needs).exists():
+                missing(args.pack / needs, title)
                 continue
-            numbers = [int(n) for n in count.groups()]
-            totals = [a + b for a, b in zip(totals, numbers)]
-            rows = json.loads((scratch / f"{name}.json").read_text())
-            report[title] = {
-                "passed": numbers[0], "failed": numbers[1], "skipped": numbers[2],
-                "not passed": {r["name"]: r["reason"] for r in rows if r["status"] != "passed"},
-            }  # fmt: skip
+            run(title, [program, "--pack", args.pack, *(["--filter", args.filter] if program != "unit_tests.py" else [])])
     if args.report:
         args.report.write_text(json.dumps(report, indent=1))
     if args.page:

@@ -69,7 +69,7 @@ static bool writeFile(const std::string &path, const std::vector<uint8_t> &bytes
 
 Command flame::tool::addCompile(CLI::App &app, Console &console) {
   struct State {
-    std::string model, output, emit, weights = "auto";
+    std::string model, output, emit, weights = "auto", precision = "strict";
     bool embed = false, quiet = false;
     CompileOptions options;
   };
@@ -106,6 +106,11 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   sub->add_option("--threads", state->options.threads, "threads that compile kernels (default: all cores)")
       ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");
+  sub->add_option("--precision", state->precision,
+                  "with --target=cuda: strict (default), or tf32: products and convolutions of f32 by matrix "
+                  "instructions, which take ten bits of each factor's fraction")
+      ->check(oneOf({"strict", "tf32"}))
+      ->type_name("WHAT");
   sub->add_flag("!--no-cache", state->options.cache,
                 "neither use nor keep compiled CUDA kernels of earlier runs (they are in FLAME_CACHE_DIR, else "
                 "XDG_CACHE_HOME/flame, else ~/.cache/flame)");
@@ -137,6 +142,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       throw run::UsageError("--kernels takes CUDA kernels; it needs --target=cuda");
     if (state->options.target != "cuda" && !state->options.gpus.empty())
       throw run::UsageError("--gpu names GPU architectures; it needs --target=cuda");
+    state->options.tf32 = state->precision == "tf32";
+    if (state->options.target != "cuda" && state->options.tf32)
+      throw run::UsageError("--precision=tf32 is for GPUs; it needs --target=cuda");
     console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")

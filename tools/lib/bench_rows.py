@@ -36,6 +36,12 @@ def cases():
     yield "groupnorm_silu 1x512x512x512", "groupnorm_silu", [1, 512, 512, 512]
     yield "softmax 256x131072", "softmax", [256, 131072]
     yield "softmax 1x16777216", "softmax", [1, 1 << 24]
+    yield "sum of columns 32768x4096", "column_sum", [32768, 4096]
+    yield "mean of channels 32x256x56x56", "channel_mean", [32, 256, 56, 56]
+    yield "sum of all 32768x4096", "full_sum", [32768, 4096]
+    yield "argmax 256x131072", "argmax", [256, 131072]
+    yield "cumsum 4096x8192", "cumsum", [4096, 8192]
+    yield "cumsum 8x1048576", "cumsum", [8, 1 << 20]
     yield "adaln flux 4608x3072", "adaln", [4608, 3072]
     yield "transpose 8192x8192", "transpose", [8192, 8192]
     yield "transpose 1x24x4608x128", "heads", [1, 4608, 24, 128]
@@ -123,6 +129,17 @@ def make(args):
             node("GroupNormalization", ["x", "w", "b"], ["n"], num_groups=32, epsilon=1e-5)
             node("Sigmoid", ["n"], ["s"])
             node("Mul", ["n", "s"], ["y"])
+        elif kind in ("column_sum", "channel_mean", "full_sum"):
+            axes = {"column_sum": [0], "channel_mean": [0, 2, 3], "full_sum": list(range(len(shape)))}[kind]
+            outputs[:] = [("y", T.BFLOAT16, [n for d, n in enumerate(shape) if d not in axes])]
+            constants.append(h.make_tensor("axes", T.INT64, [len(axes)], axes))
+            node("ReduceMean" if "mean" in kind else "ReduceSum", ["x", "axes"], ["y"], keepdims=0)
+        elif kind == "argmax":
+            outputs[:] = [("y", T.INT64, shape[:-1])]
+            node("ArgMax", ["x"], ["y"], axis=-1, keepdims=0)
+        elif kind == "cumsum":
+            constants.append(h.make_tensor("axis", T.INT64, [], [1]))
+            node("CumSum", ["x", "axis"], ["y"])
         elif kind == "transpose":
             outputs[:] = [("y", T.BFLOAT16, shape[::-1])]
             node("Transpose", ["x"], ["y"], perm=[1, 0])
@@ -176,6 +193,11 @@ def torch_function(kind):
         "cast": lambda x: x.float(),
         "rmsnorm_rope": lambda x, w, cos, sin: rope(F.rms_norm(x, x.shape[-1:], w, 1e-5), cos, sin),
         "groupnorm_silu": lambda x, w, b: F.silu(F.group_norm(x, 32, w, b, 1e-5)),
+        "column_sum": lambda x: x.sum(0),
+        "channel_mean": lambda x: x.mean((0, 2, 3)),
+        "full_sum": lambda x: x.sum(),
+        "argmax": lambda x: x.argmax(-1),
+        "cumsum": lambda x: x.cumsum(-1),
         "transpose": lambda x: x.t().contiguous(),
         "heads": lambda x: x.transpose(1, 2).contiguous(),
     }[kind]
@@ -198,6 +220,9 @@ def wrong(kind, got, inputs):
         want = [inputs[0].double()]
     else:
         want = flat(function(*[t.double() for t in inputs]))
+    if kind == "argmax":  # of equal ones any
+        chosen = inputs[0].gather(-1, got[0].unsqueeze(-1)).squeeze(-1)
+        return None if torch.equal(chosen, inputs[0].amax(-1)) else "output 0 is not where the largest are"
     for i, (g, w) in enumerate(zip(got, want)):
         if not torch.isfinite(g.float()).all():
             return f"output {i} has numbers that are not finite"
@@ -243,7 +268,7 @@ def run(args):
         inputs = [torch.randn(s, device="cuda").to(torch.bfloat16) for s in case["inputs"]]
         eager = torch_function(case["kind"])
         expected = flat(eager(*inputs))
-        outputs = [torch.full_like(t, float("nan")) if t.dtype != torch.float8_e4m3fn else
+        outputs = [torch.full_like(t, -1) if t.dtype == torch.int64 else torch.full_like(t, float("nan")) if t.dtype != torch.float8_e4m3fn else
                    torch.full(t.shape, 127, dtype=torch.uint8, device="cuda").view(t.dtype) for t in expected]  # fmt: skip
         row = {"name": case["name"]}
         rows.append(row)

@@ -99,6 +99,8 @@ struct Kernel {
   int32_t unit = 0;                ///< Cuda: the unit that defines it.
   int32_t state = 0;               ///< Cuda: bytes of the session's state that it uses.
   bool cooperative = false;        ///< Cuda: its blocks wait for each other.
+  int32_t sharedBefore90 = -1;     ///< Cuda: `shared` of code for architectures before sm_90; -1: the same.
+  bool waits = false;              ///< Cuda: it waits by itself for the kernels before it.
 };
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 struct Code {

@@ -41,6 +41,8 @@ struct CompileOptions {
   std::vector<std::string> gpus;
   /// Cuda: a file that takes the place of the generated kernels: their text (`Stage::Kernels`), edited.
   std::string kernelFile;
+  /// Cuda: multiply f32 by matrix instructions, which take ten bits of each factor's fraction; sums stay f32.
+  bool tf32 = false;
   /// Cuda: keep compiled kernels for the next time, in FileCache::defaultFolder().
   bool cache = true;
   unsigned threads = 0; // 0: as many as the machine allows

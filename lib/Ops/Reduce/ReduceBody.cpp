@@ -1,5 +1,6 @@
 //===- ReduceBody.cpp - elements of reductions, loops of scans --------------------------------------------------------===//
 #include "flame/Body/Bodies.h"
+#include "flame/Body/Reduction.h"
 #include "flame/Ops/Reduce.h"
 
 using namespace mlir;
@@ -26,62 +27,112 @@ static Value combine(ScalarBuilder &s, StringRef kind, Value x, Value y) {
   return s.add(x, y);
 }
 
-static Value reduceElement(ReduceOp op, ElementBuilder &b, ValueRange index) {
+static Reduction describe(ReduceOp op, ElementBuilder &b) {
   Type elementType = getElementTypeOrSelf(op.getX().getType());
   ScalarBuilder s = b.scalars(elementType);
-  SmallVector<DimExpr> dims(b.shapes().dims(op.getX()));
-  ArrayRef<int64_t> axes = op.getAxes();
-  // Position of every kept dim in the result's index.
-  Values at(dims.size());
-  for (int64_t d = 0, next = 0; d < int64_t(dims.size()); ++d) {
-    bool isReduced = llvm::is_contained(axes, d);
-    if (!isReduced)
-      at[d] = index[next++];
-    else if (op.getKeepdims())
-      ++next;
+  Reduction r{op.getX(), SmallVector<int64_t>(op.getAxes()), op.getKeepdims(), {}, {}, {}, {}};
+  llvm::sort(r.axes);
+  r.init = {identityOf(s, op.getKind(), elementType)};
+  r.combine = [=](ValueRange x, ValueRange y) mutable { return Values{combine(s, op.getKind(), x[0], y[0])}; };
+  r.step = [=, &b](ValueRange carried, ValueRange index) mutable {
+    return Values{combine(s, op.getKind(), carried[0], b.element(op.getX(), index))};
+  };
+  r.finish = [=, &b, axes = r.axes](ValueRange all) mutable -> Value {
+    if (op.getKind() != "mean")
+      return all[0];
+    DimExpr count = b.shapes().constant(1);
+    for (int64_t axis : axes)
+      count = count * b.shapes().dim(op.getX(), axis);
+    return s.div(all[0], b.fromIndex(b.expr(count), elementType));
+  };
+  return r;
+}
+
+static Reduction describe(ArgReduceOp op, ElementBuilder &b) {
+  Type elementType = getElementTypeOrSelf(op.getX().getType());
+  ScalarBuilder s = b.scalars(elementType);
+  bool isMax = op.getKind() == "max", last = op.getSelectLastIndex();
+  Reduction r{op.getX(), {int64_t(op.getAxis())}, op.getKeepdims(), {}, {}, {}, {}};
+  // No element is worse than the position beyond the end, or before the first, of the worst number.
+  r.init = {isMax ? s.lowest(elementType) : s.highest(elementType), last ? b.index(-1) : b.dim(op.getX(), op.getAxis())};
+  auto isNaN = [s](Value x) mutable { return ScalarBuilder::isFloat(x) ? s.isNaN(x) : s.boolean(false); };
+  auto choose = [=](Value wins, ValueRange x, ValueRange y) mutable {
+    return Values{s.select(wins, x[0], y[0]), s.select(wins, x[1], y[1])};
+  };
+  // NaN beats every number, and the first or last NaN counts.
+  r.step = [=, &b](ValueRange best, ValueRange index) mutable {
+    Value x = b.element(op.getX(), index), position = index[op.getAxis()];
+    Value better = isMax ? (last ? s.ge(x, best[0]) : s.gt(x, best[0])) : (last ? s.le(x, best[0]) : s.lt(x, best[0]));
+    if (ScalarBuilder::isFloat(x))
+      better = s.logicalOr(better, last ? isNaN(x) : s.logicalAnd(isNaN(x), s.logicalNot(isNaN(best[0]))));
+    if (!last) // the first element wins against none, even if it is the worst number
+      better = s.logicalOr(better, b.cmpi(arith::CmpIPredicate::eq, best[1], b.dim(op.getX(), op.getAxis())));
+    return choose(better, {x, position}, best);
+  };
+  r.combine = [=, &b](ValueRange x, ValueRange y) mutable {
+    Value earlier = b.cmpi(arith::CmpIPredicate::slt, x[1], y[1]), wins = isMax ? s.gt(x[0], y[0]) : s.lt(x[0], y[0]);
+    Value ties = s.eq(x[0], y[0]);
+    if (ScalarBuilder::isFloat(x[0])) {
+      ties = s.logicalOr(ties, s.logicalAnd(isNaN(x[0]), isNaN(y[0])));
+      wins = s.logicalOr(wins, s.logicalAnd(isNaN(x[0]), s.logicalNot(isNaN(y[0]))));
+    }
+    Value preferred = last ? b.cmpi(arith::CmpIPredicate::sgt, x[1], y[1]) : earlier;
+    return choose(s.logicalOr(wins, s.logicalAnd(ties, preferred)), x, y);
+  };
+  r.finish = [=, &b](ValueRange best) { return b.fromIndex(last ? b.maxi(best[1], b.index(0)) : best[1], b.b.getI64Type()); };
+  return r;
+}
+
+static Reduction describe(ScanOp op, ElementBuilder &b) {
+  Type elementType = getElementTypeOrSelf(op.getX().getType());
+  ScalarBuilder s = b.scalars(elementType);
+  Reduction r{op.getX(), {int64_t(op.getAxis())}, true, {identityOf(s, op.getKind(), elementType)}, {}, {}, {}};
+  r.combine = [=](ValueRange x, ValueRange y) mutable { return Values{combine(s, op.getKind(), x[0], y[0])}; };
+  r.step = [=, &b](ValueRange carried, ValueRange index) mutable {
+    return Values{combine(s, op.getKind(), carried[0], b.element(op.getX(), index))};
+  };
+  r.finish = [](ValueRange all) { return all[0]; };
+  return r;
+}
+
+bool flame::isReduction(Operation *op) { return isa<ReduceOp, ArgReduceOp>(op); }
+
+Reduction flame::reductionOf(Operation *op, ElementBuilder &b) {
+  if (auto reduce = dyn_cast<ReduceOp>(op))
+    return describe(reduce, b);
+  if (auto scan = dyn_cast<ScanOp>(op))
+    return describe(scan, b);
+  return describe(cast<ArgReduceOp>(op), b);
+}
+
+Reduction::Values Reduction::indexOf(ValueRange result, ValueRange reduced) const {
+  // Places of the result's index: all of the operand's, or those that are left.
+  Values index;
+  size_t rank = keepDims ? result.size() : result.size() + axes.size(), next = 0, inner = 0;
+  for (size_t d = 0; d < rank; ++d) {
+    bool isReduced = llvm::is_contained(axes, int64_t(d));
+    index.push_back(isReduced ? reduced[inner++] : result[next]);
+    next += !isReduced || keepDims;
   }
-  SmallVector<int64_t> order(axes);
-  llvm::sort(order);
+  return index;
+}
+
+static Value reduceElement(ReduceOp op, ElementBuilder &b, ValueRange index) {
+  Reduction r = describe(op, b);
   SmallVector<DimExpr> extents;
-  for (int64_t axis : order)
-    extents.push_back(dims[axis]);
-  auto join = [&](Value x, Value y) { return combine(s, op.getKind(), x, y); };
-  Value result = b.fold(extents, identityOf(s, op.getKind(), elementType), join, [&](ValueRange inner) {
-    Values full = at;
-    for (auto [axis, i] : llvm::zip(order, inner))
-      full[axis] = i;
-    return b.element(op.getX(), full);
-  });
-  if (op.getKind() != "mean")
-    return result;
-  DimExpr count = b.shapes().constant(1);
-  for (int64_t axis : order)
-    count = count * dims[axis];
-  return s.div(result, b.fromIndex(b.expr(count), elementType));
+  for (int64_t axis : r.axes)
+    extents.push_back(b.shapes().dim(op.getX(), axis));
+  auto join = [&](Value x, Value y) { return r.combine(x, y)[0]; };
+  Value all = b.fold(extents, r.init[0], join,
+                     [&](ValueRange inner) { return b.element(op.getX(), r.indexOf(index, inner)); });
+  return r.finish(all);
 }
 
 static Value argReduceElement(ArgReduceOp op, ElementBuilder &b, ValueRange index) {
-  Type elementType = getElementTypeOrSelf(op.getX().getType());
-  ScalarBuilder s = b.scalars(elementType);
-  int64_t axis = op.getAxis();
-  bool isMax = op.getKind() == "max", last = op.getSelectLastIndex();
-  Values at(index);
-  if (!op.getKeepdims())
-    at.insert(at.begin() + axis, Value());
-  Values init{isMax ? s.lowest(elementType) : s.highest(elementType), b.index(0)};
-  Values found = b.loop(b.index(0), b.dim(op.getX(), axis), init, [&](Value i, ValueRange carried) {
-    Values full = at;
-    full[axis] = i;
-    Value x = b.element(op.getX(), full), best = carried[0];
-    Value better = isMax ? (last ? s.ge(x, best) : s.gt(x, best)) : (last ? s.le(x, best) : s.lt(x, best));
-    if (ScalarBuilder::isFloat(x)) {
-      // NaN beats every number, and the first or last NaN counts.
-      Value takes = last ? s.isNaN(x) : s.logicalAnd(s.isNaN(x), s.logicalNot(s.isNaN(best)));
-      better = s.logicalOr(better, takes);
-    }
-    return Values{s.select(better, x, best), s.select(better, i, carried[1])};
-  });
-  return b.fromIndex(found[1], b.b.getI64Type());
+  Reduction r = describe(op, b);
+  Values found = b.loop(b.index(0), b.dim(op.getX(), op.getAxis()), r.init,
+                        [&](Value i, ValueRange best) { return r.step(best, r.indexOf(index, i)); });
+  return r.finish(found);
 }
 
 /// The dims that a scan runs over in parallel.

@@ -1,6 +1,6 @@
 //===- AssignLayout.cpp - which tensors between kernels have their channels last ----------------------------------------===//
 //
-// A convolution in 16-bit floats copies its operand 16 bytes at a time where channels are the last dim in memory. So what
+// A convolution by matrix instructions, in 16-bit floats or TF32, copies its operand 16 bytes at a time where channels are the last dim in memory. So what
 // one region stores and convolutions read is stored that way. Ops keep their meaning: a region that stores another order
 // yields a transpose, one that reads it begins with the inverse one, and each generator makes of that the order of its
 // accesses. Weights get the same order by a region on constants, which runs once.
@@ -15,6 +15,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Analysis/Demand.h"
+#include "flame/Ops/Constant.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Ops/Region.h"
 #include "flame/Ops/Shape.h"
@@ -56,34 +57,10 @@ Value transposed(OpBuilder &b, Location loc, Value value, ArrayRef<int64_t> perm
   return TransposeOp::create(b, loc, permuted(value.getType(), perm), value, b.getDenseI64ArrayAttr(perm));
 }
 
-/// A tensor that can be stored in either order.
-RankedTensorType image(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.getRank() >= 3 && type.getRank() <= 5 &&
-                 (type.getElementType().isF16() || type.getElementType().isBF16())
-             ? type
-             : RankedTensorType();
-}
-
-/// The region's convolution, if it reads x and w from memory and copies of channels are whole chunks.
-ConvOp blockedConv(RegionOp region) {
-  ConvOp only;
-  for (Operation &op : region.getBlock()->without_terminator())
-    if (auto conv = dyn_cast<ConvOp>(op)) {
-      if (only)
-        return {};
-      only = conv;
-    }
-  if (!only || only.getPackedShape() || !isa<BlockArgument>(only.getX()) || !isa<BlockArgument>(only.getW()) ||
-      !image(only.getX()) || !image(only.getW()) || !image(only.getResult()))
-    return {};
-  auto w = image(only.getW());
-  return !w.isDynamicDim(1) && w.getDimSize(1) % chunk == 0 ? only : ConvOp();
-}
-
 class Assigner {
 public:
-  explicit Assigner(func::FuncOp function) : function(function), shapes(exprs), demand(function, shapes) {}
+  Assigner(func::FuncOp function, bool tf32)
+      : function(function), tf32(tf32), shapes(exprs), demand(function, shapes) {}
 
   void run() {
     SmallVector<RegionOp> regions;
@@ -95,7 +72,7 @@ public:
           if (image(result) && !demand.isConstant(result) && gains(result))
             last.insert(result);
     for (RegionOp region : regions)
-      if (ConvOp conv = blockedConv(region); conv && region.getAnchor() == "conv")
+      if (ConvOp conv = convOf(region))
         prepare(region, conv);
     for (Value value : last)
       store(value);
@@ -103,13 +80,51 @@ public:
 
 private:
   func::FuncOp function;
+  bool tf32;
   DimContext exprs;
   ShapeContext shapes;
   Demand demand;
-  llvm::SetVector<Value> last;       // results of regions that are stored with channels last
-  DenseMap<Value, Value> turned;     // copies of other values in that order
+  llvm::SetVector<Value> last;   // results of regions that are stored with channels last
+  DenseMap<std::pair<Value, int64_t>, Value> turned; // copies of other values in that order
 
-  static bool isPointwiseConv(ConvOp conv) {
+  /// A tensor that can be stored in either order.
+  RankedTensorType image(Value value) const {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (!type || type.getRank() < 3 || type.getRank() > 5)
+      return {};
+    Type element = type.getElementType();
+    return element.isF16() || element.isBF16() || (tf32 && element.isF32()) ? type : RankedTensorType();
+  }
+
+  /// The region's convolution, if it reads images x and w from memory.
+  ConvOp convOf(RegionOp region) const {
+    ConvOp only;
+    for (Operation &op : region.getBlock()->without_terminator())
+      if (auto conv = dyn_cast<ConvOp>(op)) {
+        if (only)
+          return {};
+        only = conv;
+      }
+    bool fits = only && region.getAnchor() == "conv" && !only.getPackedShape() && isa<BlockArgument>(only.getX()) &&
+                isa<BlockArgument>(only.getW()) && image(only.getX()) && image(only.getW()) && image(only.getResult());
+    return fits ? only : ConvOp();
+  }
+  static unsigned argumentOf(Value value) { return cast<BlockArgument>(value).getArgNumber(); }
+  /// Channels of x that one output channel reads.
+  int64_t channelsOf(ConvOp conv) const { return image(conv.getW()).getDimSize(1); }
+  /// Copies of channels are whole chunks, and turning the weight costs nothing in a run.
+  bool isBlocked(RegionOp region, ConvOp conv) const {
+    int64_t channels = channelsOf(conv);
+    return channels > 0 && channels % chunk == 0 &&
+           (isPointwiseConv(conv) || demand.isConstant(region.getInputs()[argumentOf(conv.getW())]));
+  }
+  /// A product with x itself, in either order.
+  bool isPlain(ConvOp conv) const {
+    return isPointwiseConv(conv) && llvm::all_of(conv.getStrides(), [](int64_t stride) { return stride == 1; });
+  }
+  /// An element is computed by itself, wherever channels are.
+  bool isDepthwise(ConvOp conv) const { return conv.getGroups() > 1 && channelsOf(conv) == 1; }
+  bool isPointwiseConv(ConvOp conv) const {
     auto w = image(conv.getW());
     return llvm::all_of(w.getShape().drop_front(2), [](int64_t size) { return size == 1; });
   }
@@ -122,10 +137,16 @@ private:
       if (!reader || reader->getBlock() != value.getParentBlock())
         return false;
       Value argument = reader.getBlock()->getArgument(use.getOperandNumber());
-      ConvOp conv = reader.getAnchor() == "conv" ? blockedConv(reader) : ConvOp();
+      ConvOp conv = convOf(reader);
+      if (reader.getAnchor() == "conv" && !conv)
+        return false;
       if (conv && conv.getX() == argument) {
-        gained = true;
-        continue;
+        if (isBlocked(reader, conv)) {
+          gained = true;
+          continue;
+        }
+        if (!isPlain(conv) && !isDepthwise(conv))
+          return false; // it would not be a product any more
       }
       bool follows = llvm::any_of(reader.getResults(), [&](Value result) { return last.contains(result); });
       gained |= follows;
@@ -134,32 +155,42 @@ private:
     }
     return gained;
   }
-  static bool hasFewPositions(Value value) {
+  bool hasFewPositions(Value value) const {
     auto type = image(value);
     return type.hasStaticShape() && type.getNumElements() <= fewPositions * type.getDimSize(1);
   }
 
-  /// The same tensor with channels last, by a region of its own behind it.
-  Value turn(Value value) {
-    Value &copy = turned[value];
+  /// The same tensor with channels last, by a region of its own behind it; with at least so many channels, the further ones
+  /// being 0.
+  Value turn(Value value, int64_t channels = 0) {
+    Value &copy = turned[{value, channels}];
     if (copy)
       return copy;
     OpBuilder b(function.getContext());
     b.setInsertionPointAfterValue(value);
-    return copy = transposeRegion(b, value, toLast(image(value).getRank()));
-  }
-  Value transposeRegion(OpBuilder &b, Value value, ArrayRef<int64_t> perm) {
     Location loc = value.getLoc();
-    auto region = RegionOp::create(b, loc, TypeRange(permuted(value.getType(), perm)), value, b.getStringAttr("loop"),
-                                   StringAttr());
-    OpBuilder::InsertionGuard guard(b);
-    Block *body = b.createBlock(&region.getBody());
-    Value argument = body->addArgument(value.getType(), loc);
-    YieldOp::create(b, loc, transposed(b, loc, argument, perm));
-    return region.getResult(0);
+    int64_t rank = image(value).getRank();
+    RankedTensorType type = permuted(value.getType(), toLast(rank)), zeros = type;
+    if (channels) {
+      SmallVector<int64_t> shape(type.getShape());
+      shape.back() = channels - shape.back();
+      zeros = RankedTensorType::get(shape, type.getElementType());
+      shape.back() = channels;
+      type = RankedTensorType::get(shape, type.getElementType());
+    }
+    auto region = RegionOp::create(b, loc, TypeRange(type), value, b.getStringAttr("loop"), StringAttr());
+    b.createBlock(&region.getBody());
+    Value result = transposed(b, loc, region.getBlock()->addArgument(value.getType(), loc), toLast(rank));
+    if (channels) {
+      Value zero = ConstantOp::create(
+          b, loc, zeros, DenseElementsAttr::get(zeros, b.getFloatAttr(zeros.getElementType(), 0.0)));
+      result = ConcatOp::create(b, loc, type, ValueRange{result, zero}, b.getI64IntegerAttr(rank - 1));
+    }
+    YieldOp::create(b, loc, result);
+    return copy = region.getResult(0);
   }
 
-  /// Gives the argument the value's order; the ops of the region see the former one.
+  /// Gives the argument the value's order; the ops of the region see the former one, with the value's channels.
   static void read(RegionOp region, unsigned argument, Value value) {
     region->setOperand(argument, value);
     BlockArgument inner = region.getBlock()->getArgument(argument);
@@ -172,20 +203,32 @@ private:
 
   /// x and the weight of a convolution in the order in which it copies them.
   void prepare(RegionOp region, ConvOp conv) {
-    unsigned x = cast<BlockArgument>(conv.getX()).getArgNumber(), w = cast<BlockArgument>(conv.getW()).getArgNumber();
+    unsigned x = argumentOf(conv.getX()), w = argumentOf(conv.getW());
     Value data = region.getInputs()[x], weight = region.getInputs()[w];
-    bool unit = isPointwiseConv(conv);
-    if (!unit && !demand.isConstant(weight))
-      return; // its order would cost a kernel in every run
+    if (!isBlocked(region, conv))
+      return fillUp(region, conv, x, w);
     bool isLast = last.contains(data);
-    // A product with the image's matrix reads either order.
-    bool plain = unit && llvm::all_of(conv.getStrides(), [](int64_t stride) { return stride == 1; });
-    if (!isLast && plain)
+    if (!isLast && isPlain(conv))
       return;
-    if (!unit)
+    if (!isPointwiseConv(conv))
       read(region, w, turn(weight));
     if (!isLast)
       read(region, x, turn(data));
+  }
+
+  /// The few channels of a first convolution are filled up to a chunk by zeros, if its image is large enough to be worth a
+  /// kernel.
+  void fillUp(RegionOp region, ConvOp conv, unsigned x, unsigned w) {
+    constexpr int64_t manyPositions = 4096, manyTaps = 8;
+    Value data = region.getInputs()[x], weight = region.getInputs()[w];
+    auto xType = image(conv.getX()), wType = image(conv.getW());
+    if (conv.getGroups() != 1 || !xType.hasStaticShape() || !wType.hasStaticShape() || channelsOf(conv) >= chunk ||
+        !demand.isConstant(weight) || demand.isConstant(data) || last.contains(data) || !conv.getX().hasOneUse() ||
+        !conv.getW().hasOneUse() || xType.getNumElements() < manyPositions * channelsOf(conv) ||
+        wType.getNumElements() < manyTaps * channelsOf(conv) * wType.getDimSize(0))
+      return;
+    read(region, w, turn(weight, chunk));
+    read(region, x, turn(data, chunk));
   }
 
   /// Stores a region's result with channels last and tells its readers.
@@ -209,9 +252,17 @@ struct AssignLayoutPass : PassWrapper<AssignLayoutPass, OperationPass<func::Func
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(AssignLayoutPass)
   StringRef getArgument() const override { return "flame-assign-layout"; }
   StringRef getDescription() const override { return "Store what convolutions read with channels last"; }
-  void runOnOperation() override { Assigner(getOperation()).run(); }
+  AssignLayoutPass() = default;
+  AssignLayoutPass(const AssignLayoutPass &other) : PassWrapper(other) {}
+  explicit AssignLayoutPass(bool tf32) { this->tf32 = tf32; }
+
+  Option<bool> tf32{*this, "tf32", llvm::cl::desc("f32 is multiplied as TF32"), llvm::cl::init(false)};
+
+  void runOnOperation() override { Assigner(getOperation(), tf32).run(); }
 };
 
 } // namespace
 
-std::unique_ptr<Pass> flame::cuda::createAssignLayoutPass() { return std::make_unique<AssignLayoutPass>(); }
+std::unique_ptr<Pass> flame::cuda::createAssignLayoutPass(bool tf32) {
+  return std::make_unique<AssignLayoutPass>(tf32);
+}

@@ -14,43 +14,49 @@ namespace {
 /// For elements of 16 bits. Large tiles read shared memory less often; slices of the inner dim keep a multiprocessor
 /// busy that has one small tile.
 constexpr MmaSchedule candidates[] = {
-    {128, 256, 32, 2, 4, 4},    {128, 128, 32, 2, 2, 4},   {128, 64, 64, 4, 2, 4},    {64, 128, 64, 2, 4, 4},
-    {128, 64, 128, 2, 2, 3, 2}, {64, 64, 64, 2, 2, 5},     {64, 64, 128, 2, 2, 4, 2}, {32, 128, 128, 1, 4, 4, 2},
-    {128, 32, 128, 4, 1, 4, 2}, {32, 64, 128, 2, 2, 4, 2}, {32, 64, 256, 2, 2, 3, 4}, {64, 32, 128, 2, 1, 4, 4},
-    {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 2, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 32, 256, 1, 1, 4, 4},
+    {128, 256, 32, 2, 4, 4},    {128, 128, 32, 2, 2, 4},    {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
+    {64, 64, 64, 2, 2, 5},      {64, 64, 128, 2, 2, 4, 2},  {32, 128, 128, 1, 4, 4, 2}, {32, 64, 128, 2, 2, 4, 2},
+    {64, 32, 256, 2, 1, 3, 4},  {32, 64, 256, 2, 2, 3, 4},  {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
+    {16, 32, 256, 1, 1, 4, 4},  {16, 64, 256, 1, 2, 3, 4},  {16, 128, 128, 1, 4, 4, 2},
 };
-/// Multiprocessors of the data-centre GPUs of the generations in question: 108 and 132.
-constexpr int64_t multiprocessors = 120;
+/// Blocks that may share a tile, beginning with one.
+constexpr int splits[] = {1, 2, 4, 8};
+
+/// Multiprocessors of the GPU that the choice is made for, an H100; older ones have some fewer.
+constexpr int64_t multiprocessors = 132;
 
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
-/// What a multiprocessor of 2022 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md. What
-/// counts is the ratio of these.
-constexpr double launchTime = 370,       // of a kernel that does nothing
-    bytesPerNanosecond = 79,             // from the second-level cache
-    matrixTime = 2.56, stepLatency = 82, // of 16 × 8 × 32 bytes with all warps busy; of a step of one warp
-    turnTime = 300, epilogueTime = 290;  // of waiting for a stage; of storing 16 rows
+/// What a multiprocessor of an H200 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md. Only
+/// their ratios matter.
+constexpr double roundTime = 1422, // of a tile that has no inner dim: launch, first copies, last stores
+    turnTime = 238,                // of waiting for a stage
+    bytesPerNanosecond = 174,      // that are copied to shared memory
+    matrixTime = 0.767, loadTime = 1.51, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
+    stepTime = 33.7, ownTime = 2.19,     // of a step of one warp, and for each product in it: what it waits for
+    storeTime = 0.834,                   // of a number of the result, for each warp
+    clusterTime = 900;                   // of sums that several blocks add up
 
 /// The likely time of a product by such tiles, in nanoseconds.
 double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
   constexpr int64_t sharedMemory = 227 << 10, registers = 1 << 16, warpsAtOnce = 64;
-  int64_t blocks = s.batches * ceilDivide(std::max<int64_t>(s.rows, 1), c.rows) *
-                   ceilDivide(std::max<int64_t>(s.columns, 1), c.columns);
-  int64_t warps = c.warps() * c.slices, warpRows = c.rows / c.warpRows / 16,
-          warpColumns = c.columns / c.warpColumns / 16;
+  int64_t tiles = s.batches * ceilDivide(std::max<int64_t>(s.rows, 1), c.rows) *
+                  ceilDivide(std::max<int64_t>(s.columns, 1), c.columns);
+  int64_t blocks = tiles * c.splits, warps = c.warps() * c.slices;
+  int64_t warpRows = c.rows / c.warpRows / 16, warpColumns = c.columns / c.warpColumns / 16;
   int64_t registersEach = 64 + 8 * warpRows * warpColumns + 8 * (warpRows + warpColumns);
   int64_t atOnce = std::max<int64_t>(1, std::min({sharedMemory / (c.sharedBytes(type) + 1024), warpsAtOnce / warps,
                                                   registers / (32 * warps * registersEach)}));
   int64_t together = std::min(ceilDivide(blocks, multiprocessors), atOnce);
   double rounds = double(ceilDivide(blocks, multiprocessors * together));
-  double depthBytes = double(std::max<int64_t>(s.depth, 1)) * sizeOf(type),
-         turns = std::ceil(depthBytes / (c.depth * sizeOf(type)));
-  double steps = turns * c.depth * sizeOf(type) / 32 / c.slices;
+  int64_t turns = ceilDivide(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth), c.splits);
+  double depthBytes = double(std::min(turns * c.depth, std::max<int64_t>(s.depth, 1))) * sizeOf(type);
+  double steps = double(turns * c.depth * sizeOf(type)) / 32 / c.slices, products = 2.0 * warpRows * warpColumns;
   double copying = together * (c.rows + c.columns) * depthBytes / bytesPerNanosecond,
-         multiplying = together * warps * steps * warpRows * warpColumns * 2 * matrixTime,
-         waiting = steps * stepLatency * (1 + 0.15 * (warpRows + warpColumns));
-  return launchTime + rounds * (std::max({copying, multiplying, waiting}) + turns * turnTime +
-                                epilogueTime * warpRows * std::sqrt(double(c.slices)));
+         multiplying = std::max(together * warps * steps * (products * matrixTime + (warpRows + warpColumns) * loadTime),
+                                steps * (stepTime + products * ownTime));
+  return rounds * (roundTime + copying + multiplying + turns * turnTime +
+                   storeTime * c.rows * c.columns / (warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
 }
 
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
@@ -82,11 +88,16 @@ llvm::ArrayRef<MmaSchedule> flame::cuda::mmaSchedules() { return candidates; }
 MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) {
   MmaSchedule best;
   double least = std::numeric_limits<double>::infinity();
-  for (MmaSchedule candidate : candidates) {
-    candidate.depth = candidate.depth * 2 / sizeOf(type);
-    if (double time = price(sizes, type, candidate); time < least)
-      best = candidate, least = time;
-  }
+  for (const MmaSchedule &base : candidates)
+    for (int blocks : splits) {
+      MmaSchedule candidate = base;
+      candidate.depth = base.depth * 2 / sizeOf(type);
+      candidate.splits = blocks;
+      if (!candidate.canSplit(type))
+        continue;
+      if (double time = price(sizes, type, candidate); time < least)
+        best = candidate, least = time;
+    }
   return best;
 }
 
@@ -114,8 +125,8 @@ AttentionSchedule flame::cuda::chooseAttention(const AttentionSizes &s) {
   // Warps of 32 rows read keys and values half as often as those of 16, but leave few registers to a mask.
   if (blocks(128) >= multiprocessors && (head > 64 || !s.masked))
     return make(128, head > 64 ? 64 : 128, 4, 1, 2);
-  // A quarter of the multiprocessors without work costs less than smaller tiles do.
-  constexpr int64_t enough = multiprocessors * 3 / 4;
+  // A third of the multiprocessors without work costs less than smaller tiles do.
+  constexpr int64_t enough = multiprocessors * 2 / 3;
   if (blocks(64) >= enough)
     return head > 64 ? make(64, 64, 4, 1, 2) : make(64, 128, 4, 1, few);
   // Few rows: warps share them, each with a part of the keys.
@@ -133,7 +144,7 @@ static std::string braces(llvm::StringRef name, std::initializer_list<int> numbe
   return text + "}";
 }
 std::string flame::cuda::text(const MmaSchedule &s) {
-  return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages, s.slices});
+  return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages, s.slices, s.splits});
 }
 std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedule", {s.side, s.depth, s.stages}); }
 std::string flame::cuda::text(const ThinSchedule &s) {

@@ -36,7 +36,9 @@ public:
     shapeUp();
     if (emitThin())
       return success();
-    bool matrix = sizeOf(type) <= 2;
+    if (type == Arithmetic::F32 && kernel.tf32)
+      type = Arithmetic::TF32;
+    bool matrix = isMatrix(type);
     ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
     int tileRows, tileColumns;
     std::string head;
@@ -45,8 +47,11 @@ public:
       head = "flame::gemm<" + cuda::text(schedule);
       kernel.kernel.threads = schedule.threads();
       kernel.kernel.shared = schedule.sharedBytes(type);
+      kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
+      kernel.kernel.cluster = schedule.splits;
       tileRows = schedule.rows, tileColumns = schedule.columns;
       kernel.templates.push_back("impl/Gemm.h");
+      kernel.waitsLater = true;
     } else {
       SimtSchedule schedule = chooseSimt(type, sizes);
       head = "flame::simtGemm<" + cuda::text(schedule);
@@ -55,7 +60,8 @@ public:
       tileRows = tileColumns = schedule.tile();
       kernel.templates.push_back("impl/Simt.h");
     }
-    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns));
+    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns)) *
+                    int64_t(kernel.kernel.cluster);
     placeBatch(tiles);
     std::string problem = problemText();
     std::string xText = operandText(x, /*isX=*/true), yText = operandText(y, /*isX=*/false);
@@ -225,6 +231,8 @@ private:
     return memory + " + " + operand(offset);
   }
 
+  /// True if lines may run along the side: matrix instructions transpose elements of 16 bits alone.
+  bool readsSide() const { return !isMatrix(type) || sizeOf(type) == 2; }
   /// True if the operand's elements in memory are what the template multiplies.
   bool isPlain(const Side &s) { return s.memory && s.elementType == elementType; }
   /// The order in which a plain operand can be read in lines; empty if neither dim is contiguous.
@@ -233,7 +241,7 @@ private:
       return std::nullopt;
     if (s.depthStride.isConstant(1) || depth.isConstant(1))
       return StringRef("Depth");
-    if ((s.lineStride.isConstant(1) || single) && sizeOf(type) != 1)
+    if ((s.lineStride.isConstant(1) || single) && readsSide())
       return StringRef("Side");
     return std::nullopt;
   }
@@ -253,7 +261,7 @@ private:
     if (auto order = lineOrder(s, single))
       return plainText(s, *order, single);
     // By function. What can be read in either order is read along its faster dim.
-    bool alongDepth = sizeOf(type) == 1 || (isX ? !s.transposed : s.transposed);
+    bool alongDepth = !readsSide() || (isX ? !s.transposed : s.transposed);
     StringRef line = isX ? "row" : "column", functionName = isX ? "x" : "y";
     Type index = e.b.getIndexType();
     Value function =
@@ -312,7 +320,10 @@ private:
     if (!order)
       return false;
     bool along = *order == "Depth";
-    ThinSchedule schedule{int(llvm::PowerOf2Ceil(lines)), along ? (lines == 1 ? 2 : 1) : 4, along};
+    // Two lines a warp where that still leaves a block for every multiprocessor.
+    constexpr int64_t manyLines = 4096;
+    bool two = lines == 1 && likely(wideLines) >= manyLines;
+    ThinSchedule schedule{int(llvm::PowerOf2Ceil(lines)), along ? (two ? 2 : 1) : 4, along};
     int bytes = sizeOf(type);
     DimExpr blocks = ceilDiv(wideLines, shapes.constant(schedule.columns(bytes)));
     kernel.kernel.threads = schedule.threads();

@@ -75,7 +75,8 @@ public:
       std::swap(sizes.rows, sizes.columns);
     chooseTiles(sizes);
     DimExpr rows = transposedProduct ? positions : channels, columns = transposedProduct ? channels : positions;
-    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns));
+    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns)) *
+                    int64_t(kernel.kernel.cluster);
     Value batch = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
     image = e.index(0);
     Value group = batch;
@@ -143,6 +144,9 @@ private:
         getElementTypeOrSelf(op.getW().getType()) != elementType || !epilogue.isSupported(/*anyOrder=*/true))
       return false;
     type = *arithmetic;
+    // Its matrix instructions read lines along the inner dim alone.
+    if (type == Arithmetic::F32 && kernel.tf32 && x.isLast)
+      type = Arithmetic::TF32;
     xDims.assign(shapes.dims(op.getX()));
     dims.assign(shapes.dims(op.getResult()));
     SmallVector<DimExpr> wDims(shapes.dims(op.getW()));
@@ -164,7 +168,7 @@ private:
     }
     pointwise &= unit;
     // The weight's inner dim follows x's; with a kernel of one element it has either order.
-    bool isChunked = sizeOf(type) == 2 && groupChannels.constant().value_or(1) % 8 == 0;
+    bool isChunked = isMatrix(type) && groupChannels.constant().value_or(1) % 8 == 0;
     if ((x.isLast && !pointwise && !isChunked) || (!unit && x.isLast != w.isLast))
       return false;
     transposedProduct = epilogue.storesColumn(1);
@@ -179,13 +183,16 @@ private:
   }
 
   void chooseTiles(const ContractSizes &sizes) {
-    if (sizeOf(type) == 2) {
+    if (isMatrix(type)) {
       MmaSchedule schedule = chooseMma(type, sizes);
       head = "flame::gemm<" + cuda::text(schedule);
       kernel.kernel.threads = schedule.threads();
       kernel.kernel.shared = schedule.sharedBytes(type);
+      kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
+      kernel.kernel.cluster = schedule.splits;
       tileRows = schedule.rows, tileColumns = schedule.columns;
       kernel.templates.push_back("impl/Gemm.h");
+      kernel.waitsLater = true;
       return;
     }
     SimtSchedule schedule = chooseSimt(type, sizes);

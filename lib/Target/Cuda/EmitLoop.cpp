@@ -25,7 +25,7 @@ static Value globalThread(KernelBuilder &kernel, ElementBuilder &e) {
 }
 
 LogicalResult flame::cuda::emitLoop(KernelBuilder &kernel) {
-  if (emitTranspose(kernel))
+  if (emitTranspose(kernel) || emitReduce(kernel))
     return success();
   struct Nest {
     SmallVector<DimExpr> dims;
@@ -81,6 +81,8 @@ LogicalResult flame::cuda::emitLoop(KernelBuilder &kernel) {
 }
 
 LogicalResult flame::cuda::emitLoops(KernelBuilder &kernel) {
+  if (emitScan(kernel))
+    return success();
   LoopsInterface op;
   for (Operation &inner : kernel.region.getBlock()->without_terminator())
     if (auto loops = dyn_cast<LoopsInterface>(&inner)) {

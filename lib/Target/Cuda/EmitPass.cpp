@@ -68,5 +68,5 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
 
 void flame::cuda::registerCudaPasses() {
   PassRegistration<EmitCudaPass>();
-  registerPass([] { return createAssignLayoutPass(); });
+  registerPass([] { return createAssignLayoutPass(false); });
 }

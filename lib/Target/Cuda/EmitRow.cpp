@@ -53,7 +53,7 @@ public:
     });
     parallel = true;
     partial = joinWarp(*this, partial, combine, std::min(deal.lanes, warp));
-    return deal.lanes <= warp ? partial : joinBlock(kernel, *this, lane, deal.lanes, partial, combine);
+    return deal.lanes <= warp ? partial : joinBlock(kernel, *this, deal.lanes, static_cast<int>(kernel.kernel.threads), partial, combine);
   }
 
   /// Stores the elements of results whose inner dims are `inner`.
@@ -235,8 +235,13 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
     return success();
   Deal deal = dealOut(kernel, rowDims.back(), columns, rows);
   int lanes = deal.lanes;
-  bool shared = lanes <= warp; // a block has several rows
-  kernel.kernel.threads = shared ? 256 : lanes;
+  // A block has several rows, but not so many that multiprocessors are left without one.
+  constexpr int64_t enoughBlocks = 264;
+  int threads = std::max(256, lanes);
+  while (rows.constant() && threads > std::max(lanes, warp) && *rows.constant() * lanes < threads * enoughBlocks)
+    threads /= 2;
+  bool shared = lanes < threads;
+  kernel.kernel.threads = threads;
   int rowsAtOnce = kernel.kernel.threads / lanes, rowsPerBlock = rowsAtOnce * deal.rows;
 
   ElementBuilder e(kernel.b, kernel.loc, kernel, shapes);
@@ -293,12 +298,12 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
     reduceRow(at);
     storeResults(at);
   };
-  // Threads beyond the last row have nothing to do, and no barrier to miss. But all threads of a warp take part in its
-  // shuffles: those that share one with another row compute the last row again, and store nothing.
+  // Threads beyond the last row have nothing to do. But all threads of a warp take part in its shuffles, and all of a block in its
+  // barriers: those that share one with another row compute the last row again, and store nothing.
   bool whole = rows.constant() && *rows.constant() % rowsPerBlock == 0;
   for (int i = 0; i < deal.rows; ++i) {
     Value row = r.addi(first, r.index(i * rowsAtOnce));
-    if (lanes > warp || whole) {
+    if (!shared || whole) {
       r.scope([&] { program(row); });
       continue;
     }

@@ -7,9 +7,14 @@
 // leave behind. Each thread reads only what it has copied itself, so pieces need no barrier. What of a piece is beyond
 // shared memory is read again.
 //
+// Where a team does many rows and one exchange a row is enough, it has pieces of three rows at a time: one is loaded, one
+// is reduced, and one is stored while the others' sums for the next are under way. So nobody waits for the slowest block,
+// and memory is always busy.
+//
 // A reduction is joined by the threads, then by the block, then by the team (flame::Team), in a fixed order. Of a mean and
 // the mean of squared differences from it both are joined at once: a block's squares are of differences from its own mean, and
-// the team adds what the blocks' means differ by (Chan, Golub and LeVeque, 1983), which is as accurate as two passes.
+// the team adds what the blocks' means differ by (Chan, Golub and LeVeque, 1983), which is as accurate as two passes. A
+// maximum and the sum of exponentials of differences from it go the same way.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "JoinThreads.h"
@@ -32,6 +37,9 @@ namespace {
 constexpr int threads = 512, blocksPerMultiprocessor = 2;
 /// Shared memory of a block: two of them fit on every GPU from sm_80 on that has 164 KB or more, one on the others.
 constexpr int64_t pieceBytes = 96 << 10;
+/// Blocks that run at the same time on a large GPU, where that decides between ways to do the same.
+constexpr int64_t likelyBlocks = 264;
+constexpr int64_t ring = 3; // rows that a team works on at a time
 /// Shorter rows are done sooner by one block than blocks can talk.
 constexpr int64_t leastRowBytes = 128 << 10;
 
@@ -42,9 +50,10 @@ struct Held {
   int bytes;    // of a group of `width` elements
 };
 
-/// One or two reductions that take one exchange.
+/// One reduction, or two that take one exchange: the mean and its squared differences, the maximum and the exponentials of
+/// the differences from it.
 struct Stage {
-  ReduceOp first, squares; // squares: null, or of the differences from `first`, a mean
+  ReduceOp first, second;
 };
 
 class SplitRowBuilder : public ElementBuilder {
@@ -68,10 +77,12 @@ public:
       size = size * extent;
     if (!parallel || !size.isConstant(columns))
       return ElementBuilder::fold(extents, init, combine, element);
-    Value mine = foldBlock(extents, init, combine, element);
-    Value all = kernel.sharedMemory(mine.getType(), TeamState::blocks);
-    CallOp::create(b, loc, "team.exchange($0, $1)", {mine, all});
-    return joinTeam(init, combine, [&](Value block) { return loadShared(all, block); });
+    if (phase != Phase::Join)
+      publish({foldBlock(extents, init, combine, element)});
+    if (phase == Phase::Publish)
+      return init;
+    collect({init.getType()});
+    return joinTeam(init, combine, [&](Value block) { return loadShared(collected[0], block); });
   }
 
 private:
@@ -82,7 +93,12 @@ private:
   int64_t columns = 1, groups;
   SmallVector<Held> held;
   int64_t capacity = 0; // groups of a piece that shared memory holds
+  bool pipelined = false;
   bool parallel = false;
+  /// What reductions do: tell the team what the block has, and join what all blocks have.
+  enum class Phase { Both, Publish, Join } phase = Phase::Both;
+  SmallVector<Value> collected; // shared memory: what the blocks of the team have published
+  Value buffer;                 // where in shared memory the row's piece begins, in groups
   // Of the team that this block belongs to.
   Value teams, teamSize, member, chunk, begin, count;
   DenseMap<std::pair<Value, SmallVector<Value, 6>>, Value> elements; // of inputs, in shared memory
@@ -91,8 +107,20 @@ private:
   Value ceilDivide(Value x, Value y) { return divi(subi(addi(x, y), index(1)), y); }
   void call(StringRef text, ValueRange operands) { CallOp::create(b, loc, text, operands); }
 
-  void chooseHeld();
-  void formTeams();
+  void publish(ValueRange values) { call(values.size() == 1 ? "team.publish($0)" : "team.publish($0, $1)", values); }
+  void collect(TypeRange types) {
+    collected.clear();
+    for (Type type : types)
+      collected.push_back(kernel.sharedMemory(type, TeamState::blocks));
+    call(types.size() == 1 ? "team.collect($0)" : "team.collect($0, $1)", collected);
+  }
+  void chooseHeld(ArrayRef<Stage> stages);
+  void load(Value row);
+  void reduce(ArrayRef<Stage> stages);
+  void storeResults(Value next);
+  void buildRows(ArrayRef<Stage> stages, Value team);
+  void buildPipeline(Stage stage, Value team);
+  std::pair<Value, Value> formTeams();
   void prefetch(Value row, Value slot);
   SmallVector<Values> neighbours(Value group, ArrayRef<DimExpr> dims);
   void enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<DimExpr> dims);
@@ -101,9 +129,20 @@ private:
   Value foldBlock(ArrayRef<DimExpr> dims, Value init, function_ref<Value(Value, Value)> combine, function_ref<Value(ValueRange)> element);
   Value joinTeam(Value init, function_ref<Value(Value, Value)> combine, function_ref<Value(Value)> partial);
   void meanAndSquares(Stage stage);
+  void maximumAndExponentials(Stage stage);
+  /// The elements of a value in the row `at`.
+  std::function<Value(ValueRange)> elementsOf(Value value) {
+    return [this, value](ValueRange inside) {
+      Values full(at);
+      llvm::append_range(full, inside);
+      return element(value, full);
+    };
+  }
   void storeRow(ArrayRef<unsigned> results, Value next);
   void storeOther(ArrayRef<unsigned> results);
 
+  SmallVector<unsigned> whole;              // results of whole rows
+  SmallVector<SmallVector<unsigned>> other; // those of one shape together
   Values at; // of the row
 
   using Key = SmallVector<Value, 6>;
@@ -117,7 +156,7 @@ private:
 
 } // namespace
 
-void SplitRowBuilder::chooseHeld() {
+void SplitRowBuilder::chooseHeld(ArrayRef<Stage> stages) {
   SmallVector<DimExpr> full(outer);
   llvm::append_range(full, inner);
   int64_t bytes = 0;
@@ -132,9 +171,15 @@ void SplitRowBuilder::chooseHeld() {
   if (held.empty())
     return;
   capacity = pieceBytes / bytes / threads * threads;
+  int64_t third = capacity / ring, teamBlocks = (groups + capacity - 1) / capacity;
+  pipelined = stages.size() == 1 && third > 0 && groups <= third * likelyBlocks &&
+              rows.constant().value_or(INT64_MAX) > std::max<int64_t>(1, likelyBlocks / teamBlocks);
+  if (pipelined)
+    capacity = third;
   capacity = std::min<int64_t>(capacity, (groups + threads - 1) / threads * threads);
   for (Held &h : held)
-    h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())), capacity * width);
+    h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())),
+                                          (pipelined ? ring : 1) * capacity * width);
   kernel.templates.push_back("ptx/Copy.h");
   kernel.heldElement = [this](Value value, ValueRange index) {
     Key key;
@@ -144,8 +189,9 @@ void SplitRowBuilder::chooseHeld() {
   };
 }
 
-/// As many teams as rows can be held at once, and no more than keep all of them equally busy.
-void SplitRowBuilder::formTeams() {
+/// As many teams as rows can be held at once, and no more than keep all of them equally busy. This block's team, and the
+/// most rows that a team has.
+std::pair<Value, Value> SplitRowBuilder::formTeams() {
   int64_t blocks = capacity ? (groups + capacity - 1) / capacity : 1;
   Value grid = kernel.gridSize(), one = index(1), rowCount = expr(rows);
   Value most = mini(maxi(divi(grid, index(blocks)), one), rowCount);
@@ -158,8 +204,7 @@ void SplitRowBuilder::formTeams() {
   begin = muli(member, chunk);
   count = clampi(subi(index(groups), begin), index(0), chunk);
   call("flame::Team team($0, $1, $2)", {kernel.stateMemory(), muli(team, teamSize), teamSize});
-  at.push_back(team);
-  at.push_back(rounds);
+  return {team, rounds};
 }
 
 /// Starts the copies of this thread's slot of a row.
@@ -167,7 +212,7 @@ void SplitRowBuilder::prefetch(Value row, Value slot) {
   Value group = addi(addi(muli(row, index(groups)), begin), slot);
   for (Held &h : held)
     call("flame::copyAsync<" + std::to_string(h.bytes) + ">($0 + $1, $2 + $3, " + std::to_string(h.bytes) + ")",
-         {h.memory, muli(slot, index(width)), kernel.bufferOf(h.input), muli(group, index(width))});
+         {h.memory, muli(addi(buffer, slot), index(width)), kernel.bufferOf(h.input), muli(group, index(width))});
 }
 
 /// The indices of a group's elements.
@@ -189,7 +234,7 @@ SmallVector<Values> SplitRowBuilder::neighbours(Value group, ArrayRef<DimExpr> d
 void SplitRowBuilder::enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<DimExpr> dims) {
   for (Held &h : held) {
     Type type = cast<MemRefType>(h.memory.getType()).getElementType();
-    Value position = muli(slot, index(width)), all;
+    Value position = muli(addi(buffer, slot), index(width)), all;
     if (width > 1)
       all = vector::LoadOp::create(b, loc, VectorType::get({width}, type), h.memory, position);
     for (auto [lane, element] : llvm::enumerate(group)) {
@@ -234,7 +279,7 @@ Value SplitRowBuilder::foldBlock(ArrayRef<DimExpr> dims, Value init, function_re
     return sum;
   });
   parallel = true;
-  return joinBlock(kernel, *this, kernel.thread, threads, joinWarp(*this, partial, combine), combine);
+  return joinBlock(kernel, *this, threads, threads, joinWarp(*this, partial, combine), combine);
 }
 
 /// Each warp joins what the blocks of the team have said.
@@ -248,40 +293,69 @@ Value SplitRowBuilder::joinTeam(Value init, function_ref<Value(Value, Value)> co
 }
 
 void SplitRowBuilder::meanAndSquares(Stage stage) {
-  Value mean = stage.first.getResult(), x = stage.first.getX(), squares = stage.squares.getX();
+  Value mean = stage.first.getResult(), x = stage.first.getX(), squares = stage.second.getX();
   Type elementType = getElementTypeOrSelf(mean.getType());
   ScalarBuilder s = scalars(elementType);
   Value zero = s.number(elementType, 0);
   auto add = [&](Value a, Value c) { return s.add(a, c); };
-  auto elementOf = [&](Value value) {
-    return [this, value](ValueRange inside) {
-      Values full(at);
-      llvm::append_range(full, inside);
-      return element(value, full);
-    };
-  };
   // Elements of a block of the team, at least 1: a block without any has sums of 0.
   auto size = [&](Value block) {
     Value its = clampi(subi(index(groups), muli(block, chunk)), index(0), chunk);
     return fromIndex(maxi(muli(its, index(width)), index(1)), elementType);
   };
-  Value sum = foldBlock(inner, zero, add, elementOf(x));
-  setScalar(mean, s.div(sum, size(member)));
-  Value square = foldBlock(inner, zero, add, elementOf(squares));
-  clearScalar(mean);
-  Value sums = kernel.sharedMemory(sum.getType(), TeamState::blocks),
-        allSquares = kernel.sharedMemory(sum.getType(), TeamState::blocks);
-  call("team.exchange($0, $1, $2, $3)", {sum, sums, square, allSquares});
+  if (phase != Phase::Join) {
+    Value sum = foldBlock(inner, zero, add, elementsOf(x)), own = s.div(sum, size(member));
+    setScalar(mean, own);
+    Value square = foldBlock(inner, zero, add, elementsOf(squares));
+    clearScalar(mean);
+    publish({own, square});
+  }
+  if (phase == Phase::Publish)
+    return;
+  collect({zero.getType(), zero.getType()});
+  Value means = collected[0], allSquares = collected[1];
   Value total = fromIndex(index(columns), elementType);
-  Value whole = s.div(joinTeam(zero, add, [&](Value block) { return loadShared(sums, block); }), total);
-  Value all = joinTeam(zero, add, [&](Value block) {
-    Value n = size(block), off = s.sub(s.div(loadShared(sums, block), n), whole);
+  Value sum = joinTeam(zero, add, [&](Value block) { return s.mul(size(block), loadShared(means, block)); });
+  Value all = s.div(sum, total);
+  Value square = joinTeam(zero, add, [&](Value block) {
+    Value n = size(block), off = s.sub(loadShared(means, block), all);
     // A block without elements is no part of it.
     Value between = select(cmpi(CmpIPredicate::slt, muli(block, chunk), index(groups)), s.mul(n, s.mul(off, off)), zero);
     return s.add(loadShared(allSquares, block), between);
   });
-  setScalar(mean, whole);
-  setScalar(stage.squares.getResult(), stage.squares.getKind() == "mean" ? s.div(all, total) : all);
+  setScalar(mean, all);
+  setScalar(stage.second.getResult(), stage.second.getKind() == "mean" ? s.div(square, total) : square);
+}
+
+void SplitRowBuilder::maximumAndExponentials(Stage stage) {
+  Value maximum = stage.first.getResult();
+  Type elementType = getElementTypeOrSelf(maximum.getType());
+  ScalarBuilder s = scalars(elementType);
+  Value zero = s.number(elementType, 0), lowest = s.lowest(elementType);
+  auto add = [&](Value a, Value c) { return s.add(a, c); };
+  auto larger = [&](Value a, Value c) { return s.max(a, c); };
+  // Infinity minus infinity is no number: what is not finite stays in the exponent.
+  auto reference = [&](Value x) {
+    return s.select(s.lt(s.abs(x), s.number(elementType, std::numeric_limits<double>::infinity())), x, zero);
+  };
+  if (phase != Phase::Join) {
+    Value own = foldBlock(inner, lowest, larger, elementsOf(stage.first.getX()));
+    setScalar(maximum, reference(own));
+    Value sum = foldBlock(inner, zero, add, elementsOf(stage.second.getX()));
+    clearScalar(maximum);
+    publish({own, sum});
+  }
+  if (phase == Phase::Publish)
+    return;
+  collect({zero.getType(), zero.getType()});
+  Value maxima = collected[0], sums = collected[1];
+  Value all = joinTeam(lowest, larger, [&](Value block) { return loadShared(maxima, block); });
+  setScalar(stage.second.getResult(), joinTeam(zero, add, [&](Value block) {
+              Value sum = loadShared(sums, block);
+              Value scaled = s.mul(sum, s.exp(s.sub(reference(loadShared(maxima, block)), all)));
+              return s.select(s.eq(sum, zero), zero, scaled); // of a block without numbers
+            }));
+  setScalar(maximum, all);
 }
 
 /// Stores results of whole rows; `next`, where this block loads a piece of another row afterwards, is that row.
@@ -326,18 +400,119 @@ void SplitRowBuilder::storeOther(ArrayRef<unsigned> results) {
   parallel = true;
 }
 
+/// Starts the copies of this block's piece of a row, if there is such a row.
+void SplitRowBuilder::load(Value row) {
+  ifThen(cmpi(CmpIPredicate::slt, row, expr(rows)), [&] {
+    loop(kernel.thread, mini(count, index(capacity)), index(threads), {}, [&](Value slot, ValueRange) {
+      prefetch(row, slot);
+      return Values();
+    });
+  });
+}
+
+void SplitRowBuilder::reduce(ArrayRef<Stage> stages) {
+  parallel = true;
+  for (Stage stage : stages) {
+    if (stage.second) {
+      stage.first.getKind() == "mean" ? meanAndSquares(stage) : maximumAndExponentials(stage);
+      continue;
+    }
+    Value result = stage.first.getResult();
+    Values full(at);
+    full.resize(shapes().rank(result), index(0));
+    Value all = element(result, full);
+    if (phase != Phase::Publish)
+      setScalar(result, all);
+  }
+}
+
+/// Stores what depends on row `at`; loads the piece of row `next` into its place.
+void SplitRowBuilder::storeResults(Value next) {
+  for (auto &group : other)
+    storeOther(group);
+  if (!whole.empty())
+    storeRow(whole, next);
+  else if (capacity)
+    load(next);
+}
+
+/// One row after the other.
+void SplitRowBuilder::buildRows(ArrayRef<Stage> stages, Value team) {
+  buffer = index(0);
+  if (capacity) {
+    load(team);
+    call("flame::commitCopies()", {});
+  }
+  loop(team, expr(rows), teams, {}, [&](Value row, ValueRange) {
+    if (capacity)
+      call("flame::waitCopies<0>()", {});
+    at = delinearize(row, outer);
+    reduce(stages);
+    storeResults(addi(row, teams));
+    if (capacity)
+      call("flame::commitCopies()", {});
+    return Values();
+  });
+}
+
+/// A row is reduced and told before the one before it is stored, and joined after that; loads are two rows ahead of it.
+void SplitRowBuilder::buildPipeline(Stage stage, Value team) {
+  SmallVector<Value> results{stage.first.getResult()}, variables;
+  if (stage.second)
+    results.push_back(stage.second.getResult());
+  for (Value result : results)
+    variables.push_back(kernel.variable(computeType(getElementTypeOrSelf(result.getType()))));
+  Value last = index((ring - 1) * capacity), ahead = muli(teams, index(ring));
+  for (int i = 0; i < ring - 1; ++i) {
+    buffer = index(i * capacity);
+    load(addi(team, muli(teams, index(i))));
+    call("flame::commitCopies()", {});
+  }
+  // The first turn has no row to store.
+  loop(subi(team, teams), expr(rows), teams, last, [&](Value row, ValueRange carried) {
+    Value own = carried[0], next = addi(row, teams);
+    Value nextBuffer = select(cmpi(CmpIPredicate::eq, own, last), index(0), addi(own, index(capacity)));
+    Value hasNext = cmpi(CmpIPredicate::slt, next, expr(rows));
+    call("flame::waitCopies<" + std::to_string(ring - 2) + ">()", {});
+    ifThen(hasNext, [&] {
+      buffer = nextBuffer;
+      at = delinearize(next, outer);
+      phase = Phase::Publish;
+      reduce(stage);
+    });
+    buffer = own;
+    Value after = addi(row, ahead);
+    ifThen(cmpi(CmpIPredicate::sge, row, index(0)), [&] {
+      at = delinearize(row, outer);
+      for (auto [result, variable] : llvm::zip(results, variables))
+        setScalar(result, loadShared(variable, index(0)));
+      storeResults(after);
+      for (Value result : results)
+        clearScalar(result);
+    });
+    ifThen(cmpi(CmpIPredicate::slt, row, index(0)), [&] { load(after); });
+    call("flame::commitCopies()", {});
+    ifThen(hasNext, [&] {
+      at = delinearize(next, outer);
+      phase = Phase::Join;
+      reduce(stage);
+      Values full(at);
+      full.resize(shapes().rank(results.front()), index(0));
+      for (auto [result, variable] : llvm::zip(results, variables)) {
+        memref::StoreOp::create(b, loc, element(result, full), variable, index(0));
+        clearScalar(result);
+      }
+    });
+    return Values{nextBuffer};
+  });
+}
+
 void SplitRowBuilder::build(ArrayRef<Stage> stages) {
   kernel.kernel.threads = threads;
   kernel.kernel.minBlocks = blocksPerMultiprocessor;
   kernel.kernel.cooperative = true;
   kernel.kernel.state = TeamState::bytes;
   kernel.templates.push_back("tile/Team.h");
-  chooseHeld();
-  formTeams();
-  Value rounds = at.pop_back_val(), team = at.pop_back_val();
-
-  SmallVector<unsigned> whole;            // results of whole rows
-  SmallVector<SmallVector<unsigned>> other; // those of one shape together
   for (auto [i, value] : llvm::enumerate(kernel.region.getYielded())) {
     ArrayRef<DimExpr> dims = shapes().dims(value);
     auto *same = llvm::find_if(other, [&](auto &g) { return shapes().dims(kernel.region.getYielded()[g.front()]) == dims; });
@@ -348,76 +523,43 @@ void SplitRowBuilder::build(ArrayRef<Stage> stages) {
     else
       other.push_back({unsigned(i)});
   }
-  ifThen(cmpi(CmpIPredicate::slt, team, teams), [&] {
-    auto load = [&](Value row) {
-      loop(kernel.thread, mini(count, index(capacity)), index(threads), {}, [&](Value slot, ValueRange) {
-        prefetch(row, slot);
-        return Values();
-      });
-    };
-    if (capacity) {
-      load(team);
-      call("flame::commitCopies()", {});
-    }
-    loop(team, expr(rows), teams, {}, [&](Value row, ValueRange) {
-      if (capacity)
-        call("flame::waitCopies<0>()", {});
-      at = delinearize(row, outer);
-      parallel = true;
-      for (const Stage &stage : stages) {
-        if (stage.squares) {
-          meanAndSquares(stage);
-          continue;
-        }
-        ReduceOp op = stage.first;
-        Value result = op.getResult();
-        Values full(at);
-        full.resize(shapes().rank(result), index(0));
-        setScalar(result, element(result, full));
-      }
-      Value next = addi(row, teams);
-      for (auto &group : other)
-        storeOther(group);
-      if (!whole.empty())
-        storeRow(whole, next);
-      else if (capacity)
-        ifThen(cmpi(CmpIPredicate::slt, next, expr(rows)), [&] { load(next); });
-      if (capacity)
-        call("flame::commitCopies()", {});
-      for (const Stage &stage : stages) {
-        clearScalar(ReduceOp(stage.first).getResult());
-        if (stage.squares)
-          clearScalar(ReduceOp(stage.squares).getResult());
-      }
-      return Values();
-    });
+  chooseHeld(stages);
+  auto [team, rounds] = formTeams();
+  ifThen(cmpi(CmpIPredicate::slt, team, teams), [&, team = team] {
+    if (pipelined)
+      buildPipeline(stages.front(), team);
+    else
+      buildRows(stages, team);
   });
   call("team.leave((int)($0))", {muli(rounds, index(stages.size()))});
   DimExpr useful = rows * shapes().constant((groups + threads - 1) / threads);
   kernel.kernel.extent = min(useful, shapes().constant(TeamState::blocks));
 }
 
-/// Pairs of a mean and the sum or mean of squared differences from it become one stage.
+static bool isDifferenceFrom(Value value, ReduceOp reduction) {
+  auto difference = value.getDefiningOp<SubOp>();
+  return difference && difference->getOperand(0) == reduction.getX() && difference->getOperand(1) == reduction.getResult();
+}
+
+/// Reductions that can be joined at once become one stage.
 static SmallVector<Stage> stagesOf(ArrayRef<Operation *> reductions) {
-  auto isSquareOfDifference = [](ReduceOp squares, ReduceOp mean) {
-    auto square = squares.getX().getDefiningOp<MulOp>();
-    if (!square || square->getOperand(0) != square->getOperand(1))
+  auto belongTogether = [](ReduceOp first, ReduceOp second) {
+    bool sums = second.getKind() == "mean" || second.getKind() == "sum";
+    if (!sums || !isa<FloatType>(getElementTypeOrSelf(second.getType())))
       return false;
-    auto difference = square->getOperand(0).getDefiningOp<SubOp>();
-    return difference && difference->getOperand(0) == mean.getX() && difference->getOperand(1) == mean.getResult();
+    if (first.getKind() == "mean") {
+      auto square = second.getX().getDefiningOp<MulOp>();
+      return square && square->getOperand(0) == square->getOperand(1) && isDifferenceFrom(square->getOperand(0), first);
+    }
+    auto exponential = second.getX().getDefiningOp<ExpOp>();
+    return first.getKind() == "max" && second.getKind() == "sum" && exponential &&
+           isDifferenceFrom(exponential->getOperand(0), first);
   };
   SmallVector<Stage> stages;
   for (size_t i = 0; i < reductions.size(); ++i) {
     Stage stage{cast<ReduceOp>(reductions[i]), {}};
-    if (i + 1 < reductions.size()) {
-      auto next = cast<ReduceOp>(reductions[i + 1]);
-      bool sums = next.getKind() == "mean" || next.getKind() == "sum";
-      if (stage.first.getKind() == "mean" && sums && isSquareOfDifference(next, stage.first) &&
-          isa<FloatType>(getElementTypeOrSelf(next.getType()))) {
-        stage.squares = next;
-        ++i;
-      }
-    }
+    if (i + 1 < reductions.size() && belongTogether(stage.first, cast<ReduceOp>(reductions[i + 1])))
+      stage.second = cast<ReduceOp>(reductions[++i]);
     stages.push_back(stage);
   }
   return stages;

@@ -93,9 +93,9 @@ static int64_t squareSide(KernelBuilder &kernel, const Match &transpose) {
 }
 
 static void emitSquares(KernelBuilder &kernel, const Match &transpose, int64_t side) {
-  // A warp reads pieces of 64 bytes from each line and writes 128 bytes of each column; the block's other warps read the
-  // lines' other half.
-  constexpr int threads = 256, warp = 32, acrossInWarp = 4, warpsAcross = 2;
+  // A warp reads 128 bytes of each line and writes pieces of 64 bytes of each column; a block reads lines of 512 bytes and
+  // writes 128. Of the shapes measured on an H200 it is the fastest; docs/rationale/performance.md.
+  constexpr int threads = 256, warp = 32, acrossInWarp = 8, warpsAcross = 4;
   constexpr int64_t squaresAcross = acrossInWarp * warpsAcross, squaresAlong = threads / squaresAcross;
   ShapeContext &shapes = kernel.shapes;
   Value result = transpose.op->getResult(0), operand = transpose.op->getOperand(0);

@@ -23,7 +23,7 @@ void flame::cuda::registerCudaDialects(DialectRegistry &registry) {
                   memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
 
-Emitter::Emitter(MLIRContext *context) : context(context) {
+Emitter::Emitter(MLIRContext *context, bool tf32) : context(context), tf32(tf32) {
   context->loadDialect<KernelDialect, arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect,
                        memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
@@ -68,6 +68,7 @@ static LogicalResult simplify(KernelBuilder &builder) {
     return failure();
   shareLoads(function);
   compareStarts(function);
+  shareReciprocals(function);
   if (failed(run(createCSEPass()))) // what the shared loads were turned into
     return failure();
   if (hasChoices()) {
@@ -88,6 +89,7 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
   for (auto [argument, input] : llvm::zip(region.getBlock()->getArguments(), region.getInputs()))
     shapes.set(argument, shapes.info(input));
   KernelBuilder builder(region, shapes);
+  builder.tf32 = tf32;
   StringRef anchor = region.getAnchor();
   LogicalResult built = anchor == "row"         ? emitRow(builder)
                         : anchor == "loops"     ? emitLoops(builder)

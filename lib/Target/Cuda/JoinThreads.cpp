@@ -17,14 +17,18 @@ Value flame::cuda::joinWarp(ElementBuilder &e, Value partial, Combine combine, i
   return partial;
 }
 
-Value flame::cuda::joinBlock(KernelBuilder &kernel, ElementBuilder &e, Value lane, int lanes, Value partial,
+Value flame::cuda::joinBlock(KernelBuilder &kernel, ElementBuilder &e, int lanes, int threads, Value partial,
                              Combine combine) {
-  Value memory = kernel.sharedMemory(partial.getType(), lanes / warpSize);
-  Value isFirst = e.cmpi(arith::CmpIPredicate::eq, e.remi(lane, e.index(warpSize)), e.index(0));
-  e.ifThen(isFirst, [&] { memref::StoreOp::create(e.b, e.loc, partial, memory, e.divi(lane, e.index(warpSize))); });
+  Value memory = kernel.sharedMemory(partial.getType(), threads / warpSize);
+  Value isFirst = e.cmpi(arith::CmpIPredicate::eq, e.remi(kernel.thread, e.index(warpSize)), e.index(0));
+  e.ifThen(isFirst, [&] {
+    memref::StoreOp::create(e.b, e.loc, partial, memory, e.divi(kernel.thread, e.index(warpSize)));
+  });
   kernel.barrier();
-  Value all = memref::LoadOp::create(e.b, e.loc, memory, e.index(0));
-  for (int i = 1; i < lanes / warpSize; ++i)
-    all = combine(all, memref::LoadOp::create(e.b, e.loc, memory, e.index(i)));
+  int warps = lanes / warpSize;
+  Value first = lanes == threads ? e.index(0) : e.muli(e.divi(kernel.thread, e.index(lanes)), e.index(warps));
+  Value all = memref::LoadOp::create(e.b, e.loc, memory, first);
+  for (int i = 1; i < warps; ++i)
+    all = combine(all, memref::LoadOp::create(e.b, e.loc, memory, e.addi(first, e.index(i))));
   return all;
 }

@@ -16,8 +16,9 @@ using Combine = llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)>;
 
 /// Joins the `partial` of `lanes` neighbouring threads of a warp, a power of two of them; 32 or 64 bits. The whole warp calls it.
 mlir::Value joinWarp(ElementBuilder &e, mlir::Value partial, Combine combine, int lanes = warpSize);
-/// Joins what the warps of a block have joined; `lane` is the thread's number among `lanes` threads. All threads call it.
-mlir::Value joinBlock(KernelBuilder &kernel, ElementBuilder &e, mlir::Value lane, int lanes, mlir::Value partial,
+/// Joins what warps have joined, for each group of `lanes` threads of a block of `threads`; both are powers of two of warps. All
+/// threads call it.
+mlir::Value joinBlock(KernelBuilder &kernel, ElementBuilder &e, int lanes, int threads, mlir::Value partial,
                       Combine combine);
 
 } // namespace flame::cuda

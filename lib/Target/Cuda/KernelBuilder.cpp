@@ -105,6 +105,10 @@ Value KernelBuilder::dynamicSharedMemory(Type type, int64_t count) {
   return memory;
 }
 
+Value KernelBuilder::variable(Type type) {
+  return memref::AllocaOp::create(entry, loc, MemRefType::get({1}, type));
+}
+
 Value KernelBuilder::extraPointer(StringRef name, Type elementType) {
   Value &pointer = extras[name];
   if (!pointer) // stands in for the argument, which comes behind all sizes
@@ -172,7 +176,8 @@ int flame::cuda::vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elemen
 void KernelBuilder::barrier() { gpu::BarrierOp::create(b, loc); }
 
 /// True if 32 bits hold every index: divisions of 64 bits are some twenty times as dear. Sizes are known and leave room
-/// for tiles that overhang; no index comes from data, where any number may stand.
+/// for tiles that overhang; no index comes from data, where any number may stand, but for those that the kernel itself has
+/// put into memory (`flame.is_index`).
 bool KernelBuilder::fitsInt() {
   auto isSmall = [](Value value) {
     auto tensor = dyn_cast<RankedTensorType>(value.getType());
@@ -184,7 +189,8 @@ bool KernelBuilder::fitsInt() {
     if (!llvm::all_of(op.getResults(), isSmall))
       return false;
   WalkResult walked = function.walk([](Operation *op) {
-    bool fromData = isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && op->getResult(0).getType().isIndex();
+    bool fromData = isa<arith::IndexCastOp, arith::IndexCastUIOp>(op) && op->getResult(0).getType().isIndex() &&
+                    !op->hasAttr("flame.is_index");
     return fromData ? WalkResult::interrupt() : WalkResult::advance();
   });
   return !walked.wasInterrupted();
@@ -223,6 +229,10 @@ void KernelBuilder::finish() {
   function->setAttr("flame.threads", b.getI64IntegerAttr(kernel.threads));
   if (kernel.minBlocks)
     function->setAttr("flame.min_blocks", b.getI64IntegerAttr(kernel.minBlocks));
+  if (kernel.cluster > 1)
+    function->setAttr("flame.cluster", b.getI64IntegerAttr(kernel.cluster));
+  if (waitsLater)
+    function->setAttr("flame.waits_later", b.getUnitAttr());
   if (fitsInt())
     function->setAttr("flame.index32", b.getUnitAttr());
 }

@@ -30,6 +30,8 @@ public:
   Kernel kernel;             // buffers and args are filled in as the body asks for them
   mlir::func::FuncOp function;
   llvm::SmallVector<const char *> templates; // files of runtime/kernels that the body calls
+  bool tf32 = false;       // products of f32 need not be strict
+  bool waitsLater = false; // the template that the body calls waits for the kernels before this one
 
   // BodyEnvironment
   mlir::Value load(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::ValueRange index) override;
@@ -48,6 +50,8 @@ public:
   mlir::Value sharedMemory(mlir::Type type, int64_t count);
   /// `count` elements of the launch's dynamic shared memory, which grows by them; at most 16 bytes an element.
   mlir::Value dynamicSharedMemory(mlir::Type type, int64_t count);
+  /// A variable of each thread, as memory of one element.
+  mlir::Value variable(mlir::Type type);
   /// The launch's scratch memory as elements of `type`, and the session's state as 32-bit numbers; the caller sets
   /// kernel.scratch and kernel.state.
   mlir::Value scratchMemory(mlir::Type type);
@@ -87,6 +91,8 @@ void compareStarts(mlir::func::FuncOp function);
 void mergeBranches(mlir::func::FuncOp function);
 /// Branches whose sides differ in offsets and signs alone become straight code; see UnifyBranches.cpp.
 void unifyBranches(mlir::func::FuncOp function);
+/// Many quotients of one divisor, rounded to narrow floats, need one division; see ShareReciprocals.cpp.
+void shareReciprocals(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
 void packMemory(mlir::func::FuncOp function);
 
@@ -97,6 +103,12 @@ int vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elements);
 
 /// False, and nothing done, for a region that is no transpose with pointwise ops around it.
 bool emitTranspose(KernelBuilder &kernel);
+
+/// False, and nothing done, for a region whose results are not functions of reductions over many elements.
+bool emitReduce(KernelBuilder &kernel);
+
+/// False, and nothing done, for a region that is no scan along a last dim.
+bool emitScan(KernelBuilder &kernel);
 
 /// What the kernels of the anchors are made by. Each fills in the body, `extent` and `threads`.
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);

@@ -36,6 +36,12 @@ bool flame::cuda::isArchitecture(llvm::StringRef name) {
   return known && (digits.size() == 2 || digits.size() == 3) && (suffix.empty() || suffix == "a" || suffix == "f");
 }
 
+bool flame::cuda::runsKernels(llvm::StringRef architecture) {
+  (void)(architecture.consume_front("sm_") || architecture.consume_front("compute_"));
+  unsigned number = 0;
+  return !architecture.consumeInteger(10, number) && number >= 80;
+}
+
 /// Where the library may lie, most specific first.
 static std::vector<std::string> candidates() {
   if (const char *given = std::getenv("FLAME_NVRTC"); given && *given)

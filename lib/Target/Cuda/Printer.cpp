@@ -164,6 +164,25 @@ template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> flame
   return y;
 }
 #endif
+// Kernels may overlap: the next one starts when all blocks of this one have called `flame_release`, and `flame_begin`
+// waits until the kernels before this one have ended.
+__device__ __forceinline__ void flame_release() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void flame_begin() {
+  flame_release();
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// Blocks that share a tile.
+#if __CUDA_ARCH__ >= 900
+#define FLAME_CLUSTER(blocks) __cluster_dims__(blocks, 1, 1)
+#else
+#define FLAME_CLUSTER(blocks)
+#endif
 // Approximations to some 2^-21, for what is rounded to 16 bits or less.
 __device__ __forceinline__ float flame_exp(float x) {
   float y;
@@ -219,7 +238,10 @@ public:
     os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256);
     if (auto blocks = kernel->getAttrOfType<IntegerAttr>("flame.min_blocks"))
       os << ", " << blocks.getInt();
-    os << ")\n"
+    os << ")";
+    if (auto cluster = kernel->getAttrOfType<IntegerAttr>("flame.cluster"))
+      os << " FLAME_CLUSTER(" << cluster.getInt() << ")";
+    os << "\n"
        << kernel.getName() << "(";
     for (auto [i, argument] : llvm::enumerate(kernel.getArguments())) {
       std::string name = names && i < names.size() ? cast<StringAttr>(names[i]).str() : ("a" + Twine(i)).str();
@@ -235,6 +257,7 @@ public:
     }
     os << ") {\n";
     depth = 1;
+    line() << (kernel->hasAttr("flame.waits_later") ? "flame_release();\n" : "flame_begin();\n");
     if (failed(block(kernel.getBody().front())))
       return failure();
     os << "}\n\n";
@@ -492,6 +515,13 @@ private:
       return Expression{a == b ? a + " == " + a : "(" + a + " == " + a + " && " + b + " == " + b + ")",
                         a == b ? Equality : Primary};
     }
+    // Neither equal nor NaN, and its negation.
+    case P::ONE:
+    case P::UEQ: {
+      const std::string a = text(x, Unary), b = text(y, Unary);
+      const std::string differs = "(" + a + " < " + b + " || " + a + " > " + b + ")";
+      return op.getPredicate() == P::ONE ? Expression{differs, Primary} : Expression{"!" + differs, Unary};
+    }
     default:
       return op.emitOpError("has a predicate that kernels do not use");
     }
@@ -702,7 +732,8 @@ private:
         .Case<gpu::ShuffleOp>([&](gpu::ShuffleOp shuffle) {
           Type element = shuffle.getValue().getType();
           std::string operand = text(shuffle.getValue()), offset = text(shuffle.getOffset());
-          std::string result = "__shfl_xor_sync(0xffffffffu, " + operand + ", " + offset + ")";
+          std::string name = shuffle.getMode() == gpu::ShuffleMode::UP ? "__shfl_up_sync" : "__shfl_xor_sync";
+          std::string result = name + "(0xffffffffu, " + operand + ", " + offset + ")";
           if (element.isIntOrIndex() && element.getIntOrFloatBitWidth() < 32)
             return narrow({result, Primary}, element);
           return Expression{result, Primary};

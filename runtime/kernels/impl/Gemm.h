@@ -22,8 +22,33 @@ FLAME_DEVICE auto windowsOf(const Operand &operand, Index line, Index lineEnd) {
     return NoWindows{};
 }
 
-template <MmaSchedule s, Arithmetic type, typename Index, typename X, typename Y, typename Epilogue>
+/// The same over the blocks of a cluster. Nobody else reads the sums that become totals.
+template <int splits, int slices, int pitch, int width, typename Sum> FLAME_DEVICE void addSplits(Sum *sums) {
+  constexpr int part = least(4, width);
+  static_assert(sizeof(Sum) == 4, "words");
+#pragma unroll
+  for (int i = 0; i < width; i += part) {
+    Pack<Sum, part> total = {};
+#pragma unroll
+    for (int split = 0; split < splits; ++split)
+#pragma unroll
+      for (int slice = 0; slice < slices; ++slice) {
+        unsigned words[part];
+        loadCluster(words, sums + slice * pitch + i, split);
+#pragma unroll
+        for (int j = 0; j < part; ++j) {
+          Sum more;
+          fromBits(more, words[j]);
+          total.values[j] += more;
+        }
+      }
+    *(Pack<Sum, part> *)(sums + i) = total;
+  }
+}
+
+template <MmaSchedule schedule, Arithmetic type, typename Index, typename X, typename Y, typename Epilogue>
 FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
+  constexpr MmaSchedule s = hasClusters ? schedule : schedule.older(type);
   using Sum = typename TypeOf<type>::Sum;
   constexpr int bytes = sizeOf(type), threads = s.threads();
   constexpr int warpTileRows = s.rows / s.warpRows, warpTileColumns = s.columns / s.warpColumns;
@@ -32,7 +57,19 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   static_assert(bytes == 2 || (X::major == Major::Depth && Y::major == Major::Depth), "ldmatrix transposes 16 bits");
   constexpr int xBytes = s.rows * s.depth * bytes, stageBytes = s.stageBytes(type);
   unsigned char *shared = dynamicShared();
-  const TilePosition<Index> at = tilePosition(p, s.rows, s.columns);
+  const int split = (unsigned)blockId() % s.splits;
+  // This block's share of the inner dim, in whole steps.
+  Index begin = 0, end = p.depth;
+  if constexpr (s.splits > 1) {
+    if constexpr (hasClusters) {
+      const Index share = (p.depth + s.depth * s.splits - 1) / (s.depth * s.splits) * s.depth;
+      begin = least(split * share, p.depth), end = least(begin + share, p.depth);
+    } else if (split > 0) {
+      awaitProducers();
+      return;
+    }
+  }
+  const TilePosition<Index> at = tilePosition(p, (unsigned)blockId() / s.splits, s.rows, s.columns);
 
   constexpr int xLines = X::major == Major::Depth ? s.rows : s.depth,
                 yLines = Y::major == Major::Depth ? s.columns : s.depth;
@@ -42,26 +79,26 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   const auto yWindows = windowsOf<yLines, yWidth / bytes, threads>(y, at.column, p.columns);
   auto fillX = [&](int stage, Index depth) {
     const Index line = X::major == Major::Depth ? at.row : depth, first = X::major == Major::Depth ? depth : at.row;
-    const Index lineEnd = X::major == Major::Depth ? p.rows : p.depth,
-                end = X::major == Major::Depth ? p.depth : p.rows;
+    const Index lineEnd = X::major == Major::Depth ? p.rows : end,
+                lastEnd = X::major == Major::Depth ? end : p.rows;
     if constexpr (X::staged)
-      x.load(xStage, line, first, lineEnd, end);
+      x.load(xStage, line, first, lineEnd, lastEnd);
     else if constexpr (hasWindows<X>)
-      x.fill(xWindows, shared + stage * stageBytes, depth, p.depth);
+      x.fill(xWindows, shared + stage * stageBytes, depth, end);
     else
-      x.template fill<xLines, xWidth / bytes, threads>(shared + stage * stageBytes, line, first, lineEnd, end);
+      x.template fill<xLines, xWidth / bytes, threads>(shared + stage * stageBytes, line, first, lineEnd, lastEnd);
   };
   auto fillY = [&](int stage, Index depth) {
     const Index line = Y::major == Major::Depth ? at.column : depth,
                 first = Y::major == Major::Depth ? depth : at.column;
-    const Index lineEnd = Y::major == Major::Depth ? p.columns : p.depth,
-                end = Y::major == Major::Depth ? p.depth : p.columns;
+    const Index lineEnd = Y::major == Major::Depth ? p.columns : end,
+                lastEnd = Y::major == Major::Depth ? end : p.columns;
     if constexpr (Y::staged)
-      y.load(yStage, line, first, lineEnd, end);
+      y.load(yStage, line, first, lineEnd, lastEnd);
     else if constexpr (hasWindows<Y>)
-      y.fill(yWindows, shared + stage * stageBytes + xBytes, depth, p.depth);
+      y.fill(yWindows, shared + stage * stageBytes + xBytes, depth, end);
     else
-      y.template fill<yLines, yWidth / bytes, threads>(shared + stage * stageBytes + xBytes, line, first, lineEnd, end);
+      y.template fill<yLines, yWidth / bytes, threads>(shared + stage * stageBytes + xBytes, line, first, lineEnd, lastEnd);
   };
   auto flush = [&](int stage) {
     if constexpr (X::staged)
@@ -78,45 +115,86 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   // What no kernel before this one writes need not wait for it.
 #pragma unroll 1
   for (int stage = 0; stage < s.stages - 1; ++stage)
-    if (stage * s.depth < p.depth) {
+    if (begin + stage * s.depth < end) {
       if constexpr (X::early)
-        fillX(stage, stage * s.depth);
+        fillX(stage, begin + stage * s.depth);
       if constexpr (Y::early)
-        fillY(stage, stage * s.depth);
+        fillY(stage, begin + stage * s.depth);
     }
   awaitProducers();
-  int reading = 0, writing = 0;
   // The first stages - 1 turns only fill.
 #pragma unroll 1
-  for (Index depth = -(s.stages - 1) * s.depth; depth < p.depth; depth += s.depth) {
-    if (depth >= 0) {
-      waitCopies<s.stages - 2>();
-      syncBlock();
-    }
-    const Index next = depth + (s.stages - 1) * s.depth;
-    if (next < p.depth) {
-      if (!X::early || depth >= 0)
-        fillX(writing, next);
-      if (!Y::early || depth >= 0)
-        fillY(writing, next);
+  for (int stage = 0; stage < s.stages - 1; ++stage) {
+    const Index depth = begin + stage * s.depth;
+    if (depth < end) {
+      if constexpr (!X::early)
+        fillX(stage, depth);
+      if constexpr (!Y::early)
+        fillY(stage, depth);
     }
     commitCopies();
-    if (depth >= 0) {
-      const SharedAddress from = sharedAddress(shared) + reading * stageBytes;
-      tile.template accumulate<X::major, Y::major, xWidth, yWidth, steps>(from, from + xBytes, row, column,
-                                                                          slice * steps);
-      reading = reading + 1 == s.stages ? 0 : reading + 1;
-    }
-    if (next < p.depth)
+    if (depth < end)
+      flush(stage);
+  }
+  int reading = 0, writing = s.stages - 1;
+#pragma unroll 1
+  for (Index depth = begin; depth < end; depth += s.depth) {
+    waitCopies<s.stages - 2>();
+    syncBlock();
+    const SharedAddress from = sharedAddress(shared) + reading * stageBytes;
+    const Index next = depth + (s.stages - 1) * s.depth;
+    tile.template accumulate<X::major, Y::major, xWidth, yWidth, steps>(from, from + xBytes, row, column, slice * steps,
+                                                                        [&] {
+                                                                          if (next < end) {
+                                                                            fillX(writing, next);
+                                                                            fillY(writing, next);
+                                                                          }
+                                                                          commitCopies();
+                                                                        });
+    if (next < end)
       flush(writing);
+    reading = reading + 1 == s.stages ? 0 : reading + 1;
     writing = writing + 1 == s.stages ? 0 : writing + 1;
   }
   waitCopies<0>();
   syncBlock();
 
+  // A warp's slab belongs to the lanes of that warp in all slices.
+  constexpr int pitch = s.slabPitch(), width = Epilogue::width, runs = warpTileColumns / width;
   constexpr int slabRows = s.slabRows(type), slabElements = s.slabBytes(slabRows) / (int)sizeof(Sum);
-  storeTile<s.slices, slabRows, s.slabPitch(), s.warps() * slabElements>(
-      tile, (Sum *)shared + warp * slabElements, slice, at.row + row, at.column + column, p.rows, p.columns, epilogue);
+  Sum *slabs = (Sum *)shared + warp * slabElements;
+  constexpr bool joined = hasClusters && s.splits > 1; // the blocks of a cluster store a part each
+  auto syncSlices = [] {
+    if constexpr (joined)
+      syncCluster();
+    else if constexpr (s.slices == 1)
+      syncWarp();
+    else
+      syncBlock();
+  };
+  constexpr int lanes = 32 * s.slices * (joined ? s.splits : 1);
+  const int lane = threadId() % 32 + 32 * slice + (joined ? split * 32 * s.slices : 0);
+#pragma unroll 1
+  for (int first = 0; first < warpTileRows; first += slabRows) {
+    if (first > 0)
+      syncSlices();
+    tile.template spill<slabRows / 16>(first / 16, slabs + slice * s.warps() * slabElements, pitch);
+    syncSlices();
+#pragma unroll 1
+    for (int run = lane; run < slabRows * runs; run += lanes) {
+      const int inRow = run / runs, inColumn = run % runs * width;
+      const Index toRow = at.row + row + first + inRow, toColumn = at.column + column + inColumn;
+      Sum *sums = slabs + inRow * pitch + inColumn;
+      if constexpr (joined)
+        addSplits<s.splits, s.slices, s.warps() * slabElements, width>(sums);
+      else if constexpr (s.slices > 1)
+        addSlices<s.slices, s.warps() * slabElements, width>(sums);
+      if (toRow < p.rows && toColumn < p.columns)
+        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums);
+    }
+  }
+  if constexpr (joined)
+    syncCluster(); // others may still read this block's shared memory
 }
 
 } // namespace flame

@@ -17,7 +17,7 @@ FLAME_DEVICE void simtGemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   constexpr int side = s.side, part = least(side, 16 / (int)sizeof(T)), stripe = 16 * part;
   constexpr int tile = s.tile(), pitch = s.pitch(type), stageElements = 2 * s.depth * pitch;
   T *shared = (T *)dynamicShared();
-  const TilePosition<Index> at = tilePosition(p, tile, tile);
+  const TilePosition<Index> at = tilePosition(p, (unsigned)blockId(), tile, tile);
 
   auto fill = [&](int stage, Index depth) {
     T *to = shared + stage * stageElements;

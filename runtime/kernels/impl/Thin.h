@@ -43,6 +43,16 @@ FLAME_DEVICE void storeThin(const Epilogue &epilogue, int row, Index column, flo
     epilogue.one((Index)row, column, sum);
 }
 
+/// Adds the products of a vector by those of some lines.
+template <Arithmetic type, int lines, typename T, int count>
+FLAME_DEVICE void addProducts(float (&sums)[lines], const Pack<T, count> &thin, const Pack<T, count> (&wide)[lines]) {
+#pragma unroll
+  for (int e = 0; e < count; ++e)
+#pragma unroll
+    for (int c = 0; c < lines; ++c)
+      sums[c] += widen<type>(thin.values[e]) * widen<type>(wide[c].values[e]);
+}
+
 /// The wide operand along the inner dim: a warp's lanes take 16 bytes each of `lines` of its lines.
 template <ThinSchedule s, Arithmetic type, bool swapped, typename Index, typename T, typename Wide, typename Epilogue>
 FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epilogue epilogue, unsigned blocks) {
@@ -55,8 +65,29 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
   const bool xAligned = x.depthPitch == 1 &&
                         (((unsigned long long)x.data | (unsigned long long)(x.rowPitch * (Index)sizeof(T))) & 15) == 0;
   float sums[s.rows][s.lines] = {};
+  Index k = lane * count;
+  // Several loads under way in each lane, while whole vectors are left for all of them.
+  constexpr int ahead = 4;
+  if (aligned && xAligned)
 #pragma unroll 1
-  for (Index k = lane * count; k < p.depth; k += 32 * count) {
+    for (; k + (ahead - 1) * 32 * count + count <= p.depth; k += ahead * 32 * count) {
+      Pack<T, count> wide[ahead][s.lines];
+#pragma unroll
+      for (int a = 0; a < ahead; ++a)
+#pragma unroll
+        for (int c = 0; c < s.lines; ++c)
+          wide[a][c] = *(const Pack<T, count> *)(y.data + least(first + c, p.columns - 1) * y.pitch + k + a * 32 * count);
+#pragma unroll
+      for (int a = 0; a < ahead; ++a)
+#pragma unroll
+        for (int r = 0; r < s.rows; ++r) {
+          if (r >= p.rows)
+            break;
+          addProducts<type>(sums[r], *(const Pack<T, count> *)(x.data + r * x.rowPitch + k + a * 32 * count), wide[a]);
+        }
+    }
+#pragma unroll 1
+  for (; k < p.depth; k += 32 * count) {
     const int valid = (int)least(p.depth - k, (Index)count);
     Pack<T, count> wide[s.lines];
 #pragma unroll
@@ -75,11 +106,7 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
         for (int e = 0; e < count; ++e)
           thin.values[e] = e < valid ? row[(k + e) * x.depthPitch] : T(0);
       }
-#pragma unroll
-      for (int e = 0; e < count; ++e)
-#pragma unroll
-        for (int c = 0; c < s.lines; ++c)
-          sums[r][c] += widen<type>(thin.values[e]) * widen<type>(wide[c].values[e]);
+      addProducts<type>(sums[r], thin, wide);
     }
   }
 #pragma unroll
@@ -104,11 +131,9 @@ FLAME_DEVICE void thinAcross(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epi
   const int lane = threadId() % 32, warp = threadId() / 32, vector = lane % s.lines;
   const Index first = (Index)((unsigned)blockId() % blocks) * columns, column = first + vector * count;
   const int valid = (int)least(p.columns - column < 0 ? (Index)0 : p.columns - column, (Index)count);
-  const bool aligned = isVectorAligned(y);
+  const bool whole = isVectorAligned(y) && valid >= count;
   float sums[s.rows][count] = {};
-#pragma unroll 4
-  for (Index k = warp * depths + lane / s.lines; k < p.depth; k += 8 * depths) {
-    const auto wide = loadVector<T, count>(y.data + k * y.pitch + (valid > 0 ? column : 0), valid, aligned);
+  auto add = [&](Index k, const Pack<T, count> &wide) {
 #pragma unroll
     for (int r = 0; r < s.rows; ++r) {
       if (r >= p.rows)
@@ -118,6 +143,17 @@ FLAME_DEVICE void thinAcross(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epi
       for (int e = 0; e < count; ++e)
         sums[r][e] += thin * widen<type>(wide.values[e]);
     }
+  };
+  const Index begin = warp * depths + lane / s.lines;
+  const T *from = y.data + (valid > 0 ? column : 0);
+  if (whole) {
+#pragma unroll 4
+    for (Index k = begin; k < p.depth; k += 8 * depths)
+      add(k, *(const Pack<T, count> *)(from + k * y.pitch));
+  } else {
+#pragma unroll 1
+    for (Index k = begin; k < p.depth; k += 8 * depths)
+      add(k, loadVector<T, count>(from + k * y.pitch, valid, false));
   }
   float *partial = (float *)dynamicShared();
 #pragma unroll

@@ -90,11 +90,14 @@ template <Arithmetic type, int tileRows, int tileColumns> struct WarpTile {
       }
   }
 
-  /// Adds `steps` steps from `first` on; the fragments of the next one are on their way while one is multiplied.
-  template <Major xMajor, Major yMajor, int xWidth, int yWidth, int steps>
-  FLAME_DEVICE void accumulate(SharedAddress x, SharedAddress y, int row, int column, int first) {
+  /// Adds `steps` steps from `first` on; the fragments of the next one are on their way while one is multiplied, and
+  /// `meanwhile` is done while the first ones are.
+  template <Major xMajor, Major yMajor, int xWidth, int yWidth, int steps, typename Meanwhile>
+  FLAME_DEVICE void accumulate(SharedAddress x, SharedAddress y, int row, int column, int first,
+                               Meanwhile meanwhile) {
     Fragments f[2];
     load<xMajor, yMajor, xWidth, yWidth>(f[0], x, y, row, column, first);
+    meanwhile();
 #pragma unroll
     for (int step = 0; step < steps; ++step) {
       if (step + 1 < steps)

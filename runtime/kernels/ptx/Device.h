@@ -19,13 +19,8 @@ FLAME_DEVICE int threadId() { return (int)(threadIdx.x & 1023); }
 FLAME_DEVICE int blockId() { return (int)blockIdx.x; }
 FLAME_DEVICE void syncBlock() { __syncthreads(); }
 FLAME_DEVICE void syncWarp() { __syncwarp(); }
-/// Lets the kernels behind this one begin, as far as they need none of its results; waits for those before it. Every
-/// kernel calls both, whether or not the launch overlaps them.
-FLAME_DEVICE void releaseDependents() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
+/// Waits until the kernels before this one have ended. Kernels may overlap, so none reads their results, or writes
+/// anything, before that.
 FLAME_DEVICE void awaitProducers() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -35,5 +30,47 @@ FLAME_DEVICE void awaitProducers() {
 FLAME_DEVICE float shuffleXor(float value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 /// Whether the condition holds in any lane of the warp.
 FLAME_DEVICE bool anyLane(bool condition) { return __any_sync(0xffffffffu, condition); }
+
+/// Blocks in clusters: those of a cluster run at one time and read each other's shared memory.
+#if __CUDA_ARCH__ >= 900
+constexpr bool hasClusters = true;
+#else
+constexpr bool hasClusters = false;
+#endif
+/// All threads of all blocks of the cluster; what they wrote to shared memory is visible behind it.
+FLAME_DEVICE void syncCluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+/// Where the same place is in the shared memory of block `rank` of the cluster.
+FLAME_DEVICE unsigned clusterAddress(const void *shared, int rank) {
+  unsigned there = 0;
+#if __CUDA_ARCH__ >= 900
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+               : "=r"(there)
+               : "r"((unsigned)__cvta_generic_to_shared(shared)), "r"(rank));
+#endif
+  return there;
+}
+/// Words of another block; the address is a multiple of their size.
+FLAME_DEVICE void loadCluster(unsigned (&words)[4], const void *shared, int rank) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(clusterAddress(shared, rank))
+               : "memory");
+#endif
+}
+FLAME_DEVICE void loadCluster(unsigned (&words)[2], const void *shared, int rank) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];"
+               : "=r"(words[0]), "=r"(words[1])
+               : "r"(clusterAddress(shared, rank))
+               : "memory");
+#endif
+}
+FLAME_DEVICE void fromBits(float &value, unsigned bits) { value = __uint_as_float(bits); }
+FLAME_DEVICE void fromBits(int &value, unsigned bits) { value = (int)bits; }
 
 } // namespace flame

@@ -38,14 +38,18 @@ FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
   return 0;
 }
 
+/// Multiplied by matrix instructions; the others by ordinary multiply-adds.
+FLAME_BOTH constexpr bool isMatrix(Arithmetic type) { return sizeOf(type) <= 2 || type == Arithmetic::TF32; }
+
 FLAME_BOTH constexpr int larger(int x, int y) { return x > y ? x : y; }
 
 /// Tiles of a product by matrix instructions: a block computes rows × columns of the result by warpRows × warpColumns
 /// warps, in steps of `depth` of the inner dim, of which `stages` are in flight. Where a result has too few tiles to fill
 /// the GPU, `slices` groups of such warps share each step's depth and add up their sums in the end: more copies are in
-/// flight and fewer steps follow each other.
+/// flight and fewer steps follow each other. With `splits` that many blocks, a cluster, share a tile's inner dim and add
+/// up their sums through each other's shared memory; where there are no clusters the first of them does it all.
 struct MmaSchedule {
-  int rows, columns, depth, warpRows, warpColumns, stages, slices = 1;
+  int rows, columns, depth, warpRows, warpColumns, stages, slices = 1, splits = 1;
 
   FLAME_BOTH constexpr int warps() const { return warpRows * warpColumns; }
   FLAME_BOTH constexpr int threads() const { return 32 * warps() * slices; }
@@ -56,12 +60,23 @@ struct MmaSchedule {
   /// Rows of a slab: all of the warp's where the operands' memory holds them, otherwise fewer.
   FLAME_BOTH constexpr int slabRows(Arithmetic type) const {
     int count = rows / warpRows;
-    while (count % 32 == 0 && slices * warps() * slabBytes(count) > stages * stageBytes(type))
+    while (splits == 1 && count % 32 == 0 && slices * warps() * slabBytes(count) > stages * stageBytes(type))
       count /= 2;
     return count;
   }
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type) const {
     return larger(stages * stageBytes(type), slices * warps() * slabBytes(slabRows(type)));
+  }
+  /// The blocks of a cluster add up whole tiles.
+  FLAME_BOTH constexpr bool canSplit(Arithmetic type) const {
+    return splits == 1 || slices * warps() * slabBytes(rows / warpRows) <= stages * stageBytes(type);
+  }
+  /// The same on GPUs before Hopper, some of which have no more than 99 KiB for a block.
+  FLAME_BOTH constexpr MmaSchedule older(Arithmetic type) const {
+    MmaSchedule s = *this;
+    while (s.stages > 2 && s.sharedBytes(type) > 99 * 1024)
+      --s.stages;
+    return s;
   }
 };
 

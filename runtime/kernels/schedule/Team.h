@@ -11,4 +11,9 @@ struct TeamState {
   static constexpr int bytes = header + 2 * blocks * words * 8;
 };
 
+/// Of the session's state: counters, behind the slots of teams.
+struct TicketState {
+  static constexpr int first = TeamState::bytes, tickets = 1024, bytes = first + 4 * tickets;
+};
+
 } // namespace flame

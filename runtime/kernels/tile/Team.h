@@ -10,7 +10,7 @@
 //
 //===-------------------------------------------------------------------------------------------------------------===//
 #pragma once
-#include "ptx/Team.h"
+#include "ptx/Grid.h"
 #include "schedule/Team.h"
 
 namespace flame {
@@ -21,19 +21,23 @@ public:
   FLAME_DEVICE Team(unsigned *state, int first, int size)
       : state(state), begun(readState(state)), exchanges(begun), first(first), size(size) {}
 
-  /// Fills all[0], …, all[size − 1] (shared memory) with what the blocks of the team say, in their order.
-  template <typename T> FLAME_DEVICE void exchange(T mine, T *all) {
+  /// Tells the others one number or two; thread 0's count.
+  template <typename T> FLAME_DEVICE void publish(T mine) {
     ++exchanges;
-    publish(mine, 0);
-    collect(all, 0);
+    write(mine, 0);
+  }
+  template <typename T> FLAME_DEVICE void publish(T mine, T other) {
+    publish(mine);
+    write(other, sizeof(T) / 4);
+  }
+  /// Fills all[0], …, all[size − 1] (shared memory) with what the blocks have published last, in their order; waits for them.
+  template <typename T> FLAME_DEVICE void collect(T *all) {
+    read(all, 0);
     syncBlock();
   }
-  template <typename T, typename U> FLAME_DEVICE void exchange(T mine, T *all, U other, U *allOthers) {
-    ++exchanges;
-    publish(mine, 0);
-    publish(other, sizeof(T) / 4);
-    collect(all, 0);
-    collect(allOthers, sizeof(T) / 4);
+  template <typename T> FLAME_DEVICE void collect(T *all, T *allOthers) {
+    read(all, 0);
+    read(allOthers, sizeof(T) / 4);
     syncBlock();
   }
 
@@ -58,14 +62,14 @@ private:
   FLAME_DEVICE unsigned long long *slot(int block, int word) {
     return (unsigned long long *)(state + TeamState::header / 4) + (((int)(exchanges & 1) * TeamState::blocks + block) * TeamState::words + word);
   }
-  template <typename T> FLAME_DEVICE void publish(T mine, int at) {
+  template <typename T> FLAME_DEVICE void write(T mine, int at) {
     if (threadId() != 0)
       return;
     const Words<T> mineWords{mine};
     for (int i = 0; i < (int)sizeof(T) / 4; ++i)
       writeWord(slot(blockId(), at + i), (unsigned long long)exchanges << 32 | mineWords.bits[i]);
   }
-  template <typename T> FLAME_DEVICE void collect(T *all, int at) {
+  template <typename T> FLAME_DEVICE void read(T *all, int at) {
     for (int block = threadId(); block < size; block += blockSize()) {
       Words<T> theirs;
       for (int i = 0; i < (int)sizeof(T) / 4; ++i) {

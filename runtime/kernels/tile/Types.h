@@ -60,11 +60,11 @@ template <typename Index> FLAME_DEVICE constexpr Index least(Index x, Index y) {
 /// in flight at one time share operands in the second-level cache.
 template <typename Index> struct TilePosition { Index row, column; };
 template <typename Index>
-FLAME_DEVICE TilePosition<Index> tilePosition(const Problem<Index> &p, int tileRows, int tileColumns) {
+FLAME_DEVICE TilePosition<Index> tilePosition(const Problem<Index> &p, unsigned block, int tileRows, int tileColumns) {
   unsigned down = (unsigned)((p.rows + tileRows - 1) / tileRows),
            across = (unsigned)((p.columns + tileColumns - 1) / tileColumns);
   constexpr unsigned group = 8;
-  unsigned tile = (unsigned)blockId() % (down * across), band = tile / (group * across),
+  unsigned tile = block % (down * across), band = tile / (group * across),
            inBand = tile % (group * across);
   unsigned height = least(down - band * group, group);
   return {(Index)(band * group + inBand % height) * tileRows, (Index)(inBand / height) * tileColumns};

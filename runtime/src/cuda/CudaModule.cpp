@@ -11,6 +11,7 @@ namespace flame::rt::cuda {
 namespace {
 
 constexpr int kSharedWithoutAsking = 48 * 1024;
+constexpr int kHopperMajor = 9; // kernels that wait for others, more shared memory
 
 struct Target {
   int major = 0, minor = 0;
@@ -64,6 +65,7 @@ CudaModule::CudaModule(const Plan &plan, Ref<Device> on) : device(std::move(on))
     return;
   ContextScope scope(*device);
   modules.resize(plan.codes.size());
+  isHopper.resize(plan.codes.size());
   try {
     for (const KernelInfo &kernel : plan.kernels) {
       if (!modules[kernel.unit])
@@ -96,6 +98,7 @@ void CudaModule::unload() {
 
 void CudaModule::load(const CodeInfo &code) {
   checkCode(code);
+  isHopper[code.unit] = parseTarget(code.target).major >= kHopperMajor;
   std::vector<char> image(code.size + 1); // PTX is text that ends in a zero
   decompress(code, image.data());
   std::vector<char> log(16384);
@@ -121,11 +124,12 @@ void CudaModule::find(const KernelInfo &kernel) {
   if (found == CUDA_ERROR_NOT_FOUND)
     fail(FLAME_BAD_ARTIFACT, "its code does not define the kernel '", kernel.symbol, "'");
   check(found, "looking for a kernel");
-  if (kernel.shared > device->maxShared)
-    fail(FLAME_UNSUPPORTED, "its kernel '", kernel.symbol, "' wants ", kernel.shared, " bytes of shared memory, ",
+  const int32_t shared = isHopper[kernel.unit] ? kernel.shared : kernel.sharedBefore90;
+  if (shared > device->maxShared)
+    fail(FLAME_UNSUPPORTED, "its kernel '", kernel.symbol, "' wants ", shared, " bytes of shared memory, ",
          device->describe(), " has ", device->maxShared, " for a block; compile the model for this GPU");
-  if (kernel.shared > kSharedWithoutAsking)
-    check(device->driver.funcSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, kernel.shared),
+  if (shared > kSharedWithoutAsking)
+    check(device->driver.funcSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared),
           "asking for shared memory");
   functions.push_back(function);
   state = std::max(state, kernel.state);
@@ -139,6 +143,8 @@ void CudaModule::find(const KernelInfo &kernel) {
            device->describe(), "; compile the model for this GPU");
   }
   resident.push_back(blocks);
+  sharedBytes.push_back(shared);
+  waiting.push_back(kernel.waits && isHopper[kernel.unit]);
 }
 
 CudaModule::~CudaModule() {

@@ -84,7 +84,8 @@ void CudaQueue::launch(const KernelLaunch &launch) {
   operation.blocks = static_cast<unsigned>(
       kernel.cooperative ? std::min<int64_t>(launch.extent, module.residentBlocks(launch.kernel)) : launch.extent);
   operation.threads = kernel.threads;
-  operation.shared = kernel.shared;
+  operation.shared = module.shared(launch.kernel);
+  operation.waits = module.waits(launch.kernel);
   operation.firstParameter = collected.values.size();
   for (const void *buffer : launch.buffers)
     collected.values.push_back(address(buffer));

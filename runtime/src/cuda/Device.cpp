@@ -98,6 +98,17 @@ void Device::synchronize() const {
   check(driver.ctxSynchronize(), "waiting for the GPU");
 }
 
+void Device::reclaim() const {
+  ContextScope scope(*this);
+  synchronize();
+  {
+    std::lock_guard lock(streamsMutex);
+    for (Stream *stream : streams)
+      stream->reclaim();
+  }
+  synchronize();
+}
+
 ContextScope::ContextScope(const Device &device) : device(device), outer(current) {
   if (outer == &device)
     return;
@@ -182,17 +193,9 @@ void *Stream::allocate(size_t bytes) {
                                  : driver.memAlloc(&pointer, bytes);
   if (result == CUDA_ERROR_OUT_OF_MEMORY && device->pool) {
     // Other streams' memory may be on its way back to the pool, in pieces that do not fit.
-    result = driver.ctxSynchronize();
-    if (result == CUDA_SUCCESS) {
-      {
-        std::lock_guard lock(device->streamsMutex);
-        for (Stream *stream : device->streams)
-          stream->reclaim();
-      }
-      driver.ctxSynchronize();
-      driver.memPoolTrimTo(device->pool, 0);
-      result = driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, use());
-    }
+    device->reclaim();
+    driver.memPoolTrimTo(device->pool, 0);
+    result = driver.memAllocFromPoolAsync(&pointer, bytes, device->pool, use());
   }
   if (result != CUDA_SUCCESS) {
     std::lock_guard lock(mutex);

@@ -41,6 +41,8 @@ public:
   void checkPointer(const void *pointer) const;
   /// Waits for everything on the device.
   void synchronize() const;
+  /// Waits, and releases what streams keep for their next run.
+  void reclaim() const;
 
 private:
   friend class Stream;
@@ -93,6 +95,8 @@ public:
   void giveBack(void *memory) noexcept;
   /// Between defer(true) and defer(false) nothing is released: work that uses the memory is not yet in the stream.
   void defer(bool on) noexcept;
+  /// Releases what waits for a next run, after the device has become idle.
+  void reclaim() noexcept;
   /// Reads memory outside of the streams' order, after everything that has been submitted.
   void read(void *to, const void *from, size_t bytes);
 
@@ -100,9 +104,6 @@ private:
   void releaseNow(void *memory) noexcept;
   void releaseDeferred() noexcept;
   bool foreign() const noexcept { return unordered && !running; }
-  /// Releases what waits for a next run, after the device has become idle.
-  void reclaim() noexcept;
-
   std::mutex mutex;
   std::vector<void *> deferred; // has room for every live allocation: releasing cannot fail
   size_t live = 0;

@@ -30,7 +30,10 @@ Driver Driver::load() {
   }
   using VersionFunction = CUresult (*)(int *);
   auto *getVersion = reinterpret_cast<VersionFunction>(dlsym(library, "cuDriverGetVersion"));
-  if (!getVersion || getVersion(&driver.version) != CUDA_SUCCESS)
+  const CUresult told = getVersion ? getVersion(&driver.version) : CUDA_ERROR_NOT_FOUND;
+  if (told == CUDA_ERROR_STUB_LIBRARY)
+    fail(FLAME_DEVICE, path, " is the toolkit's stub, not a driver; remove its folder from LD_LIBRARY_PATH");
+  if (told != CUDA_SUCCESS)
     fail(FLAME_DEVICE, path, " is not a CUDA driver: it does not tell its version");
   if (driver.version < kMinimalVersion)
     fail(FLAME_DEVICE, "the NVIDIA driver supports CUDA ", versionText(driver.version), ", flame needs ",
@@ -44,14 +47,14 @@ Driver Driver::load() {
 #undef FLAME_CUDA_RESOLVE
   driver.getErrorName = reinterpret_cast<decltype(driver.getErrorName)>(dlsym(library, "cuGetErrorName"));
   driver.getErrorString = reinterpret_cast<decltype(driver.getErrorString)>(dlsym(library, "cuGetErrorString"));
+  driver.graphAddDependencies =
+      reinterpret_cast<decltype(driver.graphAddDependencies)>(dlsym(library, "cuGraphAddDependencies_v2"));
   driver.streamGetId = reinterpret_cast<decltype(driver.streamGetId)>(dlsym(library, "cuStreamGetId"));
 
   const CUresult result = driver.init(0);
   if (result == CUDA_ERROR_NO_DEVICE)
     fail(FLAME_DEVICE,
          "this model needs an NVIDIA GPU; the driver finds none (is one hidden by CUDA_VISIBLE_DEVICES?)");
-  if (result == CUDA_ERROR_STUB_LIBRARY)
-    fail(FLAME_DEVICE, path, " is the toolkit's stub, not a driver; remove its folder from LD_LIBRARY_PATH");
   if (result != CUDA_SUCCESS)
     fail(FLAME_DEVICE, "the CUDA driver cannot be initialised: ", driver.describe(result));
   const CUresult counted = driver.deviceGetCount(&driver.devices);

@@ -19,6 +19,8 @@ struct Driver {
   CUresult (*getErrorName)(CUresult, const char **) = nullptr;
   CUresult (*getErrorString)(CUresult, const char **) = nullptr;
   CUresult (*streamGetId)(CUstream, unsigned long long *) = nullptr; // from CUDA 12.0
+  /// From CUDA 12.3: edges between kernels that overlap.
+  CUresult (*graphAddDependencies)(CUgraph, const CUgraphNode *, const CUgraphNode *, const CUgraphEdgeData *, size_t) = nullptr;
   int version = 0;                                                   // 12080 is 12.8
   int devices = 0;
 

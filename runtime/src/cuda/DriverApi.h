@@ -46,6 +46,9 @@ enum : int {
   CU_JIT_ERROR_LOG_BUFFER = 5,
   CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6,
   CU_MEMPOOL_ATTR_RELEASE_THRESHOLD = 4,
+  CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT = 5,
+  CU_MEMPOOL_ATTR_USED_MEM_CURRENT = 7,
+  CU_MEMPOOL_ATTR_USED_MEM_HIGH = 8,
   CU_MEM_ALLOCATION_TYPE_PINNED = 1,
   CU_MEM_LOCATION_TYPE_DEVICE = 1,
   CU_MEMORYTYPE_DEVICE = 2,
@@ -53,7 +56,9 @@ enum : int {
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
   CU_STREAM_NON_BLOCKING = 1,
   CU_EVENT_DEFAULT = 0,
-  CU_EVENT_DISABLE_TIMING = 2
+  CU_EVENT_DISABLE_TIMING = 2,
+  CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC = 1,
+  CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC = 1
 };
 
 typedef struct {
@@ -72,6 +77,9 @@ typedef struct {
   unsigned gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes;
   void **kernelParams, **extra;
 } CUDA_KERNEL_NODE_PARAMS;
+typedef struct {
+  unsigned char from_port, to_port, type, reserved[5];
+} CUgraphEdgeData;
 typedef struct {
   size_t srcXInBytes, srcY, srcZ, srcLOD;
   int srcMemoryType;
@@ -142,6 +150,7 @@ static_assert(sizeof(CUmemPoolProps) == 88 && sizeof(CUDA_KERNEL_NODE_PARAMS) ==
   X(memPoolCreate, cuMemPoolCreate, (CUmemoryPool * pool, const CUmemPoolProps *properties))                           \
   X(memPoolDestroy, cuMemPoolDestroy, (CUmemoryPool pool))                                                             \
   X(memPoolSetAttribute, cuMemPoolSetAttribute, (CUmemoryPool pool, int attribute, void *value))                       \
+  X(memPoolGetAttribute, cuMemPoolGetAttribute, (CUmemoryPool pool, int attribute, void *value))                       \
   X(memPoolTrimTo, cuMemPoolTrimTo, (CUmemoryPool pool, size_t keep))                                                  \
   X(memAllocFromPoolAsync, cuMemAllocFromPoolAsync,                                                                    \
     (CUdeviceptr * pointer, size_t bytes, CUmemoryPool pool, CUstream stream))                                         \

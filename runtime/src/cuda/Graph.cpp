@@ -69,13 +69,19 @@ Graph::~Graph() { destroy(); }
 void Graph::build() {
   const Driver &driver = device->driver;
   check(driver.graphCreate(&graph, 0), "making a graph");
+  bool afterKernel = false;
   for (const Operation &o : recording.operations) {
     CUgraphNode node = nullptr;
     const CUgraphNode *after = nodes.empty() ? nullptr : &nodes.back();
     if (o.function) {
       Addresses addresses(recording.parametersOf(o));
       const CUDA_KERNEL_NODE_PARAMS params = kernelParameters(o, addresses);
-      check(driver.graphAddKernelNode(&node, graph, after, after ? 1 : 0, &params), "making a graph");
+      const bool overlaps = o.waits && afterKernel && driver.graphAddDependencies;
+      check(driver.graphAddKernelNode(&node, graph, after, after && !overlaps ? 1 : 0, &params), "making a graph");
+      if (overlaps) {
+        const CUgraphEdgeData edge{CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC, 0, CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC, {}};
+        check(driver.graphAddDependencies(graph, after, &node, &edge, 1), "making a graph");
+      }
       if (o.cooperative) {
         CUkernelNodeAttrValue value{};
         value.cooperative = 1;
@@ -86,6 +92,7 @@ void Graph::build() {
       check(driver.graphAddMemcpyNode(&node, graph, after, after ? 1 : 0, &params, device->context), "making a graph");
     }
     nodes.push_back(node);
+    afterKernel = o.function != nullptr;
   }
   check(driver.graphInstantiate(&exec, graph, 0), "making a graph");
 }

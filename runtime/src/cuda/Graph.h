@@ -1,7 +1,9 @@
 //===- Graph.h - sections of a plan as CUDA graphs --------------------------===//
 //
 // While a section is recorded, its kernels and copies are collected instead of being put into the stream; at its end
-// they go there as one graph. Kernels of a section depend on each other in the plan's order: a chain.
+// they go there as one graph. Kernels of a section depend on each other in the plan's order: a chain. A kernel that waits
+// by itself for the one before it is started as soon as all blocks of that one run: it reads its weights meanwhile. As
+// each waits for the whole of the one before it, no kernel ends before any of those that it comes after.
 //
 // The graph's parameters are brought up to date, node by node, where a pointer or an argument is another one than at the
 // last launch. The other way, to copy inputs into buffers whose addresses never change, costs memory and a copy of every
@@ -26,6 +28,7 @@ struct Operation {
   bool cooperative = false; // all blocks at the same time
   unsigned blocks = 0, threads = 0, shared = 0;
   size_t firstParameter = 0, parameters = 0; // of 8 bytes each, in Recording::values
+  bool waits = false; // the kernel waits by itself for those before it
   CUdeviceptr to = 0, from = 0;
   size_t bytes = 0;
 };

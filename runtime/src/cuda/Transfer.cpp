@@ -30,4 +30,37 @@ void copy(void *to, int toDevice, const void *from, int fromDevice, size_t bytes
   check(driver.streamSynchronize(stream.handle), "waiting for the GPU");
 }
 
+namespace {
+
+CUmemoryPool poolOf(const Device &device) {
+  if (!device.pool)
+    fail(FLAME_UNSUPPORTED, "the driver of ", device.describe(), " has no memory pools; nothing is kept between runs");
+  return device.pool;
+}
+
+} // namespace
+
+PoolMemory poolMemory(int ordinal) {
+  const Ref<Device> device = Device::open(ordinal);
+  ContextScope scope(*device);
+  device->synchronize(); // what has been released is gone then
+  auto attribute = [&](int which) {
+    uint64_t value = 0;
+    check(device->driver.memPoolGetAttribute(poolOf(*device), which, &value), "asking for the memory in use");
+    return value;
+  };
+  return {attribute(CU_MEMPOOL_ATTR_USED_MEM_CURRENT), attribute(CU_MEMPOOL_ATTR_USED_MEM_HIGH),
+          attribute(CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)};
+}
+
+void trimPool(int ordinal) {
+  const Ref<Device> device = Device::open(ordinal);
+  ContextScope scope(*device);
+  device->reclaim();
+  uint64_t restart = 0;
+  check(device->driver.memPoolTrimTo(poolOf(*device), 0), "giving memory of the GPU back");
+  check(device->driver.memPoolSetAttribute(device->pool, CU_MEMPOOL_ATTR_USED_MEM_HIGH, &restart),
+        "giving memory of the GPU back");
+}
+
 } // namespace flame::rt::cuda

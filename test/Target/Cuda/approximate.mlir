@@ -39,3 +39,37 @@ func.func @quotient(%x: tensor<1048576xf16>, %y: tensor<1048576xf16>) -> tensor<
   }
   return %0 : tensor<1048576xf16>
 }
+
+// Quotients of one divisor that are only rounded to a narrow float: one division a row, of numbers scaled so that its result
+// is neither infinite nor subnormal.
+// CHECK-LABEL: // row: cast abs reduce div cast
+// CHECK: row_3(
+// CHECK: [[RECIPROCAL:v[0-9]+]] = 1.0f / (
+// CHECK-NOT: /
+// CHECK: flame_pack_e4m3<8>(
+func.func @quantise(%x: tensor<4096x256xbf16>) -> tensor<4096x256xf8E4M3FN> {
+  %0 = flame.region "row"(%x) : (tensor<4096x256xbf16>) -> tensor<4096x256xf8E4M3FN> {
+  ^bb0(%a: tensor<4096x256xbf16>):
+    %1 = flame.cast %a {to = f32} : (tensor<4096x256xbf16>) -> tensor<4096x256xf32>
+    %2 = flame.abs %1 : (tensor<4096x256xf32>) -> tensor<4096x256xf32>
+    %3 = flame.reduce %2 {axes = array<i64: 1>, kind = "max"} : (tensor<4096x256xf32>) -> tensor<4096x1xf32>
+    %4 = flame.div %1, %3 : (tensor<4096x256xf32>, tensor<4096x1xf32>) -> tensor<4096x256xf32>
+    %5 = flame.cast %4 {to = f8E4M3FN} : (tensor<4096x256xf32>) -> tensor<4096x256xf8E4M3FN>
+    flame.yield %5 : tensor<4096x256xf8E4M3FN>
+  }
+  return %0 : tensor<4096x256xf8E4M3FN>
+}
+
+// A quotient that is read as f32 keeps its division.
+// CHECK-LABEL: // row: reduce div
+// CHECK: row_4(
+// CHECK: {{v[0-9]+}} / {{v[0-9]+}}, {{v[0-9]+}} / {{v[0-9]+}}
+func.func @single_quotient(%x: tensor<4096x256xf32>) -> tensor<4096x256xf32> {
+  %0 = flame.region "row"(%x) : (tensor<4096x256xf32>) -> tensor<4096x256xf32> {
+  ^bb0(%a: tensor<4096x256xf32>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "max"} : (tensor<4096x256xf32>) -> tensor<4096x1xf32>
+    %2 = flame.div %a, %1 : (tensor<4096x256xf32>, tensor<4096x1xf32>) -> tensor<4096x256xf32>
+    flame.yield %2 : tensor<4096x256xf32>
+  }
+  return %0 : tensor<4096x256xf32>
+}

@@ -31,3 +31,17 @@ func.func @transpose(%x: tensor<5x7xf16>) -> tensor<7x5xf16> {
   }
   return %0 : tensor<7x5xf16>
 }
+
+// To bf16 through f32, rounded to odd: the comparison is false on NaN.
+// CHECK-LABEL: // loop: cast
+// CHECK: [[X:v[0-9]+]] = in0[
+// CHECK: [[BACK:v[0-9]+]] = (double)
+// CHECK: ([[BACK]] < [[X]] || [[BACK]] > [[X]])
+func.func @narrow(%x: tensor<?xf64>) -> tensor<?xbf16> {
+  %0 = flame.region "loop"(%x) : (tensor<?xf64>) -> tensor<?xbf16> {
+  ^bb0(%a: tensor<?xf64>):
+    %1 = flame.cast %a {to = bf16} : (tensor<?xf64>) -> tensor<?xbf16>
+    flame.yield %1 : tensor<?xbf16>
+  }
+  return %0 : tensor<?xbf16>
+}

@@ -16,6 +16,7 @@ HEAD = """
 #include "impl/Simt.h"
 #include "impl/Thin.h"
 #include "tile/Team.h"
+#include "tile/Ticket.h"
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -65,6 +66,8 @@ static unsigned short flame_float_to_bf16(float x) {
     return 0x7fff;
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
+static void flame_begin() {}
+static void flame_release() {}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }
 static unsigned short flame_float_to_half(float x) {
   const _Float16 half = x;
@@ -82,6 +85,7 @@ static float __uint_as_float(unsigned bits) {
   std::memcpy(&x, &bits, 4);
   return x;
 }
+static float flame_reciprocal(float x) { return 1 / x; }
 static float __int_as_float(int bits) { return __uint_as_float(bits); }
 static double __longlong_as_double(long long bits) {
   double x;
@@ -141,7 +145,8 @@ def main():
         return f"static void {name}_body({parameters}) {{"
 
     source = re.sub(
-        r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\)\s*(\w+)\((.*?)\) \{', kernel, source, flags=re.S
+        r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\)(?: FLAME_CLUSTER\(\d+\))?\s*(\w+)\((.*?)\) \{',
+        kernel, source, flags=re.S
     )
     text = args.folder / "kernels.cpp"
     text.write_text(HEAD + source + "".join(entries))

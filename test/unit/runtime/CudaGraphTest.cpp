@@ -57,6 +57,24 @@ TEST_F(CudaGraph, CapturesAtTheSecondRunOfAShape) {
   EXPECT_FAKE_EQ(gpu.launches, 28);
 }
 
+TEST_F(CudaGraph, OverlapsKernelsThatWait) {
+  for (const char *target : {"sm_90a", "sm_80"}) {
+    auto builder = addScale().onCuda();
+    for (auto &kernel : builder.root.kernels)
+      kernel->waits = true;
+    if (!onRealGpu())
+      builder.root.codes[0]->target = target;
+    auto module = load(builder.finish());
+    auto s = session(module);
+    gpu.overlaps = 0;
+    auto a = tensor<float>({2, 4}, iota(8));
+    for (int i = 0; i < 3; ++i)
+      EXPECT_EQ(values<float>(run(s, 1, a, a)[0]), expected(2, 0));
+    // Code for older architectures does not wait by itself.
+    EXPECT_FAKE_EQ(gpu.overlaps, target == std::string("sm_90a") ? 1 : 0);
+  }
+}
+
 TEST_F(CudaGraph, FollowsPointers) {
   auto module = load(addScale().onCuda().finish());
   auto s = session(module);

@@ -101,8 +101,11 @@ TEST_F(Cuda, NamesWhatIsWrongWithTheDriver) {
             std::string::npos);
   EXPECT_NE(message(testFile(FLAME_TEST_DEVICE_KERNELS)).find("is not a CUDA driver"), std::string::npos);
   gpu.version = 10020;
-  EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("supports CUDA 10.2, flame needs 11.4 or newer; update the driver"),
-            std::string::npos);
+  EXPECT_NE(
+      message(testFile(FLAME_TEST_FAKE_CUDA)).find("supports CUDA 10.2, flame needs 11.4 or newer; update the driver"),
+      std::string::npos);
+  gpu.version = 0;
+  EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("is the toolkit's stub"), std::string::npos);
   gpu.version = 13000;
   gpu.devices = 0;
   EXPECT_NE(message(testFile(FLAME_TEST_FAKE_CUDA)).find("the driver finds none"), std::string::npos);
@@ -451,6 +454,32 @@ TEST_F(Cuda, NamesTensorsWhenTheMemoryIsFull) {
   options.memory_limit = 100'000;
   EXPECT_EQ(lifeCycle(bytes, options, {x1.get()}, 1, &message), FLAME_OUT_OF_MEMORY);
   EXPECT_NE(message.find("the memory limit of 97.6 KiB would be exceeded"), std::string::npos) << message;
+}
+
+TEST_F(Cuda, TellsTheMemoryOfADevice) {
+  flame_gpu_memory before{}, memory{};
+  {
+    auto module = load(addScale().onCuda().finish());
+    auto s = session(module);
+    ASSERT_OK(flame_session_device_outputs(s.get(), 1));
+    ASSERT_OK(flame_device_trim(0));
+    ASSERT_OK(flame_device_memory(0, &before));
+    EXPECT_EQ(before.peak, before.used);
+    auto a = tensor<float>({1000, 4}, iota(4000));
+    auto out = run(s, 1, a, a);
+    ASSERT_OK(flame_device_memory(0, &memory));
+    // The arena and the output; two inputs were there meanwhile.
+    EXPECT_GE(memory.used - before.used, 32'000u);
+    EXPECT_LE(memory.used - before.used, 34'000u);
+    EXPECT_GE(memory.peak - before.used, 64'000u);
+    EXPECT_LE(memory.peak - before.used, 66'000u);
+    EXPECT_GE(memory.reserved, memory.used);
+  }
+  EXPECT_FAILS(flame_device_memory(99, &memory), FLAME_DEVICE, "there is no GPU 99");
+  EXPECT_FAILS(flame_device_memory(0, nullptr), FLAME_INVALID_ARGUMENT, "memory");
+  gpu.pools = false;
+  if (!onRealGpu())
+    EXPECT_FAILS(flame_device_trim(0), FLAME_UNSUPPORTED, "has no memory pools");
 }
 
 TEST_F(Cuda, NamesKernelsThatMayHaveFailed) {

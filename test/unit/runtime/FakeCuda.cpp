@@ -55,7 +55,9 @@ struct CUfunc_st {
   FakeKernel entry;
   int buffers, args, scratch, maxShared = 48 * 1024;
 };
-struct CUmemPoolHandle_st {};
+struct CUmemPoolHandle_st {
+  int device;
+};
 struct Work {
   CUfunction function = nullptr;
   unsigned blocks = 0, threads = 0, shared = 0;
@@ -65,6 +67,7 @@ struct Work {
 };
 struct CUgraphNode_st {
   Work work;
+  bool ordered; // behind the node before it
 };
 struct CUgraph_st {
   std::deque<CUgraphNode_st> nodes;
@@ -92,7 +95,7 @@ struct Block {
   AccessLog log{};
 };
 std::map<uint64_t, Block> blocks; // device address → block
-size_t used[8];
+size_t used[8], highest[8];
 std::map<const void *, size_t> pinned;
 std::vector<CUevent> endedEvents;
 Clock hostClock; // what the CPU has waited for; one for all threads, so races between them stay unseen
@@ -271,6 +274,7 @@ CUresult allocate(CUdeviceptr *pointer, size_t bytes, int device) {
   *pointer = reinterpret_cast<uint64_t>(data) | kDeviceBit;
   blocks[*pointer] = {bytes, device, base};
   used[device] += bytes;
+  highest[device] = std::max(highest[device], used[device]);
   ++control.allocations;
   return CUDA_SUCCESS;
 }
@@ -322,7 +326,7 @@ API FakeCuda *flameFakeCuda() { return &control; }
 
 API CUresult cuDriverGetVersion(int *version) {
   *version = control.version;
-  return CUDA_SUCCESS;
+  return control.version ? CUDA_SUCCESS : CUDA_ERROR_STUB_LIBRARY;
 }
 API CUresult cuGetErrorName(CUresult result, const char **text) {
   *text = result == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : result == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
@@ -571,9 +575,9 @@ API CUresult cuMemFree_v2(CUdeviceptr pointer) {
   deallocate(pointer);
   return CUDA_SUCCESS;
 }
-API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *) {
+API CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *properties) {
   ENTER(false);
-  *pool = new CUmemPoolHandle_st;
+  *pool = new CUmemPoolHandle_st{properties->location.id};
   ++control.pools_;
   return CUDA_SUCCESS;
 }
@@ -583,8 +587,16 @@ API CUresult cuMemPoolDestroy(CUmemoryPool pool) {
   --control.pools_;
   return CUDA_SUCCESS;
 }
-API CUresult cuMemPoolSetAttribute(CUmemoryPool, int, void *) {
+API CUresult cuMemPoolGetAttribute(CUmemoryPool pool, int attribute, void *value) {
   ENTER(false);
+  *static_cast<uint64_t *>(value) =
+      attribute == CU_MEMPOOL_ATTR_USED_MEM_HIGH ? highest[pool->device] : used[pool->device];
+  return CUDA_SUCCESS;
+}
+API CUresult cuMemPoolSetAttribute(CUmemoryPool pool, int attribute, void *) {
+  ENTER(false);
+  if (attribute == CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+    highest[pool->device] = used[pool->device];
   return CUDA_SUCCESS;
 }
 API CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
@@ -706,9 +718,10 @@ API CUresult cuGraphDestroy(CUgraph graph) {
 API CUresult cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after, size_t count,
                                   const CUDA_KERNEL_NODE_PARAMS *p) {
   ENTER(true);
-  if (count != (graph->nodes.empty() ? 0u : 1u) || (count && *after != &graph->nodes.back()))
+  if (count > 1 || (count && *after != &graph->nodes.back()))
     violate("the graph is not a chain");
-  graph->nodes.push_back({kernelWork(p->func, p->gridDimX, p->blockDimX, p->sharedMemBytes, p->kernelParams)});
+  graph->nodes.push_back({kernelWork(p->func, p->gridDimX, p->blockDimX, p->sharedMemBytes, p->kernelParams),
+                          count == 1 || graph->nodes.empty()});
   *node = &graph->nodes.back();
   return CUDA_SUCCESS;
 }
@@ -725,14 +738,28 @@ API CUresult cuGraphAddMemcpyNode(CUgraphNode *node, CUgraph graph, const CUgrap
   ENTER(true);
   if (count != (graph->nodes.empty() ? 0u : 1u) || (count && *after != &graph->nodes.back()))
     violate("the graph is not a chain");
-  graph->nodes.push_back({copyWork(*p)});
+  graph->nodes.push_back({copyWork(*p), true});
   *node = &graph->nodes.back();
+  return CUDA_SUCCESS;
+}
+API CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to,
+                                       const CUgraphEdgeData *edge, size_t count) {
+  ENTER(true);
+  const size_t nodes = graph->nodes.size();
+  if (count != 1 || nodes < 2 || *to != &graph->nodes[nodes - 1] || *from != &graph->nodes[nodes - 2])
+    violate("the graph is not a chain");
+  else if (!(*from)->work.function || !(*to)->work.function || edge->from_port != 1 || edge->type != 1)
+    violate("an edge that is none between overlapping kernels");
+  (*to)->ordered = true;
+  ++control.overlaps;
   return CUDA_SUCCESS;
 }
 API CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long) {
   ENTER(true);
   *exec = new CUgraphExec_st;
   for (CUgraphNode_st &node : graph->nodes) {
+    if (!node.ordered)
+      violate("a kernel of the graph waits for nothing");
     (*exec)->order.push_back(&node);
     (*exec)->work[&node] = node.work;
   }

@@ -36,6 +36,8 @@ struct Kernel {
   DimExpr scratch;   // bytes of scratch memory; null: none
   int state = 0;     // bytes of the session's state (plan.fbs); 0: none
   bool cooperative = false; // blocks wait for each other: all run at the same time, perhaps fewer than `extent`
+  int sharedBefore90 = -1; // the same on architectures before sm_90; -1: as many
+  int cluster = 1;   // blocks of a cluster, from sm_90 on
 };
 
 /// The text of a kernel.
@@ -59,8 +61,9 @@ struct Unit {
 
 class Emitter {
 public:
-  /// The context must have the dialects of registerCudaDialects.
-  explicit Emitter(mlir::MLIRContext *context);
+  /// The context must have the dialects of registerCudaDialects. `tf32`: products of f32 by matrix instructions, which take
+  /// ten bits of each factor's fraction.
+  explicit Emitter(mlir::MLIRContext *context, bool tf32 = false);
 
   /// Prints the region's kernel, or finds the one that an equal region made. Fails with an op error on a region that
   /// the target can't compile.
@@ -75,6 +78,7 @@ public:
 
 private:
   mlir::MLIRContext *context;
+  bool tf32;
   std::vector<KernelText> kernels;
   llvm::StringMap<std::string> symbols; // text of a kernel without its name → its symbol
 };

@@ -18,6 +18,8 @@ namespace flame::cuda {
 
 /// True for "sm_80", "sm_90a", … (machine code) and "compute_80", … (PTX).
 bool isArchitecture(llvm::StringRef name);
+/// Whether it has what the generated kernels use: from sm_80 on.
+bool runsKernels(llvm::StringRef architecture);
 
 class Nvrtc {
 public:

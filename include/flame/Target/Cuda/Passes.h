@@ -6,8 +6,8 @@
 #include <memory>
 
 namespace flame::cuda {
-/// Regions that store what convolutions read with channels last. See AssignLayout.cpp.
-std::unique_ptr<mlir::Pass> createAssignLayoutPass();
+/// Regions that store what convolutions read with channels last; `tf32`: those of f32, too. See AssignLayout.cpp.
+std::unique_ptr<mlir::Pass> createAssignLayoutPass(bool tf32);
 /// Registers the passes of this target, `--flame-emit-cuda` among them: regions to CUDA C++ on standard output, for tests.
 void registerCudaPasses();
 } // namespace flame::cuda

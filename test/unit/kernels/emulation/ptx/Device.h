@@ -17,8 +17,12 @@ inline int blockId() { return emulator::block(); }
 inline void syncBlock() { emulator::syncBlock(); }
 inline void syncWarp() { emulator::syncWarp(); }
 // Kernels run one after another here.
-inline void releaseDependents() {}
 inline void awaitProducers() {}
+// Nor are there clusters.
+constexpr bool hasClusters = false;
+inline void syncCluster() {}
+template <int words> void loadCluster(unsigned (&)[words], const void *, int) {}
+template <typename T> void fromBits(T &value, unsigned bits) { std::memcpy(&value, &bits, 4); }
 inline float shuffleXor(float value, int mask) {
   const int lane = threadId() % 32;
   std::memcpy(emulator::slot(lane), &value, 4);

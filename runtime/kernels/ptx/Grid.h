@@ -1,4 +1,4 @@
-//===- Team.h - words of memory that blocks of a grid tell each other ---------------------------------------------===//
+//===- Grid.h - what blocks of a grid tell each other ---------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 
@@ -12,6 +12,8 @@ FLAME_DEVICE unsigned readState(const unsigned *at) { return __ldcg(at); }
 /// Adds 1; the result is what was there.
 FLAME_DEVICE unsigned addToState(unsigned *at) { return atomicAdd(at, 1u); }
 
+/// What this thread wrote before is seen before what it writes afterwards, and what others wrote before theirs is seen.
+FLAME_DEVICE void fenceDevice() { __threadfence(); }
 /// A word is seen as a whole or not at all; nothing else becomes visible with it.
 FLAME_DEVICE void writeWord(unsigned long long *at, unsigned long long word) {
   asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(at), "l"(word) : "memory");

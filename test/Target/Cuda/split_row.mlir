@@ -1,0 +1,95 @@
+// RUN: flame-opt %s --flame-emit-cuda | FileCheck %s
+
+// Rows that no block can hold are shared by blocks that run at the same time: each holds a piece in shared memory, where
+// all reductions and the results find it. Two reductions that depend on each other in this way take one exchange.
+// CHECK-LABEL: // row: reduce sub exp reduce div
+// CHECK: __launch_bounds__(512, 2)
+// CHECK-NEXT: row_0({{.*}}, unsigned int *__restrict__ state) {
+// CHECK: float *const [[PIECE:shared[0-9]+]] = reinterpret_cast<float *>(flame::dynamicShared() + 0);
+// CHECK: gridDim.x
+// CHECK: flame::Team team(state,
+// CHECK: flame::copyAsync<16>([[PIECE]] +
+// CHECK: flame::waitCopies<0>();
+// CHECK: flame_load<4>([[PIECE]] +
+// What is beyond shared memory is read again.
+// CHECK: flame_load<4>(in0 +
+// CHECK: team.publish({{v[0-9]+}}, {{v[0-9]+}});
+// CHECK-NEXT: team.collect({{shared[0-9]+}}, {{shared[0-9]+}});
+// CHECK-NOT: team.publish
+// CHECK: flame_load<4>([[PIECE]] +
+// CHECK: flame_store<4>(out0 +
+// The next row takes the place of what is done with.
+// CHECK: flame::copyAsync<16>([[PIECE]] +
+// CHECK: team.leave(
+func.func @softmax(%x: tensor<4x1000000xf32>) -> tensor<4x1000000xf32> {
+  %0 = flame.region "row"(%x) : (tensor<4x1000000xf32>) -> tensor<4x1000000xf32> {
+  ^bb0(%a: tensor<4x1000000xf32>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "max"} : (tensor<4x1000000xf32>) -> tensor<4x1xf32>
+    %2 = flame.sub %a, %1 : (tensor<4x1000000xf32>, tensor<4x1xf32>) -> tensor<4x1000000xf32>
+    %3 = flame.exp %2 : (tensor<4x1000000xf32>) -> tensor<4x1000000xf32>
+    %4 = flame.reduce %3 {axes = array<i64: 1>, kind = "sum"} : (tensor<4x1000000xf32>) -> tensor<4x1xf32>
+    %5 = flame.div %3, %4 : (tensor<4x1000000xf32>, tensor<4x1xf32>) -> tensor<4x1000000xf32>
+    flame.yield %5 : tensor<4x1000000xf32>
+  }
+  return %0 : tensor<4x1000000xf32>
+}
+
+// More rows than fit at once: a row is reduced and its sum published before the one before it is stored, and the sums
+// are collected after that.
+// CHECK-LABEL: // row: reduce sub
+// CHECK: row_1(
+// CHECK: unsigned short *const [[PIECE:shared[0-9]+]]
+// CHECK: flame::waitCopies<1>();
+// CHECK: flame_load<8>([[PIECE]] +
+// CHECK: team.publish({{v[0-9]+}});
+// CHECK: >= 0) {
+// CHECK: flame_store<8>(out0 +
+// CHECK: flame::copyAsync<16>([[PIECE]] +
+// CHECK: flame::commitCopies();
+// CHECK: team.collect({{shared[0-9]+}});
+func.func @many(%x: tensor<400x131072xbf16>) -> tensor<400x131072xbf16> {
+  %0 = flame.region "row"(%x) : (tensor<400x131072xbf16>) -> tensor<400x131072xbf16> {
+  ^bb0(%a: tensor<400x131072xbf16>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "max"} : (tensor<400x131072xbf16>) -> tensor<400x1xbf16>
+    %2 = flame.sub %a, %1 : (tensor<400x131072xbf16>, tensor<400x1xbf16>) -> tensor<400x131072xbf16>
+    flame.yield %2 : tensor<400x131072xbf16>
+  }
+  return %0 : tensor<400x131072xbf16>
+}
+
+// A block's squares are of differences from its own mean; the team adds what the means differ by. Two-byte elements that
+// do not come in groups of four bytes are not copied asynchronously: every pass reads memory.
+// CHECK-LABEL: // row: reduce sub mul reduce
+// CHECK: row_2(
+// CHECK-NOT: dynamicShared
+// CHECK: team.publish({{v[0-9]+}}, {{v[0-9]+}});
+// CHECK-NEXT: team.collect([[MEANS:shared[0-9]+]], [[SQUARES:shared[0-9]+]]);
+// CHECK: [[MEANS]][
+// CHECK: [[SQUARES]][
+// One number a row, from one block.
+// CHECK: out0[
+func.func @variance(%x: tensor<2x131101xf16>) -> tensor<2x1xf16> {
+  %0 = flame.region "row"(%x) : (tensor<2x131101xf16>) -> tensor<2x1xf16> {
+  ^bb0(%a: tensor<2x131101xf16>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "mean"} : (tensor<2x131101xf16>) -> tensor<2x1xf16>
+    %2 = flame.sub %a, %1 : (tensor<2x131101xf16>, tensor<2x1xf16>) -> tensor<2x131101xf16>
+    %3 = flame.mul %2, %2 : (tensor<2x131101xf16>, tensor<2x131101xf16>) -> tensor<2x131101xf16>
+    %4 = flame.reduce %3 {axes = array<i64: 1>, kind = "mean"} : (tensor<2x131101xf16>) -> tensor<2x1xf16>
+    flame.yield %4 : tensor<2x1xf16>
+  }
+  return %0 : tensor<2x1xf16>
+}
+
+// Rows that one block does sooner than blocks can talk.
+// CHECK-LABEL: // row: reduce sub
+// CHECK: row_3(
+// CHECK-NOT: Team
+func.func @short(%x: tensor<4x16384xf32>) -> tensor<4x16384xf32> {
+  %0 = flame.region "row"(%x) : (tensor<4x16384xf32>) -> tensor<4x16384xf32> {
+  ^bb0(%a: tensor<4x16384xf32>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "max"} : (tensor<4x16384xf32>) -> tensor<4x1xf32>
+    %2 = flame.sub %a, %1 : (tensor<4x16384xf32>, tensor<4x1xf32>) -> tensor<4x16384xf32>
+    flame.yield %2 : tensor<4x16384xf32>
+  }
+  return %0 : tensor<4x16384xf32>
+}
