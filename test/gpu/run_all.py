@@ -22,6 +22,7 @@ SUITES = [
     ("onnx 1.22.0 backend suite (cuda)", "onnx"),
     ("products and convolutions (cuda)", "contract"),
     ("kernel forms over types and sizes (cuda)", "forms"),
+    ("reductions, norms and scans (cuda)", "reduce"),
 ]
 # Programs of this folder that print totals and write a report as run_suite.py does, with what they need of the pack.
 PROGRAMS = [
