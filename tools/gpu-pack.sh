@@ -45,6 +45,9 @@ python test/gpu/make_attention_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "
 step "compiling every kernel form over types and sizes"
 python test/gpu/make_form_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOBS" \
   ${filter:+--filter "$filter"} "$pack/forms.tar.gz"
+step "compiling reductions, norms and scans"
+python test/gpu/make_reduce_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOBS" \
+  ${filter:+--filter "$filter"} "$pack/reduce.tar.gz"
 step "compiling the models of the runtime's checks"
 python test/gpu/make_runtime_cases.py --flamec "$flamec" --gpu "$gpu" "$pack/runtime"
 step "compiling the rows of the benchmark"

@@ -31,15 +31,25 @@ Tensor &Executor::kernelTensor(int32_t slot) {
 
 Tensor Executor::allocate(int32_t slot, const Dims &dims) {
   const SlotInfo &info = plan.slots[slot];
-  // An output that the caller has memory for is computed in place.
+  // An output that the caller has memory for is computed in place, a view of what is computed here, too.
+  auto owner = [&](int32_t output) {
+    while (plan.slots[output].storage == Storage::Alias)
+      output = plan.slots[output].source;
+    return output;
+  };
   if (info.block == Plan::kMain)
-    for (size_t i = 0; i < outputTargets.size(); ++i)
-      if (plan.outputs[i].slot == slot && outputTargets[i] && outputTargets[i]->dtype == info.dtype &&
-          outputTargets[i]->dims == dims && outputTargets[i]->device == queue->device() &&
-          reinterpret_cast<uintptr_t>(outputTargets[i]->data) %
-                  (queue->device() == kHost ? elementAlignment(info.dtype) : queue->alignment()) ==
-              0)
-        return *outputTargets[i];
+    for (size_t i = 0; i < outputTargets.size(); ++i) {
+      const Tensor *target = outputTargets[i];
+      if (!target || owner(plan.outputs[i].slot) != slot || target->dtype != info.dtype ||
+          target->device != queue->device() ||
+          reinterpret_cast<uintptr_t>(target->data) %
+              (queue->device() == kHost ? elementAlignment(info.dtype) : queue->alignment()))
+        continue;
+      Tensor here = *target;
+      here.dims = dims;
+      if (here.elements() == target->elements())
+        return here;
+    }
   try {
     return queue->make(info.dtype, dims);
   } catch (Error &error) {

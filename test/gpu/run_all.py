@@ -23,6 +23,7 @@ SUITES = [
     ("products and convolutions (cuda)", "contract"),
     ("attention (cuda)", "attention"),
     ("kernel forms over types and sizes (cuda)", "forms"),
+    ("reductions, norms and scans (cuda)", "reduce"),
 ]
 # Programs of this folder that print totals and write a report as run_suite.py does, with what they need of the pack.
 PROGRAMS = [

@@ -7,10 +7,6 @@
 // leave behind. Each thread reads only what it has copied itself, so pieces need no barrier. What of a piece is beyond
 // shared memory is read again.
 //
-// Where a team does many rows and one exchange a row is enough, it has pieces of three rows at a time: one is loaded, one
-// is reduced, and one is stored while the others' sums for the next are under way. So nobody waits for the slowest block,
-// and memory is always busy.
-//
 // A reduction is joined by the threads, then by the block, then by the team (flame::Team), in a fixed order. Of a mean and
 // the mean of squared differences from it both are joined at once: a block's squares are of differences from its own mean, and
 // the team adds what the blocks' means differ by (Chan, Golub and LeVeque, 1983), which is as accurate as two passes. A
@@ -37,9 +33,6 @@ namespace {
 constexpr int threads = 512, blocksPerMultiprocessor = 2;
 /// Shared memory of a block: two of them fit on every GPU from sm_80 on that has 164 KB or more, one on the others.
 constexpr int64_t pieceBytes = 96 << 10;
-/// Blocks that run at the same time on a large GPU, where that decides between ways to do the same.
-constexpr int64_t likelyBlocks = 264;
-constexpr int64_t ring = 3; // rows that a team works on at a time
 /// Shorter rows are done sooner by one block than blocks can talk.
 constexpr int64_t leastRowBytes = 128 << 10;
 
@@ -77,11 +70,7 @@ public:
       size = size * extent;
     if (!parallel || !size.isConstant(columns))
       return ElementBuilder::fold(extents, init, combine, element);
-    if (phase != Phase::Join)
-      publish({foldBlock(extents, init, combine, element)});
-    if (phase == Phase::Publish)
-      return init;
-    collect({init.getType()});
+    exchange({foldBlock(extents, init, combine, element)});
     return joinTeam(init, combine, [&](Value block) { return loadShared(collected[0], block); });
   }
 
@@ -93,12 +82,8 @@ private:
   int64_t columns = 1, groups;
   SmallVector<Held> held;
   int64_t capacity = 0; // groups of a piece that shared memory holds
-  bool pipelined = false;
   bool parallel = false;
-  /// What reductions do: tell the team what the block has, and join what all blocks have.
-  enum class Phase { Both, Publish, Join } phase = Phase::Both;
   SmallVector<Value> collected; // shared memory: what the blocks of the team have published
-  Value buffer;                 // where in shared memory the row's piece begins, in groups
   // Of the team that this block belongs to.
   Value teams, teamSize, member, chunk, begin, count;
   DenseMap<std::pair<Value, SmallVector<Value, 6>>, Value> elements; // of inputs, in shared memory
@@ -107,19 +92,19 @@ private:
   Value ceilDivide(Value x, Value y) { return divi(subi(addi(x, y), index(1)), y); }
   void call(StringRef text, ValueRange operands) { CallOp::create(b, loc, text, operands); }
 
-  void publish(ValueRange values) { call(values.size() == 1 ? "team.publish($0)" : "team.publish($0, $1)", values); }
-  void collect(TypeRange types) {
+  /// Tells the team one number or two of this block; `collected` are then those of all.
+  void exchange(ValueRange values) {
+    call(values.size() == 1 ? "team.publish($0)" : "team.publish($0, $1)", values);
     collected.clear();
-    for (Type type : types)
-      collected.push_back(kernel.sharedMemory(type, TeamState::blocks));
-    call(types.size() == 1 ? "team.collect($0)" : "team.collect($0, $1)", collected);
+    for (Value value : values)
+      collected.push_back(kernel.sharedMemory(value.getType(), TeamState::blocks));
+    call(values.size() == 1 ? "team.collect($0)" : "team.collect($0, $1)", collected);
   }
-  void chooseHeld(ArrayRef<Stage> stages);
+  void chooseHeld();
   void load(Value row);
   void reduce(ArrayRef<Stage> stages);
   void storeResults(Value next);
   void buildRows(ArrayRef<Stage> stages, Value team);
-  void buildPipeline(Stage stage, Value team);
   std::pair<Value, Value> formTeams();
   void prefetch(Value row, Value slot);
   SmallVector<Values> neighbours(Value group, ArrayRef<DimExpr> dims);
@@ -156,7 +141,7 @@ private:
 
 } // namespace
 
-void SplitRowBuilder::chooseHeld(ArrayRef<Stage> stages) {
+void SplitRowBuilder::chooseHeld() {
   SmallVector<DimExpr> full(outer);
   llvm::append_range(full, inner);
   int64_t bytes = 0;
@@ -171,15 +156,9 @@ void SplitRowBuilder::chooseHeld(ArrayRef<Stage> stages) {
   if (held.empty())
     return;
   capacity = pieceBytes / bytes / threads * threads;
-  int64_t third = capacity / ring, teamBlocks = (groups + capacity - 1) / capacity;
-  pipelined = stages.size() == 1 && third > 0 && groups <= third * likelyBlocks &&
-              rows.constant().value_or(INT64_MAX) > std::max<int64_t>(1, likelyBlocks / teamBlocks);
-  if (pipelined)
-    capacity = third;
   capacity = std::min<int64_t>(capacity, (groups + threads - 1) / threads * threads);
   for (Held &h : held)
-    h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())),
-                                          (pipelined ? ring : 1) * capacity * width);
+    h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())), capacity * width);
   kernel.templates.push_back("ptx/Copy.h");
   kernel.heldElement = [this](Value value, ValueRange index) {
     Key key;
@@ -212,7 +191,7 @@ void SplitRowBuilder::prefetch(Value row, Value slot) {
   Value group = addi(addi(muli(row, index(groups)), begin), slot);
   for (Held &h : held)
     call("flame::copyAsync<" + std::to_string(h.bytes) + ">($0 + $1, $2 + $3, " + std::to_string(h.bytes) + ")",
-         {h.memory, muli(addi(buffer, slot), index(width)), kernel.bufferOf(h.input), muli(group, index(width))});
+         {h.memory, muli(slot, index(width)), kernel.bufferOf(h.input), muli(group, index(width))});
 }
 
 /// The indices of a group's elements.
@@ -234,7 +213,7 @@ SmallVector<Values> SplitRowBuilder::neighbours(Value group, ArrayRef<DimExpr> d
 void SplitRowBuilder::enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<DimExpr> dims) {
   for (Held &h : held) {
     Type type = cast<MemRefType>(h.memory.getType()).getElementType();
-    Value position = muli(addi(buffer, slot), index(width)), all;
+    Value position = muli(slot, index(width)), all;
     if (width > 1)
       all = vector::LoadOp::create(b, loc, VectorType::get({width}, type), h.memory, position);
     for (auto [lane, element] : llvm::enumerate(group)) {
@@ -303,16 +282,11 @@ void SplitRowBuilder::meanAndSquares(Stage stage) {
     Value its = clampi(subi(index(groups), muli(block, chunk)), index(0), chunk);
     return fromIndex(maxi(muli(its, index(width)), index(1)), elementType);
   };
-  if (phase != Phase::Join) {
-    Value sum = foldBlock(inner, zero, add, elementsOf(x)), own = s.div(sum, size(member));
-    setScalar(mean, own);
-    Value square = foldBlock(inner, zero, add, elementsOf(squares));
-    clearScalar(mean);
-    publish({own, square});
-  }
-  if (phase == Phase::Publish)
-    return;
-  collect({zero.getType(), zero.getType()});
+  Value own = s.div(foldBlock(inner, zero, add, elementsOf(x)), size(member));
+  setScalar(mean, own);
+  Value ownSquare = foldBlock(inner, zero, add, elementsOf(squares));
+  clearScalar(mean);
+  exchange({own, ownSquare});
   Value means = collected[0], allSquares = collected[1];
   Value total = fromIndex(index(columns), elementType);
   Value sum = joinTeam(zero, add, [&](Value block) { return s.mul(size(block), loadShared(means, block)); });
@@ -338,16 +312,11 @@ void SplitRowBuilder::maximumAndExponentials(Stage stage) {
   auto reference = [&](Value x) {
     return s.select(s.lt(s.abs(x), s.number(elementType, std::numeric_limits<double>::infinity())), x, zero);
   };
-  if (phase != Phase::Join) {
-    Value own = foldBlock(inner, lowest, larger, elementsOf(stage.first.getX()));
-    setScalar(maximum, reference(own));
-    Value sum = foldBlock(inner, zero, add, elementsOf(stage.second.getX()));
-    clearScalar(maximum);
-    publish({own, sum});
-  }
-  if (phase == Phase::Publish)
-    return;
-  collect({zero.getType(), zero.getType()});
+  Value own = foldBlock(inner, lowest, larger, elementsOf(stage.first.getX()));
+  setScalar(maximum, reference(own));
+  Value ownSum = foldBlock(inner, zero, add, elementsOf(stage.second.getX()));
+  clearScalar(maximum);
+  exchange({own, ownSum});
   Value maxima = collected[0], sums = collected[1];
   Value all = joinTeam(lowest, larger, [&](Value block) { return loadShared(maxima, block); });
   setScalar(stage.second.getResult(), joinTeam(zero, add, [&](Value block) {
@@ -420,9 +389,7 @@ void SplitRowBuilder::reduce(ArrayRef<Stage> stages) {
     Value result = stage.first.getResult();
     Values full(at);
     full.resize(shapes().rank(result), index(0));
-    Value all = element(result, full);
-    if (phase != Phase::Publish)
-      setScalar(result, all);
+    setScalar(result, element(result, full));
   }
 }
 
@@ -438,7 +405,6 @@ void SplitRowBuilder::storeResults(Value next) {
 
 /// One row after the other.
 void SplitRowBuilder::buildRows(ArrayRef<Stage> stages, Value team) {
-  buffer = index(0);
   if (capacity) {
     load(team);
     call("flame::commitCopies()", {});
@@ -452,58 +418,6 @@ void SplitRowBuilder::buildRows(ArrayRef<Stage> stages, Value team) {
     if (capacity)
       call("flame::commitCopies()", {});
     return Values();
-  });
-}
-
-/// A row is reduced and told before the one before it is stored, and joined after that; loads are two rows ahead of it.
-void SplitRowBuilder::buildPipeline(Stage stage, Value team) {
-  SmallVector<Value> results{stage.first.getResult()}, variables;
-  if (stage.second)
-    results.push_back(stage.second.getResult());
-  for (Value result : results)
-    variables.push_back(kernel.variable(computeType(getElementTypeOrSelf(result.getType()))));
-  Value last = index((ring - 1) * capacity), ahead = muli(teams, index(ring));
-  for (int i = 0; i < ring - 1; ++i) {
-    buffer = index(i * capacity);
-    load(addi(team, muli(teams, index(i))));
-    call("flame::commitCopies()", {});
-  }
-  // The first turn has no row to store.
-  loop(subi(team, teams), expr(rows), teams, last, [&](Value row, ValueRange carried) {
-    Value own = carried[0], next = addi(row, teams);
-    Value nextBuffer = select(cmpi(CmpIPredicate::eq, own, last), index(0), addi(own, index(capacity)));
-    Value hasNext = cmpi(CmpIPredicate::slt, next, expr(rows));
-    call("flame::waitCopies<" + std::to_string(ring - 2) + ">()", {});
-    ifThen(hasNext, [&] {
-      buffer = nextBuffer;
-      at = delinearize(next, outer);
-      phase = Phase::Publish;
-      reduce(stage);
-    });
-    buffer = own;
-    Value after = addi(row, ahead);
-    ifThen(cmpi(CmpIPredicate::sge, row, index(0)), [&] {
-      at = delinearize(row, outer);
-      for (auto [result, variable] : llvm::zip(results, variables))
-        setScalar(result, loadShared(variable, index(0)));
-      storeResults(after);
-      for (Value result : results)
-        clearScalar(result);
-    });
-    ifThen(cmpi(CmpIPredicate::slt, row, index(0)), [&] { load(after); });
-    call("flame::commitCopies()", {});
-    ifThen(hasNext, [&] {
-      at = delinearize(next, outer);
-      phase = Phase::Join;
-      reduce(stage);
-      Values full(at);
-      full.resize(shapes().rank(results.front()), index(0));
-      for (auto [result, variable] : llvm::zip(results, variables)) {
-        memref::StoreOp::create(b, loc, element(result, full), variable, index(0));
-        clearScalar(result);
-      }
-    });
-    return Values{nextBuffer};
   });
 }
 
@@ -523,14 +437,9 @@ void SplitRowBuilder::build(ArrayRef<Stage> stages) {
     else
       other.push_back({unsigned(i)});
   }
-  chooseHeld(stages);
+  chooseHeld();
   auto [team, rounds] = formTeams();
-  ifThen(cmpi(CmpIPredicate::slt, team, teams), [&, team = team] {
-    if (pipelined)
-      buildPipeline(stages.front(), team);
-    else
-      buildRows(stages, team);
-  });
+  ifThen(cmpi(CmpIPredicate::slt, team, teams), [&, team = team] { buildRows(stages, team); });
   call("team.leave((int)($0))", {muli(rounds, index(stages.size()))});
   DimExpr useful = rows * shapes().constant((groups + threads - 1) / threads);
   kernel.kernel.extent = min(useful, shapes().constant(TeamState::blocks));

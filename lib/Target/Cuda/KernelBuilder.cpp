@@ -105,10 +105,6 @@ Value KernelBuilder::dynamicSharedMemory(Type type, int64_t count) {
   return memory;
 }
 
-Value KernelBuilder::variable(Type type) {
-  return memref::AllocaOp::create(entry, loc, MemRefType::get({1}, type));
-}
-
 Value KernelBuilder::extraPointer(StringRef name, Type elementType) {
   Value &pointer = extras[name];
   if (!pointer) // stands in for the argument, which comes behind all sizes

@@ -50,8 +50,6 @@ public:
   mlir::Value sharedMemory(mlir::Type type, int64_t count);
   /// `count` elements of the launch's dynamic shared memory, which grows by them; at most 16 bytes an element.
   mlir::Value dynamicSharedMemory(mlir::Type type, int64_t count);
-  /// A variable of each thread, as memory of one element.
-  mlir::Value variable(mlir::Type type);
   /// The launch's scratch memory as elements of `type`, and the session's state as 32-bit numbers; the caller sets
   /// kernel.scratch and kernel.state.
   mlir::Value scratchMemory(mlir::Type type);
