@@ -5,6 +5,7 @@
 // CHECK-LABEL: // contract: relu matmul add
 // CHECK: __launch_bounds__(256)
 // CHECK-NEXT: contract_0(const float *__restrict__ in0, {{.*}} const long long size0)
+// CHECK-NEXT: flame_begin();
 // CHECK-NEXT: const auto x = [&](const long long row, const long long depth) -> float {
 // CHECK-NEXT: const float [[V:v[0-9]+]] = in0[row * 96 + depth];
 // CHECK-NEXT: return flame_maximum([[V]], 0.0f);

@@ -45,6 +45,19 @@ TEST(Schedule, AttentionFollowsTheProblem) {
               << head << ", " << tokens << ", " << batches;
 }
 
+TEST(Schedule, FewTilesShareTheInnerDim) {
+  EXPECT_GT(chooseMma(Arithmetic::F16, {1, 128, 768, 768}).slices, 1);
+  EXPECT_GT(chooseMma(Arithmetic::F16, {1, 128, 768, 3072}).splits, 1);
+  EXPECT_EQ(chooseMma(Arithmetic::F16, {1, 8192, 8192, 8192}).splits, 1);
+}
+
+TEST(Schedule, EachFitsItsGpu) {
+  for (const MmaSchedule &s : mmaSchedules()) {
+    EXPECT_LE(s.sharedBytes(Arithmetic::F16), 227 << 10) << text(s);
+    EXPECT_LE(s.older(Arithmetic::F16).sharedBytes(Arithmetic::F16), 99 << 10) << text(s);
+  }
+}
+
 TEST(Schedule, UnknownSizesAreLikelyOnes) {
   DimContext context;
   DimExpr n = context.symbol("n");
@@ -79,10 +92,14 @@ TEST(Schedule, NoneSpills) {
   appendTemplate("impl/Simt.h", others, simt);
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const MmaSchedule &s : mmaSchedules()) {
-    for (const char *x : {"Depth", "Side"})
-      for (const char *y : {"Depth", "Side"})
-        sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
-                                                    "float", x, y, s.threads())});
+    for (auto [x, y] : {std::pair("Depth", "Side"), std::pair("Side", "Depth")})
+      sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
+                                                  "float", x, y, s.threads())});
+    MmaSchedule shared = s;
+    shared.splits = 8;
+    if (shared.canSplit(Arithmetic::F16))
+      sources.push_back({text(shared), product(matrix, "gemm<" + text(shared), Arithmetic::F16, "unsigned short",
+                                               "float", "Depth", "Depth", s.threads())});
     MmaSchedule bytes = s;
     bytes.depth *= 2;
     sources.push_back({text(bytes) + " I8", product(matrix, "gemm<" + text(bytes), Arithmetic::I8, "unsigned char",
