@@ -3,14 +3,14 @@
 // Two products with biases: one product, one bias, two parts.
 // CHECK-LABEL: @biases
 // CHECK-SAME: %[[X:.*]]: tensor<1x?x64xf16>
-func.func @biases(%x: tensor<1x?x64xf16>) -> (tensor<?x32xf16>, tensor<?x16xf16>) {
+func.func @biases(%x: tensor<1x?x64xf16>) -> (tensor<1x32x?xf16>, tensor<1x16x?xf16>) {
   %wq = flame.weight {name = "q", ref = #flame.weight_ref<"w", 0, 4096>, type = tensor<64x32xf16>} : () -> tensor<64x32xf16>
   %wk = flame.weight {name = "k", ref = #flame.weight_ref<"w", 4096, 2048>, type = tensor<64x16xf16>} : () -> tensor<64x16xf16>
   %bq = flame.weight {name = "bq", ref = #flame.weight_ref<"w", 8192, 64>, type = tensor<32xf16>} : () -> tensor<32xf16>
   %bk = flame.weight {name = "bk", ref = #flame.weight_ref<"w", 8256, 32>, type = tensor<16xf16>} : () -> tensor<16xf16>
-  // CHECK-DAG: %[[W:.*]] = flame.concat %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<64x32xf16>, tensor<64x16xf16>) -> tensor<64x48xf16>
-  // CHECK-DAG: %[[B:.*]] = flame.concat %{{.*}}, %{{.*}} {axis = 0 : i64} : (tensor<32xf16>, tensor<16xf16>) -> tensor<48xf16>
+  // CHECK: %[[W:.*]] = flame.concat %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<64x32xf16>, tensor<64x16xf16>) -> tensor<64x48xf16>
   // CHECK: %[[Y:.*]] = flame.matmul %[[X]], %[[W]]
+  // CHECK: %[[B:.*]] = flame.concat %{{.*}}, %{{.*}} {axis = 0 : i64} : (tensor<32xf16>, tensor<16xf16>) -> tensor<48xf16>
   // CHECK: %[[Z:.*]] = flame.add %[[Y]], %[[B]]
   // CHECK-COUNT-2: flame.slice %[[Z]]
   // CHECK-NOT: flame.matmul
@@ -19,11 +19,9 @@ func.func @biases(%x: tensor<1x?x64xf16>) -> (tensor<?x32xf16>, tensor<?x16xf16>
   %qb = flame.add %q, %bq : (tensor<1x?x32xf16>, tensor<32xf16>) -> tensor<1x?x32xf16>
   %k = flame.matmul %x, %wk : (tensor<1x?x64xf16>, tensor<64x16xf16>) -> tensor<1x?x16xf16>
   %kb = flame.add %bk, %k : (tensor<16xf16>, tensor<1x?x16xf16>) -> tensor<1x?x16xf16>
-  %to32 = flame.constant {value = dense<[-1, 32]> : tensor<2xi64>} : () -> tensor<2xi64>
-  %to16 = flame.constant {value = dense<[-1, 16]> : tensor<2xi64>} : () -> tensor<2xi64>
-  %qf = flame.reshape %qb, %to32 : (tensor<1x?x32xf16>, tensor<2xi64>) -> tensor<?x32xf16>
-  %kf = flame.reshape %kb, %to16 : (tensor<1x?x16xf16>, tensor<2xi64>) -> tensor<?x16xf16>
-  return %qf, %kf : tensor<?x32xf16>, tensor<?x16xf16>
+  %qt = flame.transpose %qb {perm = array<i64: 0, 2, 1>} : (tensor<1x?x32xf16>) -> tensor<1x32x?xf16>
+  %kt = flame.transpose %kb {perm = array<i64: 0, 2, 1>} : (tensor<1x?x16xf16>) -> tensor<1x16x?xf16>
+  return %qt, %kt : tensor<1x32x?xf16>, tensor<1x16x?xf16>
 }
 
 // -----

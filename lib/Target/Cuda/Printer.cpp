@@ -164,17 +164,12 @@ template <int n> __device__ __forceinline__ flame_vector<unsigned char, n> flame
   return y;
 }
 #endif
-// Kernels may overlap: the next one starts when all blocks of this one have called `flame_release`, and `flame_begin`
-// waits until the kernels before this one have ended.
-__device__ __forceinline__ void flame_release() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
+// Kernels may overlap: this one waits until those before it have ended; then the next one may start when all blocks of this
+// one have come here.
 __device__ __forceinline__ void flame_begin() {
-  flame_release();
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 // Blocks that share a tile.
@@ -257,7 +252,8 @@ public:
     }
     os << ") {\n";
     depth = 1;
-    line() << (kernel->hasAttr("flame.waits_later") ? "flame_release();\n" : "flame_begin();\n");
+    if (!kernel->hasAttr("flame.waits_later"))
+      line() << "flame_begin();\n";
     if (failed(block(kernel.getBody().front())))
       return failure();
     os << "}\n\n";

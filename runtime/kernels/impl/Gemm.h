@@ -156,6 +156,9 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
     reading = reading + 1 == s.stages ? 0 : reading + 1;
     writing = writing + 1 == s.stages ? 0 : writing + 1;
   }
+  // Not earlier: blocks of the next kernel would take the places that this one leaves free, several of them on one
+  // multiprocessor.
+  releaseDependents();
   waitCopies<0>();
   syncBlock();
 

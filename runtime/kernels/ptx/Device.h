@@ -19,6 +19,12 @@ FLAME_DEVICE int threadId() { return (int)(threadIdx.x & 1023); }
 FLAME_DEVICE int blockId() { return (int)blockIdx.x; }
 FLAME_DEVICE void syncBlock() { __syncthreads(); }
 FLAME_DEVICE void syncWarp() { __syncwarp(); }
+/// Lets the next kernel start, once all blocks of this one have come here.
+FLAME_DEVICE void releaseDependents() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 /// Waits until the kernels before this one have ended. Kernels may overlap, so none reads their results, or writes
 /// anything, before that.
 FLAME_DEVICE void awaitProducers() {

@@ -14,11 +14,11 @@
 // CHECK-NOT: flame.transpose
 // CHECK: return
 // The product is positions by channels where channels are stored last, channels by positions otherwise.
+// CUDA-LABEL: // loop: transpose
 // CUDA-LABEL: // conv: conv relu transpose
 // CUDA: return row * 16 + column;
 // CUDA: flame::Problem<int>{256, 16, 27},
-// CUDA-NEXT: flame::Gather<2,
-// CUDA-LABEL: // loop: transpose
+// CUDA: flame::Gather<2,
 // CUDA-LABEL: // conv: transpose transpose conv
 // CUDA: flame::Problem<int>{32, 256, 144},
 // CUDA-NEXT: flame::Plain<unsigned short, flame::Major::Depth, 16, int>{in1, 144},

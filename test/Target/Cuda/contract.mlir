@@ -80,9 +80,9 @@ func.func @out(%x: tensor<2x4x128x128xf16>, %y: tensor<2x4x128x64xf16>) -> tenso
   return %0 : tensor<2x128x4x64xf16>
 }
 
-// One row: the matrix is read once, by a warp a pair of columns.
+// One row: the matrix is read once, by a warp a column.
 // CHECK-LABEL: // contract: matmul
-// CHECK: flame::thinAlong<flame::ThinSchedule{1, 2, true}, flame::Arithmetic::F16, false>(flame::Problem<int>{1, 3072, 768},
+// CHECK: flame::thinAlong<flame::ThinSchedule{1, 1, true}, flame::Arithmetic::F16, false>(flame::Problem<int>{1, 3072, 768},
 // CHECK-NEXT: flame::ThinRows<unsigned short, int>{in0, 768, 1},
 func.func @gemv(%x: tensor<1x1x768xf16>, %y: tensor<3072x768xf16>) -> tensor<1x1x3072xf16> {
   %0 = flame.region "contract"(%x, %y) : (tensor<1x1x768xf16>, tensor<3072x768xf16>) -> tensor<1x1x3072xf16> {

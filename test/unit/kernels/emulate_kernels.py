@@ -67,7 +67,6 @@ static unsigned short flame_float_to_bf16(float x) {
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 static void flame_begin() {}
-static void flame_release() {}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }
 static unsigned short flame_float_to_half(float x) {
   const _Float16 half = x;

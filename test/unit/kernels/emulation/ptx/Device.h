@@ -17,6 +17,7 @@ inline int blockId() { return emulator::block(); }
 inline void syncBlock() { emulator::syncBlock(); }
 inline void syncWarp() { emulator::syncWarp(); }
 // Kernels run one after another here.
+inline void releaseDependents() {}
 inline void awaitProducers() {}
 // Nor are there clusters.
 constexpr bool hasClusters = false;
