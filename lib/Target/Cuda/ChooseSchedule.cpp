@@ -35,7 +35,7 @@ constexpr double roundTime = 1422, // of a tile that has no inner dim: launch, f
     matrixTime = 0.767, loadTime = 1.51, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
     stepTime = 33.7, ownTime = 2.19,     // of a step of one warp, and for each product in it: what it waits for
     storeTime = 0.834,                   // of a number of the result, for each warp
-    clusterTime = 3000;                  // of sums that several blocks add up
+    clusterTime = 9500;                  // of sums that several blocks add up
 
 /// The likely time of a product by such tiles, in nanoseconds.
 double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {

@@ -67,9 +67,9 @@ struct MmaSchedule {
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type) const {
     return larger(stages * stageBytes(type), slices * warps() * slabBytes(slabRows(type)));
   }
-  /// The blocks of a cluster add up whole tiles.
+  /// The blocks of a cluster add up whole tiles, narrow ones, since they take registers for it.
   FLAME_BOTH constexpr bool canSplit(Arithmetic type) const {
-    return splits == 1 || slices * warps() * slabBytes(rows / warpRows) <= stages * stageBytes(type);
+    return splits == 1 || (columns <= 64 && slices * warps() * slabBytes(rows / warpRows) <= stages * stageBytes(type));
   }
   /// The same on GPUs before Hopper, some of which have no more than 99 KiB for a block.
   FLAME_BOTH constexpr MmaSchedule older(Arithmetic type) const {

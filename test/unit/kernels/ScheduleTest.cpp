@@ -47,7 +47,7 @@ TEST(Schedule, AttentionFollowsTheProblem) {
 
 TEST(Schedule, FewTilesShareTheInnerDim) {
   EXPECT_GT(chooseMma(Arithmetic::F16, {1, 128, 768, 768}).slices, 1);
-  EXPECT_GT(chooseMma(Arithmetic::F16, {1, 49, 512, 4608}).splits, 1);
+  EXPECT_GT(chooseMma(Arithmetic::F16, {1, 64, 64, 32768}).splits, 1);
   EXPECT_EQ(chooseMma(Arithmetic::F16, {1, 8192, 8192, 8192}).splits, 1);
 }
 
@@ -96,7 +96,7 @@ TEST(Schedule, NoneSpills) {
       sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
                                                   "float", x, y, s.threads())});
     MmaSchedule shared = s;
-    shared.splits = 8;
+    shared.splits = 4;
     if (shared.canSplit(Arithmetic::F16))
       sources.push_back({text(shared), product(matrix, "gemm<" + text(shared), Arithmetic::F16, "unsigned short",
                                                "float", "Depth", "Depth", s.threads())});
