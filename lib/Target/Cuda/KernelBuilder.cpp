@@ -1,5 +1,4 @@
-//===- KernelBuilder.cpp - see KernelBuilder.h
-//------------------------------------------------------------------------===//
+//===- KernelBuilder.cpp - see KernelBuilder.h --------------------------------------------------------------------===//
 #include "KernelBuilder.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

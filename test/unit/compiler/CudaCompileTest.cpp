@@ -1,5 +1,4 @@
-//===- CudaCompileTest.cpp - units of kernels: parallel compilation, cache, errors
-//------------------------------------===//
+//===- CudaCompileTest.cpp - units of kernels: parallel compilation, cache, errors --------------------------------===//
 //
 // NVRTC itself is needed by the tests of the suite Nvrtc; they are skipped where it is absent.
 //

@@ -1,5 +1,4 @@
-//===- FileCacheTest.cpp - the folder of compiled kernels: damage, crowds, lack of room
-//-------------------------------===//
+//===- FileCacheTest.cpp - the folder of compiled kernels: damage, crowds, lack of room ---------------------------===//
 #include "flame/Support/FileCache.h"
 
 #include <csignal>
