@@ -20,6 +20,8 @@ import statistics
 import subprocess
 import sys
 
+from bench_gpu import clock, print_table
+
 ROWS = 32768
 HIDDEN = (2048, 4096, 8192)
 
@@ -245,15 +247,7 @@ def run(args):
     folder = pathlib.Path(args.folder)
     torch.manual_seed(1)
     stream = torch.cuda.current_stream().cuda_stream
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-    def timed(function, count):
-        start.record()
-        for _ in range(count):
-            function()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / count * 1e3  # µs
+    timed = clock()
 
     copy_from = torch.randn(1 << 28, device="cuda", dtype=torch.bfloat16)
     copy_to = torch.empty_like(copy_from)
@@ -330,13 +324,7 @@ def report(rows, style):
               "torch.compile on the same tensors\nin alternating rounds of one process, results checked against float64 first. "
               "TB/s counts each input read once and each output\nwritten once; \"of copy\" is the share of what a copy kernel "
               "reached in the same rounds. In the last columns above 1 means that\nflame is faster.\n")  # fmt: skip
-        print("| " + " | ".join(head) + " |\n| --- |" + " ---: |" * (len(head) - 1))
-        for line in lines:
-            print("| " + " | ".join(line) + " |")
-        return
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    for line in [head, *lines]:
-        print("  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths))))
+    print_table(head, lines, markdown=style == "md")
 
 
 def main():

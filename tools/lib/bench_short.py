@@ -28,6 +28,8 @@ import time
 
 import numpy as np
 
+from bench_gpu import clock, print_table
+
 LAYERS, WIDTH, HEADS, HIDDEN, TOKENS, VOCABULARY = 12, 768, 12, 3072, 128, 30522
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 ALIGNMENT = 64
@@ -335,15 +337,7 @@ def run(args):
     folder = pathlib.Path(args.folder)
     torch.manual_seed(1)
     torch.backends.cudnn.benchmark = True
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-    def in_a_row(function, count):
-        start.record()
-        for _ in range(count):
-            function()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / count * 1e3
+    in_a_row = clock()
 
     def waited_for(function, count):
         times = []
@@ -460,13 +454,7 @@ def report(rows, style):
         print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, f16, batch 1; all on the same weights in alternating rounds "
               "of one process,\nerrors against f32 checked first. \"In a row\": the time of a run among many; \"waited for\": with a "
               "wait after every run.\nAbove 1 in the column \"÷ flame\" flame is faster.\n")  # fmt: skip
-        print("| " + " | ".join(table[0]) + " |\n| --- | --- |" + " ---: |" * (len(table[0]) - 2))
-        for line in table[1:]:
-            print("| " + " | ".join(line) + " |")
-        return
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    for line in table:
-        print("  ".join(t.ljust(w) if i < 2 else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths))), flush=True)
+    print_table(table[0], table[1:], markdown=style == "md", left=2)
 
 
 def main():
