@@ -19,8 +19,8 @@ namespace {
 class Cache : public testing::Test {
 protected:
   void SetUp() override {
-    char name[] = "/tmp/flame-cache-test-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
+    std::string name = testing::TempDir() + "flame-cache-test-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
     folder = name;
   }
   void TearDown() override { fs::remove_all(folder); }
