@@ -153,6 +153,9 @@ std::string flame::cuda::text(const ThinSchedule &s) {
 std::string flame::cuda::text(const AttentionSchedule &s) {
   return braces("AttentionSchedule", {s.rows, s.keys, s.warpRows, s.warpKeys, s.depth, s.width, s.stages});
 }
+std::string flame::cuda::text(const TopKSchedule &s) {
+  return braces("TopKSchedule", {s.threads, s.tile, s.pairBytes});
+}
 std::string flame::cuda::text(Arithmetic type) {
   static const char *const names[] = {"F16", "BF16", "TF32", "F32", "F64", "I32", "I64", "I8", "U8"};
   return std::string("flame::Arithmetic::") + names[int(type)];

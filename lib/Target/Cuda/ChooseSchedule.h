@@ -8,6 +8,7 @@
 
 #include "flame/Support/DimExpr.h"
 #include "schedule/Schedule.h"
+#include "schedule/TopK.h"
 #include "llvm/ADT/ArrayRef.h"
 #include <cstdint>
 #include <string>
@@ -41,6 +42,7 @@ std::string text(const MmaSchedule &s);
 std::string text(const SimtSchedule &s);
 std::string text(const ThinSchedule &s);
 std::string text(const AttentionSchedule &s);
+std::string text(const TopKSchedule &s);
 std::string text(Arithmetic type);
 
 } // namespace flame::cuda

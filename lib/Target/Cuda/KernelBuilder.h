@@ -118,6 +118,7 @@ bool emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reduc
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
 mlir::LogicalResult emitConv(KernelBuilder &kernel);
 mlir::LogicalResult emitAttention(KernelBuilder &kernel);
+mlir::LogicalResult emitTopK(KernelBuilder &kernel);
 
 } // namespace flame::cuda
 
