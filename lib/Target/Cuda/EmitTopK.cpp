@@ -59,9 +59,9 @@ struct Choice {
 
 Choice choose(const KeyFormat &format, std::optional<int64_t> length, std::optional<int64_t> mostWanted) {
   constexpr int64_t shortLimit = 0xffff, longLimit = 0xffffffff; // of positions beside keys of 16 and 32 bits
-  int pairBytes = format.bits > 32 || length.value_or(0) > longLimit                   ? 16
+  int pairBytes = format.bits > 32 || length.value_or(0) > longLimit              ? 16
                   : format.bits <= 16 && length.value_or(longLimit) <= shortLimit ? 4
-                                                                                       : 8;
+                                                                                  : 8;
   if (length && *length <= warpRow)
     return {Form::Warps, {256, int(llvm::PowerOf2Ceil(std::max<int64_t>(*length, 1))), pairBytes}};
   bool few = mostWanted && length && *length >= 1024 && *mostWanted * 8 <= *length;
@@ -77,8 +77,8 @@ Choice choose(const KeyFormat &format, std::optional<int64_t> length, std::optio
 
 std::string text(const KeyFormat &format) {
   static const char *const kinds[] = {"Unsigned", "Signed", "Float"};
-  return std::string("flame::KeyFormat{flame::KeyKind::") + kinds[int(format.kind)] + ", " + std::to_string(format.bits) +
-         ", 0x" + llvm::utohexstr(format.largest, /*LowerCase=*/true) + "}";
+  return std::string("flame::KeyFormat{flame::KeyKind::") + kinds[int(format.kind)] + ", " +
+         std::to_string(format.bits) + ", 0x" + llvm::utohexstr(format.largest, /*LowerCase=*/true) + "}";
 }
 
 } // namespace
@@ -141,8 +141,8 @@ LogicalResult flame::cuda::emitTopK(KernelBuilder &kernel) {
     function = "topkBlock";
     kernel.kernel.extent = rows;
   } else {
-    DimExpr pieces = max(one, min(floorDiv(shapes.constant(manyBlocks), max(rows, one)),
-                                  floorDiv(length, shapes.constant(leastPiece))));
+    DimExpr pieces = max(
+        one, min(floorDiv(shapes.constant(manyBlocks), max(rows, one)), floorDiv(length, shapes.constant(leastPiece))));
     DimExpr tasks = rows * pieces, pairs = pieces.isConstant(1) ? shapes.constant(0) : tasks * k;
     function = form == Form::Select ? "topkSelect" : "topkLong";
     if (form == Form::Long) {

@@ -1,8 +1,8 @@
 //===- TopK.h - the first k of rows, in order ---------------------------------------------------------------------===//
 //
-// The first k elements of each row, least or greatest ones first, with their positions; of equal ones that with the lower
-// position comes first, and NaN is greater than any number. Keys are unsigned integers in the order that is wanted, so all
-// element types share the code.
+// The first k elements of each row, least or greatest ones first, with their positions; of equal ones that with the
+// lower position comes first, and NaN is greater than any number. Keys are unsigned integers in the order that is
+// wanted, so all element types share the code.
 //
 //   topkWarps   rows of at most a few elements a lane: a warp, or a part of it, sorts a row in registers
 //   topkBlock   rows that fit into shared memory: a block sorts one
@@ -18,8 +18,8 @@
 
 namespace flame {
 
-/// `rows` rows of `length` elements, of which `k` <= length are wanted. Elements of a row lie `stride` apart, and as many
-/// rows are neighbours.
+/// `rows` rows of `length` elements, of which `k` <= length are wanted. Elements of a row lie `stride` apart, and as
+/// many rows are neighbours.
 struct TopKProblem {
   long long rows, length, k, stride;
 };
@@ -98,7 +98,8 @@ template <typename Rows> FLAME_DEVICE void sortTile(const Rows &rows, long long 
   while (size < s.tile && first + size < rows.p.length)
     size *= 2;
   for (int i = threadId(); i < size; i += s.threads)
-    pairs[i] = first + i < rows.p.length ? Rows::pair(from[(first + i) * rows.p.stride], first + i) : Rows::Order::last();
+    pairs[i] =
+        first + i < rows.p.length ? Rows::pair(from[(first + i) * rows.p.stride], first + i) : Rows::Order::last();
   sortShared<s.threads, Pair>(size);
 }
 
@@ -167,8 +168,8 @@ template <typename Rows> struct PairPiece {
   }
 };
 
-/// The best `k` <= kept() pairs of what is offered, in shared memory. Pairs that come after `bound` are not among them; the
-/// others are collected and, before the memory is full, sorted and cut off, which lowers the bound.
+/// The best `k` <= kept() pairs of what is offered, in shared memory. Pairs that come after `bound` are not among them;
+/// the others are collected and, before the memory is full, sorted and cut off, which lowers the bound.
 template <typename Rows> class Best {
 public:
   using Pair = typename Rows::Pair;
@@ -204,8 +205,8 @@ private:
   Pair *pairs, bound;
   unsigned *count;
 
-  /// Each of several groups of threads has one best element in what it reads; none of the k that are wanted comes after the
-  /// k-th of these. That costs another reading of the piece and hardly leaves more than k.
+  /// Each of several groups of threads has one best element in what it reads; none of the k that are wanted comes after
+  /// the k-th of these. That costs another reading of the piece and hardly leaves more than k.
   template <typename Piece> FLAME_DEVICE void findBound(const Piece &piece) {
     bound = Rows::Order::last();
     if (k > s.threads || piece.end - piece.begin <= s.threads)
@@ -246,8 +247,8 @@ private:
   }
 };
 
-/// Blocks share the rows' pieces. With several a row, each leaves its best in scratch memory (k pairs a piece), and the last
-/// block of a row takes the best of these; tickets are the rows' numbers. 0 < k <= kept().
+/// Blocks share the rows' pieces. With several a row, each leaves its best in scratch memory (k pairs a piece), and the
+/// last block of a row takes the best of these; tickets are the rows' numbers. 0 < k <= kept().
 template <typename Rows>
 FLAME_DEVICE void topkSelect(const Rows &rows, long long pieces, void *scratch, unsigned *state) {
   constexpr TopKSchedule s = Rows::schedule;
@@ -298,9 +299,9 @@ template <typename Pair> FLAME_DEVICE long long countBefore(const Pair *pairs, l
   return low;
 }
 
-/// Sorted tiles, then pairs of neighbouring runs become one, each element at its rank among its own and the other ones; of
-/// each run only the first k are kept. Scratch memory holds two copies of whole tiles of pairs. All blocks run at the same
-/// time.
+/// Sorted tiles, then pairs of neighbouring runs become one, each element at its rank among its own and the other ones;
+/// of each run only the first k are kept. Scratch memory holds two copies of whole tiles of pairs. All blocks run at
+/// the same time.
 template <typename Rows> FLAME_DEVICE void topkMerge(const Rows &rows, void *scratch, unsigned *state) {
   constexpr TopKSchedule s = Rows::schedule;
   using Pair = typename Rows::Pair;

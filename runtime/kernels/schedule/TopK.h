@@ -4,8 +4,8 @@
 
 namespace flame {
 
-/// How elements compare. Floats of `bits` bits have a sign and a magnitude; one beyond `largest` is NaN, which comes after
-/// all numbers; zeros of both signs are equal.
+/// How elements compare. Floats of `bits` bits have a sign and a magnitude; one beyond `largest` is NaN, which comes
+/// after all numbers; zeros of both signs are equal.
 enum class KeyKind { Unsigned, Signed, Float };
 struct KeyFormat {
   KeyKind kind;
@@ -13,8 +13,8 @@ struct KeyFormat {
   unsigned long long largest = 0;
 };
 
-/// `tile` elements, a power of two, are sorted at once, each a key and its position in `pairBytes` bytes: 4 hold a key of 16
-/// bits and a position below 65535, 8 a key of 32 bits and a position below 2^32 - 1, 16 any.
+/// `tile` elements, a power of two, are sorted at once, each a key and its position in `pairBytes` bytes: 4 hold a key
+/// of 16 bits and a position below 65535, 8 a key of 32 bits and a position below 2^32 - 1, 16 any.
 struct TopKSchedule {
   int threads, tile, pairBytes;
 

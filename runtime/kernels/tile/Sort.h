@@ -1,4 +1,5 @@
-//===- Sort.h - bitonic sorting of keys and positions --------------------------------------------------------------===//
+//===- Sort.h - bitonic sorting of keys and positions
+//--------------------------------------------------------------===//
 //
 // Batcher's bitonic network: sorted runs of `size` elements come from runs of size / 2, odd ones in falling order, by
 // exchanges at the distances size / 2, …, 2, 1. Distances within a warp's elements are done in registers, by
@@ -31,13 +32,17 @@ template <> struct PairOf<8> {
 struct alignas(16) WidePair {
   unsigned long long key, position;
 };
-FLAME_DEVICE bool operator<(WidePair x, WidePair y) { return x.key < y.key || (x.key == y.key && x.position < y.position); }
+FLAME_DEVICE bool operator<(WidePair x, WidePair y) {
+  return x.key < y.key || (x.key == y.key && x.position < y.position);
+}
 FLAME_DEVICE WidePair shuffleXor(WidePair pair, int mask) {
   return {shuffleXor(pair.key, mask), shuffleXor(pair.position, mask)};
 }
 template <> struct PairOf<16> {
   using Type = WidePair;
-  static FLAME_DEVICE Type make(unsigned long long key, long long position) { return {key, (unsigned long long)position}; }
+  static FLAME_DEVICE Type make(unsigned long long key, long long position) {
+    return {key, (unsigned long long)position};
+  }
   static FLAME_DEVICE long long position(Type pair) { return (long long)pair.position; }
   static FLAME_DEVICE Type last() { return {~0ull, ~0ull}; }
 };
@@ -78,7 +83,9 @@ template <int each, typename Pair> FLAME_DEVICE void mergeInWarp(Pair (&own)[eac
 constexpr int sortSpan = 128;
 
 /// The block's pairs, in dynamic shared memory behind a header.
-template <typename Pair> FLAME_DEVICE Pair *sharedPairs() { return (Pair *)(dynamicShared() + TopKSchedule::headerBytes); }
+template <typename Pair> FLAME_DEVICE Pair *sharedPairs() {
+  return (Pair *)(dynamicShared() + TopKSchedule::headerBytes);
+}
 
 /// Sorts the first `size` of them, a power of two of at least sortSpan, by all threads of the block. They come together
 /// before and after.

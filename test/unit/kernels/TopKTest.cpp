@@ -1,7 +1,7 @@
 //===- TopKTest.cpp - the device templates of TopK, emulated ------------------------------------------------------===//
 //
-// Against std::stable_sort by the definition: every form, odd sizes, ties, NaN and both zeros, rows along an inner dim, pieces and
-// merged tiles. Rows end where their page does.
+// Against std::stable_sort by the definition: every form, odd sizes, ties, NaN and both zeros, rows along an inner dim,
+// pieces and merged tiles. Rows end where their page does.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "impl/TopK.h"
@@ -17,10 +17,10 @@ using namespace flame;
 
 namespace {
 
-constexpr KeyFormat F16{KeyKind::Float, 16, 0x7c00}, BF16{KeyKind::Float, 16, 0x7f80}, F32{KeyKind::Float, 32, 0x7f800000},
-    F64{KeyKind::Float, 64, 0x7ff0000000000000}, F8E4M3{KeyKind::Float, 8, 0x7e}, I8{KeyKind::Signed, 8}, U8{KeyKind::Unsigned, 8},
-    I16{KeyKind::Signed, 16}, I32{KeyKind::Signed, 32}, U32{KeyKind::Unsigned, 32}, I64{KeyKind::Signed, 64},
-    U64{KeyKind::Unsigned, 64};
+constexpr KeyFormat F16{KeyKind::Float, 16, 0x7c00}, BF16{KeyKind::Float, 16, 0x7f80},
+    F32{KeyKind::Float, 32, 0x7f800000}, F64{KeyKind::Float, 64, 0x7ff0000000000000}, F8E4M3{KeyKind::Float, 8, 0x7e},
+    I8{KeyKind::Signed, 8}, U8{KeyKind::Unsigned, 8}, I16{KeyKind::Signed, 16}, I32{KeyKind::Signed, 32},
+    U32{KeyKind::Unsigned, 32}, I64{KeyKind::Signed, 64}, U64{KeyKind::Unsigned, 64};
 
 /// The number that the bits stand for, exactly. NaN counts as more than infinity.
 template <KeyFormat format, typename T> long double number(T bits) {
@@ -42,8 +42,10 @@ struct Sizes {
   int pieces = 1, blocks = 4; // blocks: of Long
 };
 
-template <Form form, TopKSchedule s, KeyFormat format, bool largest, typename T> void check(Sizes z, Data kind = Data::Random) {
-  SCOPED_TRACE(testing::Message() << z.outer << "x" << z.length << "x" << z.inner << " k " << z.k << " data " << int(kind));
+template <Form form, TopKSchedule s, KeyFormat format, bool largest, typename T>
+void check(Sizes z, Data kind = Data::Random) {
+  SCOPED_TRACE(testing::Message() << z.outer << "x" << z.length << "x" << z.inner << " k " << z.k << " data "
+                                  << int(kind));
   const int rows = z.outer * z.inner;
   Guarded<T> x(size_t(rows) * z.length);
   std::mt19937_64 random(z.length * 31 + z.k);
@@ -73,7 +75,8 @@ template <Form form, TopKSchedule s, KeyFormat format, bool largest, typename T>
   std::fill_n(indices.data, results, ~0ull);
   const TopKRows<s, format, largest, T> rowsOf{{rows, z.length, z.k, z.inner}, x.data, values.data, indices.data};
   const size_t tiles = (z.length + s.tile - 1) / s.tile;
-  std::vector<typename PairOf<s.pairBytes>::Type> scratch(std::max(rows * tiles * s.tile * 2, size_t(rows) * z.pieces * z.k));
+  std::vector<typename PairOf<s.pairBytes>::Type> scratch(
+      std::max(rows * tiles * s.tile * 2, size_t(rows) * z.pieces * z.k));
   std::vector<unsigned> state(TicketState::bytes / 4);
   constexpr int lanes = s.tile < 32 ? s.tile : 32;
   // A second time with what the first has left in the state.
@@ -87,7 +90,8 @@ template <Form form, TopKSchedule s, KeyFormat format, bool largest, typename T>
                        [&] { topkSelect(rowsOf, z.pieces, scratch.data(), state.data()); });
     else
       emulator::launch(
-          z.blocks, s.threads, s.sharedBytes(), [&] { topkLong(rowsOf, z.pieces, scratch.data(), state.data()); }, true);
+          z.blocks, s.threads, s.sharedBytes(), [&] { topkLong(rowsOf, z.pieces, scratch.data(), state.data()); },
+          true);
   }
   std::vector<int> order(z.length);
   for (int row = 0; row < rows; ++row) {
