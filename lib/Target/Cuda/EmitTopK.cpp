@@ -18,10 +18,6 @@ using namespace flame::cuda;
 
 namespace {
 
-/// Rows of at most so many elements are sorted by a warp.
-constexpr int64_t warpRow = 256;
-/// Of shared memory for a tile.
-constexpr int64_t tileBytes = 64 << 10, mostTile = 8192;
 /// Two blocks for each of 132 multiprocessors share the rows, in pieces that are worth a block.
 constexpr int64_t manyBlocks = 264, leastPiece = 1 << 14;
 
@@ -50,37 +46,6 @@ std::optional<int64_t> upperBound(DimExpr expr) {
   return a && b ? std::min(*a, *b) : a ? a : b;
 }
 
-enum class Form { Warps, Block, Select, Long };
-
-struct Choice {
-  Form form;
-  TopKSchedule schedule;
-};
-
-Choice choose(const KeyFormat &format, std::optional<int64_t> length, std::optional<int64_t> mostWanted) {
-  constexpr int64_t shortLimit = 0xffff, longLimit = 0xffffffff; // of positions beside keys of 16 and 32 bits
-  int pairBytes = format.bits > 32 || length.value_or(0) > longLimit              ? 16
-                  : format.bits <= 16 && length.value_or(longLimit) <= shortLimit ? 4
-                                                                                  : 8;
-  if (length && *length <= warpRow)
-    return {Form::Warps, {256, int(llvm::PowerOf2Ceil(std::max<int64_t>(*length, 1))), pairBytes}};
-  bool few = mostWanted && length && *length >= 1024 && *mostWanted * 8 <= *length;
-  if (length && *length * pairBytes <= tileBytes && !few) {
-    int tile = int(llvm::PowerOf2Ceil(*length));
-    return {Form::Block, {std::clamp(tile / 4, 128, 512), tile, pairBytes}};
-  }
-  TopKSchedule s{512, int(std::min(mostTile, tileBytes / pairBytes)), pairBytes};
-  if (few && *length <= s.chunk())
-    s = {256, s.tile / 2, pairBytes};
-  return {mostWanted && *mostWanted <= s.kept() ? Form::Select : Form::Long, s};
-}
-
-std::string text(const KeyFormat &format) {
-  static const char *const kinds[] = {"Unsigned", "Signed", "Float"};
-  return std::string("flame::KeyFormat{flame::KeyKind::") + kinds[int(format.kind)] + ", " +
-         std::to_string(format.bits) + ", 0x" + llvm::utohexstr(format.largest, /*LowerCase=*/true) + "}";
-}
-
 } // namespace
 
 LogicalResult flame::cuda::emitTopK(KernelBuilder &kernel) {
@@ -102,7 +67,7 @@ LogicalResult flame::cuda::emitTopK(KernelBuilder &kernel) {
     if (int64_t(d) > op.getAxis())
       stride = stride * dim;
   }
-  auto [form, schedule] = choose(format, length.constant(), upperBound(k));
+  auto [form, schedule] = chooseTopK(format, length.constant(), upperBound(k));
   if (schedule.pairBytes == 8 && format.bits == 32 &&
       failed(shapes.require(kernel.region, Requirement::LessEqual, length, shapes.constant(0xffffffff),
                             "topk finds its way in rows of fewer than 2^32 elements of 32 bits")))
@@ -127,25 +92,25 @@ LogicalResult flame::cuda::emitTopK(KernelBuilder &kernel) {
   std::string problem;
   for (DimExpr size : {rows, length, k, stride})
     problem += (problem.empty() ? "" : ", ") + operand(e.expr(size));
-  std::string arguments = "flame::TopKRows<" + cuda::text(schedule) + ", " + ::text(format) + ", " +
+  std::string arguments = "flame::TopKRows<" + cuda::text(schedule) + ", " + cuda::text(format) + ", " +
                           (op.getLargest() ? "true" : "false") + ", " + word + ">{{" + problem + "},\n      ";
   arguments += "(const " + word + " *)" + operand(kernel.bufferOf(op.getX())) + ", ";
   arguments += result(op.getValues(), word) + ", ";
   arguments += result(op.getIndices(), "unsigned long long") + "}";
 
   std::string function;
-  if (form == Form::Warps) {
+  if (form == TopKForm::Warps) {
     function = "topkWarps";
     kernel.kernel.extent = ceilDiv(rows, shapes.constant(schedule.threads / std::min(schedule.tile, 32)));
-  } else if (form == Form::Block) {
+  } else if (form == TopKForm::Block) {
     function = "topkBlock";
     kernel.kernel.extent = rows;
   } else {
     DimExpr pieces = max(
         one, min(floorDiv(shapes.constant(manyBlocks), max(rows, one)), floorDiv(length, shapes.constant(leastPiece))));
     DimExpr tasks = rows * pieces, pairs = pieces.isConstant(1) ? shapes.constant(0) : tasks * k;
-    function = form == Form::Select ? "topkSelect" : "topkLong";
-    if (form == Form::Long) {
+    function = form == TopKForm::Select ? "topkSelect" : "topkLong";
+    if (form == TopKForm::Long) {
       // Merging is for more than selection can keep; only then its memory is needed.
       DimExpr tiles = rows * ceilDiv(length, shapes.constant(schedule.tile));
       DimExpr merges = max(shapes.constant(0), min(one, k - shapes.constant(schedule.kept())));
@@ -163,7 +128,7 @@ LogicalResult flame::cuda::emitTopK(KernelBuilder &kernel) {
       arguments += ", " + operand(kernel.scratchMemory(e.b.getI64Type())) + ", " + operand(kernel.stateMemory());
     }
   }
-  if (form != Form::Warps)
+  if (form != TopKForm::Warps)
     kernel.kernel.shared = schedule.sharedBytes();
   CallOp::create(e.b, kernel.loc, "flame::" + function + "(" + arguments + ")", operands);
   return success();
