@@ -153,10 +153,12 @@ TopKChoice flame::cuda::chooseTopK(const KeyFormat &format, std::optional<int64_
     int tile = int(llvm::PowerOf2Ceil(*length));
     return {TopKForm::Block, {std::clamp(tile / 4, 128, 512), tile, pairBytes}};
   }
-  TopKSchedule s{512, int(std::min(mostTile, tileBytes / pairBytes)), pairBytes};
-  if (few && *length <= s.chunk())
-    s = {256, s.tile / 2, pairBytes};
-  return {mostWanted && *mostWanted <= s.kept() ? TopKForm::Select : TopKForm::Long, s};
+  // Small blocks share a multiprocessor, so that some read while others sort.
+  TopKSchedule large{512, int(std::min(mostTile, tileBytes / pairBytes)), pairBytes};
+  TopKSchedule small{256, large.tile / 2, pairBytes}, smallest{128, large.tile / 4, pairBytes};
+  if (!mostWanted || *mostWanted > small.kept())
+    return {mostWanted && *mostWanted <= large.kept() ? TopKForm::Select : TopKForm::Long, large};
+  return {TopKForm::Select, few && *length <= small.chunk() ? smallest : small};
 }
 
 int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue().visit(expr); }

@@ -18,8 +18,9 @@ using namespace flame::cuda;
 
 namespace {
 
-/// Two blocks for each of 132 multiprocessors share the rows, in pieces that are worth a block.
-constexpr int64_t manyBlocks = 264, leastPiece = 1 << 14;
+/// Three blocks for each of 132 multiprocessors share the rows, in pieces that are worth a block: of so many elements,
+/// and so many for each that it leaves to the last block.
+constexpr int64_t manyBlocks = 396, leastPiece = 1 << 13, leastForEach = 16;
 
 /// Elements are compared by their bits.
 KeyFormat keyFormat(Type type) {
@@ -106,8 +107,8 @@ LogicalResult flame::cuda::emitTopK(KernelBuilder &kernel) {
     function = "topkBlock";
     kernel.kernel.extent = rows;
   } else {
-    DimExpr pieces = max(
-        one, min(floorDiv(shapes.constant(manyBlocks), max(rows, one)), floorDiv(length, shapes.constant(leastPiece))));
+    DimExpr pieces = max(one, min(floorDiv(shapes.constant(manyBlocks), max(rows, one)),
+                                  floorDiv(length, max(shapes.constant(leastPiece), k * leastForEach))));
     DimExpr tasks = rows * pieces, pairs = pieces.isConstant(1) ? shapes.constant(0) : tasks * k;
     function = form == TopKForm::Select ? "topkSelect" : "topkLong";
     if (form == TopKForm::Long) {
@@ -119,6 +120,7 @@ LogicalResult flame::cuda::emitTopK(KernelBuilder &kernel) {
       kernel.kernel.cooperative = true;
     }
     kernel.kernel.extent = tasks;
+    kernel.kernel.minBlocks = schedule.blocksAtOnce();
     arguments += ", " + operand(e.expr(pieces));
     if (pairs.isConstant(0)) {
       arguments += ", nullptr, nullptr";

@@ -109,8 +109,13 @@ template <typename Rows> FLAME_DEVICE void topkBlock(const Rows &rows) {
     rows.store(blockId(), j, sharedPairs<typename Rows::Pair>()[j]);
 }
 
+/// A thread's elements of a chunk.
+template <typename T, int count> struct Loaded { T elements[count]; };
+
 /// A piece of a row, read a chunk at a time: 16 bytes a thread where the row's address and length allow.
 template <typename Rows> class RowPiece {
+  static constexpr TopKSchedule s = Rows::schedule;
+
 public:
   using Element = typename Rows::Element;
   long long begin, end;
@@ -120,51 +125,72 @@ public:
     whole = stride == 1 && rows.p.length % width == 0 && begin % width == 0 &&
             (unsigned long long)data % (width * sizeof(Element)) == 0;
   }
-  /// Calls visit(pair) for this thread's elements of the chunk at `at`, in the order of their positions.
-  template <typename Visit> FLAME_DEVICE void each(long long at, Visit visit) const {
+  FLAME_DEVICE auto load(long long at) const {
+    Loaded<Element, s.items()> loaded;
+    const long long first = firstOf(at);
+    const int rest = restOf(first);
     if (whole) {
-      Pack<Element, width> packs[s.items() / width];
 #pragma unroll
-      for (int i = 0; i < s.items() / width; ++i)
-        if (const long long place = at + (i * s.threads + threadId()) * width; place < end)
-          packs[i] = *(const Pack<Element, width> *)(data + place);
-#pragma unroll
-      for (int i = 0; i < s.items() / width; ++i)
-        if (const long long place = at + (i * s.threads + threadId()) * width; place < end)
+      for (int i = 0; i < s.items(); i += width)
+        if (offset(i) < rest) {
+          const auto pack = *(const Pack<Element, width> *)(data + first + offset(i));
 #pragma unroll
           for (int e = 0; e < width; ++e)
-            visit(Rows::pair(packs[i].values[e], place + e));
+            loaded.elements[i + e] = pack.values[e];
+        }
     } else {
-      Element elements[s.items()];
 #pragma unroll
       for (int i = 0; i < s.items(); ++i)
-        if (const long long place = at + i * s.threads + threadId(); place < end)
-          elements[i] = data[place * stride];
-#pragma unroll
-      for (int i = 0; i < s.items(); ++i)
-        if (const long long place = at + i * s.threads + threadId(); place < end)
-          visit(Rows::pair(elements[i], place));
+        if (offset(i) < rest)
+          loaded.elements[i] = data[(first + offset(i)) * stride];
     }
+    return loaded;
+  }
+  /// Calls visit(pair, i) for those that exist; i counts the thread's elements.
+  template <typename Visit>
+  FLAME_DEVICE void each(long long at, const Loaded<Element, s.items()> &loaded, Visit visit) const {
+    const long long first = firstOf(at);
+    const int rest = restOf(first);
+#pragma unroll
+    for (int i = 0; i < s.items(); ++i)
+      if (offset(i) < rest)
+        visit(Rows::pair(loaded.elements[i], first + offset(i)), i);
   }
 
 private:
-  static constexpr TopKSchedule s = Rows::schedule;
   static constexpr int width = least(16 / (int)sizeof(Element), s.items());
   const Element *data;
   long long stride;
   bool whole;
+
+  /// Where the thread's elements of the chunk at `at` begin, how far the piece reaches from there, and how far element
+  /// i is.
+  FLAME_DEVICE long long firstOf(long long at) const { return at + threadId() * (whole ? width : 1); }
+  FLAME_DEVICE int restOf(long long first) const { return (int)least(end - first, (long long)s.tile); }
+  FLAME_DEVICE int offset(int i) const { return whole ? i / width * width * s.threads + i % width : i * s.threads; }
 };
 
 /// Pairs in memory, as a piece.
 template <typename Rows> struct PairPiece {
-  const typename Rows::Pair *pairs;
+  static constexpr TopKSchedule s = Rows::schedule;
+  using Pair = typename Rows::Pair;
+  const Pair *pairs;
   long long begin, end;
-  template <typename Visit> FLAME_DEVICE void each(long long at, Visit visit) const {
-    constexpr TopKSchedule s = Rows::schedule;
+
+  FLAME_DEVICE auto load(long long at) const {
+    Loaded<Pair, s.items()> loaded;
 #pragma unroll
     for (int i = 0; i < s.items(); ++i)
-      if (const long long place = at + i * s.threads + threadId(); place < end)
-        visit(pairs[place]);
+      loaded.elements[i] =
+          at + i * s.threads + threadId() < end ? pairs[at + i * s.threads + threadId()] : Rows::Order::last();
+    return loaded;
+  }
+  template <typename Visit>
+  FLAME_DEVICE void each(long long at, const Loaded<Pair, s.items()> &loaded, Visit visit) const {
+#pragma unroll
+    for (int i = 0; i < s.items(); ++i)
+      if (at + i * s.threads + threadId() < end)
+        visit(loaded.elements[i], i);
   }
 };
 
@@ -184,19 +210,22 @@ public:
       *count = 0;
     syncBlock();
 #pragma unroll 1
-    for (long long at = piece.begin; at < piece.end; at += s.chunk()) {
-      bool full = false;
-      piece.each(at, [&](Pair pair) {
+    for (long long at = piece.begin;; at += s.chunk()) {
+      const bool end = at >= piece.end;
+      bool full = end;
+      piece.each(at, piece.load(at), [&](Pair pair, int) {
         if (!(bound < pair)) {
           const unsigned place = addToShared(count);
           pairs[place] = pair;
           full |= place >= (unsigned)(s.tile - s.chunk());
         }
       });
-      if (syncBlockAny(full))
-        cut();
+      if (!syncBlockAny(full))
+        continue;
+      const int found = cut();
+      if (end)
+        return found;
     }
-    return cut();
   }
 
 private:
@@ -205,25 +234,51 @@ private:
   Pair *pairs, bound;
   unsigned *count;
 
-  /// Each of several groups of threads has one best element in what it reads; none of the k that are wanted comes after
-  /// the k-th of these. That costs another reading of the piece and hardly leaves more than k.
+  /// Of groups of elements, each with its best key, k have one that is no worse than the k-th of these keys: what is
+  /// worse is not wanted. With twice as many groups as k hardly more than k elements are left. That costs another
+  /// reading of the piece.
   template <typename Piece> FLAME_DEVICE void findBound(const Piece &piece) {
+    static_assert(s.threads >= sortSpan && s.threads <= 32 * sortSpan);
+    using Key = typename Rows::Order::Key;
     bound = Rows::Order::last();
-    if (k > s.threads || piece.end - piece.begin <= s.threads)
+    int groups = sortSpan;
+    while (groups < 2 * k)
+      groups *= 2;
+    if (piece.end - piece.begin <= 2 * groups)
       return;
-    Pair best = bound;
-#pragma unroll 2
-    for (long long at = piece.begin; at < piece.end; at += s.chunk())
-      piece.each(at, [&](Pair pair) { best = pair < best ? pair : best; });
-    static_assert(s.threads >= sortSpan);
-    int groups = s.threads, lanes = 1;
-    for (; lanes < 32 && groups > sortSpan && groups >= 8 * k; groups /= 2, lanes *= 2) {
-      const Pair other = shuffleXor(best, lanes);
-      best = other < best ? other : best;
+    // One for each of the thread's elements of a chunk; then as many as there are to be groups.
+    Key best[s.items()];
+#pragma unroll
+    for (int i = 0; i < s.items(); ++i)
+      best[i] = ~(Key)0;
+    auto add = [&](Pair pair, int i) { best[i] = least(best[i], Rows::Order::key(pair)); };
+    // At least 32 bytes under way in each thread.
+    constexpr int ahead = sizeof(piece.load(0)) < 32 ? 2 : 1;
+#pragma unroll 1
+    for (long long at = piece.begin; at < piece.end; at += ahead * s.chunk()) {
+      const auto chunk = piece.load(at);
+      if constexpr (ahead == 2) {
+        const auto next = piece.load(at + s.chunk());
+        piece.each(at + s.chunk(), next, add);
+      }
+      piece.each(at, chunk, add);
     }
+    int left = s.items(), lanes = 1;
+#pragma unroll
+    for (int half = s.items() / 2; half > 0; half /= 2)
+      if (s.threads * half >= groups) {
+        left = half;
+#pragma unroll
+        for (int i = 0; i < half; ++i)
+          best[i] = least(best[i], best[i + half]);
+      }
+    for (; s.threads > groups * lanes; lanes *= 2)
+      best[0] = least(best[0], shuffleXor(best[0], lanes));
     syncBlock();
-    if (threadId() % lanes == 0)
-      pairs[threadId() / lanes] = best;
+#pragma unroll
+    for (int i = 0; i < s.items(); ++i)
+      if (i < left && threadId() % lanes == 0)
+        pairs[i * s.threads + threadId() / lanes] = Rows::Order::lastOf(best[i]);
     sortShared<s.threads, Pair>(groups);
     bound = pairs[k - 1];
   }

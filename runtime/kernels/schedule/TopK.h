@@ -26,6 +26,8 @@ struct TopKSchedule {
   FLAME_BOTH constexpr int kept() const { return tile / 4; }
   FLAME_BOTH constexpr int chunk() const { return tile / 2; }
   FLAME_BOTH constexpr int items() const { return chunk() / threads; }
+  /// Blocks of a long row's kernel that a multiprocessor's registers must suffice for.
+  FLAME_BOTH constexpr int blocksAtOnce() const { return larger(1, 768 / threads); }
 };
 
 } // namespace flame

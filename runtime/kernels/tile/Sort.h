@@ -15,18 +15,25 @@
 
 namespace flame {
 
-/// The integer that holds a key and its position, by its bytes. `last` comes after every pair.
+/// A pair as an integer or two, by its bytes. `last` comes after every pair, `lastOf` after every pair of a key or
+/// before it.
 template <int bytes> struct PairOf;
 template <> struct PairOf<4> {
   using Type = unsigned;
-  static FLAME_DEVICE Type make(unsigned key, long long position) { return key << 16 | (unsigned)position; }
+  using Key = unsigned;
+  static FLAME_DEVICE Type make(Key key, long long position) { return key << 16 | (unsigned)position; }
+  static FLAME_DEVICE Key key(Type pair) { return pair >> 16; }
   static FLAME_DEVICE long long position(Type pair) { return pair & 0xffffu; }
+  static FLAME_DEVICE Type lastOf(Key key) { return key << 16 | 0xffffu; }
   static FLAME_DEVICE Type last() { return ~0u; }
 };
 template <> struct PairOf<8> {
   using Type = unsigned long long;
-  static FLAME_DEVICE Type make(unsigned key, long long position) { return (Type)key << 32 | (unsigned)position; }
+  using Key = unsigned;
+  static FLAME_DEVICE Type make(Key key, long long position) { return (Type)key << 32 | (unsigned)position; }
+  static FLAME_DEVICE Key key(Type pair) { return (unsigned)(pair >> 32); }
   static FLAME_DEVICE long long position(Type pair) { return (unsigned)pair; }
+  static FLAME_DEVICE Type lastOf(Key key) { return (Type)key << 32 | ~0u; }
   static FLAME_DEVICE Type last() { return ~0ull; }
 };
 struct alignas(16) WidePair {
@@ -35,15 +42,17 @@ struct alignas(16) WidePair {
 FLAME_DEVICE bool operator<(WidePair x, WidePair y) {
   return x.key < y.key || (x.key == y.key && x.position < y.position);
 }
+FLAME_DEVICE WidePair operator~(WidePair pair) { return {~pair.key, ~pair.position}; }
 FLAME_DEVICE WidePair shuffleXor(WidePair pair, int mask) {
   return {shuffleXor(pair.key, mask), shuffleXor(pair.position, mask)};
 }
 template <> struct PairOf<16> {
   using Type = WidePair;
-  static FLAME_DEVICE Type make(unsigned long long key, long long position) {
-    return {key, (unsigned long long)position};
-  }
+  using Key = unsigned long long;
+  static FLAME_DEVICE Type make(Key key, long long position) { return {key, (unsigned long long)position}; }
+  static FLAME_DEVICE Key key(Type pair) { return pair.key; }
   static FLAME_DEVICE long long position(Type pair) { return (long long)pair.position; }
+  static FLAME_DEVICE Type lastOf(Key key) { return {key, ~0ull}; }
   static FLAME_DEVICE Type last() { return {~0ull, ~0ull}; }
 };
 
@@ -57,26 +66,36 @@ template <typename Pair> FLAME_DEVICE void exchange(Pair &first, Pair &second, b
 }
 
 /// The steps towards runs of `size` that stay within a warp's elements, of which element e of lane l has place
-/// first + 32 e + l.
+/// first + 32 e + l. Complements fall where pairs rise, so that all steps are alike.
 template <int each, typename Pair> FLAME_DEVICE void mergeInWarp(Pair (&own)[each], int first, int lane, int size) {
+  auto turnFallingRuns = [&] {
+#pragma unroll
+    for (int e = 0; e < each; ++e)
+      own[e] = (first + 32 * e + lane) & size ? ~own[e] : own[e];
+  };
+  turnFallingRuns();
 #pragma unroll
   for (int half = each / 2; half > 0; half /= 2)
     if (32 * half < size) {
 #pragma unroll
       for (int e = 0; e < each; ++e)
-        if ((e & half) == 0)
-          exchange(own[e], own[e | half], ((first + 32 * e) & size) == 0);
+        if ((e & half) == 0) {
+          const Pair x = own[e], y = own[e | half];
+          const bool inOrder = x < y;
+          own[e] = inOrder ? x : y;
+          own[e | half] = inOrder ? y : x;
+        }
     }
 #pragma unroll 1
   for (int distance = size < 32 ? size / 2 : 16; distance > 0; distance /= 2) {
     const bool before = (lane & distance) == 0;
 #pragma unroll
     for (int e = 0; e < each; ++e) {
-      const bool rising = ((first + 32 * e + lane) & size) == 0;
       const Pair other = shuffleXor(own[e], distance);
-      own[e] = (other < own[e]) == (before == rising) ? other : own[e];
+      own[e] = (other < own[e]) == before ? other : own[e];
     }
   }
+  turnFallingRuns();
 }
 
 /// Elements of a warp's part of what sortShared sorts.

@@ -30,12 +30,12 @@ func.func @argsort(%x: tensor<3x2000x7xi32>) -> tensor<3x2000x7xi64> {
   return %i : tensor<3x2000x7xi64>
 }
 
-// Few elements of long rows: four blocks select of each.
+// Few elements of long rows: six blocks select of each.
 // CHECK-LABEL: // topk: topk
-// CHECK: __launch_bounds__(512)
+// CHECK: __launch_bounds__(256, 3)
 // CHECK-NEXT: topk_2({{.*}}*__restrict__ scratch, unsigned int *__restrict__ state) {
-// CHECK: flame::topkSelect(flame::TopKRows<flame::TopKSchedule{512, 8192, 8}, {{.*}}, true, unsigned short>{{[{][{]}}64, 131072, 50, 1},
-// CHECK-NEXT: out1}, 4, scratch, state);
+// CHECK: flame::topkSelect(flame::TopKRows<flame::TopKSchedule{256, 4096, 8}, {{.*}}, true, unsigned short>{{[{][{]}}64, 131072, 50, 1},
+// CHECK-NEXT: out1}, 6, scratch, state);
 func.func @sampling(%x: tensor<64x131072xf16>) -> (tensor<64x50xf16>, tensor<64x50xi64>) {
   %k = flame.constant {value = dense<50> : tensor<1xi64>} : () -> tensor<1xi64>
   %v, %i = flame.topk %x, %k {axis = 1 : i64} : (tensor<64x131072xf16>, tensor<1xi64>) -> (tensor<64x50xf16>, tensor<64x50xi64>)

@@ -167,22 +167,24 @@ TEST(Schedule, TopKDoesNotSpill) {
     const char *storage;
   } types[] = {{{KeyKind::Float, 16, 0x7f80}, "unsigned short"}, {{KeyKind::Signed, 64}, "unsigned long long"}};
   struct {
-    const char *call;
+    const char *call, *sizes;
     std::optional<int64_t> length, k;
-  } problems[] = {{"topkWarps(rows)", 256, 8},
-                  {"topkBlock(rows)", 4096, 4096},
-                  {"topkSelect(rows, pieces, scratch, state)", 131072, 50},
-                  {"topkLong(rows, pieces, scratch, state)", std::nullopt, std::nullopt}};
+  } problems[] = {{"topkWarps(rows)", "rowCount, 256, 8, 1", 256, 8},
+                  {"topkBlock(rows)", "rowCount, 4096, 4096, 1", 4096, 4096},
+                  {"topkSelect(rows, 6, scratch, state)", "64, 131072, 50, 1", 131072, 50},
+                  {"topkLong(rows, pieces, scratch, state)", "rowCount, length, k, 1", std::nullopt, std::nullopt}};
   for (const char *architecture : {"sm_80", "sm_90a"})
     for (auto [format, storage] : types)
-      for (auto [call, length, k] : problems) {
+      for (auto [call, sizes, length, k] : problems) {
         TopKSchedule s = chooseTopK(format, length, k).schedule;
-        std::string source = head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads) +
-                             ") topk(const " + storage + " *x, " + storage +
-                             " *values, unsigned long long *indices, flame::TopKProblem p, long long pieces, void "
-                             "*scratch, unsigned *state) {\n  const flame::TopKRows<" +
-                             text(s) + ", " + text(format) + ", true, " + storage +
-                             "> rows{p, x, values, indices};\n  flame::" + call + ";\n}\n";
+        bool isLong = !length || *length > 4096;
+        std::string source =
+            head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads) +
+            (isLong ? ", " + std::to_string(s.blocksAtOnce()) : "") + ") topk(const " + storage + " *x, " + storage +
+            " *values, unsigned long long *indices, long long rowCount, long long length, long long k, long long pieces, "
+            "void *scratch, unsigned *state) {\n  const flame::TopKRows<" +
+            text(s) + ", " + text(format) + ", true, " + storage + "> rows{{" + sizes +
+            "}, x, values, indices};\n  flame::" + call + ";\n}\n";
         std::string log;
         auto code = (*nvrtc)->compile(source, architecture, &log);
         ASSERT_TRUE(bool(code)) << call << ": " << toString(code.takeError());
