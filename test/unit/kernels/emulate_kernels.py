@@ -15,6 +15,7 @@ HEAD = """
 #include "impl/Gemm.h"
 #include "impl/Simt.h"
 #include "impl/Thin.h"
+#include "tile/RowPipeline.h"
 #include "tile/Team.h"
 #include "tile/Ticket.h"
 #include <algorithm>
