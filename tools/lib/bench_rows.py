@@ -44,6 +44,13 @@ def cases():
     yield "argmax 256x131072", "argmax", [256, 131072]
     yield "cumsum 4096x8192", "cumsum", [4096, 8192]
     yield "cumsum 8x1048576", "cumsum", [8, 1 << 20]
+    yield "cumsum of columns 8192x4096", "cumsum_columns", [8192, 4096]
+    yield "topk 50 of 64x131072", "topk_50", [64, 131072]
+    yield "topk 8 of 8192x256", "topk_8", [8192, 256]
+    yield "topk 1000 of 8x120000", "topk_1000", [8, 120000]
+    yield "topk 64 of 1x16777216", "topk_64", [1, 1 << 24]
+    yield "sort 4096x4096", "topk_4096", [4096, 4096]
+    yield "sort 64x131072", "topk_131072", [64, 131072]
     yield "adaln flux 4608x3072", "adaln", [4608, 3072]
     yield "transpose 8192x8192", "transpose", [8192, 8192]
     yield "transpose 1x24x4608x128", "heads", [1, 4608, 24, 128]
@@ -139,8 +146,13 @@ def make(args):
         elif kind == "argmax":
             outputs[:] = [("y", T.INT64, shape[:-1])]
             node("ArgMax", ["x"], ["y"], axis=-1, keepdims=0)
-        elif kind == "cumsum":
-            constants.append(h.make_tensor("axis", T.INT64, [], [1]))
+        elif kind.startswith("topk_"):
+            k = int(kind[5:])
+            outputs[:] = [("y", T.BFLOAT16, [shape[0], k]), ("i", T.INT64, [shape[0], k])]
+            constants.append(h.make_tensor("k", T.INT64, [1], [k]))
+            node("TopK", ["x", "k"], ["y", "i"])
+        elif kind.startswith("cumsum"):
+            constants.append(h.make_tensor("axis", T.INT64, [], [0 if "columns" in kind else 1]))
             node("CumSum", ["x", "axis"], ["y"])
         elif kind == "transpose":
             outputs[:] = [("y", T.BFLOAT16, shape[::-1])]
@@ -183,6 +195,9 @@ def torch_function(kind):
         s = x + r
         return F.rms_norm(s, s.shape[-1:], w, 1e-5), s
 
+    if kind.startswith("topk_"):
+        k = int(kind[5:])
+        return lambda x: tuple(torch.topk(x, k) if k < x.shape[-1] else torch.sort(x, stable=True, descending=True))
     return {
         "rmsnorm": lambda x, w: F.rms_norm(x, x.shape[-1:], w, 1e-5),
         "layernorm": lambda x, w, b: F.layer_norm(x, x.shape[-1:], w, b, 1e-5),
@@ -200,6 +215,7 @@ def torch_function(kind):
         "full_sum": lambda x: x.sum(),
         "argmax": lambda x: x.argmax(-1),
         "cumsum": lambda x: x.cumsum(-1),
+        "cumsum_columns": lambda x: x.cumsum(0),
         "transpose": lambda x: x.t().contiguous(),
         "heads": lambda x: x.transpose(1, 2).contiguous(),
     }[kind]
@@ -213,6 +229,10 @@ def wrong(kind, got, inputs):
     """What differs from float64, or None. Rounding to the outputs' type is allowed for, and bf16 steps between ops."""
     import torch
 
+    if kind.startswith("topk_"):  # of equal ones the first, to the last bit
+        order = torch.sort(inputs[0], stable=True, descending=True)
+        same = [torch.equal(g, w[:, : int(kind[5:])]) for g, w in zip(got, order)]
+        return None if all(same) else f"output {same.index(False)} is not that of a stable sort"
     function = torch_function("quantize" if kind == "quantize" else kind)
     if kind == "quantize":
         f = inputs[0].double()
