@@ -226,12 +226,17 @@ FLAME_API flame_status *flame_session_run(flame_session *session, const flame_va
 FLAME_API flame_status *flame_session_device_outputs(flame_session *session, int enable);
 /** Runs go into the host application's stream (a CUstream or cudaStream_t of the same device): after the work that the
  *  stream has at the call, and before what is put into it afterwards. A run whose inputs and outputs are all in GPU
- *  memory then returns before it has ended; its errors appear at the next one. The stream must exist during runs and
+ *  memory then returns before it has ended. What goes wrong in it afterwards, a failing kernel or an index that is out of
+ *  range (the kernels read another element in its place, nothing beside the tensor), is reported by the next call of
+ *  flame_session_run or flame_session_wait that finds it ended; flame_session_wait makes sure. The stream must exist during runs and
  * may be destroyed between them. Runs of one session in different streams wait for each other; what the application
  * itself does with outputs in a former stream it orders before the next run. The session's outputs may be released
  * while work in the stream still reads them, other tensors must live until the run has ended. NULL means the default
  * stream; `enable` 0 ends the arrangement. FLAME_INVALID_ARGUMENT for CPU artifacts. */
 FLAME_API flame_status *flame_session_set_stream(flame_session *session, void *stream, int enable);
+/** Waits for the runs of this session that returned before they had ended, and reports what went wrong in them: call it
+ *  before their results are used where errors matter. Errors: FLAME_BAD_DATA, FLAME_DEVICE, as flame_session_run. */
+FLAME_API flame_status *flame_session_wait(flame_session *session);
 /** Makes the run in progress, if there is one, end with FLAME_CANCELLED at its next command. */
 FLAME_API void flame_session_cancel(flame_session *session);
 
@@ -288,7 +293,8 @@ FLAME_API flame_status *flame_tensor_from_strings(const int64_t *dims, int32_t r
 FLAME_API flame_status *flame_tensor_wrap_device(flame_dtype dtype, const int64_t *dims, int32_t rank, int32_t device,
                                                  void *data, size_t bytes, void (*release)(void *user), void *user,
                                                  flame_value **value);
-/** A copy in CPU memory, wherever the tensor is; waits for the GPU where it is there. */
+/** A copy in CPU memory, wherever the tensor is; waits for the GPU where it is there. FLAME_BAD_DATA for a session's
+ *  tensor as long as nobody has asked about an index out of range in its runs (flame_session_wait). */
 FLAME_API flame_status *flame_tensor_copy(const flame_value *tensor, flame_value **value);
 /** -1: CPU memory; otherwise the number of the CUDA device. */
 FLAME_API int32_t flame_tensor_device(const flame_value *tensor);

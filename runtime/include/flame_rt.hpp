@@ -259,6 +259,8 @@ public:
   void cancel() const { flame_session_cancel(object); }
   /// Outputs stay in the GPU's memory.
   void deviceOutputs(bool enable) const { check(flame_session_device_outputs(object, enable)); }
+  /// As flame_session_wait.
+  void wait() const { check(flame_session_wait(object)); }
   /// As flame_session_set_stream.
   void setStream(void *stream, bool enable = true) const { check(flame_session_set_stream(object, stream, enable)); }
 };

@@ -105,7 +105,21 @@ void Executor::execute(const LaunchCommand &c) {
   queue->launch({c.kernel, pointers, arguments, extent, grain, scratch});
 }
 
+void Executor::checkIndices(const HostCallCommand &c) {
+  auto onDevice = [&](int32_t slot) -> const Tensor & {
+    residency.upload(tensor(slot));
+    return tensor(slot);
+  };
+  const Tensor &indices = onDevice(c.inputs[0]);
+  if (phase != Phase::Kernels)
+    store(c.outputs[0], escape(value(c.inputs[0])));
+  if (phase != Phase::Values)
+    queue->checkIndices({c, indices, onDevice(c.inputs[1])});
+}
+
 void Executor::execute(const HostCallCommand &c) {
+  if (c.kernelCheck && queue->checksIndices())
+    return checkIndices(c);
   std::vector<const Value *> inputs;
   std::vector<Value> downloaded;
   inputs.reserve(c.inputs.size());

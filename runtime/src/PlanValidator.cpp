@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Plan.h"
+#include "Residency.h"
 
 #include <algorithm>
 
@@ -439,6 +440,15 @@ void Validator::derive() {
     for (PortInfo &port : *ports)
       for (const std::string &dim : port.dims)
         port.dimPointers.push_back(dim.c_str());
+  findKernelChecks(plan);
+  // The arena may be laid out before what does not touch it and defines no symbol: one section holds both.
+  auto mayComeLater = [](const Command &command) {
+    auto *call = std::get_if<HostCallCommand>(&command.body);
+    return std::holds_alternative<AllocCommand>(command.body) || (call && call->kernelCheck);
+  };
+  for (BlockInfo &block : plan.blocks)
+    while (block.placeAt > 0 && mayComeLater(block.commands[block.placeAt - 1]))
+      --block.placeAt;
 }
 
 } // namespace

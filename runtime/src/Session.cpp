@@ -8,6 +8,7 @@
 #include "Signature.h"
 
 #include <algorithm>
+#include <exception>
 #include <new>
 
 namespace flame::rt {
@@ -17,7 +18,48 @@ Executor::Executor(const Module &module)
       queue(module.backend().makeQueue()), residency(*queue, module.mirrors()), kernelUse(usedByKernels(plan)),
       writable(writableByKernels(plan)) {
   if (queue->capturesGraphs())
-    sections = findSections(plan);
+    sections = findSections(plan, queue->checksIndices());
+  if (nvtx)
+    nameRanges();
+}
+
+/// Kernels, host functions, branches and loops by their source nodes, sections by the first and the last of them.
+void Executor::nameRanges() {
+  auto nodesOf = [&](const Command &command) {
+    std::string out;
+    constexpr size_t kShown = 3;
+    for (size_t i = 0; i < command.nodes.size() && i < kShown; ++i)
+      out += (i ? ", " : "") + plan.nodeNames[command.nodes[i]];
+    if (command.nodes.size() > kShown)
+      out += cat(" and ", command.nodes.size() - kShown, " more");
+    return out;
+  };
+  commandRanges.resize(plan.commandCount);
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    const BlockInfo &block = plan.blocks[b];
+    for (size_t i = 0; i < block.commands.size(); ++i) {
+      const Command &command = block.commands[i];
+      std::string &name = commandRanges[block.firstCommand + i];
+      if (auto *launch = std::get_if<LaunchCommand>(&command.body))
+        name = command.nodes.empty() ? plan.kernels[launch->kernel].symbol : nodesOf(command);
+      else if (auto *call = std::get_if<HostCallCommand>(&command.body))
+        name = command.nodes.empty() ? call->function : nodesOf(command);
+      else if (std::holds_alternative<IfCommand>(command.body) || std::holds_alternative<LoopCommand>(command.body) ||
+               std::holds_alternative<CopyCommand>(command.body))
+        name = nodesOf(command);
+    }
+    if (sections.empty())
+      continue;
+    for (const Section &section : sections[b]) {
+      std::string first, last;
+      int32_t commands = 0;
+      for (int32_t i = section.first; i <= section.last; ++i)
+        if (const std::string &name = commandRanges[block.firstCommand + i]; !name.empty()) {
+          (commands++ ? last : first) = name;
+        }
+      sectionRanges.push_back(cat(first, " … ", last, " (", commands, " commands)"));
+    }
+  }
 }
 
 namespace {
@@ -28,12 +70,13 @@ public:
   RunScope(Queue &queue, Cleanup cleanup) : queue(queue), cleanup(std::move(cleanup)) { queue.begin(); }
   ~RunScope() {
     cleanup(); // what a run releases is released in its stream
-    queue.end();
+    queue.end(std::uncaught_exceptions() > exceptions);
   }
 
 private:
   Queue &queue;
   Cleanup cleanup;
+  const int exceptions = std::uncaught_exceptions();
 };
 
 } // namespace
@@ -45,7 +88,9 @@ void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor 
       releaseBlock(i);
     residency.clear();
     outputTargets = {};
+    phase = Phase::Both;
   });
+  const NvtxRange range(nvtx, plan.name);
   cancelled.store(false, std::memory_order_relaxed);
   if (profiling && profile.empty())
     profile.resize(plan.commandCount);
@@ -138,14 +183,18 @@ void Executor::runBlock(int32_t block) {
   const bool capture = !sections.empty() && !profiling && !observer.function && !initialising;
   const Section *section = capture ? sections[block].data() : nullptr;
   const Section *const end = capture ? section + sections[block].size() : nullptr;
+  NvtxRange sectionRange(nvtx);
   for (int32_t i = 0; i < count; ++i) {
     if (i == info.placeAt)
       placeArena(block);
     if (cancelled.load(std::memory_order_relaxed))
       fail(FLAME_CANCELLED, "the run was cancelled");
     if (section != end && section->first == i) {
+      if (nvtx)
+        sectionRange.begin(sectionRanges[section->number]);
       if (section->replays) {
         runReplayable(block, *section);
+        sectionRange.end();
         i = section++->last;
         continue;
       }
@@ -154,6 +203,7 @@ void Executor::runBlock(int32_t block) {
     runCommand(block, i);
     if (section != end && section->last == i) {
       queue->endSection();
+      sectionRange.end();
       ++section;
     }
   }
@@ -161,14 +211,17 @@ void Executor::runBlock(int32_t block) {
 
 void Executor::runReplayable(int32_t block, const Section &section) {
   const auto &commands = plan.blocks[block].commands;
-  auto runAll = [&](auto wanted) {
+  auto runAll = [&](Phase now, auto wanted) {
+    phase = now;
     for (int32_t i = section.first; i <= section.last; ++i)
       if (wanted(commands[i].body))
         runCommand(block, i);
+    phase = Phase::Both;
   };
-  auto isKernel = [](const auto &body) { return std::holds_alternative<LaunchCommand>(body); };
+  auto isLaunch = [](const auto &body) { return std::holds_alternative<LaunchCommand>(body); };
+  auto isCheck = [](const auto &body) { return std::holds_alternative<HostCallCommand>(body); };
   auto isFree = [](const auto &body) { return std::holds_alternative<FreeCommand>(body); };
-  runAll([&](const auto &body) { return !isKernel(body) && !isFree(body); });
+  runAll(Phase::Values, [&](const auto &body) { return !isLaunch(body) && !isFree(body); });
   addresses.clear();
   for (int32_t slot : section.slots) {
     Tensor &t = slots[slot].tensor;
@@ -179,9 +232,9 @@ void Executor::runReplayable(int32_t block, const Section &section) {
     addresses.push_back(slots[slot].set ? t.data : nullptr);
   }
   if (!queue->beginSection(section.number, shapes.symbolValues(), addresses))
-    runAll(isKernel);
+    runAll(Phase::Kernels, [&](const auto &body) { return isLaunch(body) || isCheck(body); });
   queue->endSection();
-  runAll(isFree);
+  runAll(Phase::Both, isFree);
 }
 
 /// What the kernel had to read and write, every tensor once, and to compute.
@@ -230,6 +283,9 @@ double Executor::measureBandwidth() {
 
 void Executor::runCommand(int32_t block, int32_t index) {
   const Command &command = plan.blocks[block].commands[index];
+  NvtxRange range(nvtx);
+  if (nvtx)
+    range.begin(commandRanges[plan.blocks[block].firstCommand + index]);
   try {
     if (!profiling) {
       std::visit([this](const auto &body) { execute(body); }, command.body);

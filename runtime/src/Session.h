@@ -10,6 +10,7 @@
 
 #include "Arena.h"
 #include "Module.h"
+#include "Nvtx.h"
 #include "Residency.h"
 #include "Sections.h"
 #include "ShapeProgram.h"
@@ -34,6 +35,8 @@ public:
   /// there is none.
   void run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets, std::span<Value> results);
   void runInit();
+  /// Waits for runs that went on behind their call; throws what came of them.
+  void wait() { queue->wait(); }
   /// After runInit: the value of a Persistent slot, with a life of its own.
   Value persistentValue(int32_t slot) const;
 
@@ -59,6 +62,7 @@ private:
   void runBlock(int32_t block);
   void runCommand(int32_t block, int32_t index);
   void runReplayable(int32_t block, const Section &section);
+  void nameRanges();
   void placeArena(int32_t block);
   void growArena(int32_t block, uint64_t bytes);
   void releaseBlock(int32_t block);
@@ -69,6 +73,7 @@ private:
   void execute(const FreeCommand &c);
   void execute(const LaunchCommand &c);
   void execute(const HostCallCommand &c);
+  void checkIndices(const HostCallCommand &c);
   void execute(const BindDimsCommand &c);
   void execute(const ReadElementCommand &c);
   void execute(const AliasCommand &c);
@@ -105,10 +110,14 @@ private:
   std::vector<BlockState> states;
   std::vector<uint8_t> pending; // with an observer: the slot has memory and nobody has written it yet
   bool initialising = false;
+  /// Of a section that replays: first the values of all its slots, then the kernels.
+  enum class Phase { Both, Values, Kernels } phase = Phase::Both;
   std::unique_ptr<Queue> queue;
   Residency residency;
   const std::vector<uint8_t> kernelUse, writable; // by slot
   std::vector<std::vector<Section>> sections;     // by block; empty where the queue does not capture
+  const Nvtx *const nvtx = Nvtx::attached();
+  std::vector<std::string> commandRanges, sectionRanges; // with a profiler: their names, by number
   std::vector<void *> pointers;
   std::vector<int64_t> arguments;
   std::vector<const void *> addresses;

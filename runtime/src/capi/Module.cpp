@@ -234,6 +234,14 @@ flame_status *flame_session_set_stream(flame_session *session, void *stream, int
   });
 }
 
+flame_status *flame_session_wait(flame_session *session) {
+  return guard([&] {
+    Session &s = checkHandle(unwrap(session), "session");
+    std::lock_guard lock(s.mutex);
+    s.executor.wait();
+  });
+}
+
 flame_status *flame_session_observe(flame_session *session, flame_observer_fn observer, void *user) {
   return guard([&] {
     Session &s = checkHandle(unwrap(session), "session");
