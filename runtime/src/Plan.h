@@ -69,6 +69,7 @@ struct LaunchCommand {
   int32_t kernel;
   std::vector<int32_t> buffers, args;
   int32_t extent, grain, scratch, flops;
+  std::vector<int32_t> inPlace; // pairs of positions in `buffers`
 };
 struct Attribute {
   std::string name;

@@ -312,6 +312,10 @@ void Validator::checkCommand(int block, const Command &command, int depth) {
       bad("a launch on a GPU has a grain");
     checkExpr(c->scratch, /*optional=*/true);
     checkExpr(c->flops, /*optional=*/true);
+    if (c->inPlace.size() % 2)
+      bad("a launch has an odd number of buffers that share memory");
+    for (int32_t position : c->inPlace)
+      checkIndex(position, c->buffers, "buffer");
   } else if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
     for (int32_t slot : c->inputs)
       use(slot, /*optional=*/true);

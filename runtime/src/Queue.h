@@ -66,6 +66,11 @@ public:
   virtual void wait() {}
   /// A copy within the kernels' memory, as fast as the device can.
   virtual void copyFast(void *to, const void *from, size_t bytes) { copyBytes(to, device(), from, device(), bytes); }
+  /// Nothing but arithmetic, `rounds` times as much as in one round; gives the number of operations.
+  virtual double compute(flame_math math, int64_t rounds) {
+    (void)math, (void)rounds;
+    fail(FLAME_UNSUPPORTED, "the peak of arithmetic is measured on GPUs alone; this model runs on the CPU");
+  }
   /// Whether a run with everything on the device may return without finish().
   virtual bool mayRunOn() const { return false; }
 

@@ -49,6 +49,8 @@ public:
 
   /// As flame_session_bandwidth.
   double measureBandwidth();
+  /// As flame_session_peak.
+  double measureCompute(flame_math math);
 
 private:
   struct BlockState {
@@ -89,6 +91,8 @@ private:
   Tensor &tensor(int32_t slot);
   Dims evalDims(int32_t slot);
   Tensor allocate(int32_t slot, const Dims &dims);
+  /// Whether output `output` may be computed in the caller's tensor, which may be an input's.
+  bool mayWrite(size_t output, const Tensor &target);
   bool readBool(int32_t slot);
   /// Stores a command's result, whose type must be the slot's.
   void store(int32_t slot, Value value);
@@ -98,6 +102,7 @@ private:
   Value own(const Value &value, std::vector<const Buffer *> &given);
   void checkRedZones();
   void countWork(const LaunchCommand &launch, ProfileCounter &counter);
+  template <typename Do> uint64_t timed(Do work); // nanoseconds, at least 1
   void locate(Error &error, const Command &command) const;
   std::string largestTensors() const;
   void observe(const Command &command, int32_t block, int32_t index);
@@ -122,6 +127,8 @@ private:
   std::vector<int64_t> arguments;
   std::vector<const void *> addresses;
   std::span<const Tensor *const> outputTargets;
+  std::span<const Value *const> runInputs;
+  std::map<std::pair<size_t, size_t>, bool> donations; // input and output: whether they may share memory meanwhile
 };
 
 class Session : public RefCounted {
@@ -132,6 +139,8 @@ public:
   size_t profileEntries(flame_profile_entry *entries, size_t capacity);
   /// As flame_session_profile_work.
   size_t profileWork(flame_profile_work *work, size_t capacity);
+  /// As flame_session_profile_math.
+  size_t profileMath(flame_math *math, size_t capacity);
   void cancel() { executor.cancelled.store(true, std::memory_order_relaxed); }
 
   Ref<Module> module;
@@ -139,6 +148,9 @@ public:
   Executor executor;
 
 private:
+  /// make(command, counter, number) of each command that has run.
+  template <typename Entry, typename Make> size_t gather(Entry *entries, size_t capacity, Make make) const;
+
   std::vector<std::string> profileNames; // of each command, made when first asked for
 };
 

@@ -370,6 +370,33 @@ void CudaQueue::afterCommand(const Command &command) {
 
 // ---- profile
 
+double CudaQueue::compute(flame_math math, int64_t rounds) {
+  // Of a thread of flame_peak_f32, of a warp of the others (OwnKernels.cu): results under way, operations of each.
+  struct Unit {
+    OwnKernel kernel;
+    int threads;
+    double operations;
+  };
+  const Unit unit = math == FLAME_MATH_F32    ? Unit{OwnKernel::PeakF32, 1, 32 * 2}
+                    : math == FLAME_MATH_TF32 ? Unit{OwnKernel::PeakTf32, 32, 8 * 2 * 16 * 8 * 8}
+                    : math == FLAME_MATH_F16  ? Unit{OwnKernel::PeakF16, 32, 8 * 2 * 16 * 8 * 16}
+                                              : Unit{OwnKernel::PeakBf16, 32, 8 * 2 * 16 * 8 * 16};
+  const OwnKernels &own = stream->device->ownKernels();
+  if (!own.function(unit.kernel))
+    fail(FLAME_UNSUPPORTED, stream->device->describe(), ": the driver compiles no PTX: ", own.failure());
+  Operation operation;
+  operation.function = own.function(unit.kernel);
+  operation.threads = 256;
+  operation.blocks = 2 * stream->device->multiprocessors;
+  const int64_t threads = int64_t(operation.blocks) * operation.threads;
+  const Ref<Buffer> out = allocateBuffer(memory(), threads * sizeof(float));
+  operation.firstParameter = collected.values.size();
+  collected.values.insert(collected.values.end(), {address(out->data), static_cast<uint64_t>(rounds)});
+  operation.parameters = 2;
+  submit(operation);
+  return unit.operations * (threads / unit.threads) * rounds;
+}
+
 uint64_t CudaQueue::startTimer() {
   check(driver.eventRecord(timer().handle, stream->use()), "measuring time");
   return timersUsed - 1;

@@ -46,6 +46,7 @@ public:
   bool checksIndices() const override { return ownKernels && ownKernels->function(OwnKernel::CheckIndices); }
   void checkIndices(const IndexCheck &check) override;
   void copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) override;
+  double compute(flame_math math, int64_t rounds) override;
   void finish() override;
   void wait() override;
   bool mayRunOn() const override { return external.has_value(); }
