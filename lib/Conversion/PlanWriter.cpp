@@ -57,7 +57,8 @@ struct Writer {
   fb::Offset<void> body(const Launch &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::Launch;
     auto buffers = b.CreateVector(c.buffers), args = b.CreateVector(c.args);
-    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops).Union();
+    auto inPlace = c.inPlace.empty() ? 0 : b.CreateVector(c.inPlace);
+    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops, inPlace).Union();
   }
   fb::Offset<void> body(const HostCall &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::HostCall;

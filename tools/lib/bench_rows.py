@@ -299,7 +299,9 @@ def run(args):
             failures += 1
             print(f"{case['name']}: {row['error']}", file=sys.stderr, flush=True)
             continue
-        functions = {"flame": call, "eager": lambda: eager(*inputs), "copy": copy}
+        size = sum(t.numel() * t.element_size() for t in inputs + outputs)
+        part, part_to = copy_from[: size // 4], copy_to[: size // 4]  # as many bytes read and written as the case has
+        functions = {"flame": call, "eager": lambda: eager(*inputs), "copy": copy, "same": lambda: part_to.copy_(part)}
         if not args.no_compile:
             torch._dynamo.reset()
             compiled = torch.compile(eager, dynamic=False)
@@ -312,10 +314,10 @@ def run(args):
             for n, f in functions.items():
                 times[n].append(timed(f, counts[n]))
         median = {n: statistics.median(t) for n, t in times.items()}
-        size = sum(t.numel() * t.element_size() for t in inputs + outputs)
         copied = 2 * copy_from.numel() * 2 / median["copy"] / 1e6
         row |= {"us": median, "TB/s": size / median["flame"] / 1e6, "copy TB/s": copied}
         row["of copy"] = row["TB/s"] / copied
+        row["of same"] = row["TB/s"] / (4 * part.numel() / median["same"] / 1e6)
         for rival in ("eager", "compile"):
             if rival in median:
                 row[rival] = median[rival] / median["flame"]
@@ -328,19 +330,20 @@ def report(rows, style):
     if style == "json":
         print(json.dumps(rows, indent=1))
         return
-    head = ["case", "flame µs", "TB/s", "of copy", "ATen ÷ flame", "compile ÷ flame"]
+    head = ["case", "flame µs", "TB/s", "of copy", "same size", "ATen ÷ flame", "compile ÷ flame"]
     lines = []
     for r in rows:
         if r["error"]:
-            lines.append([r["name"], "failed", "", "", "", ""])
+            lines.append([r["name"], "failed"] + [""] * 5)
             continue
-        lines.append([r["name"], f"{r['us']['flame']:.1f}", f"{r['TB/s']:.2f}", f"{100 * r['of copy']:.0f} %",
+        lines.append([r["name"], f"{r['us']['flame']:.1f}", f"{r['TB/s']:.2f}", f"{100 * r['of copy']:.0f} %", f"{100 * r['of same']:.0f} %",
                       f"{r['eager']:.2f}", f"{r['compile']:.2f}" if "compile" in r else ""])  # fmt: skip
     if style == "md":
         print_head("Memory-bound kernels", "rows", "bf16 unless named otherwise; flame, ATen and "
               "torch.compile on the same tensors\nin alternating rounds of one process, results checked against float64 first. "
               "TB/s counts each input read once and each output\nwritten once; \"of copy\" is the share of what a copy kernel "
-              "reached in the same rounds. In the last columns above 1 means that\nflame is faster.")  # fmt: skip
+              "reached in the same rounds on 512 MiB, \"same size\" of what\nit reached on as many bytes as the case has. In the last columns above 1 "
+              "means that flame is faster.")  # fmt: skip
     print_table(head, lines, markdown=style == "md")
 
 
