@@ -852,7 +852,8 @@ private:
     return success();
   }
 
-  void call(CallOp op) {
+  /// The text of a call with its operands in it.
+  std::string calling(Operation *op) {
     StringRef rest = op->getAttrOfType<StringAttr>("text").getValue();
     std::string result;
     while (!rest.empty()) {
@@ -873,7 +874,7 @@ private:
       Expression e = found != inlined.end() ? found->second : expression(value);
       result += e.level < Primary ? "(" + e.text + ")" : e.text;
     }
-    line() << result << ";\n";
+    return result;
   }
 
   LogicalResult statement(Operation *op) {
@@ -881,8 +882,16 @@ private:
       return success();
     if (auto function = dyn_cast<FunctionOp>(op))
       return lambda(function);
-    if (auto called = dyn_cast<CallOp>(op)) {
-      call(called);
+    if (isa<CallOp>(op)) {
+      std::string text = calling(op);
+      line() << text << ";\n";
+      return success();
+    }
+    if (auto value = dyn_cast<ValueOp>(op)) {
+      std::string text = calling(op);
+      Type type = value->getResult(0).getType();
+      newName(value->getResult(0), type.isIndex() ? "n" : "v");
+      line() << "const " << typeName(type) << " " << names[value->getResult(0)] << " = " << text << ";\n";
       return success();
     }
     if (auto loop = dyn_cast<scf::ForOp>(op))
