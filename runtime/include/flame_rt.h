@@ -339,7 +339,8 @@ FLAME_API flame_status *flame_optional_get(const flame_value *optional, flame_va
 
 /** DLPack. Import takes over the managed tensor on success (its deleter runs when the value goes) and leaves it alone
  * on an error; tensors must be in CPU or CUDA device memory; strided ones are copied (on a GPU: refused). Export
- * references the value's memory; free it with its own deleter. Versioned tensors of major version 1 are accepted. */
+ * references the value's memory; free it with its own deleter. Versioned tensors of major version 1 are accepted; those
+ * that are flagged read-only can be inputs and receive no output. */
 FLAME_API flame_status *flame_tensor_from_dlpack(struct DLManagedTensor *managed, flame_value **value);
 FLAME_API flame_status *flame_tensor_from_dlpack_versioned(struct DLManagedTensorVersioned *managed,
                                                            flame_value **value);

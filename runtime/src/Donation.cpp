@@ -39,12 +39,17 @@ private:
   std::vector<uint8_t> sees; // of each slot: whose memory
   bool written = false;      // the output, by now
 
+  /// Its result is its input.
+  static bool isCheck(const HostCallCommand &c) {
+    return c.function == "check_indices" && !c.inputs.empty() && c.inputs[0] != -1;
+  }
+
   void follow(const Command &command) {
     if (auto *c = std::get_if<AliasCommand>(&command.body))
       sees[c->dst] = std::max(sees[c->dst], sees[c->src]);
-    else if (auto *c = std::get_if<HostCallCommand>(&command.body); c && c->function == "check_indices")
+    else if (auto *c = std::get_if<HostCallCommand>(&command.body); c && isCheck(*c))
       for (int32_t slot : c->outputs)
-        if (slot != -1 && c->inputs[0] != -1)
+        if (slot != -1)
           sees[slot] = std::max(sees[slot], sees[c->inputs[0]]);
   }
 
@@ -69,9 +74,8 @@ private:
     }
     if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
       // The results of other functions than a check may hold their inputs' memory.
-      const bool check = c->function == "check_indices";
       return !touches(c->outputs, kOutput) &&
-             (check ? reads(touches(c->inputs, kInput)) : !touches(c->inputs, kInput));
+             (isCheck(*c) ? reads(touches(c->inputs, kInput)) : !touches(c->inputs, kInput));
     }
     if (auto *c = std::get_if<ReadElementCommand>(&command.body))
       return reads(touches(c->slot, kInput));
@@ -149,16 +153,19 @@ bool worksInPlace(const Plan &plan, size_t input, size_t output) {
 
 bool overlap(const Tensor &a, const Tensor &b) {
   const char *first = a.as<char>(), *second = b.as<char>();
-  return !a.isString() && !b.isString() && a.device == b.device && first < second + b.bytes &&
-         second < first + a.bytes;
+  return !a.isString() && !b.isString() && a.device == b.device && first < second + b.bytes && second < first + a.bytes;
 }
 
 void checkTargets(const Plan &plan, std::span<const Tensor *const> targets) {
-  for (size_t i = 0; i < targets.size(); ++i)
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] && targets[i]->buffer && targets[i]->buffer->readOnly)
+      fail(FLAME_INVALID_ARGUMENT, "the tensor given for output '", plan.outputs[i].name,
+           "' came as a read-only one by DLPack; give one that may be written to");
     for (size_t j = 0; j < i; ++j)
       if (targets[i] && targets[j] && overlap(*targets[i], *targets[j]))
         fail(FLAME_INVALID_ARGUMENT, "outputs '", plan.outputs[j].name, "' and '", plan.outputs[i].name,
              "' are given the same memory; each needs its own");
+  }
 }
 
 } // namespace flame::rt

@@ -117,6 +117,7 @@ public:
 
   void *data = nullptr;
   size_t bytes = 0;
+  bool readOnly = false; // the caller's, and nobody may write to it
 };
 
 /// Memory of `allocator`. Zero bytes give a valid pointer.

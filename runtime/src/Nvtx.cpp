@@ -14,14 +14,14 @@ namespace flame::rt {
 
 namespace {
 
-// The part of NVTX's stable binary interface that is needed, by its numbers: modules of functions, functions of a module,
-// tables that a profiler asks for.
+// The part of NVTX's stable binary interface that is needed, by its numbers: modules of functions, functions of a
+// module, tables that a profiler asks for.
 using Slot = void (*)();
 constexpr int kCore = 1, kCore2 = 5, kModules = 7;
 constexpr unsigned kFunctions[kModules] = {0, 16, 9, 15, 7, 16, 7}; // core, CUDA, OpenCL, CUDA runtime, core 2, sync
 constexpr unsigned kMostFunctions = 16;
-enum : unsigned { kRangePushA = 9, kRangePop = 11 };                                    // core
-enum : unsigned { kDomainRangePushEx = 4, kDomainRangePop = 5, kDomainCreateA = 12 };   // core 2
+enum : unsigned { kRangePushA = 9, kRangePop = 11 };                                  // core
+enum : unsigned { kDomainRangePushEx = 4, kDomainRangePop = 5, kDomainCreateA = 12 }; // core 2
 enum : uint32_t { kCallbacks = 1, kVersionInfo = 3 };
 constexpr uint32_t kVersion = 3;
 
@@ -37,8 +37,8 @@ struct EventAttributes {
 };
 static_assert(sizeof(EventAttributes) == 48);
 
-Slot slots[kModules][kMostFunctions];             // set by the profiler
-Slot *tables[kModules][kMostFunctions + 1];       // null, the slots from 1 on, null
+Slot slots[kModules][kMostFunctions];       // set by the profiler
+Slot *tables[kModules][kMostFunctions + 1]; // null, the slots from 1 on, null
 
 int getModuleFunctionTable(int module, Slot ***table, unsigned *size) {
   if (module < kCore || module >= kModules)
@@ -62,7 +62,7 @@ struct VersionInfo {
 } versionInfo;
 
 const void *getExportTable(uint32_t table) {
-  return table == kCallbacks ? static_cast<const void *>(&callbacks)
+  return table == kCallbacks     ? static_cast<const void *>(&callbacks)
          : table == kVersionInfo ? static_cast<const void *>(&versionInfo)
                                  : nullptr;
 }

@@ -13,8 +13,8 @@ namespace flame::rt {
 
 namespace {
 
-/// The unit that does most of a kernel's arithmetic: products of narrow floats go to matrix instructions, everything else
-/// of up to 32 bits is done in f32.
+/// The unit that does most of a kernel's arithmetic: products of narrow floats go to matrix instructions, everything
+/// else of up to 32 bits is done in f32.
 flame_math mathOf(const Plan &plan, const LaunchCommand &launch) {
   auto has = [&](DType dtype) {
     return std::any_of(launch.buffers.begin(), launch.buffers.end(),

@@ -2,7 +2,8 @@
 //
 // The runtime's times by command: on a GPU between two events around the command, so that the launch of a very short
 // kernel is part of its time. Bytes are what a kernel has to read and write, each tensor once; what it reads again
-// counts against it. The roofline is a copy and, on a GPU, loops of nothing but arithmetic, measured in the same session.
+// counts against it. The roofline is a copy and, on a GPU, loops of nothing but arithmetic, measured in the same
+// session.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"

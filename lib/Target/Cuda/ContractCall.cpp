@@ -1,4 +1,4 @@
-//===- ContractCall.cpp - see ContractCall.h -------------------------------------------------------------------------===//
+//===- ContractCall.cpp - see ContractCall.h ---------------------------------------------------------------------===//
 #include "ContractCall.h"
 #include "ContractEpilogue.h"
 #include "KernelOps.h"

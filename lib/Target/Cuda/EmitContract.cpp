@@ -289,8 +289,9 @@ private:
     std::string wideText = plainText(wide, *order, wideLines.isConstant(1));
     std::string end = epilogueText();
     call(std::string("flame::") + (along ? "thinAlong<" : "thinAcross<") + cuda::text(schedule) + ", " +
-         cuda::text(type) + (swapped ? ", true>(" : ", false>(") + problem + ",\n      flame::ThinRows<" + storage + ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth +
-         "},\n      " + wideText + ",\n      " + end + ", " + operand(e.expr(blocks)) + ")");
+         cuda::text(type) + (swapped ? ", true>(" : ", false>(") + problem + ",\n      flame::ThinRows<" + storage +
+         ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth + "},\n      " + wideText + ",\n      " + end +
+         ", " + operand(e.expr(blocks)) + ")");
     kernel.kernel.extent = batches * blocks;
     return true;
   }

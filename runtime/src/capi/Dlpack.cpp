@@ -101,6 +101,8 @@ void copyStrided(const char *from, const DLTensor &t, const Tensor &to) {
   }
 }
 
+constexpr uint64_t kReadOnly = 1; // in DLManagedTensorVersioned::flags
+
 template <typename Managed> void deleteManaged(void *managed) {
   auto *m = static_cast<Managed *>(managed);
   if (m->deleter)
@@ -136,6 +138,8 @@ template <typename Managed> void import(Managed *managed, flame_value **value) {
     tensor.bytes = *bytes;
     tensor.data = data;
     tensor.buffer = wrapBuffer(data, *bytes, deleteManaged<Managed>, managed);
+    if constexpr (std::is_same_v<Managed, DLManagedTensorVersioned>)
+      tensor.buffer->readOnly = managed->flags & kReadOnly;
   } else {
     tensor = makeTensor(Allocator::shared(), tensor.dtype, tensor.dims);
     copyStrided(data, t, tensor);
@@ -169,6 +173,8 @@ template <typename Managed> Managed *exportTensor(const flame_value *value) {
     out->strides[i] = static_cast<int64_t>(stride);
     stride *= static_cast<uint64_t>(t.dims[i]);
   }
+  if constexpr (std::is_same_v<Managed, DLManagedTensorVersioned>)
+    out->managed.flags = t.buffer->readOnly ? kReadOnly : 0;
   DLTensor &dl = out->managed.dl_tensor;
   dl.data = t.data;
   dl.device.device_type = static_cast<decltype(dl.device.device_type)>(t.onHost() ? kCpu : kCuda);

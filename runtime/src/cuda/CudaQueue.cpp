@@ -187,8 +187,9 @@ void CudaQueue::throwReport() {
     for (const Command &command : block.commands)
       if (std::get_if<HostCallCommand>(&command.body) == site.call)
         nodes = plan.nodesOf(command);
-  Error error(FLAME_BAD_DATA, cat(nodes, nodes.empty() ? "" : ": ", site.call->function, ": ",
-                                  badIndexText(found.value, found.position, cat("input 0 (", type, ")"), found.extent)));
+  Error error(FLAME_BAD_DATA,
+              cat(nodes, nodes.empty() ? "" : ": ", site.call->function, ": ",
+                  badIndexText(found.value, found.position, cat("input 0 (", type, ")"), found.extent)));
   error.located = true; // not where it shows, but earlier
   throw error;
 }

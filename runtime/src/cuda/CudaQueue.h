@@ -81,7 +81,7 @@ private:
   std::optional<CUstream> external; // the host application's stream
   Event ended;                      // of the last run, if `unwaited`
   bool unwaited = false;
-  bool behindOthers = false; // the run began while an earlier one may have been under way
+  bool behindOthers = false;            // the run began while an earlier one may have been under way
   uint64_t lastStream = kUnknownStream; // of the last run; handles of destroyed streams come again, numbers do not
   static constexpr uint64_t kOwnStream = UINT64_MAX, kUnknownStream = UINT64_MAX - 1;
   Ref<Buffer> scratch, state;

@@ -55,13 +55,15 @@ PlanBuilder lookUp(bool before = false) {
   return p;
 }
 
-constexpr const char *kMessage = "node 'embedding': check_indices: index 7 (element 2 of input 0 (i64[4])) is out of range "
-                                 "for a dimension of size 5";
+constexpr const char *kMessage =
+    "node 'embedding': check_indices: index 7 (element 2 of input 0 (i64[4])) is out of range "
+    "for a dimension of size 5";
 
 const std::vector<int64_t> kGood = {0, 4, -5, 1}, kBad = {0, 4, 7, -6};
 
 ValuePtr toDevice(const std::vector<int64_t> &indices) {
-  // y - 10 of a run that leaves its result on the GPU would be checked as well; a plan without a check makes the tensor.
+  // y - 10 of a run that leaves its result on the GPU would be checked as well; a plan without a check makes the
+  // tensor.
   PlanBuilder p;
   const int four = p.constant(4), zero = p.constant(0);
   const int x = p.input("x", DType::I64, {four}, {"4"}), y = p.heap("y", DType::I64, {four});
@@ -130,8 +132,9 @@ TEST_F(CudaIndices, AreFoundAmongMany) {
   EXPECT_EQ(values<int64_t>(run(s, 1, tensor<int64_t>({100000}, many))[0])[99999], 13);
   many[77777] = -123456789012;
   many[99998] = 5;
-  EXPECT_FAILS(failing(s, tensor<int64_t>({100000}, many)), FLAME_BAD_DATA,
-               "index -123456789012 (element 77777 of input 0 (i64[100000])) is out of range for a dimension of size 5");
+  EXPECT_FAILS(
+      failing(s, tensor<int64_t>({100000}, many)), FLAME_BAD_DATA,
+      "index -123456789012 (element 77777 of input 0 (i64[100000])) is out of range for a dimension of size 5");
   EXPECT_EQ(dims(run(s, 1, tensor<int64_t>({0}, {}))[0]), (std::vector<int64_t>{0}));
 }
 

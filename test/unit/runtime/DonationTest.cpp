@@ -3,6 +3,7 @@
 #include "FakeCudaDriver.h"
 #include "Models.h"
 #include "TestSupport.h"
+#include "capi/DlpackAbi.h"
 #include "flame_rt.hpp"
 
 #include <array>
@@ -75,7 +76,8 @@ enum class Kind { InStep, Unstated, ReadLater, ReadBefore };
 PlanBuilder update(Kind kind) {
   PlanBuilder p;
   const int four = p.constant(4), two = p.constant(2), one = p.constant(1), zero = p.constant(0);
-  const int state = p.input("state", DType::F32, {four}, {"4"}), gradient = p.input("gradient", DType::F32, {four}, {"4"});
+  const int state = p.input("state", DType::F32, {four}, {"4"}),
+            gradient = p.input("gradient", DType::F32, {four}, {"4"});
   const int next = p.heap("next", DType::F32, {four}), twice = p.heap("twice", DType::F32, {four});
   auto double_ = [&] {
     p.alloc(twice);
@@ -196,6 +198,31 @@ TEST_P(Donation, WorksFromTheOtherSide) {
   for (int i = 1; i < 4; ++i) {
     ASSERT_TRUE((step<2, 2>(s, {state.get(), gradient.get()}, {state.get(), nullptr}).ok()));
     EXPECT_EQ(values<float>(state)[3], 3 + 4 * i);
+  }
+}
+
+TEST_P(Donation, TakesDlpackTensors) {
+  auto module = make(update(Kind::InStep));
+  auto s = session(module);
+  auto state = this->state(0), gradient = this->state(1);
+  for (bool readOnly : {false, true}) {
+    DLManagedTensorVersioned *managed = nullptr;
+    ASSERT_OK(flame_tensor_to_dlpack_versioned(state.get(), &managed));
+    EXPECT_EQ(managed->flags, 0u);
+    managed->flags = readOnly;
+    flame_value *raw = nullptr;
+    ASSERT_OK(flame_tensor_from_dlpack_versioned(managed, &raw));
+    const ValuePtr other(raw);
+    auto result = step<2, 2>(s, {other.get(), gradient.get()}, {other.get(), nullptr});
+    EXPECT_EQ(result.ok(), !readOnly) << result.message;
+    EXPECT_EQ(read(state), (std::vector<float>{1, 3, 5, 7})) << "of the first round";
+    if (!readOnly)
+      continue;
+    EXPECT_EQ(result.code, FLAME_INVALID_ARGUMENT);
+    EXPECT_NE(result.message.find("output 'next' came as a read-only one"), std::string::npos) << result.message;
+    ASSERT_OK(flame_tensor_to_dlpack_versioned(other.get(), &managed));
+    EXPECT_EQ(managed->flags, 1u);
+    managed->deleter(managed);
   }
 }
 

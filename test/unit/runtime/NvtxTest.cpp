@@ -5,8 +5,6 @@
 #include "TestSupport.h"
 
 using namespace flame::test;
-namespace plan = flame::plan;
-
 namespace {
 
 /// The environment with a profiler in it.
@@ -66,33 +64,11 @@ TEST_F(Nvtx, NamesSectionsOfGraphs) {
 }
 
 TEST_F(Nvtx, NamesLoops) {
-  fakeCuda();
-  PlanBuilder p;
-  const int four = p.constant(4), two = p.constant(2), zero = p.constant(0);
-  const int trip = p.input("trip", DType::I64, {}, {}), start = p.input("start", DType::F32, {four}, {"4"});
-  p.addBlock("init");
-  const int body = p.addBlock("body");
-  p.argument("i", DType::I64, {}, body);
-  const int go = p.argument("go", DType::Bool, {}, body), v = p.argument("v", DType::F32, {four}, body);
-  const int w = p.heap("w", DType::F32, {four}, body);
-  p.alloc(w, body);
-  p.launch("k_scale", {v, w}, {two, zero}, four, "double", body);
-  p.root.blocks[body]->results = {go, w};
-  const int last = p.heap("last", DType::F32, {four});
-  plan::LoopT l;
-  l.trip = trip;
-  l.body = body;
-  l.carried = {start};
-  l.results = {last};
-  p.command(std::move(l), "repeat");
-  p.output("last", last, {"4"});
-  for (bool cuda : {false, true}) {
-    auto module = load(cuda ? p.onCuda().finish() : p.finish());
-    auto s = session(module);
-    ranges();
-    run(s, 1, tensor<int64_t>({}, {2}), tensor<float>({4}, iota(4)));
-    EXPECT_EQ(ranges(), "test\n  repeat\n    double\n    double\n");
-  }
+  auto module = load(loop().finish());
+  auto s = session(module);
+  ranges();
+  run(s, 3, tensor<int64_t>({}, {2}), tensor<float>({2}, iota(2)));
+  EXPECT_EQ(ranges(), "test\n  loop_node\n    increment\n    compare\n    increment\n    compare\n");
 }
 
 TEST(NvtxAbsent, NothingIsLoaded) {
