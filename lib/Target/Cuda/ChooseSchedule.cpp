@@ -103,7 +103,7 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
 
 SimtSchedule flame::cuda::chooseSimt(Arithmetic type, const ContractSizes &sizes) {
   bool wide = sizeOf(type) == 8;
-  SimtSchedule large{8, wide ? 8 : 16, 3}, medium{4, 16, 3}, small{2, 16, 3};
+  SimtSchedule large{8, 16, 3}, medium{4, wide ? 8 : 16, 3}, small{2, 16, 3};
   double largeTime = price(sizes, 128, 128, 1.0), mediumTime = price(sizes, 64, 64, 0.6),
          smallTime = price(sizes, 32, 32, 0.25);
   // Eight-byte sums of 8 × 8 would take all registers.
