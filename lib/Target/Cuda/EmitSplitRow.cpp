@@ -190,7 +190,7 @@ std::pair<Value, Value> SplitRowBuilder::formTeams() {
 void SplitRowBuilder::prefetch(Value row, Value slot) {
   Value group = addi(addi(muli(row, index(groups)), begin), slot);
   for (Held &h : held)
-    call("flame::copyAsync<" + std::to_string(h.bytes) + ">($0 + $1, $2 + $3, " + std::to_string(h.bytes) + ")",
+    call("flame::copyAsync<" + std::to_string(h.bytes) + ">(flame::sharedAddress($0 + $1), $2 + $3, " + std::to_string(h.bytes) + ")",
          {h.memory, muli(slot, index(width)), kernel.bufferOf(h.input), muli(group, index(width))});
 }
 

@@ -144,6 +144,23 @@ template <typename T, Major order, typename F> struct Computed {
     }
   }
 
+  /// Without a stage in registers, for a tile that is filled once.
+  template <int lines, int width, int threads>
+  FLAME_DEVICE void fill(unsigned char *shared, long long line, long long position, long long lineEnd, long long end) const {
+    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+#pragma unroll 1
+    for (int c = threadId(); c < lines * chunks; c += threads) {
+      const long long at = line + c / chunks, first = position + c % chunks * perChunk;
+      Pack<T, perChunk> values;
+#pragma unroll
+      for (int e = 0; e < perChunk; ++e)
+        values.values[e] = at < lineEnd && first + e < end
+                               ? (major == Major::Depth ? element(at, first + e) : element(first + e, at))
+                               : T(0);
+      *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(c / chunks, c % chunks)) = values;
+    }
+  }
+
   template <int lines, int width, int linePitch, int threads, typename Index>
   FLAME_DEVICE void fillWords(T *shared, Index side, Index depth, Index sideEnd, Index depthEnd) const {
 #pragma unroll 1

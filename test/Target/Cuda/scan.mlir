@@ -22,7 +22,7 @@ func.func @lines(%x: tensor<4096x8192xf32>) -> tensor<4096x8192xf32> {
 // CHECK-LABEL: // loops: scan
 // CHECK: loops_1({{.*}}, unsigned int *__restrict__ state) {
 // CHECK: __shfl_xor_sync
-// CHECK: team.publish({{v[0-9]+}});
+// CHECK: team.publish({{.+}});
 // CHECK-NEXT: team.collect({{shared[0-9]+}});
 // CHECK: __shfl_up_sync
 func.func @long(%x: tensor<2x1048576xi16>) -> tensor<2x1048576xi16> {
