@@ -39,6 +39,9 @@ python test/gpu/pack_suite.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOB
 step "compiling products and convolutions"
 python test/gpu/make_contract_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOBS" \
   ${filter:+--filter "$filter"} "$pack/contract.tar.gz"
+step "compiling products and convolutions in TF32"
+python test/gpu/make_contract_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOBS" --precision tf32 \
+  --filter "${filter:-_f32}" "$pack/tf32.tar.gz"
 step "compiling attention"
 python test/gpu/make_attention_cases.py --flamec "$flamec" --gpu "$gpu" --jobs "$FLAME_JOBS" \
   ${filter:+--filter "$filter"} "$pack/attention.tar.gz"

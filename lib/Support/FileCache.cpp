@@ -1,5 +1,4 @@
-//===- FileCache.cpp - see FileCache.h
-//--------------------------------------------------------------------------------===//
+//===- FileCache.cpp - see FileCache.h ----------------------------------------------------------------------------===//
 //
 // An entry is a file of the name of its key: the magic number, the SHA-256 of key and data, the data. Its time of
 // modification is the time of its last use. Temporary files that a killed process left go an hour later.

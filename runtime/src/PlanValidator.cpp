@@ -412,6 +412,10 @@ void Validator::checkBlocks() {
   if (plan.hasInit())
     walk(Plan::kInit, 0);
   walk(Plan::kMain, 0);
+  // What is never reached was not checked, and parts of the runtime go over every block.
+  for (size_t block = 0; block < visited.size(); ++block)
+    if (!visited[block])
+      bad("block ", block, " is used by no command");
 }
 
 void Validator::derive() {

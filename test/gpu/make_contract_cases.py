@@ -293,6 +293,8 @@ def main(description, make):
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("archive", type=pathlib.Path)
     args = parser.parse_args()
+    if args.precision == "tf32":
+        EPSILON["f32"] = EPSILON["f16"]  # as many bits of each factor
 
     def compile(case, output, out):
         folder = out / case.name

@@ -21,6 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SUITES = [
     ("onnx 1.22.0 backend suite (cuda)", "onnx"),
     ("products and convolutions (cuda)", "contract"),
+    ("products and convolutions in TF32 (cuda)", "tf32"),
     ("attention (cuda)", "attention"),
     ("kernel forms over types and sizes (cuda)", "forms"),
     ("reductions, norms and scans (cuda)", "reduce"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import pathlib
 import re
@@ -26,6 +25,7 @@ sys.path.insert(0, str(HERE))
 import flame_rt
 import numpy as np
 from flame_rt import FlameError
+from outcome import finish
 
 try:
     import torch
@@ -489,11 +489,7 @@ def main():
     tests = [t for t in unittest.defaultTestLoader.loadTestsFromTestCase(OnGpu) if re.search(ARGS.filter, t.id())]
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(unittest.TestSuite(tests))
     rows = list(result.rows.values())
-    if ARGS.report:
-        ARGS.report.write_text(json.dumps(rows, indent=1))
-    count = {status: sum(r["status"] == status for r in rows) for status in ("passed", "failed", "skipped")}
-    print("{passed} passed, {failed} failed, {skipped} skipped".format(**count))
-    return 1 if count["failed"] else 0
+    return finish(rows, ARGS.report)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import tarfile
 import tempfile
 import time
 
+from outcome import finish
+
 HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = {
     "memcheck": ["--report-api-errors", "all", "--padding", "32"],
@@ -118,10 +120,7 @@ def main():
             seen = "Invalid __global__ write" in done.stdout + done.stderr
             rows.append({"name": "memcheck sees a wild write", "status": "passed" if seen else "failed",
                          "reason": "" if seen else (done.stdout + done.stderr)[-400:]})  # fmt: skip
-    if args.report:
-        args.report.write_text(json.dumps(rows, indent=1))
-    print(*(f"{sum(r['status'] == s for r in rows)} {s}" for s in ("passed", "failed", "skipped")), sep=", ")
-    return 1 if any(r["status"] == "failed" for r in rows) else 0
+    return finish(rows, args.report)
 
 
 if __name__ == "__main__":

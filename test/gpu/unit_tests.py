@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 
+from outcome import finish
+
 HERE = pathlib.Path(__file__).resolve().parent
 GROUPS = ("Cuda.*:CudaGraph.*:CudaStream.*:*/Executor.*/Cuda", "CudaFault.*")
 
@@ -48,10 +50,7 @@ def main():
     for row in rows:
         if row["status"] == "failed":
             print(f"FAIL {row['name']}: {row['reason']}")
-    if args.report:
-        args.report.write_text(json.dumps(rows, indent=1))
-    print(*(f"{sum(r['status'] == s for r in rows)} {s}" for s in ("passed", "failed", "skipped")), sep=", ")
-    return 1 if any(r["status"] == "failed" for r in rows) else 0
+    return finish(rows, args.report)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-//===- Profile.cpp - flamec profile: where the time of a model goes
-//---------------------------------------------------===//
+//===- Profile.cpp - flamec profile: where the time of a model goes -----------------------------------------------===//
 //
 // The runtime's times by command: on a GPU between two events around the command, so that the launch of a very short
 // kernel is part of its time. Bytes are what a kernel has to read and write, each tensor once; what it reads again

@@ -19,6 +19,8 @@ import statistics
 import subprocess
 import sys
 
+from bench_gpu import clock, print_head, print_table
+
 # batch, heads, tokens, size of a head, causal
 CASES = [
     (1, 24, 4608, 128, False), (1, 24, 1536, 128, False), (2, 10, 4096, 64, False), (2, 20, 1024, 64, False),
@@ -81,15 +83,7 @@ def run(args):
 
     folder = pathlib.Path(args.folder)
     torch.manual_seed(1)
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-    def timed(function, count):
-        start.record()
-        for _ in range(count):
-            function()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / count * 1e3  # µs
+    timed = clock()
 
     def rival(backend, q, k, v, causal):
         def call():
@@ -151,13 +145,10 @@ def report(rows, style):
         ratios = [f"{r['us'][n] / r['us']['flame']:.2f}" if n in r["us"] else "" for n in ("flash", "cudnn")]
         lines.append([r["name"], f"{r['us']['flame']:.1f}", f"{r['TFLOP/s']:.0f}", *ratios])
     if style == "md":
-        print("| " + " | ".join(head) + " |\n| --- |" + " ---: |" * (len(head) - 1))
-        for line in lines:
-            print("| " + " | ".join(line) + " |")
-        return
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    for line in [head, *lines]:
-        print("  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths))))
+        print_head("Attention", "attention", "bf16; flame's kernel for mma.sync, FlashAttention-2 and "
+              "cuDNN by\nscaled_dot_product_attention, on the same tensors in alternating rounds of one process, results checked "
+              "first. In the last\ncolumns above 1 means that flame is faster. Short ones are bound by PyTorch's calls.")  # fmt: skip
+    print_table(head, lines, markdown=style == "md")
 
 
 def main():

@@ -1,5 +1,4 @@
-//===- FileCache.h - results of expensive computations, kept in a folder
-//----------------------------------------------===//
+//===- FileCache.h - results of expensive computations, kept in a folder ------------------------------------------===//
 //
 // A folder of files, one for each entry, named by the hash of everything that the entry depends on. Any number of
 // processes and threads may use one folder: an entry appears at once and complete (temporary file, fsync, rename), and

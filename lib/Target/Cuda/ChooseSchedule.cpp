@@ -1,5 +1,4 @@
-//===- ChooseSchedule.cpp - see ChooseSchedule.h
-//----------------------------------------------------------------------===//
+//===- ChooseSchedule.cpp - see ChooseSchedule.h ------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"

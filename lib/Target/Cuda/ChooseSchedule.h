@@ -1,5 +1,4 @@
-//===- ChooseSchedule.h - the schedule of a contraction
-//---------------------------------------------------------------===//
+//===- ChooseSchedule.h - the schedule of a contraction -----------------------------------------------------------===//
 //
 // Pure functions of the problem: no trial runs, no GPU. Sizes that are not known are taken as likely ones.
 //

@@ -1,5 +1,4 @@
-//===- Compile.cpp - see Compile.h
-//------------------------------------------------------------------------------------===//
+//===- Compile.cpp - see Compile.h --------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Compile.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Regex.h"

@@ -1,5 +1,4 @@
-//===- ContractEpilogue.cpp - see ContractEpilogue.h
-//------------------------------------------------------------------===//
+//===- ContractEpilogue.cpp - see ContractEpilogue.h --------------------------------------------------------------===//
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "flame/Ops/Shape.h"

@@ -1,5 +1,4 @@
-//===- ContractEpilogue.h - what a contraction does with its sums
-//-----------------------------------------------------===//
+//===- ContractEpilogue.h - what a contraction does with its sums -------------------------------------------------===//
 #ifndef FLAME_LIB_TARGET_CUDA_CONTRACTEPILOGUE_H
 #define FLAME_LIB_TARGET_CUDA_CONTRACTEPILOGUE_H
 

@@ -1,5 +1,4 @@
-//===- Device.cpp - see Device.h
-//--------------------------------------------------------------------------------------===//
+//===- Device.cpp - see Device.h ----------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Device.h"
 #include "llvm/ADT/STLExtras.h"
 #include <cstdlib>

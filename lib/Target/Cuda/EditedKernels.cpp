@@ -1,5 +1,4 @@
-//===- EditedKernels.cpp - see EditedKernels.h
-//------------------------------------------------------------------------===//
+//===- EditedKernels.cpp - see EditedKernels.h --------------------------------------------------------------------===//
 //
 // Not a parser of C++: enough of its tokens to find the heads of kernels. What it does not understand, the compiler
 // will.

@@ -1,5 +1,4 @@
-//===- EmitAttention.cpp - softmax(score(q k^T)) v in one kernel
-//----------------------------------------------------------===//
+//===- EmitAttention.cpp - softmax(score(q k^T)) v in one kernel --------------------------------------------------===//
 //
 // The region becomes a call of runtime/kernels/impl/Attention.h. What lies between the first product and the softmax is
 // handed over as a function of (row, column, score); factors of the scores that are known to be positive become one

@@ -1,5 +1,4 @@
-//===- EmitContract.cpp - matrix products in tiles
-//--------------------------------------------------------------------===//
+//===- EmitContract.cpp - matrix products in tiles ----------------------------------------------------------------===//
 //
 // A product becomes a call of a device template: by matrix instructions for f16, bf16 and 8-bit integers, by ordinary
 // multiply-adds for f32 (strict arithmetic), f64 and 32- and 64-bit integers, and by a template of its own where one

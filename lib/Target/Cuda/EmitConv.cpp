@@ -1,5 +1,4 @@
-//===- EmitConv.cpp - convolutions
-//------------------------------------------------------------------------------------===//
+//===- EmitConv.cpp - convolutions --------------------------------------------------------------------------------===//
 //
 // A convolution is a product of the weight [output channels, input channels × kernel] and a matrix that is gathered from
 // x [input channels × kernel, images × output positions], for each group: the templates of products do it, with the

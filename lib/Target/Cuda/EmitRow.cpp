@@ -235,9 +235,10 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
     return success();
   Deal deal = dealOut(kernel, rowDims.back(), columns, rows);
   int lanes = deal.lanes;
-  // A block has several rows, but not so many that multiprocessors are left without one.
+  // A block has several rows, but not so many that multiprocessors are left without one. Rows of several warps that wait at more
+  // than one barrier are better by themselves, as each would wait for all.
   constexpr int64_t enoughBlocks = 264;
-  int threads = std::max(256, lanes);
+  int threads = lanes > warp && reductions.size() > 1 ? lanes : std::max(256, lanes);
   while (rows.constant() && threads > std::max(lanes, warp) && *rows.constant() * lanes < threads * enoughBlocks)
     threads /= 2;
   bool shared = lanes < threads;

@@ -1,5 +1,4 @@
-//===- Emitter.cpp - collects the kernels of a model
-//------------------------------------------------------------------===//
+//===- Emitter.cpp - collects the kernels of a model --------------------------------------------------------------===//
 #include "flame/Target/Cuda/Emitter.h"
 #include "KernelBuilder.h"
 #include "KernelOps.h"

@@ -1,5 +1,4 @@
-//===- JoinThreads.cpp - see JoinThreads.h
-//-----------------------------------------------------------------------------===//
+//===- JoinThreads.cpp - see JoinThreads.h ------------------------------------------------------------------------===//
 #include "JoinThreads.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

@@ -1,5 +1,4 @@
-//===- JoinThreads.h - one number out of the numbers of many threads
-//---------------------------------------------------===//
+//===- JoinThreads.h - one number out of the numbers of many threads ----------------------------------------------===//
 //
 // Every thread gets the joined number, joined in the same order everywhere, so that all get the same bits.
 //

@@ -1,5 +1,4 @@
-//===- KernelBuilder.cpp - see KernelBuilder.h
-//------------------------------------------------------------------------===//
+//===- KernelBuilder.cpp - see KernelBuilder.h --------------------------------------------------------------------===//
 #include "KernelBuilder.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -197,13 +196,13 @@ void KernelBuilder::finish() {
   Block &body = function.getBody().front();
   SmallVector<StringRef> pointers;
   for (StringRef name : {"scratch", "state"}) { // in the order of plan.fbs
-    Value placeholder = extras.lookup(name);
-    if (!placeholder)
+    Value standIn = extras.lookup(name);
+    if (!standIn)
       continue;
-    auto type = cast<MemRefType>(placeholder.getType());
-    placeholder.replaceAllUsesWith(
+    auto type = cast<MemRefType>(standIn.getType());
+    standIn.replaceAllUsesWith(
         body.addArgument(MemRefType::get({ShapedType::kDynamic}, type.getElementType()), loc));
-    placeholder.getDefiningOp()->erase();
+    standIn.getDefiningOp()->erase();
     pointers.push_back(name);
   }
   function.setFunctionType(b.getFunctionType(body.getArgumentTypes(), {}));

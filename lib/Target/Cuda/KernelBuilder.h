@@ -1,5 +1,4 @@
-//===- KernelBuilder.h - the function around a kernel's body
-//----------------------------------------------------------===//
+//===- KernelBuilder.h - the function around a kernel's body ------------------------------------------------------===//
 //
 // Makes the function of a kernel and gives bodies their loads, stores and sizes. Buffers are memrefs of one dimension,
 // so that a load prints as an array access.

@@ -1,5 +1,4 @@
-//===- KernelOps.h - what kernels need beyond upstream's ops
-//----------------------------------------------------------===//
+//===- KernelOps.h - what kernels need beyond upstream's ops ------------------------------------------------------===//
 //
 // A call of a device template, and the functions that it is handed: a region with arguments that sees everything around
 // it, which prints as a lambda. Upstream's functions are isolated, so they would need every buffer and size as an

@@ -1,5 +1,4 @@
-//===- Nvrtc.cpp - see Nvrtc.h
-//----------------------------------------------------------------------------------------===//
+//===- Nvrtc.cpp - see Nvrtc.h ------------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Nvrtc.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cstdlib>

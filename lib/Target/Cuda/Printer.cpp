@@ -1,5 +1,4 @@
-//===- Printer.cpp - statements and expressions of a kernel
-//-----------------------------------------------------------===//
+//===- Printer.cpp - statements and expressions of a kernel -------------------------------------------------------===//
 #include "Printer.h"
 #include "KernelOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"

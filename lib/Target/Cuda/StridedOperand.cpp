@@ -1,5 +1,4 @@
-//===- StridedOperand.cpp - see StridedOperand.h
-//----------------------------------------------------------------------===//
+//===- StridedOperand.cpp - see StridedOperand.h ------------------------------------------------------------------===//
 #include "StridedOperand.h"
 #include "flame/Ops/Shape.h"
 

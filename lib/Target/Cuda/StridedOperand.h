@@ -1,5 +1,4 @@
-//===- StridedOperand.h - operands that are memory
-//--------------------------------------------------------------------===//
+//===- StridedOperand.h - operands that are memory ----------------------------------------------------------------===//
 #ifndef FLAME_LIB_TARGET_CUDA_STRIDEDOPERAND_H
 #define FLAME_LIB_TARGET_CUDA_STRIDEDOPERAND_H
 

@@ -1,5 +1,4 @@
-//===- Templates.cpp - see Templates.h
-//--------------------------------------------------------------------------------===//
+//===- Templates.cpp - see Templates.h ----------------------------------------------------------------------------===//
 #include "Templates.h"
 #include "llvm/Support/ErrorHandling.h"
 

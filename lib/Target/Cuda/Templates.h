@@ -1,5 +1,4 @@
-//===- Templates.h - the device templates as text
-//---------------------------------------------------------------------===//
+//===- Templates.h - the device templates as text -----------------------------------------------------------------===//
 #ifndef FLAME_LIB_TARGET_CUDA_TEMPLATES_H
 #define FLAME_LIB_TARGET_CUDA_TEMPLATES_H
 

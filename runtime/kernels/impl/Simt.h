@@ -43,7 +43,8 @@ FLAME_DEVICE void simtGemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       continue;
     const T *xs = shared + reading * stageElements + down * part,
             *ys = xs + s.depth * pitch - down * part + across * part;
-#pragma unroll 4
+    constexpr int steps = sizeof(T) == 8 ? 2 : 4; // as many as registers have room for
+#pragma unroll steps
     for (int k = 0; k < s.depth; ++k) {
       Pack<T, part> a[side / part], b[side / part];
 #pragma unroll

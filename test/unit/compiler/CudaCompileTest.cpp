@@ -1,5 +1,4 @@
-//===- CudaCompileTest.cpp - units of kernels: parallel compilation, cache, errors
-//------------------------------------===//
+//===- CudaCompileTest.cpp - units of kernels: parallel compilation, cache, errors --------------------------------===//
 //
 // NVRTC itself is needed by the tests of the suite Nvrtc; they are skipped where it is absent.
 //
@@ -125,8 +124,8 @@ protected:
     if (!loaded)
       GTEST_SKIP() << llvm::toString(loaded.takeError());
     nvrtc = std::move(*loaded);
-    char name[] = "/tmp/flame-nvrtc-test-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
+    std::string name = testing::TempDir() + "flame-nvrtc-test-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
     folder = name;
   }
   void TearDown() override {

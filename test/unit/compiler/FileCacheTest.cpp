@@ -1,5 +1,4 @@
-//===- FileCacheTest.cpp - the folder of compiled kernels: damage, crowds, lack of room
-//-------------------------------===//
+//===- FileCacheTest.cpp - the folder of compiled kernels: damage, crowds, lack of room ---------------------------===//
 #include "flame/Support/FileCache.h"
 
 #include <csignal>
@@ -20,8 +19,8 @@ namespace {
 class Cache : public testing::Test {
 protected:
   void SetUp() override {
-    char name[] = "/tmp/flame-cache-test-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
+    std::string name = testing::TempDir() + "flame-cache-test-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
     folder = name;
   }
   void TearDown() override { fs::remove_all(folder); }

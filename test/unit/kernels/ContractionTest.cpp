@@ -1,5 +1,4 @@
-//===- ContractionTest.cpp - the device templates of products, emulated
-//-----------------------------------------------===//
+//===- ContractionTest.cpp - the device templates of products, emulated -------------------------------------------===//
 //
 // The templates of runtime/kernels compiled for the host: tiles that overhang, orders of the operands, alignments, each
 // schedule. Operands end where their page does, so that a read beyond them ends the test.

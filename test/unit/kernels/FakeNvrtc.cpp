@@ -1,5 +1,4 @@
-//===- FakeNvrtc.cpp - NVRTC that compiles contractions for the host
-//--------------------------------------------------===//
+//===- FakeNvrtc.cpp - NVRTC that compiles contractions for the host ----------------------------------------------===//
 //
 // In place of libnvrtc (environment variable FLAME_NVRTC): hands the source to emulate_kernels.py, which makes of it an
 // object that libflame_fake_cuda.so runs, the device templates on the emulation. So whole models of products and

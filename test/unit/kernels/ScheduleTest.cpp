@@ -1,5 +1,4 @@
-//===- ScheduleTest.cpp - the choice of schedules, and what the compiler makes of each
-//---------------------------------===//
+//===- ScheduleTest.cpp - the choice of schedules, and what the compiler makes of each ----------------------------===//
 #include "ChooseSchedule.h"
 #include "Templates.h"
 #include "flame/Target/Cuda/Nvrtc.h"

@@ -297,6 +297,19 @@ TEST(Loader, RejectsDeepNesting) {
   EXPECT_NE(r.message.find("nested deeper than"), std::string::npos) << r.message;
 }
 
+TEST(Loader, RejectsBlocksOutOfReach) {
+  PlanBuilder p;
+  const int x = p.input("x", DType::F32, {p.constant(2)}, {"2"});
+  p.output("x", x, {"2"});
+  p.addBlock("init");
+  const int stray = p.addBlock("stray");
+  p.root.blocks[stray]->results = {1 << 20}; // no command leads here, so nothing else would look at it
+  ModulePtr module;
+  Result r = tryLoad(p.finish(), module);
+  EXPECT_EQ(r.code, FLAME_BAD_ARTIFACT);
+  EXPECT_NE(r.message.find("block 2 is used by no command"), std::string::npos) << r.message;
+}
+
 TEST(Loader, EvaluatesLongExpressionChains) {
   PlanBuilder p;
   const int n = p.symbol("n");

@@ -1,5 +1,4 @@
-//===- Compile.h - units of kernels to machine code, in parallel
-//------------------------------------------------------===//
+//===- Compile.h - units of kernels to machine code, in parallel --------------------------------------------------===//
 #ifndef FLAME_TARGET_CUDA_COMPILE_H
 #define FLAME_TARGET_CUDA_COMPILE_H
 

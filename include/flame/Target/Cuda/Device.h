@@ -1,5 +1,4 @@
-//===- Device.h - the GPUs of this machine, as far as compiling for them goes
-//-----------------------------------------===//
+//===- Device.h - the GPUs of this machine, as far as compiling for them goes -------------------------------------===//
 #ifndef FLAME_TARGET_CUDA_DEVICE_H
 #define FLAME_TARGET_CUDA_DEVICE_H
 

@@ -1,5 +1,4 @@
-//===- EditedKernels.h - kernels that a person has edited
-//-------------------------------------------------------------===//
+//===- EditedKernels.h - kernels that a person has edited ---------------------------------------------------------===//
 #ifndef FLAME_TARGET_CUDA_EDITEDKERNELS_H
 #define FLAME_TARGET_CUDA_EDITEDKERNELS_H
 

@@ -1,5 +1,4 @@
-//===- Nvrtc.h - CUDA C++ to machine code, by NVIDIA's run-time compiler
-//----------------------------------------------===//
+//===- Nvrtc.h - CUDA C++ to machine code, by NVIDIA's run-time compiler ------------------------------------------===//
 //
 // libnvrtc is found at run time, by dlopen: the build needs no toolkit, and a machine that compiles needs no GPU.
 //

@@ -1,5 +1,4 @@
-//===- Emulator.h - a block of GPU threads on the host
-//----------------------------------------------------------------===//
+//===- Emulator.h - a block of GPU threads on the host ------------------------------------------------------------===//
 //
 // Runs a kernel's threads as fibers that change at barriers. Asynchronous copies land when their group is waited for,
 // and poison their target until then, so that a missing wait shows. What is collective in a warp goes through

@@ -1,5 +1,4 @@
-//===- Convert.h - runtime/kernels/ptx/Convert.h, emulated
-//------------------------------------------------------------===//
+//===- Convert.h - runtime/kernels/ptx/Convert.h, emulated --------------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 #include "schedule/Schedule.h"

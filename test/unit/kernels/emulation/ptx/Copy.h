@@ -1,5 +1,4 @@
-//===- Copy.h - runtime/kernels/ptx/Copy.h, emulated
-//------------------------------------------------------------------===//
+//===- Copy.h - runtime/kernels/ptx/Copy.h, emulated --------------------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 

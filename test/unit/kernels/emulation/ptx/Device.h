@@ -1,5 +1,4 @@
-//===- Device.h - runtime/kernels/ptx/Device.h, emulated
-//--------------------------------------------------------------===//
+//===- Device.h - runtime/kernels/ptx/Device.h, emulated ----------------------------------------------------------===//
 #pragma once
 #include "Emulator.h"
 #include <cstring>

@@ -1,5 +1,4 @@
-//===- Grid.h - runtime/kernels/ptx/Grid.h, emulated
-//---------------------------------------------------------------===//
+//===- Grid.h - runtime/kernels/ptx/Grid.h, emulated --------------------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 

@@ -1,5 +1,4 @@
-//===- Matrix.h - runtime/kernels/ptx/Matrix.h, emulated
-//--------------------------------------------------------------===//
+//===- Matrix.h - runtime/kernels/ptx/Matrix.h, emulated ----------------------------------------------------------===//
 //
 // Fragments lie in registers as the PTX manual says (mma.m16n8k16, .m16n8k8 with tf32, .m16n8k32 with 8-bit integers).
 //
