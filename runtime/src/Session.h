@@ -68,6 +68,7 @@ private:
   void execute(const AllocCommand &c);
   void execute(const FreeCommand &c);
   void execute(const LaunchCommand &c);
+  TensorView view(const TensorMapInfo &tensor);
   void execute(const HostCallCommand &c);
   void execute(const BindDimsCommand &c);
   void execute(const ReadElementCommand &c);
@@ -111,6 +112,7 @@ private:
   std::vector<std::vector<Section>> sections;     // by block; empty where the queue does not capture
   std::vector<void *> pointers;
   std::vector<int64_t> arguments;
+  std::vector<TensorView> views;
   std::vector<const void *> addresses;
   std::span<const Tensor *const> outputTargets;
 };

@@ -15,7 +15,7 @@
 #include "../Queue.h"
 #include "CudaModule.h"
 #include "DeviceMemory.h"
-#include "Graph.h"
+#include "TensorMaps.h"
 
 #include <deque>
 #include <optional>
@@ -71,6 +71,7 @@ private:
   static constexpr uint64_t kOwnStream = UINT64_MAX, kUnknownStream = UINT64_MAX - 1;
   Ref<Buffer> scratch, state;
 
+  TensorMaps tensorMaps;
   bool recording = false;
   Recording collected;
   GraphCache graphs;
