@@ -2,6 +2,7 @@
 #include "ChooseSchedule.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -58,6 +59,44 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
                    storeTime * c.rows * c.columns / (warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
 }
 
+/// Large tiles read shared memory and the second-level cache less often; tiles of odd widths fill the last round of
+/// blocks; two consumers that take turns hide their stores; few rows want narrow tiles and many stages.
+constexpr WgmmaSchedule wgmmaCandidates[] = {
+    {128, 256, 64, 4, 2, false, 2, 1},       {128, 256, 64, 4, 2},        {128, 224, 64, 4, 2, false, 2, 1},
+    {128, 192, 64, 4, 2, true, 2, 1},        {128, 192, 64, 4, 2, true},  {128, 176, 64, 5, 2, true, 2, 1},
+    {128, 160, 64, 5, 2, true, 2, 1},        {128, 128, 64, 6, 2, true, 2, 1}, {128, 128, 64, 6, 2, true},
+    {192, 192, 64, 4, 3, false, 1, 2, 8, 1}, {64, 256, 64, 4, 2, true},   {64, 128, 64, 8, 1},
+    {64, 112, 64, 8, 1},                     {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
+};
+
+/// What a multiprocessor of an H200 does under its power limit, in nanoseconds and bytes, and what the GPU's memory gives all
+/// of them.
+constexpr double wgmmaFlops = 5300, wgmmaBytes = 70, wgmmaTile = 900, wgmmaLaunch = 3500, wgmmaStore = 0.045,
+                 memoryBytes = 4000;
+
+/// What it takes to read the operands and to write the result once.
+double memoryTime(const ContractSizes &s, int size) {
+  return double(s.batches) * (double(s.rows + s.columns) * s.depth * size + double(s.rows) * s.columns * 2) / memoryBytes;
+}
+
+/// The likely time of a product by such tiles.
+double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule &c) {
+  const int size = sizeOf(p.type);
+  int64_t down = ceilDivide(std::max<int64_t>(s.rows, 1), c.rows * c.clusterRows),
+          across = ceilDivide(std::max<int64_t>(s.columns, 1), c.columns * c.clusterColumns);
+  int64_t tiles = s.batches * down * across, places = multiprocessors / c.cluster();
+  double turns = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth));
+  // Rows of x and columns of y from the second-level cache; the shared ones come once for all blocks of a cluster.
+  double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
+  double multiplying = turns * 2.0 * c.rows * c.columns * c.depth / (wgmmaFlops * 2 / size),
+         copying = turns * copied * c.depth * size / wgmmaBytes;
+  double storing = wgmmaStore * c.rows * c.columns;
+  double inner = std::max(multiplying, copying), rounds = double(ceilDivide(tiles, places));
+  double working = c.pingPong ? rounds * std::max(inner, storing) + storing + 2 * wgmmaTile
+                              : rounds * (inner + storing + wgmmaTile / 2) + wgmmaTile;
+  return wgmmaLaunch + std::max(working, memoryTime(s, size));
+}
+
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
 double price(const ContractSizes &s, int64_t rows, int64_t columns, double efficiency) {
   double blocks = double(s.batches) * ceilDivide(std::max<int64_t>(s.rows, 1), rows) *
@@ -97,6 +136,32 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
       if (double time = price(sizes, type, candidate); time < least)
         best = candidate, least = time;
     }
+  return best;
+}
+
+llvm::ArrayRef<WgmmaSchedule> flame::cuda::wgmmaSchedules() { return wgmmaCandidates; }
+
+WgmmaSchedule flame::cuda::fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y) {
+  constexpr int sharedMemory = 227 << 10;
+  schedule.depth = schedule.depth * 2 / sizeOf(type);
+  while (schedule.stages > 2 && schedule.sharedBytes(type, x, y) > sharedMemory)
+    --schedule.stages;
+  return schedule;
+}
+
+std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+  std::optional<WgmmaSchedule> best;
+  double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
+                          wgmmaLaunch + memoryTime(sizes, sizeOf(problem.type)));
+  for (const WgmmaSchedule &base : wgmmaCandidates) {
+    WgmmaSchedule candidate = fitted(base, problem.type, problem.x, problem.y);
+    // The copy engine stores lines of 128 bytes.
+    if (!candidate.isValid(problem.type, problem.x, problem.y) ||
+        (problem.storeBytes && candidate.columns * problem.storeBytes < WgmmaSchedule::lineBytes))
+      continue;
+    if (double time = price(sizes, problem, candidate); time <= least)
+      best = candidate, least = time;
+  }
   return best;
 }
 
@@ -145,6 +210,13 @@ static std::string braces(llvm::StringRef name, std::initializer_list<int> numbe
 std::string flame::cuda::text(const MmaSchedule &s) {
   return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages, s.slices, s.splits});
 }
+std::string flame::cuda::text(const WgmmaSchedule &s) {
+  auto flag = [](bool value) { return value ? "true" : "false"; };
+  return llvm::formatv("flame::WgmmaSchedule{{{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}}", s.rows, s.columns,
+                       s.depth, s.stages, s.consumers, flag(s.pingPong), s.clusterRows, s.clusterColumns, s.band, s.slabs,
+                       flag(s.promote))
+      .str();
+}
 std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedule", {s.side, s.depth, s.stages}); }
 std::string flame::cuda::text(const ThinSchedule &s) {
   return "flame::ThinSchedule{" + std::to_string(s.rows) + ", " + std::to_string(s.lines) +
@@ -154,6 +226,7 @@ std::string flame::cuda::text(const AttentionSchedule &s) {
   return braces("AttentionSchedule", {s.rows, s.keys, s.warpRows, s.warpKeys, s.depth, s.width, s.stages});
 }
 std::string flame::cuda::text(Arithmetic type) {
-  static const char *const names[] = {"F16", "BF16", "TF32", "F32", "F64", "I32", "I64", "I8", "U8"};
+  static const char *const names[] = {"F16", "BF16", "TF32", "F32",  "F64", "I32",
+                                      "I64", "I8",   "U8",   "E4M3", "E5M2"};
   return std::string("flame::Arithmetic::") + names[int(type)];
 }

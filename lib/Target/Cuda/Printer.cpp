@@ -177,6 +177,14 @@ __device__ __forceinline__ void flame_begin() {
 #else
 #define FLAME_CLUSTER(blocks)
 #endif
+// Of two choices the one for this architecture.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define FLAME_HAS_WGMMA 1
+#define FLAME_IF_WGMMA(with, without) with
+#else
+#define FLAME_HAS_WGMMA 0
+#define FLAME_IF_WGMMA(with, without) without
+#endif
 // Approximations to some 2^-21, for what is rounded to 16 bits or less.
 __device__ __forceinline__ float flame_exp(float x) {
   float y;
@@ -229,12 +237,22 @@ public:
     auto threads = kernel->getAttrOfType<IntegerAttr>("flame.threads");
     if (kernel->hasAttr("flame.index32"))
       indexName = "int";
-    os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256);
+    auto wgmma = kernel->getAttrOfType<DenseI64ArrayAttr>("flame.wgmma");
+    int64_t threadCount = threads ? threads.getInt() : 256;
+    os << "extern \"C\" __global__ void __launch_bounds__(";
+    if (wgmma) // one block, so that its warpgroups can share out the registers
+      os << "FLAME_IF_WGMMA(" << wgmma[0] << ", " << threadCount << "), 1";
+    else
+      os << threadCount;
     if (auto blocks = kernel->getAttrOfType<IntegerAttr>("flame.min_blocks"))
       os << ", " << blocks.getInt();
     os << ")";
-    if (auto cluster = kernel->getAttrOfType<IntegerAttr>("flame.cluster"))
-      os << " FLAME_CLUSTER(" << cluster.getInt() << ")";
+    auto cluster = kernel->getAttrOfType<IntegerAttr>("flame.cluster");
+    int64_t clusterBlocks = cluster ? cluster.getInt() : 1;
+    if (wgmma && wgmma[1] != clusterBlocks)
+      os << " FLAME_CLUSTER(FLAME_IF_WGMMA(" << wgmma[1] << ", " << clusterBlocks << "))";
+    else if (clusterBlocks > 1)
+      os << " FLAME_CLUSTER(" << clusterBlocks << ")";
     os << "\n"
        << kernel.getName() << "(";
     for (auto [i, argument] : llvm::enumerate(kernel.getArguments())) {
@@ -249,6 +267,8 @@ public:
         os << "const " << typeName(argument.getType()) << " " << name;
       }
     }
+    for (int64_t i = 0; wgmma && i < wgmma[2]; ++i)
+      os << (i || kernel.getNumArguments() ? ", " : "") << "const __grid_constant__ flame::TensorMap map" << i;
     os << ") {\n";
     depth = 1;
     if (!kernel->hasAttr("flame.waits_later"))
@@ -853,7 +873,19 @@ private:
   }
 
   void call(CallOp op) {
-    StringRef rest = op->getAttrOfType<StringAttr>("text").getValue();
+    auto wgmma = op->getAttrOfType<StringAttr>("wgmma");
+    if (wgmma) {
+      os << "#if FLAME_HAS_WGMMA\n";
+      line() << filled(op, wgmma.getValue()) << ";\n";
+      os << "#else\n";
+    }
+    line() << filled(op, op->getAttrOfType<StringAttr>("text").getValue()) << ";\n";
+    if (wgmma)
+      os << "#endif\n";
+  }
+
+  /// A call's text with its operands in place of $0, $1, …
+  std::string filled(CallOp op, StringRef rest) {
     std::string result;
     while (!rest.empty()) {
       auto [before, after] = rest.split('$');
@@ -873,7 +905,7 @@ private:
       Expression e = found != inlined.end() ? found->second : expression(value);
       result += e.level < Primary ? "(" + e.text + ")" : e.text;
     }
-    line() << result << ";\n";
+    return result;
   }
 
   LogicalResult statement(Operation *op) {

@@ -3,7 +3,7 @@
 // An mbarrier is 8 bytes of shared memory. A phase of it ends when all arrivals have come that it was made for and all
 // bytes that were announced have been copied; then the next phase begins by itself. Who waits names the parity of the
 // phase that must have ended: 0 for the first, 1 for the second, 0 for the third … A barrier on which nothing has
-// happened yet counts as one whose phase of parity 1 has ended. From sm_90 on.
+// happened yet counts as one whose phase of parity 1 has ended. Clusters, registers and announced bytes are of sm_90.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -13,15 +13,21 @@ namespace flame {
 
 /// By one thread, before a barrier of the block (or the cluster, see fenceBarriers) lets the others use it.
 FLAME_DEVICE void makeBarrier(SharedAddress barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 /// Makes the barriers that this thread has made visible to the cluster's blocks and to the copy engine.
 FLAME_DEVICE void fenceBarriers() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async;" ::: "memory");
+#endif
 }
 
 FLAME_DEVICE void arrive(SharedAddress barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+  asm volatile("{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(barrier) : "memory");
+}
+/// Arrives when the asynchronous copies that this thread has started are done.
+FLAME_DEVICE void arriveAfterCopies(SharedAddress barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
 }
 /// At the barrier in the same place of block `rank` of the cluster.
 FLAME_DEVICE void arriveAt(SharedAddress barrier, int rank) {
@@ -34,14 +40,20 @@ FLAME_DEVICE void arriveAt(SharedAddress barrier, int rank) {
 FLAME_DEVICE void arriveExpecting(SharedAddress barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
-/// Whether the phase has ended; waits for a time that the hardware chooses.
+/// Whether the phase has ended; waits, from sm_90 on, for a time that the hardware chooses.
 FLAME_DEVICE bool hasEnded(SharedAddress barrier, int parity) {
+#if __CUDA_ARCH__ >= 900
+#define FLAME_TEST "try_wait"
+#else
+#define FLAME_TEST "test_wait"
+#endif
   unsigned ended;
-  asm volatile("{\n\t.reg .pred ended;\n\tmbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2;\n\t"
+  asm volatile("{\n\t.reg .pred ended;\n\tmbarrier." FLAME_TEST ".parity.shared.b64 ended, [%1], %2;\n\t"
                "selp.u32 %0, 1, 0, ended;\n\t}"
                : "=r"(ended)
                : "r"(barrier), "r"(parity)
                : "memory");
+#undef FLAME_TEST
   return ended;
 }
 FLAME_DEVICE void await(SharedAddress barrier, int parity) {
