@@ -92,33 +92,35 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
   }
 }
 
-/// The same for an epilogue that stores by itself.
+/// The same for an epilogue that stores by itself. Its body stands here once, in loops, so that a long one takes no more of
+/// the compiler's time than a short one.
 template <int slabs, int sums, typename Sum, typename Index, typename Epilogue>
 FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column, int,
                              const Problem<Index> &p, const Epilogue &epilogue) {
   // 8 words between rows keep banks apart.
-  constexpr int columns = 2 * sums, most = slabs == 1 ? 16 : 48, chunk = least(columns, most), pitch = chunk + 8;
-  constexpr int width = Epilogue::width;
+  constexpr int columns = 2 * sums, chunk = least(columns, slabs == 1 ? 16 : 48), pitch = chunk + 8;
+  constexpr int chunks = (columns + chunk - 1) / chunk, width = Epilogue::width, runs = chunk / width;
   static_assert(16 * pitch * 4 <= slabs * WgmmaSchedule::slabBytes && chunk % width == 0, "whole runs in the slab");
   const int lane = threadId() % 32;
   Sum *slab = (Sum *)__cvta_shared_to_generic(shared);
-#pragma unroll
-  for (int start = 0; start < columns; start += chunk) {
-    const int wide = least(chunk, columns - start);
+#pragma unroll 1
+  for (int c = 0; c < chunks; ++c) {
     syncWarp();
+    // Registers have no index: of all chunks the one whose turn it is.
 #pragma unroll
-    for (int j = 0; j < wide / 8; ++j)
+    for (int turn = 0; turn < chunks; ++turn)
+      if (c == turn) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half)
-        *(Pack<Sum, 2> *)(slab + (lane / 4 + 8 * half) * pitch + 8 * j + lane % 4 * 2) = {
-            d[(start / 8 + j) * 4 + half * 2], d[(start / 8 + j) * 4 + half * 2 + 1]};
+        for (int i = turn * chunk / 2; i < least((turn + 1) * chunk / 2, sums); i += 2)
+          *(Pack<Sum, 2> *)(slab + (lane / 4 + i / 2 % 2 * 8) * pitch + i / 4 * 8 - turn * chunk + lane % 4 * 2) = {
+              d[i], d[i + 1]};
+      }
     syncWarp();
-    const int runs = wide / width;
 #pragma unroll 1
     for (int run = lane; run < 16 * runs; run += 32) {
       const int inRow = run / runs, inColumn = run % runs * width;
-      const Index toRow = row + inRow, toColumn = column + start + inColumn;
-      if (toRow < p.rows && toColumn < p.columns)
+      const Index toRow = row + inRow, toColumn = column + c * chunk + inColumn;
+      if (c * chunk + inColumn < columns && toRow < p.rows && toColumn < p.columns)
         epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), slab + inRow * pitch + inColumn);
     }
   }
