@@ -61,7 +61,7 @@ struct Writer {
     if (!c.tensors.empty())
       tensors = tables<fp::TensorMap>(c.tensors, [&](const TensorMap &t) {
         auto dims = b.CreateVector(t.dims), strides = b.CreateVector(t.strides), box = b.CreateVector(t.box);
-        return fp::CreateTensorMap(b, t.buffer, static_cast<fp::DType>(t.dtype), t.offset, dims, strides, box);
+        return fp::CreateTensorMap(b, t.buffer, static_cast<fp::DType>(t.dtype), t.offset, dims, strides, box, t.tf32);
       });
     return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops, tensors, c.extentWgmma)
         .Union();

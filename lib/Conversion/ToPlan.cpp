@@ -161,7 +161,7 @@ private:
       };
       command.tensors.push_back({int32_t(tensor.buffer), uint8_t(dtypeCode(tensor.elementType)), b.expr(tensor.offset),
                                  exprs(tensor.dims), exprs(tensor.strides),
-                                 std::vector<int32_t>(tensor.box.begin(), tensor.box.end())});
+                                 std::vector<int32_t>(tensor.box.begin(), tensor.box.end()), tensor.tf32});
     }
     if (launch->wgmmaExtent)
       command.extentWgmma = b.expr(launch->wgmmaExtent);

@@ -111,7 +111,7 @@ void Executor::execute(const LaunchCommand &c) {
 
 TensorView Executor::view(const TensorMapInfo &tensor) {
   TensorView view{static_cast<const char *>(pointers[tensor.buffer]) + shapes.eval(tensor.offset), tensor.dtype,
-                  static_cast<int32_t>(tensor.dims.size()), {}, {}, {}};
+                  static_cast<int32_t>(tensor.dims.size()), {}, {}, {}, tensor.tf32};
   for (size_t i = 0; i < tensor.dims.size(); ++i)
     view.dims[i] = shapes.eval(tensor.dims[i]);
   for (size_t i = 0; i < tensor.strides.size(); ++i)

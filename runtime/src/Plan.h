@@ -71,6 +71,7 @@ struct TensorMapInfo {
   DType dtype;
   int32_t offset;
   std::vector<int32_t> dims, strides, box;
+  bool tf32;
 };
 struct LaunchCommand {
   int32_t kernel;

@@ -154,7 +154,8 @@ Command Reader::command(const fb::Command &table) {
                                t.offset(),
                                numbers<int32_t>(t.dims()),
                                numbers<int32_t>(t.strides()),
-                               numbers<int32_t>(t.box())};
+                               numbers<int32_t>(t.box()),
+                               t.tf32()};
         }),
         c.extent_wgmma()};
     break;

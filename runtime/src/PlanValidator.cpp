@@ -261,6 +261,8 @@ void Validator::checkTensorMap(const TensorMapInfo &tensor, const LaunchCommand 
   for (int32_t size : tensor.box)
     if (size < 1 || size > kMaxBox)
       bad("the box of a tensor map has a dim of ", size);
+  if (tensor.tf32 && tensor.dtype != FLAME_F32)
+    bad("a tensor map rounds ", dtypeName(tensor.dtype), " to TF32");
   const size_t bytes = elementSize(tensor.dtype);
   if (bytes == 0 || tensor.box[0] * bytes > size_t(kSwizzledLine) || tensor.box[0] * bytes % 16)
     bad("a line of a tensor map's box has ", tensor.box[0], " elements of ", dtypeName(tensor.dtype));

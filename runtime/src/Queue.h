@@ -32,6 +32,7 @@ struct TensorView {
   std::array<int64_t, kMaxTensorRank> dims;
   std::array<int64_t, kMaxTensorRank - 1> strides;
   std::array<int32_t, kMaxTensorRank> box;
+  bool tf32; // rounds F32
 
   auto operator<=>(const TensorView &) const = default;
 };

@@ -16,6 +16,7 @@ struct LaunchTensor {
   DimExpr offset;
   llvm::SmallVector<DimExpr> dims, strides;
   llvm::SmallVector<int> box;
+  bool tf32;
 };
 
 /// One launch of a region, as a target's generator gives it.

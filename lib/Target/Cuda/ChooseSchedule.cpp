@@ -59,24 +59,23 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
                    storeTime * c.rows * c.columns / (warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
 }
 
-/// Large tiles read shared memory and the second-level cache less often; tiles of odd widths fill the last round of
-/// blocks; two consumers that take turns hide their stores; few rows want narrow tiles and many stages.
+/// Large tiles read shared memory less often; of tiles of several shapes one fills the last round of blocks; few rows want
+/// narrow tiles and many stages.
 constexpr WgmmaSchedule wgmmaCandidates[] = {
-    {128, 256, 64, 4, 2, false, 2, 1},       {128, 256, 64, 4, 2},        {128, 224, 64, 4, 2, false, 2, 1},
-    {128, 192, 64, 4, 2, true, 2, 1},        {128, 192, 64, 4, 2, true},  {128, 176, 64, 5, 2, true, 2, 1},
-    {128, 160, 64, 5, 2, true, 2, 1},        {128, 128, 64, 6, 2, true, 2, 1}, {128, 128, 64, 6, 2, true},
-    {192, 192, 64, 4, 3, false, 1, 2, 8, 1}, {64, 256, 64, 4, 2, true},   {64, 128, 64, 8, 1},
-    {64, 112, 64, 8, 1},                     {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
+    {128, 256, 64, 4, 2}, {256, 144, 64, 3, 2}, {256, 128, 64, 4, 2}, {192, 192, 64, 4, 3, false, 1, 1, 8, 1},
+    {128, 224, 64, 4, 2}, {128, 176, 64, 5, 2}, {128, 160, 64, 5, 2}, {128, 128, 64, 6, 2},
+    {64, 128, 64, 8, 1},  {64, 112, 64, 8, 1},  {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
 };
 
-/// What a multiprocessor of an H200 does under its power limit, in nanoseconds and bytes, and what the GPU's memory gives all
-/// of them.
-constexpr double wgmmaFlops = 5300, wgmmaBytes = 70, wgmmaTile = 900, wgmmaLaunch = 3500, wgmmaStore = 0.045,
-                 memoryBytes = 4000;
+/// What a multiprocessor of an H200 does, in nanoseconds, fitted to measurements (docs/rationale/performance.md): a product of
+/// 64 × 8 × 32 bytes, a line of 128 bytes to shared memory, an element's store, the rest of a tile, a launch.
+constexpr double wgmmaProduct = 0.694, wgmmaLine = 0.9, wgmmaStore = 0.0286, wgmmaTile = 1140, wgmmaLaunch = 1200;
+/// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
+constexpr double memoryBytes = 4000, memoryBytesOfOne = 48;
 
-/// What it takes to read the operands and to write the result once.
-double memoryTime(const ContractSizes &s, int size) {
-  return double(s.batches) * (double(s.rows + s.columns) * s.depth * size + double(s.rows) * s.columns * 2) / memoryBytes;
+/// Bytes that a product reads and writes at least.
+double leastBytes(const ContractSizes &s, int size) {
+  return double(s.batches) * (double(s.rows + s.columns) * s.depth * size + double(s.rows) * s.columns * 2);
 }
 
 /// The likely time of a product by such tiles.
@@ -85,16 +84,15 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   int64_t down = ceilDivide(std::max<int64_t>(s.rows, 1), c.rows * c.clusterRows),
           across = ceilDivide(std::max<int64_t>(s.columns, 1), c.columns * c.clusterColumns);
   int64_t tiles = s.batches * down * across, places = multiprocessors / c.cluster();
-  double turns = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth));
-  // Rows of x and columns of y from the second-level cache; the shared ones come once for all blocks of a cluster.
+  double turns = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth)), lines = double(c.depth) * size / 128;
+  // Rows of x and columns of y that a block of a cluster copies for itself.
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
-  double multiplying = turns * 2.0 * c.rows * c.columns * c.depth / (wgmmaFlops * 2 / size),
-         copying = turns * copied * c.depth * size / wgmmaBytes;
-  double storing = wgmmaStore * c.rows * c.columns;
-  double inner = std::max(multiplying, copying), rounds = double(ceilDivide(tiles, places));
-  double working = c.pingPong ? rounds * std::max(inner, storing) + storing + 2 * wgmmaTile
-                              : rounds * (inner + storing + wgmmaTile / 2) + wgmmaTile;
-  return wgmmaLaunch + std::max(working, memoryTime(s, size));
+  double turn = lines * std::max(wgmmaProduct * c.rows * c.columns / 128, wgmmaLine * copied);
+  double rounds = double(ceilDivide(tiles, places));
+  double working = rounds * (turns * turn + wgmmaStore * c.rows * c.columns + wgmmaTile);
+  double reading = leastBytes(s, size) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
+  // Where memory decides, less work is better still.
+  return wgmmaLaunch + std::max(working, reading) + working / 64;
 }
 
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
@@ -151,15 +149,17 @@ WgmmaSchedule flame::cuda::fitted(WgmmaSchedule schedule, Arithmetic type, Major
 
 std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
+  // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
+  constexpr double besideCopyEngine = 1.1;
   double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
-                          wgmmaLaunch + memoryTime(sizes, sizeOf(problem.type)));
+                          wgmmaLaunch + besideCopyEngine * leastBytes(sizes, sizeOf(problem.type)) / memoryBytes);
   for (const WgmmaSchedule &base : wgmmaCandidates) {
     WgmmaSchedule candidate = fitted(base, problem.type, problem.x, problem.y);
     // The copy engine stores lines of 128 bytes.
     if (!candidate.isValid(problem.type, problem.x, problem.y) ||
         (problem.storeBytes && candidate.columns * problem.storeBytes < WgmmaSchedule::lineBytes))
       continue;
-    if (double time = price(sizes, problem, candidate); time <= least)
+    if (double time = price(sizes, problem, candidate); time < least)
       best = candidate, least = time;
   }
   return best;

@@ -332,7 +332,8 @@ private:
             s.memory->offset * size,
             {along ? depth : lines, along ? lines : depth, one},
             {stride, stride},
-            {int(WgmmaSchedule::lineBytes / size), linesOfBox, 1}};
+            {int(WgmmaSchedule::lineBytes / size), linesOfBox, 1},
+            type == Arithmetic::TF32};
   }
 
   /// The call for sm_90a, and its launch; empty where the copy engine can't read the operands or mma.sync is likely faster.

@@ -115,22 +115,32 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
     for (unsigned tile = begin + (s.pingPong ? group * clusters : 0); tile < tiles; tile += step) {
       const auto at = raster(tile);
       Sum d[slices][s.columns / 2];
+      // Starts the products of one stage, which add to the sums there unless it is the first.
+      auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first) {
+        const SharedAddress from = shared + place.stage * stageBytes;
+        const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
+        await(ring.full(place.stage), place.parity);
+        if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
+          arriveThreads(2 - group, 256);
+        fenceProducts();
+#pragma unroll
+        for (int k = 0; k < steps; ++k)
+#pragma unroll
+          for (int slice = 0; slice < slices; ++slice)
+            multiplyGroup<type, xMajor == Major::Side, yMajor == Major::Side>(
+                to[slice], XTile::matrix(from, inGroup + slice * 64) + XTile::further(k), yMatrix + YTile::further(k),
+                !first || k > 0);
+        commitProducts();
+      };
+      // Not before the other consumer has met its last stage: from further behind, the phase that this one waits for could
+      // not be told from one that ended long ago.
+      if (s.pingPong && tile != begin)
+        syncThreads(1 + group, 256);
       if constexpr (!s.promote) {
         int before = 0;
 #pragma unroll 1
         for (int turn = 0; turn < turns; ++turn) {
-          const SharedAddress from = shared + place.stage * stageBytes;
-          const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
-          await(ring.full(place.stage), place.parity);
-          fenceProducts();
-#pragma unroll
-          for (int k = 0; k < steps; ++k)
-#pragma unroll
-            for (int slice = 0; slice < slices; ++slice)
-              multiplyGroup<type, xMajor == Major::Side, yMajor == Major::Side>(
-                  d[slice], XTile::matrix(from, inGroup + slice * 64) + XTile::further(k), yMatrix + YTile::further(k),
-                  turn > 0 || k > 0);
-          commitProducts();
+          multiply(d, turn, turn == 0);
           // The group before has read its stage when at most this one is under way.
           waitProducts<1>();
           if (turn > 0)
@@ -150,18 +160,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
 #pragma unroll 1
         for (int turn = 0; turn < turns; ++turn, place.next()) {
           Sum part[slices][s.columns / 2];
-          const SharedAddress from = shared + place.stage * stageBytes;
-          const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
-          await(ring.full(place.stage), place.parity);
-          fenceProducts();
-#pragma unroll
-          for (int k = 0; k < steps; ++k)
-#pragma unroll
-            for (int slice = 0; slice < slices; ++slice)
-              multiplyGroup<type, xMajor == Major::Side, yMajor == Major::Side>(
-                  part[slice], XTile::matrix(from, inGroup + slice * 64) + XTile::further(k), yMatrix + YTile::further(k),
-                  k > 0);
-          commitProducts();
+          multiply(part, turn, true);
           waitProducts<0>();
           release(place.stage);
 #pragma unroll

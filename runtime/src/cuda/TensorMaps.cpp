@@ -9,16 +9,16 @@ namespace flame::rt::cuda {
 namespace {
 
 /// By the size of the elements where nothing but copies is asked for.
-int mapType(DType dtype) {
-  switch (dtype) {
+int mapType(const TensorView &view) {
+  switch (view.dtype) {
   case FLAME_F16:
     return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
   case FLAME_BF16:
     return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
   case FLAME_F32:
-    return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    return view.tf32 ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
   default:
-    switch (elementSize(dtype)) {
+    switch (elementSize(view.dtype)) {
     case 1:
       return CU_TENSOR_MAP_DATA_TYPE_UINT8;
     case 2:
@@ -52,7 +52,7 @@ TensorMaps::Words encode(const Driver &driver, const TensorView &view) {
   for (int32_t i = 0; i + 1 < view.rank; ++i)
     strides[i] = std::max<int64_t>(view.strides[i], 16);
   const CUresult result = driver.tensorMapEncodeTiled(
-      map.words.data(), mapType(view.dtype), view.rank, reinterpret_cast<CUdeviceptr>(view.data), dims, strides, box, steps,
+      map.words.data(), mapType(view), view.rank, reinterpret_cast<CUdeviceptr>(view.data), dims, strides, box, steps,
       /*interleave=*/0, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_256B, /*oobFill=*/0);
   check(result, "describing a tensor to the GPU's copy engine");
   // Drivers up to CUDA 13.1 mark small tensors by a bit that the copy engine misreads; NVIDIA's own libraries clear it.

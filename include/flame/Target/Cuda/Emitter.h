@@ -32,6 +32,7 @@ struct TensorMap {
   DimExpr offset;
   llvm::SmallVector<DimExpr> dims, strides;
   llvm::SmallVector<int> box;
+  bool tf32 = false; // f32 that the copy rounds
 };
 
 /// What the kernel is in code for exactly sm_90a, where that differs.
