@@ -46,3 +46,9 @@ Value GraphBuilder::cast(Value x, Type type, bool saturate) {
     attributes.push_back(flag("saturate", false));
   return op<CastOp>(x, attributes);
 }
+
+Value GraphBuilder::narrow(Value x, Type type) {
+  if (elementType(x) == type)
+    return x;
+  return op<CastOp>(x, {attr("to", TypeAttr::get(type)), attr("excess", UnitAttr::get(type.getContext()))});
+}

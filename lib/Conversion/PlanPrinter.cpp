@@ -90,6 +90,8 @@ struct Printer {
     }
     if (c.scratch != -1)
       os << " scratch " << expr(c.scratch);
+    for (size_t i = 0; i + 1 < c.inPlace.size(); i += 2)
+      os << " %" << c.buffers[c.inPlace[i + 1]] << " in place of %" << c.buffers[c.inPlace[i]];
     os << " // " << kernel.description;
   }
   void operator()(const HostCall &c) {

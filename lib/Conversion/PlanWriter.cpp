@@ -63,7 +63,9 @@ struct Writer {
         auto dims = b.CreateVector(t.dims), strides = b.CreateVector(t.strides), box = b.CreateVector(t.box);
         return fp::CreateTensorMap(b, t.buffer, static_cast<fp::DType>(t.dtype), t.offset, dims, strides, box, t.tf32);
       });
-    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops, tensors, c.extentWgmma)
+    auto inPlace = c.inPlace.empty() ? 0 : b.CreateVector(c.inPlace);
+    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops, inPlace, tensors,
+                            c.extentWgmma)
         .Union();
   }
   fb::Offset<void> body(const HostCall &c, fp::CommandBody &kind) {

@@ -10,6 +10,8 @@
 #include "flame/Analysis/Cost.h"
 #include "flame/Analysis/Demand.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace flame;
@@ -170,8 +172,41 @@ private:
       command.scratch = b.expr(launch->scratch);
     if (DimExpr flops = costOf(region, shapes).flops; !flops.isConstant(0) && b.knowsSymbols(flops))
       command.flops = b.expr(flops);
+    inPlace(region, *launch, command);
     b.append(block, std::move(command), nodes, region->getResults());
     return success();
+  }
+
+  /// Inputs of @main that a kernel reads in step with a result: the caller may give one memory to both. All ops are
+  /// pointwise, so that no element is computed twice, and nothing that depends on the input has another shape.
+  void inPlace(RegionOp region, const KernelLaunch &launch, model::Launch &command) {
+    Block &body = *region.getBlock();
+    auto isPlain = [](Operation &op) {
+      return isa<PointwiseInterface>(op) || op.getName().getStringRef() == "flame.constant";
+    };
+    if (region.getAnchor() != "loop" || !llvm::all_of(body.without_terminator(), isPlain))
+      return;
+    unsigned inputs = region.getInputs().size();
+    for (auto [read, buffer] : llvm::enumerate(launch.buffers)) {
+      if (buffer >= inputs || !llvm::is_contained(function.getArguments(), region.getInputs()[buffer]))
+        continue;
+      BlockArgument input = body.getArgument(buffer);
+      SmallVector<DimExpr> dims(shapes.dims(input));
+      llvm::SetVector<Value> depends;
+      depends.insert(input);
+      bool inStep = true;
+      for (size_t i = 0; i < depends.size() && inStep; ++i)
+        for (Operation *user : depends[i].getUsers())
+          if (user != body.getTerminator())
+            for (Value result : user->getResults()) {
+              inStep &= ArrayRef<DimExpr>(dims) == shapes.dims(result);
+              depends.insert(result);
+            }
+      for (auto [written, other] : llvm::enumerate(launch.buffers))
+        if (inStep && other >= inputs && depends.contains(region.getYielded()[other - inputs]) &&
+            getElementTypeOrSelf(region.getInputs()[buffer]) == getElementTypeOrSelf(region->getResult(other - inputs)))
+          command.inPlace.insert(command.inPlace.end(), {int32_t(read), int32_t(written)});
+    }
   }
 
   LogicalResult lowerView(Operation &op, int32_t block) {

@@ -7,6 +7,8 @@
 // through, and a transpose that its result is stored through. Constants of one element and other free producers are
 // cloned into every group that reads them.
 //
+// With the option `topk`, each topk is a region of its own; otherwise it stays a host function.
+//
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
 // the scaling of its operands. Positions, such as those of a causal mask, are cloned into it.
 //
@@ -18,6 +20,7 @@
 #include "flame/Regions/FormRegions.h"
 #include "flame/Analysis/Attention.h"
 #include "flame/Analysis/Demand.h"
+#include "flame/Ops/Index.h"
 #include "flame/Ops/Region.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
@@ -31,7 +34,7 @@ namespace {
 
 constexpr unsigned maxGroupOps = 48, maxGroupInputs = 24;
 
-enum class Anchor { Loop, Row, Contract, Conv, Attention, Loops };
+enum class Anchor { Loop, Row, Contract, Conv, Attention, TopK, Loops };
 
 const char *anchorName(Anchor anchor) {
   switch (anchor) {
@@ -45,6 +48,8 @@ const char *anchorName(Anchor anchor) {
     return "conv";
   case Anchor::Attention:
     return "attention";
+  case Anchor::TopK:
+    return "topk";
   case Anchor::Loops:
     return "loops";
   }
@@ -74,6 +79,12 @@ bool isReduce(Operation *op) { return op->getName().getStringRef() == "flame.red
 bool isKernelOp(Operation *op) {
   return isa<PointwiseInterface, ElementInterface, LoopsInterface>(op) && !op->hasTrait<trait::HostOnly>() &&
          !isa<RegionOp>(op);
+}
+
+/// A topk whose elements compare as signs and magnitudes do, or as integers. There are floats whose NaN is a negative zero.
+bool isKernelTopK(Operation *op) {
+  return isa<TopKOp>(op) && isNumeric(getElementTypeOrSelf(op->getOperand(0).getType())) &&
+         !isa<Float8E4M3FNUZType, Float8E5M2FNUZType, Float8E4M3B11FNUZType>(getElementTypeOrSelf(op->getOperand(0).getType()));
 }
 
 /// Rough price of one element, in simple arithmetic operations.
@@ -279,7 +290,8 @@ private:
   bool canJoin(Operation *op, Group &group) {
     if (group.attention && llvm::is_contained(group.attention->ops, op))
       return true;
-    if (op->getNumResults() != 1 || group.ops.size() >= maxGroupOps || group.anchor == Anchor::Loops)
+    if (op->getNumResults() != 1 || group.ops.size() >= maxGroupOps || group.anchor == Anchor::Loops ||
+        group.anchor == Anchor::TopK)
       return false;
     if (demand.isConstant(op) != group.constant)
       return false;
@@ -476,7 +488,7 @@ private:
   }
 
   Anchor ownAnchor(Operation *op) {
-    return isa<PointwiseInterface, ElementInterface>(op) ? Anchor::Loop : Anchor::Loops;
+    return isa<PointwiseInterface, ElementInterface>(op) ? Anchor::Loop : isa<TopKOp>(op) ? Anchor::TopK : Anchor::Loops;
   }
 
   void formBlock(Block &block) {
@@ -497,7 +509,7 @@ private:
         cloned.insert(op);
         continue;
       }
-      if (!isKernelOp(op) || !demand.isDemanded(op) || isSource(op) || (isView && !demand.isConstant(op)))
+      if (!(isKernelOp(op) || (options.topk && isKernelTopK(op))) || !demand.isDemanded(op) || isSource(op) || (isView && !demand.isConstant(op)))
         continue;
       Group *joined = nullptr;
       bool outside = false;
@@ -620,15 +632,19 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   StringRef getArgument() const override { return "flame-form-regions"; }
   StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
   Option<bool> attention{*this, "attention", llvm::cl::desc("Put attention into one region"), llvm::cl::init(false)};
+  Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
 
   FormRegionsPass() = default;
   FormRegionsPass(const FormRegionsPass &other) : PassWrapper(other) {}
-  explicit FormRegionsPass(const FormRegionsOptions &options) { attention = options.attention; }
+  explicit FormRegionsPass(const FormRegionsOptions &options) {
+    attention = options.attention;
+    topk = options.topk;
+  }
 
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention}).run())
+    while (Former(getOperation(), {attention, topk}).run())
       ;
   }
 };

@@ -217,8 +217,12 @@ FLAME_API void flame_session_retain(flame_session *session);
 FLAME_API void flame_session_release(flame_session *session);
 
 /** Runs the model. `inputs` are in the order of the signature and stay the caller's. On entry outputs[i] is NULL, and
- *  gets a value that the caller releases, or a tensor of the right dtype and shape, which receives the result in place
- *  (it must not overlap an input). On an error outputs that were NULL stay NULL. */
+ *  gets a value that the caller releases, or a tensor of the right dtype and shape, which receives the result.
+ *  That tensor may be one of the inputs, in either place: the input is donated, as the state of a training step or of a
+ *  generator is, and holds the output after the run. Where the plan allows it the output is computed there, with no memory
+ *  of its own; otherwise it is copied there at the end of the run. All that reads the input sees its old value. Addresses
+ *  that stay the same from run to run keep CUDA graphs as they are. No two outputs may share memory. On an error outputs that
+ *  were NULL stay NULL, and the contents of the others, donated inputs too, are undefined. */
 FLAME_API flame_status *flame_session_run(flame_session *session, const flame_value *const *inputs, size_t input_count,
                                           flame_value **outputs, size_t output_count);
 /** Outputs that the run makes stay in the GPU's memory (enable != 0) instead of coming to the CPU's. Without effect for
@@ -226,12 +230,17 @@ FLAME_API flame_status *flame_session_run(flame_session *session, const flame_va
 FLAME_API flame_status *flame_session_device_outputs(flame_session *session, int enable);
 /** Runs go into the host application's stream (a CUstream or cudaStream_t of the same device): after the work that the
  *  stream has at the call, and before what is put into it afterwards. A run whose inputs and outputs are all in GPU
- *  memory then returns before it has ended; its errors appear at the next one. The stream must exist during runs and
+ *  memory then returns before it has ended. What goes wrong in it afterwards, a failing kernel or an index that is out of
+ *  range (the kernels read another element in its place, nothing beside the tensor), is reported by the next call of
+ *  flame_session_run or flame_session_wait that finds it ended; flame_session_wait makes sure. The stream must exist during runs and
  * may be destroyed between them. Runs of one session in different streams wait for each other; what the application
  * itself does with outputs in a former stream it orders before the next run. The session's outputs may be released
  * while work in the stream still reads them, other tensors must live until the run has ended. NULL means the default
  * stream; `enable` 0 ends the arrangement. FLAME_INVALID_ARGUMENT for CPU artifacts. */
 FLAME_API flame_status *flame_session_set_stream(flame_session *session, void *stream, int enable);
+/** Waits for the runs of this session that returned before they had ended, and reports what went wrong in them: call it
+ *  before their results are used where errors matter. Errors: FLAME_BAD_DATA, FLAME_DEVICE, as flame_session_run. */
+FLAME_API flame_status *flame_session_wait(flame_session *session);
 /** Makes the run in progress, if there is one, end with FLAME_CANCELLED at its next command. */
 FLAME_API void flame_session_cancel(flame_session *session);
 
@@ -259,6 +268,20 @@ typedef struct flame_profile_work {
   uint64_t flops; /* arithmetic operations, a multiply-add counts as two; 0 where unknown */
 } flame_profile_work;
 FLAME_API size_t flame_session_profile_work(const flame_session *session, flame_profile_work *work, size_t capacity);
+/** The arithmetic that the commands of flame_session_profile_entries, in the same order, do most of. */
+typedef enum flame_math {
+  FLAME_MATH_UNKNOWN = 0, /* no kernel, integers, f64 */
+  FLAME_MATH_F32 = 1,     /* multiply-adds; pointwise kernels compute narrower types so, too */
+  FLAME_MATH_TF32 = 2,    /* matrix instructions, sums in f32 */
+  FLAME_MATH_F16 = 3,
+  FLAME_MATH_BF16 = 4,
+  FLAME_MATH_FORCE_INT = 0x7FFFFFFF
+} flame_math;
+FLAME_API size_t flame_session_profile_math(const flame_session *session, flame_math *math, size_t capacity);
+/** Operations per second of nothing but such arithmetic on the session's GPU: the roofline of kernels that compute. The
+ *  matrix instructions are mma.sync, which every GPU from sm_80 on has. Takes some 50 milliseconds. Errors:
+ *  FLAME_INVALID_ARGUMENT (FLAME_MATH_UNKNOWN), FLAME_UNSUPPORTED (CPU artifacts; a driver that compiles no PTX), FLAME_DEVICE. */
+FLAME_API flame_status *flame_session_peak(flame_session *session, flame_math math, double *flops_per_second);
 /** Bytes per second, read and written, of a copy within the memory that the session's kernels use: the roofline of
  *  kernels that only move data. Takes some milliseconds and up to 512 MiB. Errors: FLAME_OUT_OF_MEMORY, FLAME_DEVICE.
  */
@@ -288,7 +311,8 @@ FLAME_API flame_status *flame_tensor_from_strings(const int64_t *dims, int32_t r
 FLAME_API flame_status *flame_tensor_wrap_device(flame_dtype dtype, const int64_t *dims, int32_t rank, int32_t device,
                                                  void *data, size_t bytes, void (*release)(void *user), void *user,
                                                  flame_value **value);
-/** A copy in CPU memory, wherever the tensor is; waits for the GPU where it is there. */
+/** A copy in CPU memory, wherever the tensor is; waits for the GPU where it is there. FLAME_BAD_DATA for a session's
+ *  tensor as long as nobody has asked about an index out of range in its runs (flame_session_wait). */
 FLAME_API flame_status *flame_tensor_copy(const flame_value *tensor, flame_value **value);
 /** -1: CPU memory; otherwise the number of the CUDA device. */
 FLAME_API int32_t flame_tensor_device(const flame_value *tensor);

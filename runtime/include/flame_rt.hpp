@@ -256,9 +256,21 @@ public:
       outputs[i] = Value::adopt(results[i]);
     return outputs;
   }
+  /// Writes the results into these tensors; one that is an input, too, is donated (flame_session_run).
+  void runInto(std::span<const Value> inputs, std::span<const Value> outputs) const {
+    std::vector<const flame_value *> raw;
+    std::vector<flame_value *> results;
+    for (const Value &input : inputs)
+      raw.push_back(input.get());
+    for (const Value &output : outputs)
+      results.push_back(output.get());
+    check(flame_session_run(object, raw.data(), raw.size(), results.data(), results.size()));
+  }
   void cancel() const { flame_session_cancel(object); }
   /// Outputs stay in the GPU's memory.
   void deviceOutputs(bool enable) const { check(flame_session_device_outputs(object, enable)); }
+  /// As flame_session_wait.
+  void wait() const { check(flame_session_wait(object)); }
   /// As flame_session_set_stream.
   void setStream(void *stream, bool enable = true) const { check(flame_session_set_stream(object, stream, enable)); }
 };

@@ -1,5 +1,6 @@
 //===- Commands.cpp - the straight-line commands of the executor ----------===//
 
+#include "Donation.h"
 #include "Session.h"
 #include "host/HostContext.h"
 
@@ -29,6 +30,29 @@ Tensor &Executor::kernelTensor(int32_t slot) {
   return t;
 }
 
+bool Executor::mayWrite(size_t output, const Tensor &target) {
+  size_t donated = runInputs.size();
+  for (size_t i = 0; i < runInputs.size(); ++i) {
+    const Value &input = *runInputs[i];
+    if (input.kind != FLAME_TENSOR) { // its items' tensors may be anywhere
+      if (input.length())
+        return false;
+      continue;
+    }
+    if (!overlap(input.tensor, target))
+      continue;
+    if (donated != runInputs.size() || input.tensor.data != target.data || input.tensor.bytes != target.bytes)
+      return false;
+    donated = i;
+  }
+  if (donated == runInputs.size())
+    return true;
+  auto [known, fresh] = donations.try_emplace({donated, output});
+  if (fresh)
+    known->second = worksInPlace(plan, donated, output);
+  return known->second;
+}
+
 Tensor Executor::allocate(int32_t slot, const Dims &dims) {
   const SlotInfo &info = plan.slots[slot];
   // An output that the caller has memory for is computed in place, a view of what is computed here, too.
@@ -47,7 +71,7 @@ Tensor Executor::allocate(int32_t slot, const Dims &dims) {
         continue;
       Tensor here = *target;
       here.dims = dims;
-      if (here.elements() == target->elements())
+      if (here.elements() == target->elements() && mayWrite(i, *target))
         return here;
     }
   try {
@@ -120,7 +144,21 @@ TensorView Executor::view(const TensorMapInfo &tensor) {
   return view;
 }
 
+void Executor::checkIndices(const HostCallCommand &c) {
+  auto onDevice = [&](int32_t slot) -> const Tensor & {
+    residency.upload(tensor(slot));
+    return tensor(slot);
+  };
+  const Tensor &indices = onDevice(c.inputs[0]);
+  if (phase != Phase::Kernels)
+    store(c.outputs[0], escape(value(c.inputs[0])));
+  if (phase != Phase::Values)
+    queue->checkIndices({c, indices, onDevice(c.inputs[1])});
+}
+
 void Executor::execute(const HostCallCommand &c) {
+  if (c.kernelCheck && queue->checksIndices())
+    return checkIndices(c);
   std::vector<const Value *> inputs;
   std::vector<Value> downloaded;
   inputs.reserve(c.inputs.size());

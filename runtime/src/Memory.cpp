@@ -149,6 +149,7 @@ public:
     if (data)
       allocator->deallocate(data, bytes);
   }
+  void verify() const override { allocator->verify(); }
   Ref<Allocator> allocator;
 };
 

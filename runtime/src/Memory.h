@@ -78,6 +78,8 @@ public:
   /// The device that the memory is on, or kHost.
   virtual int device() const { return kHost; }
   virtual void fill(void *memory, int value, size_t bytes);
+  /// Throws where what is in the memory is known to be the result of a run that has gone wrong. Any thread, any time.
+  virtual void verify() const {}
 
   /// With red zones: throws RedZoneError where guard bytes have been overwritten, be it of memory that is gone.
   void checkRedZones();
@@ -110,6 +112,9 @@ private:
 
 class Buffer : public RefCounted {
 public:
+  /// As Allocator::verify, after the work that made the contents has ended.
+  virtual void verify() const {}
+
   void *data = nullptr;
   size_t bytes = 0;
 };

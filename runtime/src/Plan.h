@@ -77,6 +77,7 @@ struct LaunchCommand {
   int32_t kernel;
   std::vector<int32_t> buffers, args;
   int32_t extent, grain, scratch, flops;
+  std::vector<int32_t> inPlace; // pairs of positions in `buffers`
   std::vector<TensorMapInfo> tensors; // Cuda, with extentWgmma
   int32_t extentWgmma;
 };
@@ -93,6 +94,8 @@ struct HostCallCommand {
   HostFunction entry; // resolved by the reader
   std::vector<int32_t> inputs, outputs;
   std::vector<Attribute> attributes;
+  // Derived: check_indices between what kernels use. The queue may do it where the tensors are; the result is its input.
+  bool kernelCheck = false;
 };
 struct BindDimsCommand {
   int32_t slot;
@@ -137,7 +140,7 @@ struct BlockInfo {
   std::vector<Command> commands;
   // Derived by the validator:
   std::vector<int32_t> arenaSlots;   // Arena slots of this block
-  int32_t placeAt = -1;              // command before which the arena is laid out (the first that touches it)
+  int32_t placeAt = -1;              // command before which the arena is laid out, at the latest the first that touches it
   std::vector<int32_t> releaseSlots; // Heap, Alias and Input slots of this block: dropped when the block has ended
   int32_t firstCommand = 0;          // number of this block's first command in the whole plan (for profiles)
 };

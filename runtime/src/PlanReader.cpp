@@ -148,7 +148,7 @@ Command Reader::command(const fb::Command &table) {
     const auto &c = *table.body_as_Launch();
     out.body = LaunchCommand{
         c.kernel(), numbers<int32_t>(c.buffers()), numbers<int32_t>(c.args()), c.extent(), c.grain(), c.scratch(),
-        c.flops(),  tables<TensorMapInfo>(c.tensors(), [&](const fb::TensorMap &t) {
+        c.flops(), numbers<int32_t>(c.in_place()), tables<TensorMapInfo>(c.tensors(), [&](const fb::TensorMap &t) {
           return TensorMapInfo{t.buffer(),
                                dtype(t.dtype()),
                                t.offset(),

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Plan.h"
+#include "Residency.h"
 
 #include <algorithm>
 
@@ -338,6 +339,10 @@ void Validator::checkCommand(int block, const Command &command, int depth) {
       bad("a launch on a GPU has a grain");
     checkExpr(c->scratch, /*optional=*/true);
     checkExpr(c->flops, /*optional=*/true);
+    if (c->inPlace.size() % 2)
+      bad("a launch has an odd number of buffers that share memory");
+    for (int32_t position : c->inPlace)
+      checkIndex(position, c->buffers, "buffer");
     const bool wgmma = plan.device == DeviceKind::Cuda && plan.kernels[c->kernel].wgmma.threads != 0;
     checkExpr(c->extentWgmma, /*optional=*/!wgmma);
     if (!wgmma && !c->tensors.empty())
@@ -472,6 +477,15 @@ void Validator::derive() {
     for (PortInfo &port : *ports)
       for (const std::string &dim : port.dims)
         port.dimPointers.push_back(dim.c_str());
+  findKernelChecks(plan);
+  // The arena may be laid out before what does not touch it and defines no symbol: one section holds both.
+  auto mayComeLater = [](const Command &command) {
+    auto *call = std::get_if<HostCallCommand>(&command.body);
+    return std::holds_alternative<AllocCommand>(command.body) || (call && call->kernelCheck);
+  };
+  for (BlockInfo &block : plan.blocks)
+    while (block.placeAt > 0 && mayComeLater(block.commands[block.placeAt - 1]))
+      --block.placeAt;
 }
 
 } // namespace

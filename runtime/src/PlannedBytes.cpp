@@ -29,7 +29,7 @@ public:
     int32_t state = 0;
     for (const KernelInfo &kernel : plan.kernels)
       state = std::max(state, kernel.state);
-    return {peak + scratch + state, exact};
+    return {peak + scratch + state + checkState, exact};
   }
 
 private:
@@ -38,7 +38,7 @@ private:
   int threads;
   std::vector<std::optional<Dims>> known;
   std::vector<uint64_t> held;
-  uint64_t live = 0, peak = 0, scratch = 0;
+  uint64_t live = 0, peak = 0, scratch = 0, checkState = 0;
   bool exact = true;
 
   void add(uint64_t bytes) {
@@ -86,6 +86,17 @@ private:
     held[slot] = 0;
   }
 
+  /// Indices that have been checked are the indices themselves where those stay.
+  void holdChecked(const HostCallCommand &call) {
+    int32_t owner = call.inputs[0];
+    while (owner != -1 && plan.slots[owner].storage == Storage::Alias)
+      owner = plan.slots[owner].source;
+    if (owner != -1 && plan.slots[owner].storage == Storage::Arena)
+      hold(call.outputs[0]);
+    if (call.kernelCheck)
+      checkState = kIndexGuardBytes;
+  }
+
   void place(const BlockInfo &block) {
     std::vector<ArenaRequest> requests;
     for (int32_t slot : block.arenaSlots)
@@ -106,8 +117,11 @@ private:
       } else if (auto *c = std::get_if<FreeCommand>(&body)) {
         drop(c->slot);
       } else if (auto *c = std::get_if<HostCallCommand>(&body)) {
-        for (int32_t slot : c->outputs)
-          hold(slot);
+        if (c->function == "check_indices" && c->inputs.size() == 2 && c->outputs.size() == 1)
+          holdChecked(*c);
+        else
+          for (int32_t slot : c->outputs)
+            hold(slot);
       } else if (auto *c = std::get_if<BindDimsCommand>(&body)) {
         auto dims = dimsOf(c->slot);
         if (dims && dims->size() == c->symbols.size()) {

@@ -33,6 +33,8 @@ Tensor Queue::toHost(const Tensor &tensor) {
     return tensor;
   Tensor copied = makeTensor(hostMemory, tensor.dtype, tensor.dims);
   copy(tensor, copied);
+  if (tensor.buffer)
+    tensor.buffer->verify(); // of another session's run, perhaps
   return copied;
 }
 

@@ -49,6 +49,15 @@ struct KernelLaunch {
   int64_t extentWgmma;
 };
 
+/// What a queue that checks indices keeps for it in the kernels' memory.
+inline constexpr size_t kIndexGuardBytes = 16;
+
+/// A check_indices whose tensors are in the kernels' memory.
+struct IndexCheck {
+  const HostCallCommand &call;
+  const Tensor &indices, &extents;
+};
+
 class Queue {
 public:
   Queue(Ref<Allocator> host, Ref<Allocator> memory) : hostMemory(std::move(host)), kernelMemory(std::move(memory)) {}
@@ -60,22 +69,33 @@ public:
   int device() const { return kernelMemory->device(); }
   virtual size_t alignment() const { return kAlignment; }
 
-  /// Before the first and after the last call of a run, in the thread that runs. `end` drops what has not been
-  /// submitted, as a run that has failed leaves it, and never fails.
+  /// Before the first and after the last call of a run, in the thread that runs. `end` never fails; of a run that has
+  /// failed it drops what has not been submitted and what is still to be found wrong.
   virtual void begin() {}
-  virtual void end() noexcept {}
+  virtual void end(bool failed) noexcept { (void)failed; }
 
   virtual void launch(const KernelLaunch &launch) = 0;
   /// In the queue's order. When it returns the host memory may be read, changed or freed.
   virtual void copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) = 0;
   /// Waits for everything so far. Throws Error(FLAME_DEVICE) for failures of commands in between.
   virtual void finish() {}
+  /// Outside of a run: waits for runs that nobody has waited for; throws as finish().
+  virtual void wait() {}
   /// A copy within the kernels' memory, as fast as the device can.
   virtual void copyFast(void *to, const void *from, size_t bytes) { copyBytes(to, device(), from, device(), bytes); }
+  /// Nothing but arithmetic, `rounds` times as much as in one round; gives the number of operations.
+  virtual double compute(flame_math math, int64_t rounds) {
+    (void)math, (void)rounds;
+    fail(FLAME_UNSUPPORTED, "the peak of arithmetic is measured on GPUs alone; this model runs on the CPU");
+  }
   /// Whether a run with everything on the device may return without finish().
   virtual bool mayRunOn() const { return false; }
 
   // ---- what exists on some devices only
+  /// Whether the queue can check indices as it launches kernels: finish(), or the next begin() behind a run that went
+  /// on by itself, throws Error(FLAME_BAD_DATA) for one that is out of range.
+  virtual bool checksIndices() const { return false; }
+  virtual void checkIndices(const IndexCheck &check) { (void)check; }
   /// Whether sequences of kernels can be captured; then the commands between these two calls do nothing but launch
   /// kernels, copy within the device and manage memory. `shape` tells apart the shapes that a section runs with.
   virtual bool capturesGraphs() const { return false; }

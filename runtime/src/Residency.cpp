@@ -86,6 +86,27 @@ void Residency::forget(const Tensor &tensor) {
 
 // ---- what a plan says of its slots
 
+namespace {
+
+bool isKernelCheck(const Plan &plan, const HostCallCommand &c, const std::vector<uint8_t> &kernelUse) {
+  auto isTensor = [&](int32_t slot) { return slot != -1 && plan.slots[slot].kind == FLAME_TENSOR; };
+  if (c.function != "check_indices" || c.inputs.size() != 2 || c.outputs.size() != 1 || !isTensor(c.inputs[0]) ||
+      !isTensor(c.inputs[1]) || c.outputs[0] == -1 || !kernelUse[c.outputs[0]])
+    return false;
+  const DType indices = plan.slots[c.inputs[0]].dtype;
+  return (indices == FLAME_I64 || indices == FLAME_I32) && plan.slots[c.inputs[1]].dtype == FLAME_I64;
+}
+
+} // namespace
+
+void findKernelChecks(Plan &plan) {
+  const std::vector<uint8_t> used = usedByKernels(plan);
+  for (size_t block = 0; block < plan.blocks.size(); ++block)
+    for (Command &command : plan.blocks[block].commands)
+      if (auto *c = std::get_if<HostCallCommand>(&command.body))
+        c->kernelCheck = plan.device == DeviceKind::Cuda && block != Plan::kInit && isKernelCheck(plan, *c, used);
+}
+
 std::vector<uint8_t> usedByKernels(const Plan &plan) {
   std::vector<uint8_t> used(plan.slots.size());
   auto mark = [&](int32_t slot) {
@@ -110,6 +131,9 @@ std::vector<uint8_t> usedByKernels(const Plan &plan) {
       for (auto command = block->commands.rbegin(); command != block->commands.rend(); ++command)
         if (auto *c = std::get_if<AliasCommand>(&command->body); c && used[c->dst] && !used[c->src])
           used[c->src] = 1, changed = true;
+        else if (auto *c = std::get_if<HostCallCommand>(&command->body); c && isKernelCheck(plan, *c, used))
+          for (int32_t slot : c->inputs)
+            changed |= !used[slot], used[slot] = 1;
   }
   for (size_t i = 0; i < used.size(); ++i)
     if (plan.slots[i].kind != FLAME_TENSOR || plan.slots[i].dtype == FLAME_STRING)

@@ -56,6 +56,8 @@ private:
 /// For each slot: whether kernels use its value, be it through an alias, a block's argument or a result. What only host
 /// functions, conditions and shapes look at stays in CPU memory.
 std::vector<uint8_t> usedByKernels(const Plan &plan);
+/// Fills HostCallCommand::kernelCheck.
+void findKernelChecks(Plan &plan);
 /// For each slot: whether a kernel may write to its memory (see Storage in plan.fbs).
 std::vector<uint8_t> writableByKernels(const Plan &plan);
 

@@ -2,6 +2,7 @@
 
 #include "Sections.h"
 
+#include <algorithm>
 #include <set>
 
 namespace flame::rt {
@@ -10,7 +11,14 @@ namespace {
 
 constexpr int kMinimalKernels = 2;
 
-bool isCapturable(const Plan &plan, const Command &command) {
+bool isCheck(const Command &command) {
+  auto *call = std::get_if<HostCallCommand>(&command.body);
+  return call && call->kernelCheck;
+}
+
+bool isCapturable(const Plan &plan, const Command &command, bool checks) {
+  if (isCheck(command))
+    return checks;
   if (auto *c = std::get_if<CopyCommand>(&command.body))
     return plan.slots[c->src].kind == FLAME_TENSOR && plan.slots[c->src].dtype != FLAME_STRING;
   return std::holds_alternative<LaunchCommand>(command.body) || std::holds_alternative<AllocCommand>(command.body) ||
@@ -18,10 +26,16 @@ bool isCapturable(const Plan &plan, const Command &command) {
          std::holds_alternative<BindDimsCommand>(command.body) || std::holds_alternative<CheckCommand>(command.body);
 }
 
-bool isKernel(const Command &command) { return std::holds_alternative<LaunchCommand>(command.body); }
+bool isKernel(const Command &command, bool checks) {
+  return std::holds_alternative<LaunchCommand>(command.body) || (checks && isCheck(command));
+}
 
 void examine(const Plan &plan, const BlockInfo &block, Section &section) {
   std::set<int32_t> allocated, used;
+  auto use = [&](int32_t slot) {
+    if (plan.slots[slot].storage != Storage::Param && plan.slots[slot].storage != Storage::Constant)
+      used.insert(slot);
+  };
   for (int32_t i = section.first; i <= section.last; ++i) {
     const auto &body = block.commands[i].body;
     if (auto *c = std::get_if<AllocCommand>(&body)) {
@@ -36,9 +50,14 @@ void examine(const Plan &plan, const BlockInfo &block, Section &section) {
     } else if (std::holds_alternative<CopyCommand>(body)) {
       return;
     } else if (auto *c = std::get_if<LaunchCommand>(&body)) {
-      for (int32_t slot : c->buffers)
-        if (plan.slots[slot].storage != Storage::Param && plan.slots[slot].storage != Storage::Constant)
-          used.insert(slot);
+      std::for_each(c->buffers.begin(), c->buffers.end(), use);
+    } else if (auto *c = std::get_if<HostCallCommand>(&body)) {
+      int32_t owner = c->inputs[0];
+      while (plan.slots[owner].storage == Storage::Alias)
+        owner = plan.slots[owner].source;
+      if (plan.slots[owner].storage == Storage::Arena)
+        return; // the result is a copy
+      std::for_each(c->inputs.begin(), c->inputs.end(), use);
     }
   }
   section.replays = true;
@@ -47,7 +66,7 @@ void examine(const Plan &plan, const BlockInfo &block, Section &section) {
 
 } // namespace
 
-std::vector<std::vector<Section>> findSections(const Plan &plan) {
+std::vector<std::vector<Section>> findSections(const Plan &plan, bool checks) {
   std::vector<std::vector<Section>> sections(plan.blocks.size());
   int32_t number = 0;
   for (size_t b = 0; b < plan.blocks.size(); ++b) {
@@ -55,14 +74,15 @@ std::vector<std::vector<Section>> findSections(const Plan &plan) {
     const int32_t count = block.commands.size();
     for (int32_t i = 0; i < count;) {
       // It begins with a kernel and ends with a kernel or a copy.
-      if (!isKernel(block.commands[i])) {
+      if (!isKernel(block.commands[i], checks)) {
         ++i;
         continue;
       }
       int32_t last = i, kernels = 0, end = i;
-      for (; end < count && isCapturable(plan, block.commands[end]) && (end == i || end != block.placeAt); ++end) {
-        kernels += isKernel(block.commands[end]);
-        if (isKernel(block.commands[end]) || std::holds_alternative<CopyCommand>(block.commands[end].body))
+      for (; end < count && isCapturable(plan, block.commands[end], checks) && (end == i || end != block.placeAt);
+           ++end) {
+        kernels += isKernel(block.commands[end], checks);
+        if (isKernel(block.commands[end], checks) || std::holds_alternative<CopyCommand>(block.commands[end].body))
           last = end;
       }
       if (kernels >= kMinimalKernels) {

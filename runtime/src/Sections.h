@@ -1,7 +1,7 @@
 //===- Sections.h - runs of commands that a CUDA graph can hold ------------===//
 //
-// A pass over the plan: maximal runs of commands that only launch kernels, copy on the device and manage memory, with at
-// least two kernels. Whatever waits for data (host functions, elements that are read back, branches, loops) lies between
+// A pass over the plan: maximal runs of commands that only launch kernels, check indices, copy on the device and manage
+// memory, with at least two kernels. Whatever waits for data (host functions, elements that are read back, branches, loops) lies between
 // them; a loop's body has sections of its own. A section never crosses the command at which the block's arena is laid
 // out, since the layout may free an arena that earlier commands still use.
 //
@@ -23,8 +23,8 @@ struct Section {
   std::vector<int32_t> slots; // of a section that replays: what its kernels use and what is not a weight
 };
 
-/// For each block, in order.
-std::vector<std::vector<Section>> findSections(const Plan &plan);
+/// For each block, in order. `checks`: the queue checks indices as it launches kernels.
+std::vector<std::vector<Section>> findSections(const Plan &plan, bool checks);
 
 } // namespace flame::rt
 

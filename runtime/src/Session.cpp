@@ -5,6 +5,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Session.h"
+#include "Donation.h"
+#include "RunScope.h"
 #include "Signature.h"
 
 #include <algorithm>
@@ -17,26 +19,49 @@ Executor::Executor(const Module &module)
       queue(module.backend().makeQueue()), residency(*queue, module.mirrors()), kernelUse(usedByKernels(plan)),
       writable(writableByKernels(plan)) {
   if (queue->capturesGraphs())
-    sections = findSections(plan);
+    sections = findSections(plan, queue->checksIndices());
+  if (nvtx)
+    nameRanges();
 }
 
-namespace {
-
-/// What holds during a run or the computation of the initialised weights.
-template <typename Cleanup> class RunScope {
-public:
-  RunScope(Queue &queue, Cleanup cleanup) : queue(queue), cleanup(std::move(cleanup)) { queue.begin(); }
-  ~RunScope() {
-    cleanup(); // what a run releases is released in its stream
-    queue.end();
+/// Kernels, host functions, branches and loops by their source nodes, sections by the first and the last of them.
+void Executor::nameRanges() {
+  auto nodesOf = [&](const Command &command) {
+    std::string out;
+    constexpr size_t kShown = 3;
+    for (size_t i = 0; i < command.nodes.size() && i < kShown; ++i)
+      out += (i ? ", " : "") + plan.nodeNames[command.nodes[i]];
+    if (command.nodes.size() > kShown)
+      out += cat(" and ", command.nodes.size() - kShown, " more");
+    return out;
+  };
+  commandRanges.resize(plan.commandCount);
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    const BlockInfo &block = plan.blocks[b];
+    for (size_t i = 0; i < block.commands.size(); ++i) {
+      const Command &command = block.commands[i];
+      std::string &name = commandRanges[block.firstCommand + i];
+      if (auto *launch = std::get_if<LaunchCommand>(&command.body))
+        name = command.nodes.empty() ? plan.kernels[launch->kernel].symbol : nodesOf(command);
+      else if (auto *call = std::get_if<HostCallCommand>(&command.body))
+        name = command.nodes.empty() ? call->function : nodesOf(command);
+      else if (std::holds_alternative<IfCommand>(command.body) || std::holds_alternative<LoopCommand>(command.body) ||
+               std::holds_alternative<CopyCommand>(command.body))
+        name = nodesOf(command);
+    }
+    if (sections.empty())
+      continue;
+    for (const Section &section : sections[b]) {
+      std::string first, last;
+      int32_t commands = 0;
+      for (int32_t i = section.first; i <= section.last; ++i)
+        if (const std::string &name = commandRanges[block.firstCommand + i]; !name.empty()) {
+          (commands++ ? last : first) = name;
+        }
+      sectionRanges.push_back(cat(first, " … ", last, " (", commands, " commands)"));
+    }
   }
-
-private:
-  Queue &queue;
-  Cleanup cleanup;
-};
-
-} // namespace
+}
 
 void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets,
                    std::span<Value> results) {
@@ -45,13 +70,17 @@ void Executor::run(std::span<const Value *const> inputs, std::span<const Tensor 
       releaseBlock(i);
     residency.clear();
     outputTargets = {};
+    runInputs = {};
+    phase = Phase::Both;
   });
+  const NvtxRange range(nvtx, plan.name);
   cancelled.store(false, std::memory_order_relaxed);
   if (profiling && profile.empty())
     profile.resize(plan.commandCount);
   pending.assign(observer.function ? slots.size() : 0, 0);
   shapes.reset();
   outputTargets = targets;
+  runInputs = inputs;
   for (size_t i = 0; i < inputs.size(); ++i)
     bindInput(i, *inputs[i]);
   runBlock(Plan::kMain);
@@ -138,14 +167,18 @@ void Executor::runBlock(int32_t block) {
   const bool capture = !sections.empty() && !profiling && !observer.function && !initialising;
   const Section *section = capture ? sections[block].data() : nullptr;
   const Section *const end = capture ? section + sections[block].size() : nullptr;
+  NvtxRange sectionRange(nvtx);
   for (int32_t i = 0; i < count; ++i) {
     if (i == info.placeAt)
       placeArena(block);
     if (cancelled.load(std::memory_order_relaxed))
       fail(FLAME_CANCELLED, "the run was cancelled");
     if (section != end && section->first == i) {
+      if (nvtx)
+        sectionRange.begin(sectionRanges[section->number]);
       if (section->replays) {
         runReplayable(block, *section);
+        sectionRange.end();
         i = section++->last;
         continue;
       }
@@ -154,6 +187,7 @@ void Executor::runBlock(int32_t block) {
     runCommand(block, i);
     if (section != end && section->last == i) {
       queue->endSection();
+      sectionRange.end();
       ++section;
     }
   }
@@ -161,14 +195,17 @@ void Executor::runBlock(int32_t block) {
 
 void Executor::runReplayable(int32_t block, const Section &section) {
   const auto &commands = plan.blocks[block].commands;
-  auto runAll = [&](auto wanted) {
+  auto runAll = [&](Phase now, auto wanted) {
+    phase = now;
     for (int32_t i = section.first; i <= section.last; ++i)
       if (wanted(commands[i].body))
         runCommand(block, i);
+    phase = Phase::Both;
   };
-  auto isKernel = [](const auto &body) { return std::holds_alternative<LaunchCommand>(body); };
+  auto isLaunch = [](const auto &body) { return std::holds_alternative<LaunchCommand>(body); };
+  auto isCheck = [](const auto &body) { return std::holds_alternative<HostCallCommand>(body); };
   auto isFree = [](const auto &body) { return std::holds_alternative<FreeCommand>(body); };
-  runAll([&](const auto &body) { return !isKernel(body) && !isFree(body); });
+  runAll(Phase::Values, [&](const auto &body) { return !isLaunch(body) && !isFree(body); });
   addresses.clear();
   for (int32_t slot : section.slots) {
     Tensor &t = slots[slot].tensor;
@@ -179,57 +216,16 @@ void Executor::runReplayable(int32_t block, const Section &section) {
     addresses.push_back(slots[slot].set ? t.data : nullptr);
   }
   if (!queue->beginSection(section.number, shapes.symbolValues(), addresses))
-    runAll(isKernel);
+    runAll(Phase::Kernels, [&](const auto &body) { return isLaunch(body) || isCheck(body); });
   queue->endSection();
-  runAll(isFree);
-}
-
-/// What the kernel had to read and write, every tensor once, and to compute.
-void Executor::countWork(const LaunchCommand &launch, ProfileCounter &counter) {
-  for (size_t i = 0; i < launch.buffers.size(); ++i)
-    if (const int32_t slot = launch.buffers[i];
-        std::find(launch.buffers.begin(), launch.buffers.begin() + i, slot) == launch.buffers.begin() + i &&
-        slots[slot].set)
-      counter.bytes += slots[slot].tensor.bytes;
-  if (launch.flops != -1)
-    if (const auto flops = shapes.tryEval(launch.flops); flops && *flops > 0)
-      counter.flops += *flops;
-}
-
-double Executor::measureBandwidth() {
-  RunScope scope(*queue, [] {});
-  // Larger than any cache, as far as the memory goes.
-  size_t bytes = queue->device() == kHost ? size_t(64) << 20 : size_t(256) << 20;
-  Ref<Buffer> from, to;
-  for (;; bytes /= 2) {
-    try {
-      from = allocateBuffer(queue->memory(), bytes);
-      to = allocateBuffer(queue->memory(), bytes);
-      break;
-    } catch (const Error &error) {
-      from.reset();
-      if (error.code != FLAME_OUT_OF_MEMORY || bytes <= size_t(1) << 20)
-        throw;
-    }
-  }
-  queue->memory()->fill(from->data, 1, bytes);
-  double best = 0;
-  constexpr int kTimes = 5;
-  for (int i = 0; i <= kTimes; ++i) {
-    ProfileCounter counter;
-    const uint64_t started = queue->startTimer();
-    queue->copyFast(to->data, from->data, bytes);
-    queue->stopTimer(started, counter);
-    queue->finish();
-    queue->collectTimes();
-    if (i > 0) // the first one warms up
-      best = std::max(best, 2.0 * bytes / std::max<uint64_t>(counter.nanoseconds, 1) * 1e9);
-  }
-  return best;
+  runAll(Phase::Both, isFree);
 }
 
 void Executor::runCommand(int32_t block, int32_t index) {
   const Command &command = plan.blocks[block].commands[index];
+  NvtxRange range(nvtx);
+  if (nvtx)
+    range.begin(commandRanges[plan.blocks[block].firstCommand + index]);
   try {
     if (!profiling) {
       std::visit([this](const auto &body) { execute(body); }, command.body);
@@ -460,13 +456,20 @@ void Executor::takeOutputs(std::span<const Tensor *const> targets, std::span<Val
   for (const Tensor *target : targets)
     if (target && target->buffer)
       given.push_back(target->buffer.get());
+  // Before anything is copied into memory that may be an input's: all that is still to be read of inputs.
+  std::vector<Value> copies(plan.outputs.size());
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    const Value &result = value(plan.outputs[i].slot);
+    if (!targets[i])
+      results[i] = own(result, given);
+    else if (result.kind == FLAME_TENSOR && result.tensor.origin == Origin::Borrowed)
+      copies[i] = Value::of(queue->clone(result.tensor));
+  }
   for (size_t i = 0; i < plan.outputs.size(); ++i) {
     const PortInfo &port = plan.outputs[i];
-    const Value &result = value(port.slot);
-    if (!targets[i]) {
-      results[i] = own(result, given);
+    const Value &result = copies[i].set ? copies[i] : value(port.slot);
+    if (!targets[i])
       continue;
-    }
     const Tensor &target = *targets[i];
     if (result.kind != FLAME_TENSOR || target.dtype != result.tensor.dtype || !(target.dims == result.tensor.dims))
       fail(FLAME_INVALID_ARGUMENT, "output '", port.name, "' is ", result.describe(), ", the tensor given for it ",
@@ -483,54 +486,10 @@ Session::Session(Ref<Module> module) : module(std::move(module)), executor(*this
 void Session::run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets,
                   std::span<Value> results) {
   checkInputs(module->plan(), inputs);
+  checkTargets(module->plan(), targets);
   std::lock_guard lock(mutex);
   module->checkFiles();
   executor.run(inputs, targets, results);
-}
-
-size_t Session::profileWork(flame_profile_work *work, size_t capacity) {
-  size_t count = 0;
-  for (const ProfileCounter &counter : executor.profile) {
-    if (counter.calls == 0)
-      continue;
-    if (work && count < capacity)
-      work[count] = {counter.bytes, counter.flops};
-    ++count;
-  }
-  return count;
-}
-
-size_t Session::profileEntries(flame_profile_entry *entries, size_t capacity) {
-  const Plan &plan = module->plan();
-  if (executor.profile.empty())
-    return 0;
-  if (profileNames.empty())
-    for (const BlockInfo &block : plan.blocks)
-      for (const Command &command : block.commands)
-        profileNames.push_back(plan.nodesOf(command));
-  size_t count = 0, number = 0;
-  for (const BlockInfo &block : plan.blocks) {
-    for (const Command &command : block.commands) {
-      const ProfileCounter &counter = executor.profile[number++];
-      if (counter.calls == 0)
-        continue;
-      const char *name = "";
-      if (auto *launch = std::get_if<LaunchCommand>(&command.body)) {
-        const KernelInfo &kernel = plan.kernels[launch->kernel];
-        name = kernel.description.empty() ? kernel.symbol.c_str() : kernel.description.c_str();
-      } else if (auto *call = std::get_if<HostCallCommand>(&command.body)) {
-        name = call->function.c_str();
-      } else {
-        static const char *const names[] = {"alloc", "free", "",   "",     "bind_dims", "read_element",
-                                            "alias", "copy", "if", "loop", "check"};
-        name = names[command.body.index()];
-      }
-      if (entries && count < capacity)
-        entries[count] = {profileNames[number - 1].c_str(), name, counter.calls, counter.nanoseconds};
-      ++count;
-    }
-  }
-  return count;
 }
 
 } // namespace flame::rt

@@ -10,6 +10,7 @@
 
 #include "Arena.h"
 #include "Module.h"
+#include "Nvtx.h"
 #include "Residency.h"
 #include "Sections.h"
 #include "ShapeProgram.h"
@@ -34,6 +35,8 @@ public:
   /// there is none.
   void run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets, std::span<Value> results);
   void runInit();
+  /// Waits for runs that went on behind their call; throws what came of them.
+  void wait() { queue->wait(); }
   /// After runInit: the value of a Persistent slot, with a life of its own.
   Value persistentValue(int32_t slot) const;
 
@@ -46,6 +49,8 @@ public:
 
   /// As flame_session_bandwidth.
   double measureBandwidth();
+  /// As flame_session_peak.
+  double measureCompute(flame_math math);
 
 private:
   struct BlockState {
@@ -59,6 +64,7 @@ private:
   void runBlock(int32_t block);
   void runCommand(int32_t block, int32_t index);
   void runReplayable(int32_t block, const Section &section);
+  void nameRanges();
   void placeArena(int32_t block);
   void growArena(int32_t block, uint64_t bytes);
   void releaseBlock(int32_t block);
@@ -70,6 +76,7 @@ private:
   void execute(const LaunchCommand &c);
   TensorView view(const TensorMapInfo &tensor);
   void execute(const HostCallCommand &c);
+  void checkIndices(const HostCallCommand &c);
   void execute(const BindDimsCommand &c);
   void execute(const ReadElementCommand &c);
   void execute(const AliasCommand &c);
@@ -85,6 +92,8 @@ private:
   Tensor &tensor(int32_t slot);
   Dims evalDims(int32_t slot);
   Tensor allocate(int32_t slot, const Dims &dims);
+  /// Whether output `output` may be computed in the caller's tensor, which may be an input's.
+  bool mayWrite(size_t output, const Tensor &target);
   bool readBool(int32_t slot);
   /// Stores a command's result, whose type must be the slot's.
   void store(int32_t slot, Value value);
@@ -94,6 +103,7 @@ private:
   Value own(const Value &value, std::vector<const Buffer *> &given);
   void checkRedZones();
   void countWork(const LaunchCommand &launch, ProfileCounter &counter);
+  template <typename Do> uint64_t timed(Do work); // nanoseconds, at least 1
   void locate(Error &error, const Command &command) const;
   std::string largestTensors() const;
   void observe(const Command &command, int32_t block, int32_t index);
@@ -106,15 +116,21 @@ private:
   std::vector<BlockState> states;
   std::vector<uint8_t> pending; // with an observer: the slot has memory and nobody has written it yet
   bool initialising = false;
+  /// Of a section that replays: first the values of all its slots, then the kernels.
+  enum class Phase { Both, Values, Kernels } phase = Phase::Both;
   std::unique_ptr<Queue> queue;
   Residency residency;
   const std::vector<uint8_t> kernelUse, writable; // by slot
   std::vector<std::vector<Section>> sections;     // by block; empty where the queue does not capture
+  const Nvtx *const nvtx = Nvtx::attached();
+  std::vector<std::string> commandRanges, sectionRanges; // with a profiler: their names, by number
   std::vector<void *> pointers;
   std::vector<int64_t> arguments;
   std::vector<TensorView> views;
   std::vector<const void *> addresses;
   std::span<const Tensor *const> outputTargets;
+  std::span<const Value *const> runInputs;
+  std::map<std::pair<size_t, size_t>, bool> donations; // input and output: whether they may share memory meanwhile
 };
 
 class Session : public RefCounted {
@@ -125,6 +141,8 @@ public:
   size_t profileEntries(flame_profile_entry *entries, size_t capacity);
   /// As flame_session_profile_work.
   size_t profileWork(flame_profile_work *work, size_t capacity);
+  /// As flame_session_profile_math.
+  size_t profileMath(flame_math *math, size_t capacity);
   void cancel() { executor.cancelled.store(true, std::memory_order_relaxed); }
 
   Ref<Module> module;
@@ -132,6 +150,9 @@ public:
   Executor executor;
 
 private:
+  /// make(command, counter, number) of each command that has run.
+  template <typename Entry, typename Make> size_t gather(Entry *entries, size_t capacity, Make make) const;
+
   std::vector<std::string> profileNames; // of each command, made when first asked for
 };
 

@@ -117,6 +117,9 @@ class OnGpu(unittest.TestCase):
             for kernel in kernels:
                 self.assertGreater(kernel["microseconds_per_run"], 0)
                 self.assertLess(kernel["share_of_bandwidth"], 20)  # small tensors stay in the cache
+                self.assertGreaterEqual(kernel["share_of_roofline"], kernel["share_of_bandwidth"])
+            for peak in report["peak_flops_per_second"].values():
+                self.assertGreater(peak, 1e12)
             self.assertTrue([e for e in json.loads(trace.read_text())["traceEvents"] if e["ph"] == "X"])
 
     def test_edited_kernels_run(self):

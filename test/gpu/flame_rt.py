@@ -71,7 +71,7 @@ def library(path):
         for name in ("flame_tensor_bytes", "flame_module_input_count", "flame_module_output_count"):
             getattr(lib, name).restype = c_size_t
         for name in ("flame_module_load", "flame_module_planned_bytes", "flame_session_create", "flame_session_run",
-                     "flame_session_set_stream", "flame_session_device_outputs", "flame_tensor_wrap",
+                     "flame_session_wait", "flame_session_set_stream", "flame_session_device_outputs", "flame_tensor_wrap",
                      "flame_tensor_wrap_device", "flame_tensor_copy", "flame_tensor_from_dlpack_versioned",
                      "flame_tensor_to_dlpack_versioned", "flame_device_memory", "flame_device_trim"):  # fmt: skip
             if hasattr(lib, name):  # a benchmark may look at an older library
@@ -147,6 +147,9 @@ class Session:
 
     def device_outputs(self, enable=True):
         check(self.lib, self.lib.flame_session_device_outputs(self.handle, c_int(enable)))
+
+    def wait(self):
+        check(self.lib, self.lib.flame_session_wait(self.handle))
 
     def run(self, inputs):
         """Outputs as Values; the inputs are NumPy arrays, torch CUDA tensors or Values."""

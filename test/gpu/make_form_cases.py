@@ -377,20 +377,50 @@ def scans(random):
 
 
 def sorting(random):
-    for d in (*FLOATS, "i32", "i64", "u8"):
+    def order(x, k, largest, axis=-1):
+        # Of equal ones the first; NaN is the greatest.
+        ranks = np.unique(x, return_inverse=True)[1].reshape(x.shape)
+        return np.take(np.argsort(-ranks if largest else ranks, axis, kind="stable"), range(k), axis)
+
+    def special(dtype, shape):
+        x = numbers(random, dtype, shape)
+        if dtype in FLOATS and x.size > 30:
+            x.flat[random.permutation(x.size)[:8]] = [np.nan, np.inf, -np.inf, 0.0, -0.0, np.nan, -np.nan, 0.0]
+        return x
+
+    # Sizes of the run alone.
+    for d in (*FLOATS, *INTEGERS):
         c = Case(f"sort_{d}", d, exact=True)
         x, k = c.input("x", ["a", "n"]), c.input("k", [1], "i64")
+        for b in (1, 0):
+            c.add("TopK", [x, k], lambda x, k, b=b: np.take_along_axis(x, order(x, int(k[0]), b), -1), count=2, largest=b)
+            c.add("TopK", [x, k], lambda x, k, b=b: order(x, int(k[0]), b), count=2, which=1, out="i64", largest=b)
+        for a, n, top in ((1, 1, 1), (3, 5, 2), (7, 31, 31), (2, 128, 7), (3, 1009, 100), (1, 4099, 4099), (300, 16, 1), (4, 64, 0),
+                          (0, 5, 3), (2, 0, 0), (2, 40009, 60), (1, 20011, 20011), (2, 17000, 5000)):  # fmt: skip
+            c.data(x=special(d, (a, n)), k=np.array([top], np.int64))
+        yield c
 
-        def order(x, k, largest):
-            # Of equal ones the first; np.argsort is stable.
-            keys = -x.astype(np.float64) if largest else x.astype(np.float64)
-            return np.argsort(keys, -1, kind="stable")[:, : int(k[0])]
+    # Sizes of the model: those that warps sort, blocks, blocks that keep the best, and that merge tiles.
+    known = (((100, 9), 1, 9), ((37, 100), 1, 7), ((33, 256), 1, 256), ((5, 33, 20), 1, 4), ((3, 2000), 1, 2000), ((2, 700, 9), 1, 100),
+             ((300, 1024), 1, 8), ((2, 30011), 1, 50), ((2, 70016), 1, 1000), ((20000, 3), 0, 20), ((2, 20011), 1, 20011),
+             ((17000, 2), 0, 5000))  # fmt: skip
+    for d in (*FLOATS, *INTEGERS):
+        c = Case(f"sort_known_{d}", d, exact=True)
+        data = {}
+        for i, (shape, axis, top) in enumerate(known):
+            name = c.input(f"x{i}", list(shape))
+            data[name] = special(d, shape)
+            words, b = [name, c.constant([top])], i % 2
 
-        for largest in (1, 0):
-            c.add("TopK", [x, k], lambda x, k, b=largest: np.take_along_axis(x, order(x, k, b), -1), count=2, largest=largest)
-            c.add("TopK", [x, k], lambda x, k, b=largest: order(x, k, b), count=2, which=1, out="i64", largest=largest)
-        for a, n, top in ((1, 1, 1), (3, 5, 2), (7, 31, 31), (2, 128, 7), (3, 1009, 100), (1, 4099, 4099), (300, 16, 1), (4, 64, 0)):
-            c.data(x=numbers(random, d, (a, n)), k=np.array([top], np.int64))
+            def picks(at=name, top=top, b=b, axis=axis, **x):
+                return order(x[at], top, b, axis)
+
+            def values(at=name, picks=picks, axis=axis, **x):
+                return np.take_along_axis(x[at], picks(**x), axis)
+
+            c.add("TopK", words, values, count=2, axis=axis, largest=b)
+            c.add("TopK", words, picks, count=2, which=1, out="i64", axis=axis, largest=b)
+        c.data(**data)
         yield c
 
 

@@ -94,6 +94,14 @@ def rows():
     for dtype, shape, groups in (("bf16", (1, 25, 524288), 25), ("f32", (2, 120, 32771), 20), ("f16", (5, 64, 65536), 32)):
         case = near(Case(f"group_norm_many_{dtype}", dtype, normal=True))
         yield case, group_norm(case, case.input("x", shape), groups, False)
+    # So long ones that they stream through the grid in chunks; the last one longer than its shared memory.
+    for dtype, shape, groups in (("bf16", (1, 34, 1048616), 34), ("f32", (1, 30, 600004), 30), ("f64", (1, 64, 131073), 32),
+                                 ("f16", (2, 24, 700, 1000), 12), ("bf16", (1, 2, 16777216), 2)):  # fmt: skip
+        case = near(Case(f"group_norm_long_{dtype}_{shape[-1]}", dtype, normal=True))
+        yield case, group_norm(case, case.input("x", shape), groups, True)
+    case = Case("row_sum_long_f32", "f32")
+    x = case.input("x", (40, 524300))
+    yield case, case.node("ReduceSum", [x, constant(case, "axes", [1])], case.value[x].sum(1, keepdims=True), keepdims=1)
     for r, c in ((140, 131072), (30, 1 << 20)):
         case = near(Case(f"softmax_many_bf16_{r}x{c}", "bf16", normal=True))
         yield case, softmax(case, case.input("x", (r, c)))
@@ -197,8 +205,11 @@ def reductions():
 def scans():
     for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64"):
         for shape, axis in (((3, 1024), 1), ((5, 1000), 1), ((2, 3, 77), 2), ((1,), 0), ((2, 100003), 1), ((1, 1 << 18), 1),
-                            ((300, 40), 1), ((70, 33), 0), ((4, 0), 1), ((0, 4), 1)):  # fmt: skip
+                            ((300, 40), 1), ((70, 33), 0), ((4, 0), 1), ((0, 4), 1), ((40, 50), 0), ((2, 700, 60), 1), ((513, 128), 0),
+                            ((70, 34000), 0), ((40000, 3), 0), ((2, 37001, 4), 1)):  # fmt: skip
             for exclusive, reverse in ((0, 0), (1, 0), (0, 1), (1, 1)):
+                if np.prod(shape) > 1e6 and (dtype, exclusive) != ("f16", 1):
+                    continue
                 name = "x".join(map(str, shape)) + f"_{axis}" + "_exclusive" * exclusive + "_reverse" * reverse
                 case = Case(f"cumsum_{dtype}_{name}", dtype)
                 x = case.input("x", shape)

@@ -19,12 +19,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-struct BenchSettings {
-  ModelSettings model;
-  std::string format = "table";
-  double seconds = 1.0;
-};
-
 /// Latencies in milliseconds, sorted. At least three runs are measured, however long they take; before that the model
 /// warms up for a tenth of the time, at least one run.
 std::vector<double> measure(const Session &session, const std::vector<Value> &inputs, size_t outputs, double seconds) {
@@ -56,7 +50,7 @@ double median(const std::vector<double> &sorted) {
   return sorted.size() % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-Json report(const BenchSettings &settings, const Model &model) {
+Json report(const MeasureSettings &settings, const Model &model) {
   std::vector<flame_port> ports = model.module.inputs();
   std::vector<Value> inputs = io::resolveInputs(ports, settings.model.inputs);
   Session session(model.module);
@@ -142,7 +136,7 @@ std::string formatted(const Json &result, const std::string &format) {
 } // namespace
 
 Command flame::tool::addBench(CLI::App &app, Console &console) {
-  auto settings = std::make_shared<BenchSettings>();
+  auto settings = std::make_shared<MeasureSettings>();
   CLI::App *sub = app.add_subcommand("bench", "measure the latency of a model or an artifact");
   document(sub, {"flamec bench MODEL [--input NAME=VALUE]... [--random-inputs] [options]",
                  "Runs the model again and again on the same inputs and reports the fastest run, the median, the mean, the "
@@ -150,25 +144,10 @@ Command flame::tool::addBench(CLI::App &app, Console &console) {
                  "and compiling are not part of it.",
                  {{"Batch 8, two threads:", "flamec bench model.flame --random-inputs --dim batch=8 --threads 2"},
                   {"For scripts:", "flamec bench model.flame --input x=1x16:f32 --seconds 5 --format json"}}});
-  settings->model.addModel(sub);
-  settings->model.addTarget(sub);
-  settings->model.addInputs(sub);
-  sub->add_option("--seconds", settings->seconds, "how long to measure; at least three runs (default: 1)")
-      ->check(CLI::Range(0.0, 86400.0).description(""))
-      ->type_name("X");
-  settings->model.addThreads(sub);
-  settings->model.addMemoryLimit(sub);
-  sub->add_option("--format", settings->format, "table (default), json, csv or md")
-      ->check(oneOf({"table", "json", "csv", "md"}))
-      ->type_name("FORMAT");
+  settings->add(sub, "three", {"json", "csv", "md"});
   return [settings, &console]() -> int {
-    settings->model.resolve();
-    console.quiet = settings->format != "table";
-    Model model = loadModel(settings->model, console);
-    return explainingMemory(model, settings->model, [&] {
-      std::string text = formatted(report(*settings, model), settings->format);
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      return 0;
+    return printMeasurement(*settings, console, [&](const Model &model) {
+      return formatted(report(*settings, model), settings->format);
     });
   };
 }

@@ -186,3 +186,32 @@ int flame::tool::explainingMemory(const Model &model, const ModelSettings &setti
   }
   throw RuntimeError(FLAME_OUT_OF_MEMORY, text);
 }
+
+void MeasureSettings::add(CLI::App *app, const std::string &runs, const std::vector<std::string> &formats) {
+  model.addModel(app);
+  model.addTarget(app);
+  model.addInputs(app);
+  app->add_option("--seconds", seconds, "how long to measure; at least " + runs + " runs (default: 1)")
+      ->check(CLI::Range(0.0, 86400.0).description(""))
+      ->type_name("X");
+  model.addThreads(app);
+  model.addMemoryLimit(app);
+  std::vector<std::string> all{"table"};
+  all.insert(all.end(), formats.begin(), formats.end());
+  std::string text = "table (default)";
+  for (size_t i = 0; i < formats.size(); ++i)
+    text += (i + 1 < formats.size() ? ", " : " or ") + formats[i];
+  app->add_option("--format", format, text)->check(oneOf(all))->type_name("FORMAT");
+}
+
+int flame::tool::printMeasurement(MeasureSettings &settings, Console &console,
+                                  const std::function<std::string(const Model &)> &measure) {
+  settings.model.resolve();
+  console.quiet = settings.format != "table";
+  Model model = loadModel(settings.model, console);
+  return explainingMemory(model, settings.model, [&] {
+    std::string text = measure(model);
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return 0;
+  });
+}

@@ -26,6 +26,16 @@ struct ModelSettings {
   void resolve();
 };
 
+/// What bench and profile let a person say about a measurement.
+struct MeasureSettings {
+  ModelSettings model;
+  std::string format = "table";
+  double seconds = 1.0;
+
+  /// `runs`: how many there are at least, "three"; `formats` beside the table.
+  void add(CLI::App *app, const std::string &runs, const std::vector<std::string> &formats);
+};
+
 /// A model file is compiled first; everything else is taken for an artifact.
 bool isModelFile(const std::string &path);
 
@@ -49,6 +59,9 @@ struct Model {
 /// Throws as artifactOf and Module::load do.
 Model loadModel(const ModelSettings &settings, Console &console, CompileOptions options = {});
 Module loadModule(const ArtifactBytes &bytes, const ModelSettings &settings, Console &console);
+
+/// Loads the model and prints what `measure` makes of it; progress is silent where the output is for programs.
+int printMeasurement(MeasureSettings &settings, Console &console, const std::function<std::string(const Model &)> &measure);
 
 /// Runs `action`. Where memory runs out, the message also gives the planned peak, the limit and the largest tensors.
 int explainingMemory(const Model &model, const ModelSettings &settings, const std::function<int()> &action);

@@ -2,7 +2,7 @@
 //
 // The runtime's times by command: on a GPU between two events around the command, so that the launch of a very short
 // kernel is part of its time. Bytes are what a kernel has to read and write, each tensor once; what it reads again
-// counts against it. The roofline is a copy, measured in the same session.
+// counts against it. The roofline is a copy and, on a GPU, loops of nothing but arithmetic, measured in the same session.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -24,10 +25,8 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-struct ProfileSettings {
-  ModelSettings model;
-  std::string format = "table", trace;
-  double seconds = 1.0;
+struct ProfileSettings : MeasureSettings {
+  std::string trace;
   unsigned top = 40;
 };
 
@@ -35,6 +34,7 @@ struct ProfileSettings {
 struct Row {
   std::string command, nodes;
   uint64_t calls, nanoseconds, bytes, flops;
+  flame_math math;
   double microseconds(uint64_t runs) const { return double(nanoseconds) / 1e3 / double(runs); }
 };
 
@@ -42,6 +42,7 @@ struct Profile {
   std::vector<Row> rows; // in the order of the plan
   uint64_t runs = 0;
   double bandwidth = 0, milliseconds = 0; // bytes a second; of a run without profiling, the median
+  std::map<flame_math, double> peaks;     // operations a second, of what the commands do; none on a CPU
   std::string device;
 
   double microseconds() const {
@@ -54,7 +55,23 @@ struct Profile {
   double share(const Row &row) const {
     return row.nanoseconds && bandwidth > 0 ? double(row.bytes) / (double(row.nanoseconds) / 1e9) / bandwidth : 0;
   }
+  /// How near it comes to the time that its bytes or its operations take at least; 0 where nobody knows.
+  double roofline(const Row &row) const {
+    if (!row.nanoseconds || peaks.empty())
+      return 0;
+    auto peak = peaks.find(row.math);
+    double seconds = peak == peaks.end() ? 0 : double(row.flops) / peak->second;
+    return std::max(share(row), seconds / (double(row.nanoseconds) / 1e9));
+  }
 };
+
+const char *nameOf(flame_math math) {
+  return math == FLAME_MATH_F32    ? "f32"
+         : math == FLAME_MATH_TF32 ? "tf32"
+         : math == FLAME_MATH_F16  ? "f16"
+         : math == FLAME_MATH_BF16 ? "bf16"
+                                   : "unknown";
+}
 
 /// Branches and loops contain other commands; their time would count twice.
 bool isContainer(const std::string &command) { return command == "if" || command == "loop"; }
@@ -95,10 +112,17 @@ Profile measure(const ProfileSettings &settings, const Model &model) {
   std::vector<flame_profile_work> work(entries.size());
   flame_session_profile_entries(session.get(), entries.data(), entries.size());
   flame_session_profile_work(session.get(), work.data(), work.size());
+  std::vector<flame_math> math(entries.size(), FLAME_MATH_UNKNOWN);
+  flame_session_profile_math(session.get(), math.data(), math.size());
   for (size_t i = 0; i < entries.size(); ++i)
     if (!isContainer(entries[i].command))
       profile.rows.push_back({entries[i].command, entries[i].node, entries[i].calls, entries[i].nanoseconds,
-                              work[i].bytes, work[i].flops});
+                              work[i].bytes, work[i].flops, math[i]});
+  if (profile.device != "cuda")
+    return profile;
+  for (const Row &row : profile.rows)
+    if (row.flops && row.math != FLAME_MATH_UNKNOWN && !profile.peaks.count(row.math))
+      check(flame_session_peak(session.get(), row.math, &profile.peaks[row.math]));
   return profile;
 }
 
@@ -106,7 +130,10 @@ Json json(const ProfileSettings &settings, const Profile &profile) {
   Machine machine = thisMachine();
   Json rows = Json::array();
   double total = profile.microseconds();
-  for (const Row &row : profile.rows)
+  Json peaks = Json::object();
+  for (auto [math, peak] : profile.peaks)
+    peaks[nameOf(math)] = peak;
+  for (const Row &row : profile.rows) {
     rows.push_back({{"command", row.command},
                     {"nodes", row.nodes},
                     {"calls_per_run", double(row.calls) / double(profile.runs)},
@@ -117,12 +144,18 @@ Json json(const ProfileSettings &settings, const Profile &profile) {
                     {"bytes_per_second", row.nanoseconds ? double(row.bytes) / double(row.nanoseconds) * 1e9 : 0},
                     {"flops_per_second", row.nanoseconds ? double(row.flops) / double(row.nanoseconds) * 1e9 : 0},
                     {"share_of_bandwidth", profile.share(row)}});
+    if (!profile.peaks.empty()) {
+      rows.back()["arithmetic"] = nameOf(row.math);
+      rows.back()["share_of_roofline"] = profile.roofline(row);
+    }
+  }
   return {{"model", settings.model.path},
           {"target", profile.device},
           {"runs", profile.runs},
           {"latency_ms", profile.milliseconds},
           {"profiled_ms", total / 1e3},
           {"copy_bytes_per_second", profile.bandwidth},
+          {"peak_flops_per_second", peaks},
           {"commands", rows},
           {"environment", {{"flame", version()}, {"processor", machine.processor}, {"system", machine.system}}}};
 }
@@ -152,12 +185,18 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
   char line[256];
   auto print = [&](const std::string &us, const std::string &percent, const std::string &calls,
                    const std::string &moved, const std::string &rate, const std::string &share,
-                   const std::string &operations, const std::string &command, const std::string &nodes) {
+                   const std::string &operations, const std::string &roof, const std::string &command,
+                   const std::string &nodes) {
     std::snprintf(line, sizeof line, "%10s %6s %6s %9s %8s %7s %9s  ", us.c_str(), percent.c_str(), calls.c_str(),
                   moved.c_str(), rate.c_str(), share.c_str(), operations.c_str());
-    out += line + command + (nodes.empty() ? "" : "  [" + nodes + "]") + "\n";
+    out += line;
+    if (!profile.peaks.empty()) {
+      std::snprintf(line, sizeof line, "%6s  ", roof.c_str());
+      out += line;
+    }
+    out += command + (nodes.empty() ? "" : "  [" + nodes + "]") + "\n";
   };
-  print("us a run", "%", "calls", "bytes", "GB/s", "% copy", "GFLOP/s", "command", "source");
+  print("us a run", "%", "calls", "bytes", "GB/s", "% copy", "GFLOP/s", "% roof", "command", "source");
   size_t shown = 0;
   for (const Row *row : order) {
     double us = row->microseconds(profile.runs);
@@ -170,10 +209,11 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
           row->bytes ? formatBytes(row->bytes / profile.runs) : "",
           row->bytes && seconds > 0 ? cell(row->bytes / seconds / 1e9) : "",
           row->bytes ? cell(100 * profile.share(*row)) : "",
-          row->flops && seconds > 0 ? cell(row->flops / seconds / 1e9) : "", row->command, row->nodes);
+          row->flops && seconds > 0 ? cell(row->flops / seconds / 1e9) : "",
+          profile.roofline(*row) > 0 ? cell(100 * profile.roofline(*row)) : "", row->command, row->nodes);
   }
   if (rest > 0)
-    print(cell(rest), cell(total > 0 ? 100 * rest / total : 0), "", "", "", "", "", "everything else", "");
+    print(cell(rest), cell(total > 0 ? 100 * rest / total : 0), "", "", "", "", "", "", "everything else", "");
   out += "run       " + cell(profile.milliseconds) + " ms without profiling; " + cell(total / 1e3) + " ms in " +
          std::to_string(order.size()) + " commands (" + std::to_string(profile.runs) + " runs)\n";
   out += "kernels   " + formatBytes(bytes) + " and " + cell(double(flops) / 1e9) + " GFLOP a run";
@@ -182,11 +222,14 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
         ", " + cell(double(bytes) / kernelTime / 1e3) + " GB/s, " + cell(double(flops) / kernelTime / 1e3) + " GFLOP/s";
   out += "\nroofline  a copy moves " + cell(profile.bandwidth / 1e9) + " GB/s here (" + profile.device +
          "), read and written\n";
+  for (auto [math, peak] : profile.peaks)
+    out += std::string("          ") + (math == FLAME_MATH_F32 ? "multiply-adds" : "matrix instructions") + " in " +
+           nameOf(math) + " reach " + cell(peak / 1e9) + " GFLOP/s\n";
   return out;
 }
 
 /// Trace events as Perfetto and chrome://tracing read them: an average run, its commands one after the other.
-bool writeTrace(const ProfileSettings &settings, const Profile &profile, std::string &error) {
+void writeTrace(const ProfileSettings &settings, const Profile &profile) {
   Json events = Json::array();
   events.push_back({{"name", "process_name"}, {"ph", "M"}, {"pid", 1}, {"args", {{"name", settings.model.path}}}});
   events.push_back({{"name", "thread_name"},
@@ -211,7 +254,8 @@ bool writeTrace(const ProfileSettings &settings, const Profile &profile, std::st
                         {"calls", double(row.calls) / double(profile.runs)},
                         {"bytes", row.bytes / profile.runs},
                         {"flops", row.flops / profile.runs},
-                        {"share of copy bandwidth", profile.share(row)}}}});
+                        {"share of copy bandwidth", profile.share(row)},
+                        {"share of roofline", profile.roofline(row)}}}});
     at += us;
   }
   Json out{{"traceEvents", events}, {"displayTimeUnit", "ns"}};
@@ -219,8 +263,7 @@ bool writeTrace(const ProfileSettings &settings, const Profile &profile, std::st
   file << out.dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
   file.flush();
   if (!file)
-    error = settings.trace + ": can't be written: " + std::strerror(errno);
-  return bool(file);
+    throw io::InputError(settings.trace + ": can't be written: " + std::strerror(errno));
 }
 
 } // namespace
@@ -233,39 +276,22 @@ Command flame::tool::addProfile(CLI::App &app, Console &console) {
             "Runs the model again and again and reports the time of each kernel and runtime function with the nodes it "
             "came from, the bytes it must read and write (each tensor once), its operations, and which share of the "
             "bandwidth of a copy, measured on the same device, it reaches. On a GPU, times are taken by events around "
-            "each command; CUDA graphs are off meanwhile.",
+            "each command (CUDA graphs are off meanwhile), the peak of arithmetic is measured, too, and % roof is the "
+            "least time that the bytes or the operations take, over the time.",
             {{"On this machine's GPU:", "flamec profile model.onnx --target=cuda --random-inputs"},
              {"A timeline for ui.perfetto.dev:", "flamec profile model.flame --random-inputs --trace trace.json"}}});
-  settings->model.addModel(sub);
-  settings->model.addTarget(sub);
-  settings->model.addInputs(sub);
-  sub->add_option("--seconds", settings->seconds, "how long to measure; at least six runs (default: 1)")
-      ->check(CLI::Range(0.0, 86400.0).description(""))
-      ->type_name("X");
+  settings->add(sub, "six", {"json"});
   sub->add_option("--top", settings->top, "lines of the table; 0: all (default: 40)")->type_name("N");
   sub->add_option("--trace", settings->trace, "write a trace of an average run for Perfetto or chrome://tracing")
       ->type_name("FILE");
-  settings->model.addThreads(sub);
-  settings->model.addMemoryLimit(sub);
-  sub->add_option("--format", settings->format, "table (default) or json")
-      ->check(oneOf({"table", "json"}))
-      ->type_name("FORMAT");
   return [settings, &console]() -> int {
-    settings->model.resolve();
-    console.quiet = settings->format != "table";
-    Model model = loadModel(settings->model, console);
-    return explainingMemory(model, settings->model, [&] {
+    return printMeasurement(*settings, console, [&](const Model &model) {
       Profile profile = measure(*settings, model);
-      std::string error;
-      if (!settings->trace.empty() && !writeTrace(*settings, profile, error)) {
-        console.error(error);
-        return int(Status::BadInput);
-      }
-      std::string text = settings->format == "json"
-                             ? json(*settings, profile).dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
-                             : table(*settings, profile);
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      return 0;
+      if (!settings->trace.empty())
+        writeTrace(*settings, profile);
+      return settings->format == "json"
+                 ? json(*settings, profile).dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+                 : table(*settings, profile);
     });
   };
 }

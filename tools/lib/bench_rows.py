@@ -44,6 +44,13 @@ def cases():
     yield "argmax 256x131072", "argmax", [256, 131072]
     yield "cumsum 4096x8192", "cumsum", [4096, 8192]
     yield "cumsum 8x1048576", "cumsum", [8, 1 << 20]
+    yield "cumsum of columns 8192x4096", "cumsum_columns", [8192, 4096]
+    yield "topk 50 of 64x131072", "topk_50", [64, 131072]
+    yield "topk 8 of 8192x256", "topk_8", [8192, 256]
+    yield "topk 1000 of 8x120000", "topk_1000", [8, 120000]
+    yield "topk 64 of 1x16777216", "topk_64", [1, 1 << 24]
+    yield "sort 4096x4096", "topk_4096", [4096, 4096]
+    yield "sort 64x131072", "topk_131072", [64, 131072]
     yield "adaln flux 4608x3072", "adaln", [4608, 3072]
     yield "transpose 8192x8192", "transpose", [8192, 8192]
     yield "transpose 1x24x4608x128", "heads", [1, 4608, 24, 128]
@@ -139,8 +146,13 @@ def make(args):
         elif kind == "argmax":
             outputs[:] = [("y", T.INT64, shape[:-1])]
             node("ArgMax", ["x"], ["y"], axis=-1, keepdims=0)
-        elif kind == "cumsum":
-            constants.append(h.make_tensor("axis", T.INT64, [], [1]))
+        elif kind.startswith("topk_"):
+            k = int(kind[5:])
+            outputs[:] = [("y", T.BFLOAT16, [shape[0], k]), ("i", T.INT64, [shape[0], k])]
+            constants.append(h.make_tensor("k", T.INT64, [1], [k]))
+            node("TopK", ["x", "k"], ["y", "i"])
+        elif kind.startswith("cumsum"):
+            constants.append(h.make_tensor("axis", T.INT64, [], [0 if "columns" in kind else 1]))
             node("CumSum", ["x", "axis"], ["y"])
         elif kind == "transpose":
             outputs[:] = [("y", T.BFLOAT16, shape[::-1])]
@@ -183,6 +195,9 @@ def torch_function(kind):
         s = x + r
         return F.rms_norm(s, s.shape[-1:], w, 1e-5), s
 
+    if kind.startswith("topk_"):
+        k = int(kind[5:])
+        return lambda x: tuple(torch.topk(x, k) if k < x.shape[-1] else torch.sort(x, stable=True, descending=True))
     return {
         "rmsnorm": lambda x, w: F.rms_norm(x, x.shape[-1:], w, 1e-5),
         "layernorm": lambda x, w, b: F.layer_norm(x, x.shape[-1:], w, b, 1e-5),
@@ -200,6 +215,7 @@ def torch_function(kind):
         "full_sum": lambda x: x.sum(),
         "argmax": lambda x: x.argmax(-1),
         "cumsum": lambda x: x.cumsum(-1),
+        "cumsum_columns": lambda x: x.cumsum(0),
         "transpose": lambda x: x.t().contiguous(),
         "heads": lambda x: x.transpose(1, 2).contiguous(),
     }[kind]
@@ -213,6 +229,10 @@ def wrong(kind, got, inputs):
     """What differs from float64, or None. Rounding to the outputs' type is allowed for, and bf16 steps between ops."""
     import torch
 
+    if kind.startswith("topk_"):  # of equal ones the first, to the last bit
+        order = torch.sort(inputs[0], stable=True, descending=True)
+        same = [torch.equal(g, w[:, : int(kind[5:])]) for g, w in zip(got, order)]
+        return None if all(same) else f"output {same.index(False)} is not that of a stable sort"
     function = torch_function("quantize" if kind == "quantize" else kind)
     if kind == "quantize":
         f = inputs[0].double()
@@ -279,7 +299,9 @@ def run(args):
             failures += 1
             print(f"{case['name']}: {row['error']}", file=sys.stderr, flush=True)
             continue
-        functions = {"flame": call, "eager": lambda: eager(*inputs), "copy": copy}
+        size = sum(t.numel() * t.element_size() for t in inputs + outputs)
+        part, part_to = copy_from[: size // 4], copy_to[: size // 4]  # as many bytes read and written as the case has
+        functions = {"flame": call, "eager": lambda: eager(*inputs), "copy": copy, "same": lambda: part_to.copy_(part)}
         if not args.no_compile:
             torch._dynamo.reset()
             compiled = torch.compile(eager, dynamic=False)
@@ -292,10 +314,10 @@ def run(args):
             for n, f in functions.items():
                 times[n].append(timed(f, counts[n]))
         median = {n: statistics.median(t) for n, t in times.items()}
-        size = sum(t.numel() * t.element_size() for t in inputs + outputs)
         copied = 2 * copy_from.numel() * 2 / median["copy"] / 1e6
         row |= {"us": median, "TB/s": size / median["flame"] / 1e6, "copy TB/s": copied}
         row["of copy"] = row["TB/s"] / copied
+        row["of same"] = row["TB/s"] / (4 * part.numel() / median["same"] / 1e6)
         for rival in ("eager", "compile"):
             if rival in median:
                 row[rival] = median[rival] / median["flame"]
@@ -308,19 +330,20 @@ def report(rows, style):
     if style == "json":
         print(json.dumps(rows, indent=1))
         return
-    head = ["case", "flame µs", "TB/s", "of copy", "ATen ÷ flame", "compile ÷ flame"]
+    head = ["case", "flame µs", "TB/s", "of copy", "same size", "ATen ÷ flame", "compile ÷ flame"]
     lines = []
     for r in rows:
         if r["error"]:
-            lines.append([r["name"], "failed", "", "", "", ""])
+            lines.append([r["name"], "failed"] + [""] * 5)
             continue
-        lines.append([r["name"], f"{r['us']['flame']:.1f}", f"{r['TB/s']:.2f}", f"{100 * r['of copy']:.0f} %",
+        lines.append([r["name"], f"{r['us']['flame']:.1f}", f"{r['TB/s']:.2f}", f"{100 * r['of copy']:.0f} %", f"{100 * r['of same']:.0f} %",
                       f"{r['eager']:.2f}", f"{r['compile']:.2f}" if "compile" in r else ""])  # fmt: skip
     if style == "md":
         print_head("Memory-bound kernels", "rows", "bf16 unless named otherwise; flame, ATen and "
               "torch.compile on the same tensors\nin alternating rounds of one process, results checked against float64 first. "
               "TB/s counts each input read once and each output\nwritten once; \"of copy\" is the share of what a copy kernel "
-              "reached in the same rounds. In the last columns above 1 means that\nflame is faster.")  # fmt: skip
+              "reached in the same rounds on 512 MiB, \"same size\" of what\nit reached on as many bytes as the case has. In the last columns above 1 "
+              "means that flame is faster.")  # fmt: skip
     print_table(head, lines, markdown=style == "md")
 
 

@@ -105,6 +105,8 @@ public:
   Value where(Value condition, Value x, Value y);
   /// To an element type; the identity if it has it already.
   Value cast(Value x, Type elementType, bool saturate = true);
+  /// The result, in its type, of what was computed in a wider one: rounded where it goes to memory.
+  Value narrow(Value x, Type elementType);
 
   // Reductions over `axes` (empty: all).
   Value reduce(llvm::StringRef kind, Value x, Axes axes, bool keepDims); // "sum" "prod" "max" "min" "mean"

@@ -67,6 +67,7 @@ struct Launch {
   int32_t kernel;
   std::vector<int32_t> buffers, args;
   int32_t extent, grain, scratch = -1, flops = -1;
+  std::vector<int32_t> inPlace; // pairs of positions in `buffers`
   std::vector<TensorMap> tensors; ///< Cuda: with extentWgmma.
   int32_t extentWgmma = -1;
 };

@@ -7,6 +7,7 @@
 namespace flame {
 struct FormRegionsOptions {
   bool attention = false; ///< the target has kernels for regions with the anchor `attention`
+  bool topk = false;      ///< … `topk`
 };
 /// Puts every op that becomes kernel code into a `flame.region`, fusing as it goes.
 std::unique_ptr<mlir::Pass> createFormRegionsPass(const FormRegionsOptions &options = {});

@@ -85,7 +85,7 @@ def TopKOp : Flame_HostIndexOp<"topk"> {
   let summary = "the k greatest (or smallest) elements along an axis, and their i64 indices";
   let description = [{
     `k` is an i64 tensor of one element. Of equal elements the one with the lower index comes first. The results are always
-    ordered by value; ONNX's sorted = 0 leaves the order open.
+    ordered by value; ONNX's sorted = 0 leaves the order open. Target CUDA has kernels for it, others a host function.
   }];
   let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$k, I64Attr:$axis, DefaultValuedAttr<I64Attr, "1">:$largest);
   let results = (outs AnyFlameTensor:$values, AnyFlameTensor:$indices);

@@ -62,7 +62,7 @@ static void batchNorm(OnnxNode &n) {
     Value inverse = n.reciprocal(n.sqrt(n.add(n.cast(variance, type), n.scalar(type, epsilon))));
     Value factor = n.mul(wideScale, inverse);
     Value offset = n.sub(n.cast(bias, type), n.mul(n.cast(mean, type), factor));
-    return n.setOutput(0, n.cast(n.add(n.mul(wide, channel(factor)), channel(offset)), n.elementType(x)));
+    return n.setOutput(0, n.narrow(n.add(n.mul(wide, channel(factor)), channel(offset)), n.elementType(x)));
   }
   SmallVector<int64_t> axes;
   for (int64_t d = 0; d < rank; ++d)
@@ -70,7 +70,7 @@ static void batchNorm(OnnxNode &n) {
       axes.push_back(d);
   Standardized r = standardize(n, wide, axes, epsilon);
   Value y = n.add(n.mul(r.normalized, channel(scale)), channel(bias));
-  n.setOutput(0, n.cast(y, n.elementType(x)));
+  n.setOutput(0, n.narrow(y, n.elementType(x)));
   auto running = [&](Value old, Value current) {
     Value flat = rank == 1 ? current : n.squeeze(current, axes);
     Value kept = n.mul(n.cast(old, type), n.scalar(type, momentum));
@@ -94,7 +94,7 @@ static void instanceNorm(OnnxNode &n) {
     n.fail("input has rank " + Twine(rank) + "; batch and channel dimensions are needed");
   Standardized r = standardize(n, wide, llvm::to_vector(llvm::seq<int64_t>(2, rank)), n.floatAttr("epsilon", 1e-5));
   Value scale = perChannel(n, n.cast(n.input(1), type), rank - 2), bias = perChannel(n, n.cast(n.input(2), type), rank - 2);
-  n.setOutput(0, n.cast(n.add(n.mul(r.normalized, scale), bias), n.elementType(x)));
+  n.setOutput(0, n.narrow(n.add(n.mul(r.normalized, scale), bias), n.elementType(x)));
 }
 
 static void layerNorm(OnnxNode &n) {
@@ -103,7 +103,7 @@ static void layerNorm(OnnxNode &n) {
   int64_t rank = n.rank(x), axis = n.axis(n.intAttr("axis", -1), rank);
   Standardized r =
       standardize(n, n.cast(x, stash), llvm::to_vector(llvm::seq<int64_t>(axis, rank)), n.floatAttr("epsilon", 1e-5));
-  Value y = n.mul(n.cast(r.normalized, type), n.input(1));
+  Value y = n.mul(n.narrow(r.normalized, type), n.input(1));
   n.setOutput(0, n.hasInput(2) ? n.add(y, n.input(2)) : y);
   if (n.wantsOutput(1))
     n.setOutput(1, r.mean);
@@ -119,7 +119,7 @@ static void rmsNorm(OnnxNode &n) {
   Value mean = n.mean(n.mul(wide, wide), llvm::to_vector(llvm::seq<int64_t>(axis, rank)));
   Value root = n.sqrt(n.add(mean, n.scalar(stash, n.floatAttr("epsilon", 1e-5))));
   // One division a row; the last bit of the quotient is far below what `type` keeps or a test can ask for.
-  n.setOutput(0, n.mul(n.cast(n.mul(wide, n.reciprocal(root)), type), n.input(1)));
+  n.setOutput(0, n.mul(n.narrow(n.mul(wide, n.reciprocal(root)), type), n.input(1)));
 }
 
 static void groupNorm(OnnxNode &n) {
@@ -147,9 +147,9 @@ static void groupNorm(OnnxNode &n) {
   Value wide = n.cast(n.reshape(x, grouped), stash);
   Value y = standardize(n, wide, llvm::to_vector(llvm::seq<int64_t>(2, rank + 1)), n.floatAttr("epsilon", 1e-5)).normalized;
   if (n.opset >= 21)
-    y = n.add(n.mul(n.cast(y, type), perGroup(n.input(1))), perGroup(n.input(2)));
+    y = n.add(n.mul(n.narrow(y, type), perGroup(n.input(1))), perGroup(n.input(2)));
   else
-    y = n.cast(n.add(n.mul(y, perGroup(n.cast(n.input(1), stash))), perGroup(n.cast(n.input(2), stash))), type);
+    y = n.narrow(n.add(n.mul(y, perGroup(n.cast(n.input(1), stash))), perGroup(n.cast(n.input(2), stash))), type);
   n.setOutput(0, n.reshape(y, dims));
 }
 

@@ -132,9 +132,13 @@ def CastOp : Flame_PointwiseOp<"cast", "Convert", []> {
   let description = [{
     Floats round to nearest even; float to integer truncates and saturates (4 and 2 bits wrap); anything to bool is
     `!= 0`. `saturate` applies to floats of 8 bits and fewer; `round_mode` ("up", "down", "nearest") to float8e8m0 alone.
+
+    `excess`: a result that does not go through memory may keep the precision of x, as the results of other ops keep that of
+    the registers that they are computed in. It stands where an op computes in a wider type than its operands have; a
+    conversion that a model asks for always rounds.
   }];
   let arguments = (ins AnyFlameTensor:$x, TypeAttr:$to, DefaultValuedAttr<BoolAttr, "true">:$saturate,
-                   DefaultValuedAttr<StrAttr, "\"up\"">:$round_mode);
+                   DefaultValuedAttr<StrAttr, "\"up\"">:$round_mode, UnitAttr:$excess);
 }
 def BitcastOp : Flame_PointwiseOp<"bitcast", "Reinterpret", [NotDifferentiable]> {
   let summary = "the same bits read as another element type of the same width";

@@ -195,6 +195,8 @@ static Value shrink(ShrinkOp op, S &s, Value x) {
 // ---- selection and conversion --------------------------------------------------------------------------------------
 static Value where(S &s, Value condition, Value x, Value y) { return s.select(condition, x, y); }
 static Value cast(CastOp op, S &s, Value x) {
+  if (op.getExcess() && isa<FloatType>(s.elementType) && computeType(op.getTo()) == computeType(s.elementType))
+    return x;
   return s.cast(x, s.elementType, op.getTo(), op.getSaturate(), op.getRoundMode());
 }
 static Value bitcast(BitcastOp op, S &s, Value x) {

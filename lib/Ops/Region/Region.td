@@ -15,6 +15,7 @@ def RegionOp : Flame_Op<"region", [IsolatedFromAbove, SingleBlock, Pure]> {
     - `row`: reductions over trailing dims and pointwise ops around them, a row of the results at a time;
     - `contract`, `conv`: a matrix product or convolution with bodies before (on its operands) and after (on its result);
     - `attention`: softmax(score(q k^T)) v: two products, a softmax, pointwise ops in between and after (flame/Analysis/Attention.h);
+    - `topk`: the first elements of rows in order, alone in the region;
     - `loops`: an op with loops of its own (LoopsInterface), alone in the region.
 
     Shape operands of inner ops (`InferInterface::isShapeOperand`) are inputs too, for the symbolic values they carry; a

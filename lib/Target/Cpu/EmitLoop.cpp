@@ -115,9 +115,13 @@ static void overRange(KernelBuilder &kernel, ElementBuilder &e, const Nest &nest
   for (unsigned result : nest.results)
     collapse.visit(kernel.region.getYielded()[result]);
   unsigned split = collapse.innermost();
+  // All elements first, then all stores: a result may be in the memory of an input.
   auto element = [&](ValueRange at) {
+    ElementBuilder::Values elements;
     for (unsigned result : nest.results)
-      kernel.storeResult(e, result, at, e.element(kernel.region.getYielded()[result], at));
+      elements.push_back(e.element(kernel.region.getYielded()[result], at));
+    for (auto [result, element] : llvm::zip(nest.results, elements))
+      kernel.storeResult(e, result, at, element);
   };
   bool flat = llvm::all_of(dims.take_front(split), [](DimExpr dim) { return dim.isConstant(1); });
   if (flat) {

@@ -14,10 +14,10 @@ namespace {
 /// For elements of 16 bits. Large tiles read shared memory less often; slices of the inner dim keep a multiprocessor
 /// busy that has one small tile.
 constexpr MmaSchedule candidates[] = {
-    {128, 256, 32, 2, 4, 4},    {128, 128, 32, 2, 2, 4},    {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
-    {64, 64, 64, 2, 2, 5},      {64, 64, 128, 2, 2, 4, 2},  {32, 128, 128, 1, 4, 4, 2}, {32, 64, 128, 2, 2, 4, 2},
-    {64, 32, 256, 2, 1, 3, 4},  {32, 64, 256, 2, 2, 3, 4},  {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
-    {16, 32, 256, 1, 1, 4, 4},  {16, 64, 256, 1, 2, 3, 4},  {16, 128, 128, 1, 4, 4, 2},
+    {128, 256, 32, 2, 4, 4},   {128, 128, 32, 2, 2, 4},   {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
+    {64, 64, 64, 2, 2, 5},     {64, 64, 128, 2, 2, 4, 2}, {32, 128, 128, 1, 4, 4, 2}, {32, 64, 128, 2, 2, 4, 2},
+    {64, 32, 256, 2, 1, 3, 4}, {32, 64, 256, 2, 2, 3, 4}, {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
+    {16, 32, 256, 1, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 128, 128, 1, 4, 4, 2},
 };
 /// Blocks that may share a tile, beginning with one.
 constexpr int splits[] = {1, 2, 4};
@@ -27,11 +27,11 @@ constexpr int64_t multiprocessors = 132;
 
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
-/// What a multiprocessor of an H200 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md. Only
-/// their ratios matter.
-constexpr double roundTime = 1422, // of a tile that has no inner dim: launch, first copies, last stores
-    turnTime = 238,                // of waiting for a stage
-    bytesPerNanosecond = 174,      // that are copied to shared memory
+/// What a multiprocessor of an H200 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md.
+/// Only their ratios matter.
+constexpr double roundTime = 1422,       // of a tile that has no inner dim: launch, first copies, last stores
+    turnTime = 238,                      // of waiting for a stage
+    bytesPerNanosecond = 174,            // that are copied to shared memory
     matrixTime = 0.767, loadTime = 1.51, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
     stepTime = 33.7, ownTime = 2.19,     // of a step of one warp, and for each product in it: what it waits for
     storeTime = 0.834,                   // of a number of the result, for each warp
@@ -53,8 +53,9 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
   double depthBytes = double(std::min(turns * c.depth, std::max<int64_t>(s.depth, 1))) * sizeOf(type);
   double steps = double(turns * c.depth * sizeOf(type)) / 32 / c.slices, products = 2.0 * warpRows * warpColumns;
   double copying = together * (c.rows + c.columns) * depthBytes / bytesPerNanosecond,
-         multiplying = std::max(together * warps * steps * (products * matrixTime + (warpRows + warpColumns) * loadTime),
-                                steps * (stepTime + products * ownTime));
+         multiplying =
+             std::max(together * warps * steps * (products * matrixTime + (warpRows + warpColumns) * loadTime),
+                      steps * (stepTime + products * ownTime));
   return rounds * (roundTime + copying + multiplying + turns * turnTime +
                    storeTime * c.rows * c.columns / (warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
 }
@@ -199,6 +200,30 @@ AttentionSchedule flame::cuda::chooseAttention(const AttentionSizes &s) {
   return head > 64 ? make(16, 64, 1, 4, 2) : make(16, 128, 1, 4, few);
 }
 
+/// Rows of at most so many elements are sorted by a warp.
+constexpr int64_t warpRow = 256;
+/// Of shared memory for a tile.
+constexpr int64_t tileBytes = 64 << 10, mostTile = 8192;
+
+TopKChoice flame::cuda::chooseTopK(const KeyFormat &format, std::optional<int64_t> length,
+                                   std::optional<int64_t> mostWanted) {
+  constexpr int64_t shortLimit = 0xffff, longLimit = 0xffffffff; // of positions beside keys of 16 and 32 bits
+  int pairBytes = format.bits > 32 || length.value_or(0) > longLimit              ? 16
+                  : format.bits <= 16 && length.value_or(longLimit) <= shortLimit ? 4
+                                                                                  : 8;
+  if (length && *length <= warpRow)
+    return {TopKForm::Warps, {256, int(llvm::PowerOf2Ceil(std::max<int64_t>(*length, 1))), pairBytes}};
+  bool few = mostWanted && length && *length >= 1024 && *mostWanted * 8 <= *length;
+  if (length && *length * pairBytes <= tileBytes && !few) {
+    int tile = int(llvm::PowerOf2Ceil(*length));
+    return {TopKForm::Block, {std::clamp(tile / 4, 128, 512), tile, pairBytes}};
+  }
+  TopKSchedule s{512, int(std::min(mostTile, tileBytes / pairBytes)), pairBytes};
+  if (few && *length <= s.chunk())
+    s = {256, s.tile / 2, pairBytes};
+  return {mostWanted && *mostWanted <= s.kept() ? TopKForm::Select : TopKForm::Long, s};
+}
+
 int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue().visit(expr); }
 
 static std::string braces(llvm::StringRef name, std::initializer_list<int> numbers) {
@@ -224,6 +249,14 @@ std::string flame::cuda::text(const ThinSchedule &s) {
 }
 std::string flame::cuda::text(const AttentionSchedule &s) {
   return braces("AttentionSchedule", {s.rows, s.keys, s.warpRows, s.warpKeys, s.depth, s.width, s.stages});
+}
+std::string flame::cuda::text(const TopKSchedule &s) {
+  return braces("TopKSchedule", {s.threads, s.tile, s.pairBytes});
+}
+std::string flame::cuda::text(const KeyFormat &format) {
+  static const char *const kinds[] = {"Unsigned", "Signed", "Float"};
+  return std::string("flame::KeyFormat{flame::KeyKind::") + kinds[int(format.kind)] + ", " +
+         std::to_string(format.bits) + ", 0x" + llvm::utohexstr(format.largest, /*LowerCase=*/true) + "}";
 }
 std::string flame::cuda::text(Arithmetic type) {
   static const char *const names[] = {"F16", "BF16", "TF32", "F32",  "F64", "I32",

@@ -8,6 +8,7 @@
 
 #include "flame/Support/DimExpr.h"
 #include "schedule/Schedule.h"
+#include "schedule/TopK.h"
 #include "llvm/ADT/ArrayRef.h"
 #include <cstdint>
 #include <optional>
@@ -40,14 +41,23 @@ WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y);
 std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
 
-/// Attention: `batches` counts heads, `depth` and `columns` are the sizes of a head of queries and keys, and of values. With
-/// `masked`, scores have a body of their own, which takes registers.
+/// Attention: `batches` counts heads, `depth` and `columns` are the sizes of a head of queries and keys, and of values.
+/// With `masked`, scores have a body of their own, which takes registers.
 struct AttentionSizes {
   int64_t batches, queries, keys;
   int depth, columns;
   bool masked;
 };
 AttentionSchedule chooseAttention(const AttentionSizes &sizes);
+
+/// The first k of rows; see runtime/kernels/impl/TopK.h for the forms. `length` of a row and the most that k can be,
+/// where they are known.
+enum class TopKForm { Warps, Block, Select, Long };
+struct TopKChoice {
+  TopKForm form;
+  TopKSchedule schedule;
+};
+TopKChoice chooseTopK(const KeyFormat &format, std::optional<int64_t> length, std::optional<int64_t> mostWanted);
 
 /// The value of an expression where every unknown size is 512: of the order of sequences and batches times sequences.
 int64_t likely(DimExpr expr);
@@ -58,6 +68,8 @@ std::string text(const WgmmaSchedule &s);
 std::string text(const SimtSchedule &s);
 std::string text(const ThinSchedule &s);
 std::string text(const AttentionSchedule &s);
+std::string text(const TopKSchedule &s);
+std::string text(const KeyFormat &format);
 std::string text(Arithmetic type);
 
 } // namespace flame::cuda

@@ -7,13 +7,12 @@
 // function too.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "ChooseSchedule.h"
+#include "ContractCall.h"
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Ops/Contraction.h"
 #include "flame/Ops/Shape.h"
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 using namespace flame;
@@ -24,11 +23,10 @@ using arith::CmpIPredicate;
 namespace {
 
 /// The anchor of one region on its way into a call.
-class ContractEmitter {
+class ContractEmitter : ContractCall {
 public:
   ContractEmitter(KernelBuilder &kernel, MatMulOp op)
-      : kernel(kernel), shapes(kernel.shapes), op(op), epilogue(kernel, op.getResult()),
-        e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+      : ContractCall(kernel), op(op), epilogue(kernel, op.getResult()) {}
 
   LogicalResult emit() {
     if (op.getPackedColumns() || !epilogue.isSupported() || !chooseArithmetic())
@@ -38,40 +36,17 @@ public:
       return success();
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
-    bool matrix = isMatrix(type);
     ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
-    int tileRows, tileColumns;
-    std::string head;
-    if (matrix) {
-      MmaSchedule schedule = chooseMma(type, sizes);
-      head = "flame::gemm<" + cuda::text(schedule);
-      kernel.kernel.threads = schedule.threads();
-      kernel.kernel.shared = schedule.sharedBytes(type);
-      kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
-      kernel.kernel.cluster = schedule.splits;
-      tileRows = schedule.rows, tileColumns = schedule.columns;
-      kernel.templates.push_back("impl/Gemm.h");
-      kernel.waitsLater = true;
-    } else {
-      SimtSchedule schedule = chooseSimt(type, sizes);
-      head = "flame::simtGemm<" + cuda::text(schedule);
-      kernel.kernel.threads = schedule.threads();
-      kernel.kernel.shared = schedule.sharedBytes(type);
-      tileRows = tileColumns = schedule.tile();
-      kernel.templates.push_back("impl/Simt.h");
-    }
-    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns)) *
-                    int64_t(kernel.kernel.cluster);
-    placeBatch(tiles);
-    std::string problem = problemText();
+    chooseTiles(sizes);
+    DimExpr blocks = tiles(rows, columns);
+    placeBatch(blocks);
+    std::string problem = problemText(rows, columns, depth);
     std::string xText = operandText(x, /*isX=*/true), yText = operandText(y, /*isX=*/false);
     std::string end = epilogueText();
-    std::string wgmma = matrix ? wgmmaText(problem, sizes, end) : "";
-    CallOp::create(e.b, kernel.loc,
-                   head + ", " + cuda::text(type) + ">(" + problem + ",\n      " + xText + ",\n      " + yText +
-                       ",\n      " + end + ")",
-                   operands, wgmma);
-    kernel.kernel.extent = batches * tiles;
+    if (isMatrix(type))
+      wgmma = wgmmaText(problem, sizes, end);
+    callTiles({problem, xText, yText, end});
+    kernel.kernel.extent = batches * blocks;
     return success();
   }
 
@@ -86,19 +61,14 @@ private:
     DimExpr lineStride, depthStride; // if memory
   };
 
-  KernelBuilder &kernel;
-  ShapeContext &shapes;
   MatMulOp op;
   ContractEpilogue epilogue;
-  ElementBuilder e;
-  Arithmetic type = Arithmetic::F32;
   Type elementType; // what operands are converted to
   Side x, y;
   SmallVector<DimExpr> batch; // of the result, empty if its dims are part of the rows
   SmallVector<DimExpr> rowDims;
   DimExpr batches, rows, columns, depth;
   Values batchAt;
-  SmallVector<Value> operands; // of the call
 
   /// False if no template multiplies such elements.
   bool chooseArithmetic() {
@@ -125,12 +95,6 @@ private:
     }
     return true;
   }
-
-  std::string operand(Value value) {
-    operands.push_back(value);
-    return "$" + std::to_string(operands.size() - 1);
-  }
-  void call(const std::string &text) { CallOp::create(e.b, kernel.loc, text, operands); }
 
   Side side(Value value, bool isX, bool transposed) {
     Side s;
@@ -218,21 +182,13 @@ private:
     return index;
   }
 
-  std::string problemText() {
-    std::string m = operand(e.expr(rows)), n = operand(e.expr(columns)), k = operand(e.expr(depth));
-    return "flame::Problem<$I>{" + m + ", " + n + ", " + k + "}";
-  }
-
   /// Where the matrix of this block's batch begins.
-  std::string address(const Side &s) {
+  Value beginning(const Side &s) {
     Value offset = e.expr(s.memory->offset);
     if (!s.batch.empty())
       for (auto [at, stride] : llvm::zip(batchOf(s), s.memory->strides))
         offset = e.addi(offset, e.muli(at, e.expr(stride)));
-    std::string memory = operand(kernel.bufferOf(s.memory->memory));
-    if (getConstantIntValue(getAsOpFoldResult(offset)) == 0)
-      return memory;
-    return memory + " + " + operand(offset);
+    return offset;
   }
 
   /// True if lines may run along the side: matrix instructions transpose elements of 16 bits alone.
@@ -254,10 +210,7 @@ private:
     // The pitch of a single line matters to nobody, and a pitch of nothing is aligned.
     bool oneLine = alongDepth ? single : depth.isConstant(1);
     DimExpr pitch = oneLine ? shapes.constant(0) : alongDepth ? s.lineStride : s.depthStride;
-    std::string from = address(s), step = operand(e.expr(pitch));
-    return "flame::Plain<" + storageName(s.elementType) + ", flame::Major::" + order.str() + ", " +
-           std::to_string(copyBytes(pitch, sizeOf(type))) + ", $I" +
-           (kernel.isConstant(s.memory->memory) ? ", true" : "") + ">{" + from + ", " + step + "}";
+    return ContractCall::plainText(order, pitch, s.memory->memory, beginning(s), /*isWeight=*/true);
   }
 
   std::string operandText(Side &s, bool isX) {
@@ -411,14 +364,13 @@ private:
     kernel.templates.push_back("impl/Thin.h");
     placeBatch(blocks);
     // The template's rows are the thin side's lines.
-    std::string m = operand(e.expr(thinLines)), n = operand(e.expr(wideLines)), k = operand(e.expr(depth));
-    std::string thinAddress = address(thin), thinLine = operand(e.expr(thin.lineStride)),
-                thinDepth = operand(e.expr(thin.depthStride)), storage = storageName(elementType);
+    std::string problem = problemText(thinLines, wideLines, depth);
+    std::string thinAddress = address(thin.memory->memory, beginning(thin)), thinLine = number(thin.lineStride),
+                thinDepth = number(thin.depthStride), storage = storageName(elementType);
     std::string wideText = plainText(wide, *order, wideLines.isConstant(1));
     std::string end = epilogueText();
     call(std::string("flame::") + (along ? "thinAlong<" : "thinAcross<") + cuda::text(schedule) + ", " +
-         cuda::text(type) + (swapped ? ", true>(" : ", false>(") + "flame::Problem<$I>{" + m + ", " + n + ", " + k +
-         "},\n      flame::ThinRows<" + storage + ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth +
+         cuda::text(type) + (swapped ? ", true>(" : ", false>(") + problem + ",\n      flame::ThinRows<" + storage + ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth +
          "},\n      " + wideText + ",\n      " + end + ", " + operand(e.expr(blocks)) + ")");
     kernel.kernel.extent = batches * blocks;
     return true;
@@ -428,14 +380,6 @@ private:
 } // namespace
 
 LogicalResult flame::cuda::emitContract(KernelBuilder &kernel) {
-  MatMulOp op;
-  unsigned products = 0;
-  for (Operation &inner : kernel.region.getBlock()->without_terminator())
-    if (auto matmul = dyn_cast<MatMulOp>(inner)) {
-      op = matmul;
-      ++products;
-    }
-  if (products != 1)
-    return emitLoop(kernel);
-  return ContractEmitter(kernel, op).emit();
+  MatMulOp op = onlyAnchor<MatMulOp>(kernel.region);
+  return op ? ContractEmitter(kernel, op).emit() : emitLoop(kernel);
 }

@@ -7,13 +7,10 @@
 // by the plain definition.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "ChooseSchedule.h"
+#include "ContractCall.h"
 #include "ContractEpilogue.h"
-#include "KernelOps.h"
-#include "StridedOperand.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Ops/Shape.h"
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 using namespace flame;
@@ -60,11 +57,9 @@ ConvOperand operandOf(KernelBuilder &kernel, Value value) {
 }
 
 /// The anchor of one region on its way into a call.
-class ConvEmitter {
+class ConvEmitter : ContractCall {
 public:
-  ConvEmitter(KernelBuilder &kernel, ConvOp op)
-      : kernel(kernel), shapes(kernel.shapes), op(op), epilogue(kernel, op.getResult()),
-        e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+  ConvEmitter(KernelBuilder &kernel, ConvOp op) : ContractCall(kernel), op(op), epilogue(kernel, op.getResult()) {}
 
   LogicalResult emit() {
     if (!measure())
@@ -74,9 +69,8 @@ public:
       std::swap(sizes.rows, sizes.columns);
     chooseTiles(sizes);
     DimExpr rows = transposedProduct ? positions : channels, columns = transposedProduct ? channels : positions;
-    DimExpr tiles = ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns)) *
-                    int64_t(kernel.kernel.cluster);
-    Value batch = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
+    DimExpr blocks = tiles(rows, columns);
+    Value batch = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(blocks));
     image = e.index(0);
     Value group = batch;
     if (imageIsBatch) {
@@ -84,27 +78,19 @@ public:
       image = at[0], group = at[1];
     }
     firstChannel = e.muli(group, e.expr(channels));
-    std::string problem = "flame::Problem<$I>{" + number(rows) + ", " + number(columns) + ", " + number(depth) + "}";
-    std::string weight = plain("Depth", depth, w.memory, e.muli(firstChannel, e.expr(depth)), /*isWeight=*/true);
+    std::string problem = problemText(rows, columns, depth);
+    std::string weight = plainText("Depth", depth, w.memory, e.muli(firstChannel, e.expr(depth)), /*isWeight=*/true);
     std::string data = dataText(group);
     if (transposedProduct)
       std::swap(weight, data);
-    std::string end = epilogueText();
-    CallOp::create(e.b, kernel.loc,
-                   head + ", " + cuda::text(type) + ">(" + problem + ",\n      " + weight + ",\n      " + data +
-                       ",\n      " + end + ")",
-                   operands);
-    kernel.kernel.extent = batches * tiles;
+    callTiles({problem, weight, data, epilogueText()});
+    kernel.kernel.extent = batches * blocks;
     return success();
   }
 
 private:
-  KernelBuilder &kernel;
-  ShapeContext &shapes;
   ConvOp op;
   ContractEpilogue epilogue;
-  ElementBuilder e;
-  Arithmetic type = Arithmetic::F32;
   ConvOperand x, w;
   SmallVector<DimExpr> xDims, dims, pads; // of x and the result as [N, C, D…]
   SmallVector<DimExpr> kernelDims, outDims;
@@ -113,26 +99,7 @@ private:
   // Of a product: channels of a group by positions, of one image or of all.
   DimExpr channels, groupChannels, positions, depth, batches;
   bool pointwise = true, imageIsBatch = false, transposedProduct = false;
-  std::string head;
-  int tileRows = 0, tileColumns = 0;
   Value image, firstChannel;
-  SmallVector<Value> operands;
-
-  std::string operand(Value value) {
-    operands.push_back(value);
-    return "$" + std::to_string(operands.size() - 1);
-  }
-  std::string number(DimExpr expr) { return operand(e.expr(expr)); }
-  std::string address(Value value, Value offset) {
-    std::string memory = operand(kernel.bufferOf(value));
-    return getConstantIntValue(getAsOpFoldResult(offset)) == 0 ? memory : memory + " + " + operand(offset);
-  }
-  std::string plain(StringRef order, DimExpr pitch, Value memory, Value offset, bool isWeight) {
-    return "flame::Plain<" + storageName(getElementTypeOrSelf(memory.getType())) + ", flame::Major::" + order.str() +
-           ", " + std::to_string(copyBytes(pitch, sizeOf(type))) + ", $I" +
-           (isWeight && kernel.isConstant(memory) ? ", true" : "") + ">{" + address(memory, offset) + ", " +
-           number(pitch) + "}";
-  }
 
   /// Sizes and orders; false if no template takes them.
   bool measure() {
@@ -181,35 +148,14 @@ private:
     return true;
   }
 
-  void chooseTiles(const ContractSizes &sizes) {
-    if (isMatrix(type)) {
-      MmaSchedule schedule = chooseMma(type, sizes);
-      head = "flame::gemm<" + cuda::text(schedule);
-      kernel.kernel.threads = schedule.threads();
-      kernel.kernel.shared = schedule.sharedBytes(type);
-      kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
-      kernel.kernel.cluster = schedule.splits;
-      tileRows = schedule.rows, tileColumns = schedule.columns;
-      kernel.templates.push_back("impl/Gemm.h");
-      kernel.waitsLater = true;
-      return;
-    }
-    SimtSchedule schedule = chooseSimt(type, sizes);
-    head = "flame::simtGemm<" + cuda::text(schedule);
-    kernel.kernel.threads = schedule.threads();
-    kernel.kernel.shared = schedule.sharedBytes(type);
-    tileRows = tileColumns = schedule.tile();
-    kernel.templates.push_back("impl/Simt.h");
-  }
-
   std::string dataText(Value group) {
     Value inputChannel = e.muli(group, e.expr(groupChannels));
     DimExpr area = product(shapes, ArrayRef(xDims).drop_front(2));
     if (pointwise && x.isLast)
-      return plain("Depth", xDims[1], x.memory, inputChannel, /*isWeight=*/false);
+      return plainText("Depth", xDims[1], x.memory, inputChannel, /*isWeight=*/false);
     if (pointwise)
-      return plain("Side", area, x.memory, e.muli(e.addi(e.muli(image, e.expr(xDims[1])), inputChannel), e.expr(area)),
-                   /*isWeight=*/false);
+      return plainText("Side", area, x.memory,
+                       e.muli(e.addi(e.muli(image, e.expr(xDims[1])), inputChannel), e.expr(area)), /*isWeight=*/false);
     kernel.templates.push_back("impl/Conv.h");
     auto list = [&](llvm::function_ref<std::string(size_t)> element) {
       std::string text = "{";
@@ -253,14 +199,6 @@ private:
 } // namespace
 
 LogicalResult flame::cuda::emitConv(KernelBuilder &kernel) {
-  ConvOp op;
-  unsigned anchors = 0;
-  for (Operation &inner : kernel.region.getBlock()->without_terminator())
-    if (auto conv = dyn_cast<ConvOp>(inner)) {
-      op = conv;
-      ++anchors;
-    }
-  if (anchors != 1)
-    return emitLoop(kernel);
-  return ConvEmitter(kernel, op).emit();
+  ConvOp op = onlyAnchor<ConvOp>(kernel.region);
+  return op ? ConvEmitter(kernel, op).emit() : emitLoop(kernel);
 }

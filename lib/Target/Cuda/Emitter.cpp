@@ -96,6 +96,7 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
                         : anchor == "contract"  ? emitContract(builder)
                         : anchor == "conv"      ? emitConv(builder)
                         : anchor == "attention" ? emitAttention(builder)
+                        : anchor == "topk"      ? emitTopK(builder)
                                                 : emitLoop(builder);
   if (failed(built))
     return failure();

@@ -17,15 +17,15 @@ Value flame::cuda::joinWarp(ElementBuilder &e, Value partial, Combine combine, i
 }
 
 Value flame::cuda::joinBlock(KernelBuilder &kernel, ElementBuilder &e, int lanes, int threads, Value partial,
-                             Combine combine) {
+                             Combine combine, Value self, llvm::function_ref<void()> sync) {
+  if (!self)
+    self = kernel.thread;
   Value memory = kernel.sharedMemory(partial.getType(), threads / warpSize);
-  Value isFirst = e.cmpi(arith::CmpIPredicate::eq, e.remi(kernel.thread, e.index(warpSize)), e.index(0));
-  e.ifThen(isFirst, [&] {
-    memref::StoreOp::create(e.b, e.loc, partial, memory, e.divi(kernel.thread, e.index(warpSize)));
-  });
-  kernel.barrier();
+  Value isFirst = e.cmpi(arith::CmpIPredicate::eq, e.remi(self, e.index(warpSize)), e.index(0));
+  e.ifThen(isFirst, [&] { memref::StoreOp::create(e.b, e.loc, partial, memory, e.divi(self, e.index(warpSize))); });
+  sync ? sync() : kernel.barrier();
   int warps = lanes / warpSize;
-  Value first = lanes == threads ? e.index(0) : e.muli(e.divi(kernel.thread, e.index(lanes)), e.index(warps));
+  Value first = lanes == threads ? e.index(0) : e.muli(e.divi(self, e.index(lanes)), e.index(warps));
   Value all = memref::LoadOp::create(e.b, e.loc, memory, first);
   for (int i = 1; i < warps; ++i)
     all = combine(all, memref::LoadOp::create(e.b, e.loc, memory, e.addi(first, e.index(i))));

@@ -15,10 +15,10 @@ using Combine = llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)>;
 
 /// Joins the `partial` of `lanes` neighbouring threads of a warp, a power of two of them; 32 or 64 bits. The whole warp calls it.
 mlir::Value joinWarp(ElementBuilder &e, mlir::Value partial, Combine combine, int lanes = warpSize);
-/// Joins what warps have joined, for each group of `lanes` threads of a block of `threads`; both are powers of two of warps. All
-/// threads call it.
+/// Joins what warps have joined, for each group of `lanes` threads out of `threads`; both are powers of two of warps. All of
+/// them call it. They are those of the block, or `self` is the number of a thread among them and `sync` their barrier.
 mlir::Value joinBlock(KernelBuilder &kernel, ElementBuilder &e, int lanes, int threads, mlir::Value partial,
-                      Combine combine);
+                      Combine combine, mlir::Value self = {}, llvm::function_ref<void()> sync = nullptr);
 
 } // namespace flame::cuda
 

@@ -107,7 +107,7 @@ bool emitTranspose(KernelBuilder &kernel);
 /// False, and nothing done, for a region whose results are not functions of reductions over many elements.
 bool emitReduce(KernelBuilder &kernel);
 
-/// False, and nothing done, for a region that is no scan along a last dim.
+/// False, and nothing done, for a region that is no scan, or one of short columns.
 bool emitScan(KernelBuilder &kernel);
 
 /// What the kernels of the anchors are made by. Each fills in the body, `extent` and `threads`.
@@ -121,6 +121,7 @@ bool emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reduc
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
 mlir::LogicalResult emitConv(KernelBuilder &kernel);
 mlir::LogicalResult emitAttention(KernelBuilder &kernel);
+mlir::LogicalResult emitTopK(KernelBuilder &kernel);
 
 } // namespace flame::cuda
 

@@ -6,7 +6,7 @@ using namespace flame::cuda;
 
 KernelDialect::KernelDialect(MLIRContext *context)
     : Dialect(getDialectNamespace(), context, TypeID::get<KernelDialect>()) {
-  addOperations<FunctionOp, YieldOp, CallOp>();
+  addOperations<FunctionOp, YieldOp, CallOp, ValueOp>();
 }
 
 Value FunctionOp::create(OpBuilder &b, Location loc, StringRef name, TypeRange types, ArrayRef<StringRef> names,
@@ -37,4 +37,12 @@ void CallOp::create(OpBuilder &b, Location loc, StringRef text, ValueRange opera
   if (!wgmma.empty())
     state.addAttribute("wgmma", b.getStringAttr(wgmma));
   b.create(state);
+}
+
+Value ValueOp::create(OpBuilder &b, Location loc, Type type, StringRef text, ValueRange operands) {
+  OperationState state(loc, getOperationName());
+  state.addOperands(operands);
+  state.addTypes(type);
+  state.addAttribute("text", b.getStringAttr(text));
+  return b.create(state)->getResult(0);
 }

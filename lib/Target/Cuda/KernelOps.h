@@ -61,6 +61,18 @@ public:
                      llvm::StringRef wgmma = {});
 };
 
+/// What a call gives: an index or a truth value. `text` as in CallOp.
+class ValueOp : public mlir::Op<ValueOp, mlir::OpTrait::ZeroRegions, mlir::OpTrait::VariadicOperands,
+                                mlir::OpTrait::OneResult, mlir::OpTrait::ZeroSuccessors> {
+public:
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ValueOp)
+  using Op::Op;
+  static llvm::StringRef getOperationName() { return "kernel.value"; }
+  static llvm::ArrayRef<llvm::StringRef> getAttributeNames() { return {}; }
+  static mlir::Value create(mlir::OpBuilder &b, mlir::Location loc, mlir::Type type, llvm::StringRef text,
+                            mlir::ValueRange operands);
+};
+
 } // namespace flame::cuda
 
 #endif // FLAME_LIB_TARGET_CUDA_KERNELOPS_H

@@ -872,20 +872,22 @@ private:
     return success();
   }
 
-  void call(CallOp op) {
-    auto wgmma = op->getAttrOfType<StringAttr>("wgmma");
-    if (wgmma) {
+  void call(Operation *op) {
+    std::string text = filled(op, op->getAttrOfType<StringAttr>("text").getValue());
+    if (auto wgmma = op->getAttrOfType<StringAttr>("wgmma")) {
+      std::string other = filled(op, wgmma.getValue());
       os << "#if FLAME_HAS_WGMMA\n";
-      line() << filled(op, wgmma.getValue()) << ";\n";
+      line() << other << ";\n";
       os << "#else\n";
-    }
-    line() << filled(op, op->getAttrOfType<StringAttr>("text").getValue()) << ";\n";
-    if (wgmma)
+      line() << text << ";\n";
       os << "#endif\n";
+    } else {
+      line() << text << ";\n";
+    }
   }
 
   /// A call's text with its operands in place of $0, $1, …
-  std::string filled(CallOp op, StringRef rest) {
+  std::string filled(Operation *op, StringRef rest) {
     std::string result;
     while (!rest.empty()) {
       auto [before, after] = rest.split('$');
@@ -913,8 +915,15 @@ private:
       return success();
     if (auto function = dyn_cast<FunctionOp>(op))
       return lambda(function);
-    if (auto called = dyn_cast<CallOp>(op)) {
-      call(called);
+    if (isa<CallOp>(op)) {
+      call(op);
+      return success();
+    }
+    if (auto value = dyn_cast<ValueOp>(op)) {
+      std::string text = filled(op, op->getAttrOfType<StringAttr>("text").getValue());
+      Type type = value->getResult(0).getType();
+      newName(value->getResult(0), type.isIndex() ? "n" : "v");
+      line() << "const " << typeName(type) << " " << names[value->getResult(0)] << " = " << text << ";\n";
       return success();
     }
     if (auto loop = dyn_cast<scf::ForOp>(op))

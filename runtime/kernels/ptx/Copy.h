@@ -15,6 +15,15 @@ template <int bytes> FLAME_DEVICE void copyAsync(SharedAddress shared, const voi
                  "r"(valid)
                  : "memory");
 }
+/// By one thread: the copy engine (sm_90) brings `bytes`, a multiple of 16, and tells the barrier, which has been told to expect
+/// them. Both addresses are multiples of 16.
+FLAME_DEVICE void copyBulk(SharedAddress shared, const void *global, int bytes, SharedAddress barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared),
+               "l"(global), "r"(bytes), "r"(barrier)
+               : "memory");
+#endif
+}
 FLAME_DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most `pending` of this thread's groups are under way.
 template <int pending> FLAME_DEVICE void waitCopies() {

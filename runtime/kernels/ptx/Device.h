@@ -4,6 +4,8 @@
 namespace flame {
 
 #define FLAME_DEVICE __device__ __forceinline__
+/// A function that is compiled once and called: one that many places need and that takes long.
+#define FLAME_CALLED __device__ __noinline__
 
 /// The block's dynamic shared memory, aligned to 128 bytes.
 FLAME_DEVICE unsigned char *dynamicShared() {
@@ -33,9 +35,13 @@ FLAME_DEVICE void awaitProducers() {
 #endif
 }
 /// The value of the lane whose number differs in the bits of `mask`.
-FLAME_DEVICE float shuffleXor(float value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+template <typename T> FLAME_DEVICE T shuffleXor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 /// Whether the condition holds in any lane of the warp.
 FLAME_DEVICE bool anyLane(bool condition) { return __any_sync(0xffffffffu, condition); }
+/// Whether it holds in any thread of the block; all wait for each other.
+FLAME_DEVICE bool syncBlockAny(bool condition) { return __syncthreads_or(condition); }
+/// Adds 1 to a number in shared memory; the result is what was there.
+FLAME_DEVICE unsigned addToShared(unsigned *at) { return atomicAdd(at, 1u); }
 
 /// Blocks in clusters: those of a cluster run at one time and read each other's shared memory.
 #if __CUDA_ARCH__ >= 900

@@ -23,5 +23,9 @@ FLAME_DEVICE unsigned long long readWord(const unsigned long long *at) {
   asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(word) : "l"(at) : "memory");
   return word;
 }
+/// Two neighbouring words, each by itself; the address is a multiple of 16.
+FLAME_DEVICE void readWords(unsigned long long (&words)[2], const unsigned long long *at) {
+  asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];" : "=l"(words[0]), "=l"(words[1]) : "l"(at) : "memory");
+}
 
 } // namespace flame

@@ -63,6 +63,21 @@ flame_status *describePort(const flame_module *module, bool output, size_t index
   });
 }
 
+/// 0 on an error.
+template <typename Entry>
+size_t profileOf(const flame_session *session, size_t (Session::*gather)(Entry *, size_t), Entry *entries,
+                 size_t capacity) {
+  if (!session)
+    return 0;
+  size_t count = 0;
+  flame_status_free(guard([&] {
+    auto &s = *const_cast<Session *>(unwrap(session));
+    std::lock_guard lock(s.mutex);
+    count = (s.*gather)(entries, capacity);
+  }));
+  return count;
+}
+
 } // namespace
 
 flame_status *flame_module_load(const char *path, const flame_options *options, flame_module **module) {
@@ -234,6 +249,14 @@ flame_status *flame_session_set_stream(flame_session *session, void *stream, int
   });
 }
 
+flame_status *flame_session_wait(flame_session *session) {
+  return guard([&] {
+    Session &s = checkHandle(unwrap(session), "session");
+    std::lock_guard lock(s.mutex);
+    s.executor.wait();
+  });
+}
+
 flame_status *flame_session_observe(flame_session *session, flame_observer_fn observer, void *user) {
   return guard([&] {
     Session &s = checkHandle(unwrap(session), "session");
@@ -252,16 +275,15 @@ flame_status *flame_session_profile(flame_session *session, int enable) {
   });
 }
 
-size_t flame_session_profile_work(const flame_session *session, flame_profile_work *work, size_t capacity) {
-  if (!session)
-    return 0;
-  size_t count = 0;
-  flame_status_free(guard([&] {
-    auto &s = *const_cast<Session *>(unwrap(session));
+flame_status *flame_session_peak(flame_session *session, flame_math math, double *flops) {
+  return guard([&] {
+    Session &s = checkHandle(unwrap(session), "session");
+    double &out = checkHandle(flops, "flops_per_second");
+    if (math < FLAME_MATH_F32 || math > FLAME_MATH_BF16)
+      fail(FLAME_INVALID_ARGUMENT, "math is ", int(math), "; it must be FLAME_MATH_F32, _TF32, _F16 or _BF16");
     std::lock_guard lock(s.mutex);
-    count = s.profileWork(work, capacity);
-  }));
-  return count;
+    out = s.executor.measureCompute(math);
+  });
 }
 
 flame_status *flame_session_bandwidth(flame_session *session, double *bytesPerSecond) {
@@ -274,13 +296,11 @@ flame_status *flame_session_bandwidth(flame_session *session, double *bytesPerSe
 }
 
 size_t flame_session_profile_entries(const flame_session *session, flame_profile_entry *entries, size_t capacity) {
-  if (!session)
-    return 0;
-  size_t count = 0;
-  flame_status_free(guard([&] {
-    auto &s = *const_cast<Session *>(unwrap(session));
-    std::lock_guard lock(s.mutex);
-    count = s.profileEntries(entries, capacity);
-  }));
-  return count;
+  return profileOf(session, &Session::profileEntries, entries, capacity);
+}
+size_t flame_session_profile_work(const flame_session *session, flame_profile_work *work, size_t capacity) {
+  return profileOf(session, &Session::profileWork, work, capacity);
+}
+size_t flame_session_profile_math(const flame_session *session, flame_math *math, size_t capacity) {
+  return profileOf(session, &Session::profileMath, math, capacity);
 }

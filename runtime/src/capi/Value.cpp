@@ -137,6 +137,8 @@ flame_status *flame_tensor_copy(const flame_value *tensor, flame_value **value) 
       copyElements(t, copy);
     else
       cuda::copy(copy.data, kHost, t.data, t.device, t.bytes);
+    if (t.buffer)
+      t.buffer->verify();
     give(value, Value::of(std::move(copy)));
   });
 }

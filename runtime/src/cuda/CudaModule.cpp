@@ -141,7 +141,7 @@ void CudaModule::find(const KernelInfo &kernel) {
   state = std::max(state, kernel.state);
   int blocks = 0;
   if (kernel.cooperative) {
-    check(device->driver.occupancyMaxActiveBlocks(&blocks, function, kernel.threads, kernel.shared),
+    check(device->driver.occupancyMaxActiveBlocks(&blocks, function, kernel.threads, shared),
           "asking how many blocks fit on a multiprocessor");
     blocks *= device->multiprocessors;
     if (blocks == 0)

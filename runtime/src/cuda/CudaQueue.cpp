@@ -1,9 +1,11 @@
 //===- CudaQueue.cpp - see CudaQueue.h -------------------------------------===//
 
 #include "CudaQueue.h"
+#include "../host/HostContext.h"
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace flame::rt::cuda {
@@ -11,7 +13,14 @@ namespace flame::rt::cuda {
 CudaQueue::CudaQueue(const Plan &plan, const CudaModule &module, const Ref<Allocator> &host,
                      Ref<DeviceAllocator> memory, QueueModes modes)
     : Queue(host, Ref<Allocator>::share(memory.get())), plan(plan), module(module), stream(memory->stream),
-      driver(stream->device->driver), modes(modes), ended(stream->device, /*timed=*/false) {}
+      driver(stream->device->driver), modes(modes), ended(stream->device, /*timed=*/false) {
+  for (const BlockInfo &block : plan.blocks)
+    for (const Command &command : block.commands)
+      if (auto *call = std::get_if<HostCallCommand>(&command.body); call && call->kernelCheck)
+        sites.push_back({call, plan.slots[call->inputs[0]].dtype, {}});
+  if (!sites.empty())
+    ownKernels = &stream->device->ownKernels();
+}
 
 CudaQueue::~CudaQueue() {
   // Tensors may keep the stream, but the kernels go with the module.
@@ -20,6 +29,9 @@ CudaQueue::~CudaQueue() {
     if (unwaited)
       driver.eventSynchronize(ended.handle);
     driver.streamSynchronize(stream->own);
+    stream->watch(nullptr);
+    if (report)
+      driver.memFreeHost(report);
     stream->retire();
   } catch (const Error &) {
     // The context is gone, and nothing runs in it.
@@ -27,6 +39,8 @@ CudaQueue::~CudaQueue() {
 }
 
 void CudaQueue::begin() {
+  if (stream->isFlagged())
+    wait();
   scope.emplace(*stream->device);
   const CUstream target = external.value_or(stream->own);
   const uint64_t number = identify(target);
@@ -36,6 +50,7 @@ void CudaQueue::begin() {
       scope.reset(); // a run that has not begun has no end
     check(result, "waiting for the last run");
   }
+  behindOthers = unwaited;
   lastStream = number;
   stream->enter(target);
 }
@@ -49,12 +64,17 @@ uint64_t CudaQueue::identify(CUstream target) const {
   return kUnknownStream;
 }
 
-void CudaQueue::end() noexcept {
+void CudaQueue::end(bool failed) noexcept {
   if (!scope)
     return; // the context could not be entered
   stopRecording();
   timersUsed = 0;
   measurements.clear();
+  if (failed && report && !behindOthers) {
+    // What it has found is not the next run's error.
+    driver.streamSynchronize(stream->handle);
+    report->found = 0;
+  }
   if (stream->pending) {
     unwaited = driver.eventRecord(ended.handle, stream->handle) == CUDA_SUCCESS;
     if (!unwaited)
@@ -124,6 +144,65 @@ void CudaQueue::launch(const KernelLaunch &launch) {
   }
   operation.parameters = collected.values.size() - operation.firstParameter;
   submit(operation);
+}
+
+void CudaQueue::makeReport() {
+  if (!guard) {
+    // Goes into the stream before a recording that is under way.
+    Ref<Buffer> fresh = allocateBuffer(memory(), kIndexGuardBytes);
+    check(driver.memsetD8Async(address(fresh->data), 0, fresh->bytes, stream->use()), "clearing memory of the GPU");
+    guard = std::move(fresh);
+  }
+  if (!report) {
+    void *pinned = nullptr;
+    check(driver.memAllocHost(&pinned, sizeof(IndexReport)), "allocating memory that the GPU can write to");
+    report = new (pinned) IndexReport{};
+    stream->watch(&report->found);
+  }
+}
+
+void CudaQueue::checkIndices(const IndexCheck &checked) {
+  const int64_t count = checked.indices.elements(), period = checked.extents.elements();
+  if (count == 0)
+    return;
+  if (period == 0)
+    fail(FLAME_BAD_DATA, checked.call.function, ": there are no extents");
+  makeReport();
+  size_t site = 0;
+  while (sites[site].call != &checked.call)
+    ++site;
+  sites[site].dims = checked.indices.dims;
+  constexpr int64_t kThreads = 256, kEach = 16, kMaxBlocks = 1024;
+  Operation operation;
+  operation.function = ownKernels->function(OwnKernel::CheckIndices);
+  operation.blocks = static_cast<unsigned>(std::min((count - 1) / (kThreads * kEach) + 1, kMaxBlocks));
+  operation.threads = kThreads;
+  operation.firstParameter = collected.values.size();
+  collected.values.insert(collected.values.end(),
+                          {address(checked.indices.data), address(checked.extents.data), address(guard->data),
+                           address(report), static_cast<uint64_t>(count), static_cast<uint64_t>(period),
+                           static_cast<uint64_t>(checked.indices.dtype == FLAME_I64), site});
+  operation.parameters = collected.values.size() - operation.firstParameter;
+  submit(operation);
+}
+
+void CudaQueue::throwReport() {
+  if (!stream->isFlagged())
+    return;
+  const IndexReport found = *report;
+  report->found = 0;
+  const Site &site = sites[found.site];
+  const bool sameShape = countElements(site.dims) == found.count;
+  const std::string type = sameShape ? describeTensor(site.dtype, site.dims) : std::string(dtypeName(site.dtype));
+  std::string nodes;
+  for (const BlockInfo &block : plan.blocks)
+    for (const Command &command : block.commands)
+      if (std::get_if<HostCallCommand>(&command.body) == site.call)
+        nodes = plan.nodesOf(command);
+  Error error(FLAME_BAD_DATA, cat(nodes, nodes.empty() ? "" : ": ", site.call->function, ": ",
+                                  badIndexText(found.value, found.position, cat("input 0 (", type, ")"), found.extent)));
+  error.located = true; // not where it shows, but earlier
+  throw error;
 }
 
 void CudaQueue::submit(const Operation &operation) {
@@ -270,9 +349,24 @@ void CudaQueue::finish() {
     failAsync(result);
   recent.clear();
   replayed = unwaited = stream->pending = false;
+  throwReport();
+}
+
+void CudaQueue::wait() {
+  ContextScope inside(*stream->device);
+  if (!unwaited)
+    return throwReport();
+  const CUresult result = driver.eventSynchronize(ended.handle);
+  if (result != CUDA_SUCCESS)
+    failAsync(result);
+  recent.clear();
+  replayed = unwaited = false;
+  throwReport();
 }
 
 void CudaQueue::afterCommand(const Command &command) {
+  if (auto *call = std::get_if<HostCallCommand>(&command.body); call && call->kernelCheck && modes.sync)
+    finish();
   if (!std::holds_alternative<LaunchCommand>(command.body))
     return;
   if (recent.size() == kRecent)
@@ -287,6 +381,33 @@ void CudaQueue::afterCommand(const Command &command) {
 }
 
 // ---- profile
+
+double CudaQueue::compute(flame_math math, int64_t rounds) {
+  // Of a thread of flame_peak_f32, of a warp of the others (OwnKernels.cu): results under way, operations of each.
+  struct Unit {
+    OwnKernel kernel;
+    int threads;
+    double operations;
+  };
+  const Unit unit = math == FLAME_MATH_F32    ? Unit{OwnKernel::PeakF32, 1, 32 * 2}
+                    : math == FLAME_MATH_TF32 ? Unit{OwnKernel::PeakTf32, 32, 8 * 2 * 16 * 8 * 8}
+                    : math == FLAME_MATH_F16  ? Unit{OwnKernel::PeakF16, 32, 8 * 2 * 16 * 8 * 16}
+                                              : Unit{OwnKernel::PeakBf16, 32, 8 * 2 * 16 * 8 * 16};
+  const OwnKernels &own = stream->device->ownKernels();
+  if (!own.function(unit.kernel))
+    fail(FLAME_UNSUPPORTED, stream->device->describe(), ": the driver compiles no PTX: ", own.failure());
+  Operation operation;
+  operation.function = own.function(unit.kernel);
+  operation.threads = 256;
+  operation.blocks = 2 * stream->device->multiprocessors;
+  const int64_t threads = int64_t(operation.blocks) * operation.threads;
+  const Ref<Buffer> out = allocateBuffer(memory(), threads * sizeof(float));
+  operation.firstParameter = collected.values.size();
+  collected.values.insert(collected.values.end(), {address(out->data), static_cast<uint64_t>(rounds)});
+  operation.parameters = 2;
+  submit(operation);
+  return unit.operations * (threads / unit.threads) * rounds;
+}
 
 uint64_t CudaQueue::startTimer() {
   check(driver.eventRecord(timer().handle, stream->use()), "measuring time");

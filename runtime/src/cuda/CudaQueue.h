@@ -22,6 +22,13 @@
 
 namespace flame::rt::cuda {
 
+/// Of the first index that is out of range: written by the GPU into memory of the CPU (OwnKernels.cu).
+struct IndexReport {
+  uint32_t found;
+  int32_t site;
+  int64_t position, count, value, extent;
+};
+
 struct QueueModes {
   bool sync, graphs;
 };
@@ -34,10 +41,14 @@ public:
 
   size_t alignment() const override { return kernelAlignment(DeviceKind::Cuda); }
   void begin() override;
-  void end() noexcept override;
+  void end(bool failed) noexcept override;
   void launch(const KernelLaunch &launch) override;
+  bool checksIndices() const override { return ownKernels && ownKernels->function(OwnKernel::CheckIndices); }
+  void checkIndices(const IndexCheck &check) override;
   void copyBytes(void *to, int toDevice, const void *from, int fromDevice, size_t bytes) override;
+  double compute(flame_math math, int64_t rounds) override;
   void finish() override;
+  void wait() override;
   bool mayRunOn() const override { return external.has_value(); }
   bool capturesGraphs() const override { return modes.graphs && !modes.sync && !memory()->modes.redZones; }
   bool beginSection(int32_t section, std::span<const int64_t> shape, std::span<const void *const> addresses) override;
@@ -50,6 +61,9 @@ public:
 
 private:
   void submit(const Operation &operation);
+  void makeReport();
+  /// After everything has been waited for: throws what a check of indices has found.
+  void throwReport();
   /// Puts what has been collected into the stream, kernel by kernel.
   void submitRecording();
   void stopRecording() noexcept;
@@ -67,9 +81,20 @@ private:
   std::optional<CUstream> external; // the host application's stream
   Event ended;                      // of the last run, if `unwaited`
   bool unwaited = false;
+  bool behindOthers = false; // the run began while an earlier one may have been under way
   uint64_t lastStream = kUnknownStream; // of the last run; handles of destroyed streams come again, numbers do not
   static constexpr uint64_t kOwnStream = UINT64_MAX, kUnknownStream = UINT64_MAX - 1;
   Ref<Buffer> scratch, state;
+
+  const OwnKernels *ownKernels = nullptr; // where the plan has indices to check
+  Ref<Buffer> guard;                      // of the kernel that checks
+  IndexReport *report = nullptr;
+  struct Site {
+    const HostCallCommand *call;
+    DType dtype;
+    Dims dims; // at the last launch
+  };
+  std::vector<Site> sites; // of checks
 
   TensorMaps tensorMaps;
   bool recording = false;

@@ -3,6 +3,7 @@
 #include "Device.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace flame::rt::cuda {
 
@@ -74,6 +75,7 @@ Device::~Device() {
   }
   try {
     ContextScope scope(*this);
+    own.reset();
     if (pool)
       driver.memPoolDestroy(pool);
   } catch (const Error &) {
@@ -91,6 +93,14 @@ void Device::checkPointer(const void *pointer) const {
     fail(FLAME_INVALID_ARGUMENT, "the pointer given as memory of ", describe(), " is not in device memory");
   if (place.device != ordinal)
     fail(FLAME_INVALID_ARGUMENT, "the pointer given as memory of GPU ", ordinal, " is memory of GPU ", place.device);
+}
+
+const OwnKernels &Device::ownKernels() const {
+  ContextScope scope(*this);
+  std::lock_guard lock(ownMutex);
+  if (!own)
+    own = std::make_unique<OwnKernels>(driver);
+  return *own;
 }
 
 void Device::synchronize() const {
@@ -248,6 +258,16 @@ void Stream::releaseDeferred() noexcept {
   for (void *memory : deferred)
     releaseNow(memory);
   deferred.clear();
+}
+
+void Stream::watch(uint32_t *watched) noexcept {
+  std::lock_guard lock(mutex);
+  flag = watched;
+}
+
+bool Stream::isFlagged() noexcept {
+  std::lock_guard lock(mutex);
+  return flag && std::atomic_ref(*flag).load(std::memory_order_acquire);
 }
 
 void Stream::read(void *to, const void *from, size_t bytes) {

@@ -10,7 +10,9 @@
 
 #include "../Ref.h"
 #include "Driver.h"
+#include "OwnKernels.h"
 
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -39,6 +41,8 @@ public:
   std::string describe() const;
   /// Checks the memory that a stranger says is on this device. Throws Error(FLAME_INVALID_ARGUMENT).
   void checkPointer(const void *pointer) const;
+  /// The runtime's kernels, loaded by the first call.
+  const OwnKernels &ownKernels() const;
   /// Waits for everything on the device.
   void synchronize() const;
   /// Waits, and releases what streams keep for their next run.
@@ -48,6 +52,8 @@ private:
   friend class Stream;
   Device(const Driver &driver, int ordinal);
 
+  mutable std::mutex ownMutex;
+  mutable std::unique_ptr<OwnKernels> own;
   mutable std::mutex streamsMutex;
   mutable std::vector<Stream *> streams; // without references: ~Stream removes itself
 };
@@ -97,6 +103,9 @@ public:
   void defer(bool on) noexcept;
   /// Releases what waits for a next run, after the device has become idle.
   void reclaim() noexcept;
+  /// `flag`, which the GPU may set, says that results in this memory are wrong; nullptr: nobody knows.
+  void watch(uint32_t *flag) noexcept;
+  bool isFlagged() noexcept;
   /// Reads memory outside of the streams' order, after everything that has been submitted.
   void read(void *to, const void *from, size_t bytes);
 
@@ -107,6 +116,7 @@ private:
   std::mutex mutex;
   std::vector<void *> deferred; // has room for every live allocation: releasing cannot fail
   size_t live = 0;
+  uint32_t *flag = nullptr;
   bool deferring = false, running = false, retired = false;
   bool unordered = false; // the last run was in the application's stream, and `own` does not wait for it
 };

@@ -25,6 +25,12 @@ void DeviceAllocator::fill(void *memory, int value, size_t bytes) {
         "filling memory of the GPU");
 }
 
+void DeviceAllocator::verify() const {
+  if (stream->isFlagged())
+    fail(FLAME_BAD_DATA, "the session that made this tensor has been given an index out of range, and nobody has asked "
+                         "since: flame_session_wait says which");
+}
+
 void DeviceAllocator::read(void *to, const void *from, size_t bytes) { stream->read(to, from, bytes); }
 
 } // namespace flame::rt::cuda

@@ -20,6 +20,7 @@ public:
 
   int device() const override { return stream->device->ordinal; }
   void fill(void *memory, int value, size_t bytes) override;
+  void verify() const override;
 
   const Ref<Stream> stream;
 

@@ -76,6 +76,9 @@ private:
   Ref<Allocator> memory;
 };
 
+/// What check_indices says of element `element` of `described`, "input 0 (i64[2,3])".
+std::string badIndexText(int64_t index, int64_t element, const std::string &described, int64_t extent);
+
 struct HostEntry {
   std::string_view name;
   HostFunction function;

@@ -4,7 +4,6 @@
 #include "HostContext.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 namespace flame::rt {
@@ -36,7 +35,7 @@ void takeElements(HostContext &c) {
   c.setOutput(0, std::move(out));
 }
 
-/// Input 0: indices; input 1: the extents that they must keep to, in turn.
+/// Input 0: indices; input 1: the extents that they must keep to, in turn. A GPU has a kernel for it (OwnKernels.cu).
 void checkIndices(HostContext &c) {
   const Tensor &indices = c.tensor(0), &extents = c.tensor(1);
   if ((indices.dtype != FLAME_I64 && indices.dtype != FLAME_I32) || extents.dtype != FLAME_I64)
@@ -47,16 +46,17 @@ void checkIndices(HostContext &c) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t index = readInteger(indices, i), extent = extents.as<int64_t>()[i % period];
     if (index < -extent || index >= extent)
-      c.fail("index ", index, " (element ", i, " of ", c.describeInput(0), ") is out of range for a dimension of size ",
-             extent);
+      c.fail(badIndexText(index, i, c.describeInput(0), extent));
   }
-  Tensor out = c.makeTensor(indices.dtype, indices.dims);
-  if (out.bytes)
-    std::memcpy(out.data, indices.data, out.bytes);
-  c.setOutput(0, std::move(out));
+  c.setOutput(0, c.input(0));
 }
 
 } // namespace
+
+std::string badIndexText(int64_t index, int64_t element, const std::string &described, int64_t extent) {
+  return cat("index ", index, " (element ", element, " of ", described, ") is out of range for a dimension of size ",
+             extent);
+}
 
 FLAME_HOST_FAMILY(Take, {"take_elements", takeElements}, {"check_indices", checkIndices})
 

@@ -91,3 +91,47 @@ func.func @short(%x: tensor<4x16384xf32>) -> tensor<4x16384xf32> {
   }
   return %0 : tensor<4x16384xf32>
 }
+
+// Many long rows stream through the grid in chunks: warps that count, join, fetch and store, each with a loop over the
+// block's chunks. A chunk's squares are of differences from its own mean; those that join set both right.
+// CHECK-LABEL: // row: reduce sub mul reduce mul
+// CHECK: __launch_bounds__(864, 1)
+// CHECK-NEXT: row_4({{.*}}, unsigned int *__restrict__ state) {
+// CHECK: unsigned short *const [[CHUNKS:shared[0-9]+]] = reinterpret_cast<unsigned short *>(flame::dynamicShared() + 0);
+// CHECK: const flame::RowPipeline<7, 3> pipeline(state, {{.*}}(int)(129), (int)(2064));
+// CHECK: pipeline.awaitFetched(
+// CHECK: pipeline.stageOf(
+// CHECK: flame_load<8>([[CHUNKS]] +
+// CHECK: pipeline.syncCounting();
+// CHECK: flame_load<8>([[CHUNKS]] +
+// CHECK: pipeline.syncCounting();
+// CHECK: pipeline.publish({{.+}}, {{.+}}, {{.+}});
+// CHECK: pipeline.collect({{.+}}, [[MEANS:shared[0-9]+]], [[SQUARES:shared[0-9]+]]);
+// CHECK: [[MEANS]][
+// CHECK: pipeline.syncJoining();
+// CHECK: [[SQUARES]][
+// CHECK: pipeline.handOver({{.+}}, {{.+}}, {{.+}});
+// CHECK: pipeline.beginFetch(
+// CHECK: pipeline.fetch({{.+}}, [[CHUNKS]] + {{.+}}, in0 + {{.+}}, {{.+}});
+// CHECK: pipeline.endFetch(
+// CHECK: pipeline.awaitJoined(
+// CHECK: pipeline.number<float>({{.+}}, 0);
+// CHECK: flame_load<8>([[CHUNKS]] +
+// CHECK: flame_store<8>(out0 +
+// Where the grid's memory holds no row, it is read again.
+// CHECK: flame_load<8>(in0 +
+// CHECK: flame_store<8>(out0 +
+// CHECK: pipeline.endStoring(
+// CHECK: pipeline.leave();
+func.func @long(%x: tensor<16x2097160xbf16>) -> tensor<16x2097160xbf16> {
+  %0 = flame.region "row"(%x) : (tensor<16x2097160xbf16>) -> tensor<16x2097160xbf16> {
+  ^bb0(%a: tensor<16x2097160xbf16>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "mean"} : (tensor<16x2097160xbf16>) -> tensor<16x1xbf16>
+    %2 = flame.sub %a, %1 : (tensor<16x2097160xbf16>, tensor<16x1xbf16>) -> tensor<16x2097160xbf16>
+    %3 = flame.mul %2, %2 : (tensor<16x2097160xbf16>, tensor<16x2097160xbf16>) -> tensor<16x2097160xbf16>
+    %4 = flame.reduce %3 {axes = array<i64: 1>, kind = "mean"} : (tensor<16x2097160xbf16>) -> tensor<16x1xbf16>
+    %5 = flame.mul %2, %4 : (tensor<16x2097160xbf16>, tensor<16x1xbf16>) -> tensor<16x2097160xbf16>
+    flame.yield %5 : tensor<16x2097160xbf16>
+  }
+  return %0 : tensor<16x2097160xbf16>
+}

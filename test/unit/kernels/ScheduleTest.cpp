@@ -191,6 +191,68 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   }
 }
 
+TEST(Schedule, TopKFollowsTheProblem) {
+  const KeyFormat half{KeyKind::Float, 16, 0x7c00}, real{KeyKind::Float, 32, 0x7f800000}, wide{KeyKind::Signed, 64};
+  auto form = [](const KeyFormat &format, std::optional<int64_t> length, std::optional<int64_t> k) {
+    return chooseTopK(format, length, k).form;
+  };
+  EXPECT_EQ(form(half, 256, 8), TopKForm::Warps);
+  EXPECT_EQ(form(real, 8192, 8192), TopKForm::Block);        // all of what fits into a tile
+  EXPECT_EQ(form(wide, 8192, 8192), TopKForm::Long);         // which depends on the type
+  EXPECT_EQ(form(real, 8192, 50), TopKForm::Select);         // little of it
+  EXPECT_EQ(form(half, 131072, 50), TopKForm::Select);
+  EXPECT_EQ(form(half, std::nullopt, 50), TopKForm::Select); // whatever the length
+  EXPECT_EQ(form(half, 131072, 4000), TopKForm::Long);
+  EXPECT_EQ(form(half, 131072, std::nullopt), TopKForm::Long);
+  EXPECT_EQ(chooseTopK(half, 65535, 50).schedule.pairBytes, 4); // positions take 16 bits
+  EXPECT_EQ(chooseTopK(half, 65536, 50).schedule.pairBytes, 8);
+  EXPECT_EQ(chooseTopK(real, int64_t(1) << 32, 50).schedule.pairBytes, 16);
+  for (int64_t length : {0, 1, 257, 1000, 4097, 30000, 100000})
+    for (int64_t k : {1, 100, 1000})
+      for (const KeyFormat &format : {half, real, wide}) {
+        TopKSchedule s = chooseTopK(format, length, std::min(k, length)).schedule;
+        EXPECT_LE(s.sharedBytes(), 99 << 10) << text(s);
+        EXPECT_TRUE(s.threads % 32 == 0 && s.threads >= 128 && llvm::isPowerOf2_32(s.tile)) << text(s);
+      }
+}
+
+TEST(Schedule, TopKDoesNotSpill) {
+  auto nvrtc = Nvrtc::load();
+  if (!nvrtc) {
+    llvm::consumeError(nvrtc.takeError());
+    GTEST_SKIP() << "no NVRTC";
+  }
+  std::string head;
+  llvm::StringSet<> seen;
+  appendTemplate("impl/TopK.h", seen, head);
+  struct {
+    KeyFormat format;
+    const char *storage;
+  } types[] = {{{KeyKind::Float, 16, 0x7f80}, "unsigned short"}, {{KeyKind::Signed, 64}, "unsigned long long"}};
+  struct {
+    const char *call;
+    std::optional<int64_t> length, k;
+  } problems[] = {{"topkWarps(rows)", 256, 8},
+                  {"topkBlock(rows)", 4096, 4096},
+                  {"topkSelect(rows, pieces, scratch, state)", 131072, 50},
+                  {"topkLong(rows, pieces, scratch, state)", std::nullopt, std::nullopt}};
+  for (const char *architecture : {"sm_80", "sm_90a"})
+    for (auto [format, storage] : types)
+      for (auto [call, length, k] : problems) {
+        TopKSchedule s = chooseTopK(format, length, k).schedule;
+        std::string source = head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads) +
+                             ") topk(const " + storage + " *x, " + storage +
+                             " *values, unsigned long long *indices, flame::TopKProblem p, long long pieces, void "
+                             "*scratch, unsigned *state) {\n  const flame::TopKRows<" +
+                             text(s) + ", " + text(format) + ", true, " + storage +
+                             "> rows{p, x, values, indices};\n  flame::" + call + ";\n}\n";
+        std::string log;
+        auto code = (*nvrtc)->compile(source, architecture, &log);
+        ASSERT_TRUE(bool(code)) << call << ": " << toString(code.takeError());
+        EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << call << ":\n" << log;
+      }
+}
+
 TEST(Schedule, AttentionHardlySpills) {
   auto nvrtc = Nvrtc::load();
   if (!nvrtc) {

@@ -15,6 +15,8 @@ HEAD = """
 #include "impl/Gemm.h"
 #include "impl/Simt.h"
 #include "impl/Thin.h"
+#include "tile/RowPipeline.h"
+#include "impl/TopK.h"
 #include "tile/Team.h"
 #include "tile/Ticket.h"
 #include <algorithm>
@@ -117,7 +119,7 @@ def main():
     args = parser.parse_args()
     source = (args.folder / "kernels.cu").read_text()
     # Each kernel has a comment over it; what stands before the first one is the prelude and the templates.
-    source = source[re.search(r"^// (attention|contract|conv|loop|loops|row): ", source, re.M).start() :]
+    source = source[re.search(r"^// (attention|contract|conv|loop|loops|row|topk): ", source, re.M).start() :]
     entries = []
     shared = iter(range(1 << 30))
     source = re.sub(r"__shared__ ([\w ]+) (\w+)\[(\d+)\];",

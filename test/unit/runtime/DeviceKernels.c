@@ -76,3 +76,39 @@ KERNEL(k_overrun, 1, 0, 0) {
     BUFFER(float, 0)[i] = 1;
   return 0;
 }
+
+/* What OwnKernels.cu does. */
+struct report {
+  uint32_t found;
+  int32_t site;
+  int64_t position, count, value, extent;
+};
+
+KERNEL(flame_check_indices, 3, 5, 0) {
+  struct report *report = *(struct report **)values[3];
+  if (blocks < 1)
+    return 1;
+  for (int64_t i = 0; i < ARG(4); ++i) {
+    const int64_t index = ARG(6) ? BUFFER(int64_t, 0)[i] : BUFFER(int32_t, 0)[i];
+    const int64_t extent = BUFFER(int64_t, 1)[i % ARG(5)];
+    if (index >= -extent && index < extent)
+      continue;
+    if (!report->found) {
+      const struct report first = {1, (int32_t)ARG(7), i, ARG(4), index, extent};
+      *report = first;
+    }
+    return 0;
+  }
+  return 0;
+}
+
+#define PEAK(name)                                                                                                     \
+  KERNEL(name, 1, 1, 0) {                                                                                              \
+    for (int64_t i = 0; i < blocks; ++i)                                                                               \
+      BUFFER(float, 0)[i] = (float)ARG(1);                                                                             \
+    return 0;                                                                                                          \
+  }
+PEAK(flame_peak_f32)
+PEAK(flame_peak_tf32)
+PEAK(flame_peak_f16)
+PEAK(flame_peak_bf16)

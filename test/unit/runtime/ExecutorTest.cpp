@@ -323,6 +323,67 @@ TEST_P(Executor, MeasuresTheBandwidth) {
   run(s, 1, tensor<float>({1, 4}, iota(4)), tensor<float>({1, 4}, iota(4)));
 }
 
+TEST_P(Executor, MeasuresThePeakOfArithmetic) {
+  auto module = load(artifact(addScale()));
+  auto s = session(module);
+  double peak = -1;
+  for (flame_math math : {FLAME_MATH_F32, FLAME_MATH_TF32, FLAME_MATH_F16, FLAME_MATH_BF16}) {
+    if (GetParam() == plan::Device::Cpu) {
+      EXPECT_FAILS(flame_session_peak(s.get(), math, &peak), FLAME_UNSUPPORTED, "on GPUs alone");
+    } else {
+      ASSERT_OK(flame_session_peak(s.get(), math, &peak));
+      EXPECT_GT(peak, 1e9);
+    }
+  }
+  for (int math : {-1, int(FLAME_MATH_UNKNOWN), 5})
+    EXPECT_FAILS(flame_session_peak(s.get(), static_cast<flame_math>(math), &peak), FLAME_INVALID_ARGUMENT, "math is ");
+  EXPECT_FAILS(flame_session_peak(s.get(), FLAME_MATH_F32, nullptr), FLAME_INVALID_ARGUMENT, "flops_per_second");
+  if (GetParam() == plan::Device::Cuda && !onRealGpu()) {
+    fakeCuda().compilesPtx = false;
+    s.reset();
+    module = load(artifact(addScale()));
+    s = session(module);
+    EXPECT_FAILS(flame_session_peak(s.get(), FLAME_MATH_F32, &peak), FLAME_UNSUPPORTED, "compiles no PTX");
+    fakeCuda().compilesPtx = true;
+  }
+  run(s, 1, tensor<float>({1, 4}, iota(4)), tensor<float>({1, 4}, iota(4)));
+}
+
+TEST_P(Executor, TellsTheArithmeticOfKernels) {
+  auto math = [](PlanBuilder p, const std::string &description, plan::DType dtype, bool tf32) {
+    p.root.kernels[0]->description = description;
+    for (auto &slot : p.root.slots)
+      slot->dtype = dtype;
+    if (tf32) {
+      auto property = std::make_unique<plan::PropertyT>();
+      property->key = "precision";
+      property->value = "tf32";
+      p.root.properties.push_back(std::move(property));
+    }
+    auto module = load(artifact(std::move(p)));
+    auto s = session(module);
+    EXPECT_OK(flame_session_profile(s.get(), 1));
+    std::vector<ValuePtr> inputs, outputs;
+    const int64_t dims[] = {1, 4};
+    for (int i = 0; i < 2; ++i) {
+      flame_value *value = nullptr;
+      EXPECT_OK(flame_tensor_create(nullptr, static_cast<flame_dtype>(dtype), dims, 2, &value));
+      std::memset(flame_tensor_data(value), 0, flame_tensor_bytes(value));
+      inputs.emplace_back(value);
+    }
+    EXPECT_TRUE(tryRun(s, {inputs[0].get(), inputs[1].get()}, 1, outputs).ok());
+    std::vector<flame_math> found(flame_session_profile_math(s.get(), nullptr, 0));
+    EXPECT_EQ(flame_session_profile_math(s.get(), found.data(), found.size()), found.size());
+    EXPECT_EQ(found.size(), flame_session_profile_entries(s.get(), nullptr, 0));
+    return found.size() > 1 ? found[1] : FLAME_MATH_FORCE_INT; // behind bind_dims
+  };
+  EXPECT_EQ(math(addScale(), "contract: matmul", plan::DType::F32, false), FLAME_MATH_F32);
+  EXPECT_EQ(math(addScale(), "contract: matmul", plan::DType::F32, true), FLAME_MATH_TF32);
+  EXPECT_EQ(math(addScale(), "loop: add", plan::DType::F32, true), FLAME_MATH_F32);
+  EXPECT_EQ(math(addScale(), "contract: matmul", plan::DType::I32, false), FLAME_MATH_UNKNOWN);
+  EXPECT_EQ(flame_session_profile_math(nullptr, nullptr, 0), 0u);
+}
+
 TEST_P(Executor, RunsABitOfEverything) {
   auto module = load(artifact(everything()));
   auto s = session(module);

@@ -6,6 +6,7 @@
 
 #include "FakeCuda.h"
 #include "FakeOrder.h"
+#include "TestFiles.h"
 #include "cuda/DriverApi.h"
 
 #include <chrono>
@@ -421,6 +422,10 @@ API CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned co
     path = "/proc/self/fd/" + std::to_string(file);
   } else if (std::strncmp(text, "// ", 3) == 0) { // PTX: the path of the object
     path = text + 3;
+  } else if (std::strstr(text, ".entry flame_check_indices")) { // the runtime's own kernels
+    if (!control.compilesPtx)
+      return CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
+    path = flame::test::testFile(FLAME_TEST_DEVICE_KERNELS);
   } else {
     for (unsigned i = 0; i < count; ++i)
       if (options[i] == CU_JIT_ERROR_LOG_BUFFER)

@@ -21,6 +21,7 @@ struct FakeCuda {
   int version = 13000, devices = 2, major = 9, minor = 0;
   bool pools = true;
   bool streamNumbers = true;       // cuStreamGetId works
+  bool compilesPtx = true;         // of the runtime's own kernels
   size_t memory = size_t(1) << 30; // of each device
   int multiprocessors = 3;         // each holds one block
   // Failures: the call, the allocation that fails, counted down to 0; negative: none.

@@ -27,9 +27,13 @@ struct Fiber {
 };
 constexpr size_t stackBytes = 256 << 10;
 
+struct NamedBarrier {
+  int arrived = 0, generation = 0;
+};
 struct Block {
   std::vector<unsigned char> memory;
   unsigned char *aligned;
+  NamedBarrier named[16];
   std::map<int, std::vector<unsigned char>> statics;
 };
 
@@ -131,6 +135,14 @@ void *emulator::staticShared(int id, int bytes) {
 unsigned char *emulator::shared() { return currentBlock().aligned; }
 void emulator::syncBlock() { pause(State::AtBlock); }
 void emulator::syncWarp() { pause(State::AtWarp); }
+void emulator::syncThreads(int number, int threads) {
+  NamedBarrier &barrier = currentBlock().named[number];
+  const int generation = barrier.generation;
+  if (++barrier.arrived == threads)
+    barrier.arrived = 0, ++barrier.generation;
+  while (barrier.generation == generation)
+    yield();
+}
 unsigned *emulator::slot(int lane) { return fibers[current / 32 * 32 + lane].slot; }
 
 void emulator::copy(void *to, const void *from, int bytes, int valid) {

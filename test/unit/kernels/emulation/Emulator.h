@@ -24,6 +24,8 @@ void *staticShared(int id, int bytes);
 unsigned char *shared();
 void syncBlock();
 void syncWarp();
+/// Barrier `number` of the block, for `threads` of its threads.
+void syncThreads(int number, int threads);
 
 /// A copy of the current group.
 void copy(void *to, const void *from, int bytes, int valid);

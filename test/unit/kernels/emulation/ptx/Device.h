@@ -6,6 +6,7 @@
 namespace flame {
 
 #define FLAME_DEVICE inline
+#define FLAME_CALLED inline
 
 inline unsigned char *dynamicShared() { return emulator::shared(); }
 using SharedAddress = unsigned char *;
@@ -23,11 +24,11 @@ constexpr bool hasClusters = false;
 inline void syncCluster() {}
 template <int words> void loadCluster(unsigned (&)[words], const void *, int) {}
 template <typename T> void fromBits(T &value, unsigned bits) { std::memcpy(&value, &bits, 4); }
-inline float shuffleXor(float value, int mask) {
+template <typename T> T shuffleXor(T value, int mask) {
   const int lane = threadId() % 32;
-  std::memcpy(emulator::slot(lane), &value, 4);
+  std::memcpy(emulator::slot(lane), &value, sizeof value);
   syncWarp();
-  std::memcpy(&value, emulator::slot(lane ^ mask), 4);
+  std::memcpy(&value, emulator::slot(lane ^ mask), sizeof value);
   syncWarp();
   return value;
 }
@@ -40,5 +41,15 @@ inline bool anyLane(bool condition) {
   syncWarp();
   return any;
 }
+inline bool syncBlockAny(bool condition) {
+  bool *any = (bool *)emulator::staticShared(-1, 1);
+  syncBlock();
+  *any = false;
+  syncBlock();
+  *any |= condition;
+  syncBlock();
+  return *any;
+}
+inline unsigned addToShared(unsigned *at) { return (*at)++; }
 
 } // namespace flame

@@ -6,14 +6,21 @@ namespace flame {
 
 inline int gridSize() { return emulator::gridSize(); }
 inline int blockSize() { return emulator::blockSize(); }
-inline unsigned readState(const unsigned *at) { return *at; }
+/// Who waits for another block lets it run.
+inline unsigned readState(const unsigned *at) {
+  emulator::yield();
+  return *at;
+}
 inline unsigned addToState(unsigned *at) { return (*at)++; }
 inline void fenceDevice() {}
 inline void writeWord(unsigned long long *at, unsigned long long word) { *at = word; }
-/// Who waits for another block's word lets it run.
 inline unsigned long long readWord(const unsigned long long *at) {
   emulator::yield();
   return *at;
+}
+inline void readWords(unsigned long long (&words)[2], const unsigned long long *at) {
+  words[0] = readWord(at);
+  words[1] = readWord(at + 1);
 }
 
 } // namespace flame

@@ -1,0 +1,54 @@
+//===- ContractCall.h - calls of the templates of products -----------------------------------------------------------===//
+//
+// What a matrix product and a convolution have in common on their way into a call of a device template: the choice of the
+// template and its tiles, and the text of the call with what it is handed.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#ifndef FLAME_LIB_TARGET_CUDA_CONTRACTCALL_H
+#define FLAME_LIB_TARGET_CUDA_CONTRACTCALL_H
+
+#include "ChooseSchedule.h"
+#include "KernelBuilder.h"
+
+namespace flame::cuda {
+
+/// The only op of this type in the region; null where there are several or none.
+template <typename Op> Op onlyAnchor(RegionOp region) {
+  auto ops = region.getBlock()->getOps<Op>();
+  return llvm::hasSingleElement(ops) ? *ops.begin() : Op();
+}
+
+class ContractCall {
+protected:
+  explicit ContractCall(KernelBuilder &kernel)
+      : kernel(kernel), shapes(kernel.shapes), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+
+  KernelBuilder &kernel;
+  ShapeContext &shapes;
+  ElementBuilder e;
+  Arithmetic type = Arithmetic::F32;
+  std::string head; // of the text: template and schedule
+  int tileRows = 0, tileColumns = 0;
+  llvm::SmallVector<mlir::Value> operands; // of the call
+  std::string wgmma; // the call's text in code for sm_90a; empty: the same
+
+  /// Matrix instructions where there are any for `type`.
+  void chooseTiles(const ContractSizes &sizes);
+  /// Blocks of one product.
+  DimExpr tiles(DimExpr rows, DimExpr columns);
+  /// The call, with "head, type>(" in front of `arguments`, which are divided by commas and new lines.
+  void callTiles(std::initializer_list<std::string> arguments);
+  void call(const std::string &text);
+
+  /// What the operand is called in the text.
+  std::string operand(mlir::Value value);
+  std::string number(DimExpr expr) { return operand(e.expr(expr)); }
+  std::string address(mlir::Value memory, mlir::Value offset);
+  std::string problemText(DimExpr rows, DimExpr columns, DimExpr depth);
+  /// Elements in lines of `pitch` along "Depth" or "Side". `isWeight`: constants of the model may be read early.
+  std::string plainText(llvm::StringRef order, DimExpr pitch, mlir::Value memory, mlir::Value offset, bool isWeight);
+};
+
+} // namespace flame::cuda
+
+#endif // FLAME_LIB_TARGET_CUDA_CONTRACTCALL_H

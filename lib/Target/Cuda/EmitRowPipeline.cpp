@@ -1,0 +1,258 @@
+//===- EmitRowPipeline.cpp - rows that stream through the grid in chunks --------------------------------------------------===//
+//
+// The blocks of a cooperative kernel take the chunks of all rows in turns. Warps of a block fetch, count, join or store, each
+// kind in its own time (tile/RowPipeline.h), so that memory is busy while numbers travel between blocks; teams of blocks that do one
+// row after the other (EmitSplitRow.cpp) leave it idle then.
+//
+// Here are the four loops over a block's steps. The numbers of a step's row (its reductions' results) go from the warp that
+// joins to those that store through shared memory.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#include "SharedRow.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "schedule/RowPipeline.h"
+
+using namespace mlir;
+using namespace flame;
+using namespace flame::cuda;
+using arith::CmpIPredicate;
+
+namespace {
+
+using Shape = RowPipelineShape;
+
+/// Shared memory that a block can have on sm_90, and on every GPU from sm_80 on.
+constexpr int64_t hopperBytes = 227 << 10, olderBytes = 99 << 10;
+/// Groups of a chunk are a multiple of this, so that every copy begins at and consists of 16 bytes.
+constexpr int64_t groupsTogether = 32;
+/// What numbers of a row travel in costs every chunk as much as it costs a piece of a whole team, so that rows of which
+/// many fit into the grid's memory, and few rows, are faster by teams (EmitSplitRow.cpp). Measured on an H200: rows of 8 MiB
+/// 32 times 170 us here, 210 there; 256 rows of 256 KiB 68 and 59; 64 of 320 KiB 23 and 18.
+constexpr int64_t leastChunks = 64, leastChunksOfAll = 2048;
+
+class RowPipelineBuilder : public SharedRowBuilder {
+public:
+  using SharedRowBuilder::SharedRowBuilder;
+  bool build(RowStage stage);
+
+private:
+  int64_t chunksOfRow = 0;
+  Value items; // chunks of all rows
+  Value keeps; // whether chunks stay in shared memory until their results are stored
+
+  bool choose(RowStage stage);
+  void overSteps(function_ref<void(Value step, Value row, Value before)> body);
+  void enterChunk(Value item, Value row);
+  void buildFetch();
+  void buildCount(RowStage stage);
+  void buildJoin(RowStage stage);
+  void buildStore(RowStage stage);
+  void ofWarps(int first, int last, function_ref<void()> build);
+  Value ask(Type type, StringRef text, ValueRange operands = {}) { return ValueOp::create(b, loc, type, text, operands); }
+};
+
+SmallVector<ReduceOp> resultsOf(RowStage stage) {
+  return stage.second ? SmallVector<ReduceOp>{stage.first, stage.second} : SmallVector<ReduceOp>{stage.first};
+}
+
+} // namespace
+
+/// Chooses chunks and how many of them shared memory has places for.
+bool RowPipelineBuilder::choose(RowStage stage) {
+  const int64_t bytes = chooseHeld([&](int size) { return size * groups % 16 == 0 && size * groupsTogether % 16 == 0; });
+  if (held.empty())
+    return false;
+  for (BlockArgument input : kernel.region.getBlock()->getArguments()) {
+    // Rows that are read and cannot be copied would be read twice.
+    SmallVector<DimExpr> full(outer);
+    llvm::append_range(full, inner);
+    if (shapes().dims(input) == ArrayRef<DimExpr>(full) && !input.use_empty() &&
+        llvm::none_of(held, [&](Held &h) { return h.input == input; }))
+      return false;
+  }
+  Type type = computeType(getElementTypeOrSelf(stage.first.getType()));
+  const int64_t numberBytes = type.getIntOrFloatBitWidth() / 8 * resultsOf(stage).size();
+  int64_t stages = 0, olderStages = 0, stageBytes = 0;
+  auto fits = [&](int64_t most) {
+    chunksOfRow = (groups + most - 1) / most;
+    capacity = chunksOfRow == 1 ? (groups + groupsTogether - 1) / groupsTogether * groupsTogether : most;
+    // Static shared memory: barriers, what chunks have counted, and what warps hand each other.
+    const int64_t statics = Shape::words * 8 + chunksOfRow * numberBytes +
+                            (Shape::countingWarps + Shape::joiningWarps + 1) * 2 * numberBytes;
+    stageBytes = capacity * bytes;
+    stages = std::min<int64_t>(Shape::maxStages, (hopperBytes - statics) / stageBytes);
+    olderStages = std::min<int64_t>(Shape::maxStages, (olderBytes - statics) / stageBytes);
+    // Where rows are not kept, the last place is for the steps that wait.
+    return stages >= Shape::minStages && olderStages >= Shape::minStages &&
+           stageBytes >= (chunksOfRow / Shape::minBlocks + 3) * Shape::stepWords * 8;
+  };
+  int64_t most = Shape::chunkBytes / bytes / groupsTogether * groupsTogether;
+  while (most > 0 && !fits(most))
+    most -= groupsTogether * 8;
+  if (most <= 0 || chunksOfRow > Shape::maxChunks || chunksOfRow < leastChunks)
+    return false;
+  if (rows.constant() && *rows.constant() * chunksOfRow < leastChunksOfAll)
+    return false;
+  for (Held &h : held)
+    h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())), capacity * width);
+  placeBytes = kernel.kernel.shared;
+  kernel.kernel.shared = placeBytes * stages;
+  kernel.kernel.sharedBefore90 = placeBytes * olderStages;
+  kernel.templates.push_back("tile/RowPipeline.h");
+
+  pieces = index(chunksOfRow);
+  chunk = index(capacity);
+  items = muli(expr(rows), pieces);
+  Value memory = kernel.sharedMemory(b.getI64Type(), Shape::words);
+  call("const flame::RowPipeline<" + std::to_string(stages) + ", " + std::to_string(olderStages) +
+           "> pipeline($0, (unsigned long long *)$1, flame::dynamicShared() + " + std::to_string(placeBytes) + " * (flame::RowPipeline<" +
+           std::to_string(stages) + ", " + std::to_string(olderStages) + ">::stages - 1), (int)($2), (int)($3))",
+       {kernel.stateMemory(), memory, pieces, items});
+  return true;
+}
+
+/// Builds what warps `first` to `last` - 1 of the block do.
+void RowPipelineBuilder::ofWarps(int first, int last, function_ref<void()> build) {
+  self = subi(kernel.thread, index(first * warpSize));
+  members = (last - first) * warpSize;
+  Value warp = divi(kernel.thread, index(warpSize));
+  ifThen(inRange(warp, index(first), index(last)), build);
+}
+
+/// `before` is the row of the step before, -1 in the first.
+void RowPipelineBuilder::overSteps(function_ref<void(Value, Value, Value)> body) {
+  loop(kernel.block, items, kernel.gridSize(), Values{index(0), index(-1)}, [&](Value item, ValueRange carried) {
+    Value row = divi(item, pieces);
+    enterChunk(item, row);
+    body(carried[0], row, carried[1]);
+    return Values{addi(carried[0], index(1)), row};
+  });
+}
+
+void RowPipelineBuilder::enterChunk(Value item, Value row) {
+  member = subi(item, muli(row, pieces));
+  begin = muli(member, chunk);
+  count = mini(subi(index(groups), begin), chunk);
+  at = delinearize(row, outer);
+}
+
+void RowPipelineBuilder::buildFetch() {
+  int64_t bytes = 0;
+  for (Held &h : held)
+    bytes += h.bytes;
+  overSteps([&](Value step, Value row, Value) {
+    call("pipeline.beginFetch((int)($0), (int)($1))", {step, muli(count, index(bytes))});
+    Value first = addi(muli(row, index(groups)), begin), stage = ask(b.getIndexType(), "pipeline.stageOf((int)($0))", step);
+    for (Held &h : held) {
+      const int64_t elementBytes = h.bytes / width;
+      call("pipeline.fetch((int)($0), $1 + $2, $3 + $4, (int)($5))",
+           {step, h.memory, muli(stage, index(placeBytes / elementBytes)), kernel.bufferOf(h.input), muli(first, index(width)),
+            muli(count, index(h.bytes))});
+    }
+    call("pipeline.endFetch((int)($0))", step);
+  });
+}
+
+void RowPipelineBuilder::buildCount(RowStage stage) {
+  syncMembers = [&] { call("pipeline.syncCounting()", {}); };
+  overSteps([&](Value step, Value, Value) {
+    call("pipeline.awaitFetched((int)($0))", step);
+    place = ask(b.getIndexType(), "pipeline.stageOf((int)($0))", step);
+    Values mine = countStage(stage);
+    mine.insert(mine.begin(), step);
+    call(mine.size() == 2 ? "pipeline.publish((int)($0), $1)" : "pipeline.publish((int)($0), $1, $2)", mine);
+  });
+}
+
+void RowPipelineBuilder::buildJoin(RowStage stage) {
+  syncMembers = [&] { call("pipeline.syncJoining()", {}); };
+  joinSelf = self;
+  joiners = members;
+  Values all, latest;
+  for (ReduceOp result : resultsOf(stage)) {
+    Type type = computeType(getElementTypeOrSelf(result.getType()));
+    all.push_back(kernel.sharedMemory(type, chunksOfRow));
+    latest.push_back(kernel.sharedMemory(type, 1));
+  }
+  overSteps([&](Value step, Value row, Value before) {
+    // A long row's chunks follow each other in a block, too.
+    ifThen(cmpi(CmpIPredicate::ne, row, before), [&] {
+      Values operands{row};
+      llvm::append_range(operands, all);
+      call(all.size() == 1 ? "pipeline.collect((int)($0), $1)" : "pipeline.collect((int)($0), $1, $2)", operands);
+      joinStage(stage, all);
+      for (auto [memory, result] : llvm::zip(latest, resultsOf(stage))) {
+        Values zero(shapes().rank(result.getResult()), index(0));
+        memref::StoreOp::create(b, loc, element(result.getResult(), zero), memory, index(0));
+        clearScalar(result.getResult());
+      }
+    });
+    Values operands{step};
+    for (Value memory : latest)
+      operands.push_back(loadShared(memory, index(0)));
+    call(all.size() == 1 ? "pipeline.handOver((int)($0), $1)" : "pipeline.handOver((int)($0), $1, $2)", operands);
+  });
+}
+
+void RowPipelineBuilder::buildStore(RowStage stage) {
+  overSteps([&](Value step, Value, Value) {
+    call("pipeline.awaitJoined((int)($0))", step);
+    for (auto [i, result] : llvm::enumerate(resultsOf(stage))) {
+      Type type = computeType(getElementTypeOrSelf(result.getType()));
+      std::string name = type.isF64() ? "double" : type.isF32() ? "float" : type.isInteger(64) ? "long long" : "int";
+      setScalar(result.getResult(), ask(type, "pipeline.number<" + name + ">((int)($0), " + std::to_string(i) + ")", step));
+    }
+    // Results of other lengths are those of the row's first chunk.
+    if (!other.empty())
+      ifThen(cmpi(CmpIPredicate::eq, member, index(0)), [&] { storeOther(self, index(members)); });
+    if (!whole.empty()) {
+      place = ask(b.getIndexType(), "pipeline.stageOf((int)($0))", step);
+      ifThen(keeps, [&] {
+        holds = Holds::All;
+        storeWhole();
+      });
+      Value again = arith::XOrIOp::create(b, loc, keeps, arith::ConstantIntOp::create(b, loc, b.getI1Type(), 1));
+      ifThen(again, [&] {
+        holds = Holds::Nothing;
+        storeWhole();
+      });
+    }
+    call("pipeline.endStoring((int)($0))", step);
+    for (ReduceOp result : resultsOf(stage))
+      clearScalar(result.getResult());
+  });
+}
+
+bool RowPipelineBuilder::build(RowStage stage) {
+  if (!choose(stage))
+    return false;
+  kernel.kernel.threads = Shape::threads;
+  kernel.kernel.minBlocks = 1;
+  kernel.kernel.cooperative = true;
+  kernel.kernel.state = Shape::bytes;
+  sortResults();
+  watchHeld();
+  holds = Holds::All;
+  unroll = 4; // several reads of shared memory are under way
+  keeps = ask(b.getI1Type(), "pipeline.keeps()");
+  constexpr int joining = Shape::countingWarps, fetching = joining + Shape::joiningWarps,
+                storing = fetching + Shape::fetchingWarps;
+  ofWarps(0, joining, [&] { buildCount(stage); });
+  ofWarps(joining, fetching, [&] { buildJoin(stage); });
+  ofWarps(fetching, storing, [&] { buildFetch(); });
+  ofWarps(storing, Shape::warps, [&] { buildStore(stage); });
+  call("pipeline.leave()", {});
+  kernel.kernel.extent = min(rows * shapes().constant(chunksOfRow), shapes().constant(Shape::maxBlocks));
+  return true;
+}
+
+bool flame::cuda::emitRowPipeline(KernelBuilder &kernel, ArrayRef<RowStage> stages, ArrayRef<DimExpr> outer,
+                                  ArrayRef<DimExpr> inner, int width) {
+  if (stages.size() != 1)
+    return false;
+  // Exponentials are dear, and both the warps that count and those that store would compute them.
+  RowStage stage = stages.front();
+  if (stage.second && stage.first.getKind() == "max")
+    return false;
+  return RowPipelineBuilder(kernel, outer, inner, width).build(stage);
+}

@@ -1,0 +1,303 @@
+//===- SharedRow.cpp - see SharedRow.h ----------------------------------------------------------------------------===//
+#include "SharedRow.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace flame;
+using namespace flame::cuda;
+using arith::CmpIPredicate;
+
+SharedRowBuilder::SharedRowBuilder(KernelBuilder &kernel, ArrayRef<DimExpr> outer, ArrayRef<DimExpr> inner, int width)
+    : ElementBuilder(kernel.b, kernel.loc, kernel, kernel.shapes), kernel(kernel), outer(outer), inner(inner),
+      width(width), rows(kernel.shapes.constant(1)) {
+  for (DimExpr dim : outer)
+    rows = rows * dim;
+  for (DimExpr dim : inner)
+    columns *= *dim.constant();
+  groups = columns / width;
+  syncMembers = [&kernel] { kernel.barrier(); };
+}
+
+Value SharedRowBuilder::loadShared(Value memory, Value position) { return memref::LoadOp::create(b, loc, memory, position); }
+
+/// Appends an index without its dims of one element, for which every number is the same.
+void SharedRowBuilder::appendKey(Key &key, ArrayRef<DimExpr> dims, ValueRange index) {
+  for (auto [dim, i] : llvm::zip(dims, index))
+    if (!dim.isConstant(1))
+      key.push_back(i);
+}
+
+std::function<Value(ValueRange)> SharedRowBuilder::elementsOf(Value value) {
+  return [this, value](ValueRange inside) {
+    Values full(at);
+    llvm::append_range(full, inside);
+    return element(value, full);
+  };
+}
+
+Value SharedRowBuilder::fold(ArrayRef<DimExpr> extents, Value init, function_ref<Value(Value, Value)> combine,
+                             function_ref<Value(ValueRange)> element) {
+  DimExpr size = shapes().constant(1);
+  for (DimExpr extent : extents)
+    size = size * extent;
+  if (part == Part::None || !size.isConstant(columns))
+    return ElementBuilder::fold(extents, init, combine, element);
+  if (part == Part::Count)
+    return counted = foldPiece(extents, init, combine, element);
+  return joinPieces(init, combine, [&](Value piece) { return loadShared(collected[0], piece); });
+}
+
+// ---- pieces in shared memory
+
+int64_t SharedRowBuilder::chooseHeld(function_ref<bool(int)> fits) {
+  SmallVector<DimExpr> full(outer);
+  llvm::append_range(full, inner);
+  int64_t bytes = 0;
+  for (BlockArgument input : kernel.region.getBlock()->getArguments()) {
+    int size = width * storageType(getElementTypeOrSelf(input.getType())).getIntOrFloatBitWidth() / 8;
+    if (shapes().dims(input) == ArrayRef<DimExpr>(full) && fits(size) && !input.use_empty()) {
+      held.push_back({input, {}, size});
+      bytes += size;
+    }
+  }
+  return bytes;
+}
+
+void SharedRowBuilder::sortResults() {
+  for (auto [i, value] : llvm::enumerate(kernel.region.getYielded())) {
+    ArrayRef<DimExpr> dims = shapes().dims(value);
+    auto *same = llvm::find_if(other, [&](auto &g) { return shapes().dims(kernel.region.getYielded()[g.front()]) == dims; });
+    if (dims.drop_front(outer.size()) == inner)
+      whole.push_back(i);
+    else if (same != other.end())
+      same->push_back(i);
+    else
+      other.push_back({unsigned(i)});
+  }
+}
+
+void SharedRowBuilder::watchHeld() {
+  kernel.heldElement = [this](Value value, ValueRange index) {
+    Key key;
+    appendKey(key, shapes().dims(value), index);
+    auto found = elements.find({value, key});
+    return found == elements.end() ? Value() : found->second;
+  };
+}
+
+/// The indices of a group's elements.
+SmallVector<ElementBuilder::Values> SharedRowBuilder::neighbours(Value group, ArrayRef<DimExpr> dims) {
+  if (width == 1)
+    return {delinearize(group, dims)};
+  SmallVector<DimExpr> grouped(dims);
+  grouped.back() = shapes().constant(*dims.back().constant() / width);
+  Values first = delinearize(group, grouped);
+  SmallVector<Values> all;
+  for (int i = 0; i < width; ++i) {
+    all.push_back(first);
+    kernel.enterLane(*this, all.back(), group, dims, width, i);
+  }
+  return all;
+}
+
+/// From here on in this scope, loads of the group's elements find them in shared memory.
+void SharedRowBuilder::enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<DimExpr> dims) {
+  for (Held &h : held) {
+    Type type = cast<MemRefType>(h.memory.getType()).getElementType();
+    Value position = muli(slot, index(width)), all;
+    if (place)
+      position = addi(muli(place, index(placeBytes / (type.getIntOrFloatBitWidth() / 8))), position);
+    if (width > 1)
+      all = vector::LoadOp::create(b, loc, VectorType::get({width}, type), h.memory, position);
+    for (auto [lane, element] : llvm::enumerate(group)) {
+      Key key;
+      appendKey(key, outer, at);
+      appendKey(key, dims, element);
+      elements[{h.input, key}] =
+          width > 1 ? vector::ExtractOp::create(b, loc, all, int64_t(lane)).getResult() : loadShared(h.memory, position);
+    }
+  }
+}
+
+ElementBuilder::Values SharedRowBuilder::overPiece(ArrayRef<DimExpr> dims, ValueRange init, Body body,
+                                                   function_ref<void(Value)> afterHeld) {
+  Values carried(init);
+  auto run = [&](Value low, Value high, bool isHeld) {
+    carried = loop(low, high, index(members), carried, [&](Value slot, ValueRange c) {
+      SmallVector<Values> group = neighbours(addi(begin, slot), dims);
+      if (isHeld)
+        enterHeld(slot, group, dims);
+      Values next = body(group, c);
+      elements.clear();
+      if (isHeld && afterHeld)
+        afterHeld(slot);
+      return next;
+    });
+    Block *block = b.getInsertionBlock();
+    auto rows = b.getInsertionPoint() == block->begin() ? scf::ForOp() : dyn_cast<scf::ForOp>(*std::prev(b.getInsertionPoint()));
+    if (rows && unroll > 1)
+      rows->setAttr("flame.unroll", b.getI64IntegerAttr(unroll));
+  };
+  switch (holds) {
+  case Holds::Nothing:
+    run(self, count, false);
+    break;
+  case Holds::First:
+    if (capacity)
+      run(self, mini(count, index(capacity)), true);
+    run(addi(self, index(capacity)), count, false);
+    break;
+  case Holds::All:
+    run(self, count, true);
+    break;
+  }
+  return carried;
+}
+
+// ---- reductions
+
+/// The piece's part of a reduction. Neighbours of a group are summed up by themselves, so that additions need not wait for
+/// each other.
+Value SharedRowBuilder::foldPiece(ArrayRef<DimExpr> dims, Value init, function_ref<Value(Value, Value)> combine,
+                                  function_ref<Value(ValueRange)> element) {
+  Part saved = std::exchange(part, Part::None);
+  const int chains = std::min(width, 4);
+  Values partials = overPiece(dims, Values(chains, init), [&](ArrayRef<Values> group, ValueRange sums) {
+    Values next(sums);
+    for (auto [i, inside] : llvm::enumerate(group))
+      next[i % chains] = combine(next[i % chains], element(inside));
+    return next;
+  });
+  part = saved;
+  Value all = partials[0];
+  for (Value partial : llvm::drop_begin(partials))
+    all = combine(all, partial);
+  return joinBlock(kernel, *this, members, members, joinWarp(*this, all, combine), combine, self, syncMembers);
+}
+
+Value SharedRowBuilder::joinPieces(Value init, function_ref<Value(Value, Value)> combine,
+                                   function_ref<Value(Value)> partial) {
+  Value sum = loop(joinSelf, pieces, index(joiners), init, [&](Value piece, ValueRange carried) {
+    return Values{combine(carried[0], partial(piece))};
+  })[0];
+  sum = joinWarp(*this, sum, combine);
+  return joiners > warpSize ? joinBlock(kernel, *this, joiners, joiners, sum, combine, joinSelf, syncMembers) : sum;
+}
+
+/// Elements of a piece, at least 1: one without any has sums of 0.
+Value SharedRowBuilder::elementsIn(Value piece, Type type) {
+  Value its = clampi(subi(index(groups), muli(piece, chunk)), index(0), chunk);
+  return fromIndex(maxi(muli(its, index(width)), index(1)), type);
+}
+
+/// Infinity minus infinity is no number: what is not finite stays in the exponent.
+Value SharedRowBuilder::finiteOrZero(Value x, Type type) {
+  ScalarBuilder s = scalars(type);
+  return s.select(s.lt(s.abs(x), s.number(type, std::numeric_limits<double>::infinity())), x, s.number(type, 0));
+}
+
+ElementBuilder::Values SharedRowBuilder::countStage(RowStage stage) {
+  Value first = stage.first.getResult();
+  if (!stage.second) {
+    part = Part::Count;
+    Values full(at);
+    full.resize(shapes().rank(first), index(0));
+    scope([&] { element(first, full); }); // what is made of the sum is made of the sum of all
+    part = Part::None;
+    return {counted};
+  }
+  Type type = getElementTypeOrSelf(first.getType());
+  ScalarBuilder s = scalars(type);
+  Value zero = s.number(type, 0), own;
+  auto add = [&](Value a, Value c) { return s.add(a, c); };
+  if (stage.first.getKind() == "mean") {
+    own = s.div(foldPiece(inner, zero, add, elementsOf(stage.first.getX())), elementsIn(member, type));
+    setScalar(first, own);
+  } else {
+    auto larger = [&](Value a, Value c) { return s.max(a, c); };
+    own = foldPiece(inner, s.lowest(type), larger, elementsOf(stage.first.getX()));
+    setScalar(first, finiteOrZero(own, type));
+  }
+  Value second = foldPiece(inner, zero, add, elementsOf(stage.second.getX()));
+  clearScalar(first);
+  return {own, second};
+}
+
+void SharedRowBuilder::joinStage(RowStage stage, ValueRange all) {
+  Value first = stage.first.getResult();
+  if (!stage.second) {
+    part = Part::Join;
+    collected = Values(all);
+    Values full(at);
+    full.resize(shapes().rank(first), index(0));
+    setScalar(first, element(first, full));
+    part = Part::None;
+    return;
+  }
+  Type type = getElementTypeOrSelf(first.getType());
+  ScalarBuilder s = scalars(type);
+  Value zero = s.number(type, 0), second = stage.second.getResult();
+  auto add = [&](Value a, Value c) { return s.add(a, c); };
+  if (stage.first.getKind() == "mean") {
+    Value means = all[0], squares = all[1], total = fromIndex(index(columns), type);
+    Value sum = joinPieces(zero, add, [&](Value piece) { return s.mul(elementsIn(piece, type), loadShared(means, piece)); });
+    Value mean = s.div(sum, total);
+    Value square = joinPieces(zero, add, [&](Value piece) {
+      Value n = elementsIn(piece, type), off = s.sub(loadShared(means, piece), mean);
+      // A piece without elements is no part of it.
+      Value between = select(cmpi(CmpIPredicate::slt, muli(piece, chunk), index(groups)), s.mul(n, s.mul(off, off)), zero);
+      return s.add(loadShared(squares, piece), between);
+    });
+    setScalar(first, mean);
+    setScalar(second, stage.second.getKind() == "mean" ? s.div(square, total) : square);
+    return;
+  }
+  Value maxima = all[0], sums = all[1];
+  Value largest = joinPieces(s.lowest(type), [&](Value a, Value c) { return s.max(a, c); },
+                             [&](Value piece) { return loadShared(maxima, piece); });
+  setScalar(second, joinPieces(zero, add, [&](Value piece) {
+              Value sum = loadShared(sums, piece);
+              Value scaled = s.mul(sum, s.exp(s.sub(finiteOrZero(loadShared(maxima, piece), type), largest)));
+              return s.select(s.eq(sum, zero), zero, scaled); // of a piece without numbers
+            }));
+  setScalar(first, largest);
+}
+
+// ---- results
+
+void SharedRowBuilder::storeWhole(function_ref<void(Value)> afterHeld) {
+  auto store = [&](ArrayRef<Values> group, ValueRange) {
+    SmallVector<Values> scalars(whole.size()), indices;
+    for (const Values &inside : group) {
+      Values full(at);
+      llvm::append_range(full, inside);
+      for (auto [i, result] : llvm::enumerate(whole))
+        scalars[i].push_back(element(kernel.region.getYielded()[result], full));
+      indices.push_back(std::move(full));
+    }
+    for (auto [i, result] : llvm::enumerate(whole))
+      for (auto [index, scalar] : llvm::zip(indices, scalars[i]))
+        kernel.storeResult(*this, result, index, scalar);
+    return Values();
+  };
+  overPiece(inner, {}, store, afterHeld);
+}
+
+void SharedRowBuilder::storeOther(Value first, Value step) {
+  for (auto &results : other) {
+    SmallVector<DimExpr> dims(
+        ArrayRef<DimExpr>(shapes().dims(kernel.region.getYielded()[results.front()])).drop_front(outer.size()));
+    DimExpr size = shapes().constant(1);
+    for (DimExpr dim : dims)
+      size = size * dim;
+    loop(first, expr(size), step, {}, [&](Value column, ValueRange) {
+      Values full(at);
+      llvm::append_range(full, delinearize(column, dims));
+      for (unsigned result : results)
+        kernel.storeResult(*this, result, full, element(kernel.region.getYielded()[result], full));
+      return Values();
+    });
+  }
+}

@@ -1,0 +1,117 @@
+//===- SharedRow.h - what kernels have in common whose rows are shared by blocks ------------------------------------------===//
+//
+// A row is cut into pieces. Blocks count what they have of it, tell each other, join what all have counted, and compute the
+// results of their pieces. Here: the elements of a piece that are in shared memory, its part of a reduction, and how the
+// parts are joined. Of a mean and the mean of squared differences from it both are joined at once: a piece's squares
+// are of differences from its own mean, and what the pieces' means differ by is added (Chan, Golub and LeVeque, 1983), which
+// is as accurate as two passes. A maximum and the sum of exponentials of differences from it go the same way.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#ifndef FLAME_LIB_TARGET_CUDA_SHAREDROW_H
+#define FLAME_LIB_TARGET_CUDA_SHAREDROW_H
+
+#include "JoinThreads.h"
+#include "KernelOps.h"
+#include "flame/Ops/Reduce.h"
+
+namespace flame::cuda {
+
+/// One reduction, or two that are joined at once: the mean and its squared differences, the maximum and the exponentials
+/// of the differences from it.
+struct RowStage {
+  ReduceOp first, second;
+};
+
+class SharedRowBuilder : public ElementBuilder {
+public:
+  SharedRowBuilder(KernelBuilder &kernel, llvm::ArrayRef<DimExpr> outer, llvm::ArrayRef<DimExpr> inner, int width);
+
+  mlir::Value fold(llvm::ArrayRef<DimExpr> extents, mlir::Value init,
+                   llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,
+                   llvm::function_ref<mlir::Value(mlir::ValueRange)> element) override;
+
+protected:
+  /// An input whose rows stay in shared memory.
+  struct Held {
+    mlir::BlockArgument input;
+    mlir::Value memory; // groups of `width` elements, those of the first place where there are several
+    int bytes;          // of a group
+  };
+  /// What of a piece is in shared memory.
+  enum class Holds { Nothing, First, All };
+  using Body = llvm::function_ref<Values(llvm::ArrayRef<Values>, mlir::ValueRange)>;
+
+  KernelBuilder &kernel;
+  llvm::ArrayRef<DimExpr> outer, inner;
+  int width;
+  DimExpr rows;
+  int64_t columns = 1, groups; // of a row
+  llvm::SmallVector<Held> held;
+  int64_t capacity = 0; // groups of a piece that shared memory holds
+  Holds holds = Holds::First;
+  int unroll = 1;          // of the loop over a piece's groups
+  int64_t placeBytes = 0;  // between places of pieces in shared memory
+  mlir::Value place;       // which one; null: the first
+  Values at;               // of the row
+  // Of the piece and the threads that work on it.
+  mlir::Value pieces, chunk, begin, count; // of the row; groups of a piece; this one's first and number
+  mlir::Value member;                      // which piece it is
+  mlir::Value self;                        // which thread of them this is
+  int members = 0;                         // threads
+  mlir::Value joinSelf;                    // the same of those that join pieces
+  int joiners = warpSize;
+  std::function<void()> syncMembers;
+
+  llvm::SmallVector<unsigned> whole;                    // results of whole rows
+  llvm::SmallVector<llvm::SmallVector<unsigned>> other; // those of one shape together
+
+  mlir::Value loadShared(mlir::Value memory, mlir::Value position);
+  mlir::Value ceilDivide(mlir::Value x, mlir::Value y) { return divi(subi(addi(x, y), index(1)), y); }
+  void call(llvm::StringRef text, mlir::ValueRange operands) { CallOp::create(b, loc, text, operands); }
+
+  /// Inputs of whole rows whose groups have a number of bytes that `fits`; then the bytes of a group of all of them.
+  int64_t chooseHeld(llvm::function_ref<bool(int)> fits);
+  void sortResults();
+  /// From here on the elements of `held` are found in shared memory.
+  void watchHeld();
+  /// This thread's part of what is to be joined of a stage: one number or two.
+  Values countStage(RowStage stage);
+  /// Sets the results of a stage from those numbers of all pieces of the row, in shared memory.
+  void joinStage(RowStage stage, mlir::ValueRange collected);
+  /// Runs `body` with the indices of each group that this thread owns, what is held first.
+  Values overPiece(llvm::ArrayRef<DimExpr> dims, mlir::ValueRange init, Body body,
+                   llvm::function_ref<void(mlir::Value slot)> afterHeld = nullptr);
+  void storeWhole(llvm::function_ref<void(mlir::Value slot)> afterHeld = nullptr);
+  /// Results of other lengths than a row's, most often one number; `first` and `step` say which of them this thread stores.
+  void storeOther(mlir::Value first, mlir::Value step);
+
+private:
+  /// How a reduction that is met by itself is made: in the loop that it is (of something else than a row), or its two parts.
+  enum class Part { None, Count, Join };
+  Part part = Part::None;
+  mlir::Value counted; // by the reduction met last
+  Values collected;
+  using Key = llvm::SmallVector<mlir::Value, 6>;
+  llvm::DenseMap<std::pair<mlir::Value, Key>, mlir::Value> elements; // of inputs, in shared memory
+
+  static void appendKey(Key &key, llvm::ArrayRef<DimExpr> dims, mlir::ValueRange index);
+  llvm::SmallVector<Values> neighbours(mlir::Value group, llvm::ArrayRef<DimExpr> dims);
+  void enterHeld(mlir::Value slot, llvm::ArrayRef<Values> group, llvm::ArrayRef<DimExpr> dims);
+  mlir::Value foldPiece(llvm::ArrayRef<DimExpr> dims, mlir::Value init,
+                        llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,
+                        llvm::function_ref<mlir::Value(mlir::ValueRange)> element);
+  mlir::Value joinPieces(mlir::Value init, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,
+                         llvm::function_ref<mlir::Value(mlir::Value)> partial);
+  mlir::Value elementsIn(mlir::Value piece, mlir::Type type);
+  mlir::Value finiteOrZero(mlir::Value x, mlir::Type type);
+  std::function<mlir::Value(mlir::ValueRange)> elementsOf(mlir::Value value);
+};
+
+/// Rows of one stage by blocks whose warps fetch, count, join and store chunks independently; see EmitRowPipeline.cpp. False,
+/// and nothing done, for rows that cannot be copied as a whole.
+bool emitRowPipeline(KernelBuilder &kernel, llvm::ArrayRef<RowStage> stages, llvm::ArrayRef<DimExpr> outer,
+                     llvm::ArrayRef<DimExpr> inner, int width);
+
+} // namespace flame::cuda
+
+#endif // FLAME_LIB_TARGET_CUDA_SHAREDROW_H

@@ -1,0 +1,269 @@
+//===- RowPipeline.h - rows that stream through a grid in chunks --------------------------------------------------===//
+//
+// The blocks of a cooperative kernel take the chunks of all rows in turns, in order, and keep each in shared memory from its
+// arrival until its results are stored. Warps are of four kinds: the first few count (a chunk's part of the row's
+// reductions), some join (what all blocks have counted of a row), one fetches, the rest store. Each kind goes through the block's
+// chunks in its own time, as far ahead of the next kind as there is room, so that memory stays busy while numbers travel from
+// block to block. Step k of a block is chunk block + k · grid.
+//
+// A row with more chunks than the grid's shared memory holds cannot stay there until it has been counted; then the places
+// of chunks are free once counted, and who stores reads from memory again (`keeps` is false).
+//
+// What is counted travels in words of 64 bits with a number in their upper half that no earlier word in that place had, so that
+// no fence and no counter is needed for it; see tile/Team.h, whose state this is. A block has places for two laps of steps. It
+// begins a lap when all blocks have joined the lap before the last one, which they tell by counters, so that nothing is
+// overwritten before it has been read.
+//
+// State: words 0 and 1 as for teams; words 2 and 3 count the blocks that are done with even and odd laps.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "ptx/Barrier.h"
+#include "ptx/Copy.h"
+#include "ptx/Grid.h"
+#include "schedule/RowPipeline.h"
+
+namespace flame {
+
+/// Places for chunks in a block's shared memory: on sm_90 and later, and before.
+template <int hopperStages, int olderStages, typename Shape = RowPipelineShape> class RowPipeline {
+public:
+  static constexpr int stages = hasClusters ? hopperStages : olderStages;
+  static_assert(stages >= Shape::minStages && stages <= Shape::maxStages);
+
+  /// All threads of the block. `memory` is shared memory of Shape::words, `lastStage` where the last of the chunks' places is; a
+  /// row has so many `chunks`, all rows together `items`.
+  FLAME_DEVICE RowPipeline(unsigned *state, unsigned long long *memory, void *lastStage, int chunks, int items)
+      : state(state), begun(readState(state)), chunks(chunks), span((chunks + gridSize() - 1) / gridSize()),
+        lap(Shape::places / 2 / gridSize()), laps(((items + gridSize() - 1) / gridSize() + lap - 1) / lap) {
+    held = keeps() ? stages : stages - 1;
+    lag = keeps() ? stages : span + 2;
+    unsigned long long *rings = keeps() ? memory + Shape::stageWords * Shape::maxStages : (unsigned long long *)lastStage;
+    fetched = sharedAddress(memory), counted = fetched + 8 * stages;
+    joined = sharedAddress(rings), stored = joined + 8 * lag, numbers = rings + 2 * lag;
+    if (threadId() == 0) {
+      for (int i = 0; i < held; ++i) {
+        makeBarrier(fetched + 8 * i, hasClusters ? 1 : 32);
+        makeBarrier(counted + 8 * i, Shape::countingWarps);
+      }
+      for (int i = 0; i < lag; ++i) {
+        makeBarrier(joined + 8 * i, 1);
+        makeBarrier(stored + 8 * i, Shape::storingWarps);
+      }
+      fenceBarriers();
+    }
+    syncBlock();
+  }
+
+  FLAME_DEVICE bool keeps() const { return span < stages; }
+  /// Which of the chunks' places a step's has.
+  FLAME_DEVICE int stageOf(int step) const { return keeps() ? step % stages : step % (stages - 1); }
+
+  // ---- the warp that fetches
+
+  FLAME_DEVICE void beginFetch(int step, int bytes) const {
+    awaitStored(step);
+    if (!keeps() && step >= held)
+      await(counted + 8 * stageOf(step), (step / held - 1) & 1);
+    // A phase can be waited for until the stage is filled again.
+    const int ahead = held < Shape::ahead ? held : Shape::ahead;
+    if (step >= ahead)
+      awaitFetched(step - ahead);
+    if (hasClusters && isFirstLane())
+      arriveExpecting(fetched + 8 * stageOf(step), bytes);
+  }
+  FLAME_DEVICE void fetch(int step, const void *shared, const void *global, int bytes) const {
+    if (hasClusters) {
+      if (isFirstLane())
+        copyBulk(sharedAddress(shared), global, bytes, fetched + 8 * stageOf(step));
+    } else {
+      for (int i = threadId() % 32 * 16; i < bytes; i += 32 * 16)
+        copyAsync<16>(sharedAddress(shared) + i, (const char *)global + i, 16);
+    }
+  }
+  FLAME_DEVICE void endFetch(int step) const {
+    if (!hasClusters)
+      arriveAfterCopies(fetched + 8 * stageOf(step));
+  }
+
+  // ---- the warps that count, and all that read chunks
+
+  FLAME_DEVICE void awaitFetched(int step) const { await(fetched + 8 * stageOf(step), step / held & 1); }
+  /// Among the warps that count.
+  FLAME_DEVICE void syncCounting() const { syncThreads(1, Shape::counting); }
+  /// Tells the others what has been counted of the step's chunk; thread 0's numbers count.
+  template <typename T> FLAME_DEVICE void publish(int step, T mine) const {
+    const T all[] = {mine};
+    write(step, all);
+  }
+  template <typename T> FLAME_DEVICE void publish(int step, T mine, T other) const {
+    const T all[] = {mine, other};
+    write(step, all);
+  }
+
+  // ---- the warps that join
+
+  /// Among the warps that join.
+  FLAME_DEVICE void syncJoining() const { syncThreads(2, Shape::joining); }
+  /// Fills all[0], …, all[chunks − 1] (shared memory) with what has been counted of a row's chunks; waits for it. A thread
+  /// gets every one whose number is its own among these warps, modulo their threads, and need not see the others.
+  template <typename T> FLAME_DEVICE void collect(int row, T *all) const {
+    T *const to[] = {all};
+    read(row, to);
+  }
+  template <typename T> FLAME_DEVICE void collect(int row, T *all, T *allOthers) const {
+    T *const to[] = {all, allOthers};
+    read(row, to);
+  }
+  /// Hands the numbers of the step's row to the warps that store.
+  template <typename T> FLAME_DEVICE void handOver(int step, T first) const {
+    beginJoin(step);
+    numberOf<T>(step, 0) = first;
+    endJoin(step);
+  }
+  template <typename T> FLAME_DEVICE void handOver(int step, T first, T second) const {
+    beginJoin(step);
+    numberOf<T>(step, 0) = first;
+    numberOf<T>(step, 1) = second;
+    endJoin(step);
+  }
+
+  // ---- the warps that store
+
+  FLAME_DEVICE void awaitJoined(int step) const {
+    if (keeps())
+      awaitFetched(step);
+    await(joined + 8 * (step % lag), step / lag & 1);
+  }
+  /// What was handed over.
+  template <typename T> FLAME_DEVICE T number(int step, int which) const { return numberOf<T>(step, which); }
+  FLAME_DEVICE void endStoring(int step) const {
+    syncWarp();
+    if (isFirstLane())
+      arrive(stored + 8 * (step % lag));
+  }
+
+  /// At the end of the kernel, all threads.
+  FLAME_DEVICE void leave() const {
+    syncBlock();
+    if (threadId() == 0 && addToState(state + 1) == (unsigned)gridSize() - 1) {
+      state[0] = begun + (unsigned)(laps + 1) / 2;
+      state[1] = state[2] = state[3] = 0;
+    }
+  }
+
+private:
+  template <typename T> union Words {
+    static_assert(sizeof(T) % 4 == 0);
+    T value;
+    unsigned bits[sizeof(T) / 4];
+  };
+  unsigned *state, begun;
+  int chunks, span, lap, laps, held, lag;
+  SharedAddress fetched, counted, joined, stored; // barriers
+  unsigned long long *numbers;
+
+  static FLAME_DEVICE bool isFirstLane() { return threadId() % 32 == 0; }
+  /// That the step `lag` before this one has left its places.
+  FLAME_DEVICE void awaitStored(int step) const {
+    if (step >= lag)
+      await(stored + 8 * (step % lag), (step / lag - 1) & 1);
+  }
+  template <typename T> FLAME_DEVICE T &numberOf(int step, int which) const {
+    return *(T *)(numbers + 2 * (step % lag) + which);
+  }
+  FLAME_DEVICE void beginJoin(int step) const { awaitStored(step); }
+  FLAME_DEVICE void endJoin(int step) const {
+    syncJoining();
+    if (threadId() == Shape::counting) {
+      arrive(joined + 8 * (step % lag));
+      if ((step + 1) % lap == 0)
+        endLap(step / lap);
+    }
+  }
+  FLAME_DEVICE void endLap(int done) const {
+    // Nobody waits for the last two laps, and no block misses a step of the others.
+    if (done >= laps - 2)
+      return;
+    fenceDevice();
+    addToState(state + 2 + (done & 1));
+  }
+  /// By the thread that writes: that the lap before the last one has been read.
+  FLAME_DEVICE void awaitPlace(int step) const {
+    if (threadId() != 0 || step < 2 * lap || step % lap != 0)
+      return;
+    const int before = step / lap - 2;
+    while (readState(state + 2 + (before & 1)) < (unsigned)((before / 2 + 1) * gridSize())) {
+    }
+    fenceDevice();
+  }
+  FLAME_DEVICE unsigned tagOf(int step) const { return begun + 1 + (unsigned)(step / (2 * lap)); }
+  /// Those of a step's blocks, most often neighbours in a row, lie side by side.
+  FLAME_DEVICE unsigned long long *wordsOf(int block, int step, int words) const {
+    return (unsigned long long *)(state + Shape::firstPlace / 4) + (step % (2 * lap) * gridSize() + block) * words;
+  }
+  template <int count, typename T> FLAME_DEVICE void write(int step, const T (&mine)[count]) const {
+    awaitPlace(step);
+    if (threadId() == 0) {
+      unsigned long long *to = wordsOf(blockId(), step, count * sizeof(T) / 4);
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        const Words<T> words{mine[i]};
+#pragma unroll
+        for (int j = 0; j < (int)sizeof(T) / 4; ++j)
+          writeWord(to++, (unsigned long long)tagOf(step) << 32 | words.bits[j]);
+      }
+    }
+    if (isFirstLane())
+      arrive(counted + 8 * stageOf(step));
+    syncCounting(); // nobody writes into what another still reads
+  }
+  /// Several places are read at a time, and all again until none is missing.
+  template <int count, typename T> FLAME_DEVICE void read(int row, T *const (&all)[count]) const {
+    constexpr int words = count * sizeof(T) / 4, batch = 8 / words;
+    for (int first = threadId() - Shape::counting; first < chunks; first += Shape::joining * batch) {
+      const unsigned long long *from[batch];
+      unsigned tag[batch];
+#pragma unroll
+      for (int j = 0; j < batch; ++j) {
+        const int item = row * chunks + (first + Shape::joining * j < chunks ? first + Shape::joining * j : first),
+                  step = item / gridSize();
+        from[j] = wordsOf(item - step * gridSize(), step, words);
+        tag[j] = tagOf(step);
+      }
+      unsigned long long word[batch][words];
+      bool missing;
+      do {
+        missing = false;
+#pragma unroll
+        for (int j = 0; j < batch; ++j) {
+          if constexpr (words == 1) {
+            word[j][0] = readWord(from[j]);
+          } else {
+#pragma unroll
+            for (int i = 0; i < words; i += 2)
+              readWords(*(unsigned long long (*)[2]) & word[j][i], from[j] + i);
+          }
+        }
+#pragma unroll
+        for (int j = 0; j < batch; ++j)
+#pragma unroll
+          for (int i = 0; i < words; ++i)
+            missing |= (unsigned)(word[j][i] >> 32) != tag[j];
+      } while (missing);
+#pragma unroll
+      for (int j = 0; j < batch; ++j)
+#pragma unroll
+        for (int k = 0; k < count; ++k) {
+          Words<T> theirs;
+#pragma unroll
+          for (int i = 0; i < words / count; ++i)
+            theirs.bits[i] = (unsigned)word[j][k * (words / count) + i];
+          if (first + Shape::joining * j < chunks)
+            all[k][first + Shape::joining * j] = theirs.value;
+        }
+    }
+  }
+};
+
+} // namespace flame

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Donated inputs: training states that are updated in their own memory, against NumPy and against runs that donate nothing."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from support import BIN, ROOT, FlameTest, main
+
+sys.path.insert(0, str(ROOT / "test/gpu"))
+import flame_rt  # noqa: E402
+
+LIBRARY = BIN.parent / "lib" / "libflame_rt.so"
+RATE, FIRST, SECOND, TINY = 0.125, 0.875, 0.96875, 1e-6
+
+
+def graph(nodes, inputs, outputs, dims, constants=()):
+    def ports(names):
+        return [helper.make_tensor_value_info(n, TensorProto.FLOAT, dims) for n in names]
+
+    weights = [numpy_helper.from_array(np.float32(value), name) for name, value in constants]
+    model = helper.make_model(helper.make_graph(nodes, "g", ports(inputs), ports(outputs), weights),
+                              opset_imports=[helper.make_opsetid("", 17)])  # fmt: skip
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return model
+
+
+def adam(dims):
+    """p, m, v, g → p', m', v'."""
+    steps = [
+        ("Mul", "m b1", "m_old"), ("Mul", "g c1", "m_new"), ("Add", "m_old m_new", "m2"),
+        ("Mul", "g g", "gg"), ("Mul", "v b2", "v_old"), ("Mul", "gg c2", "v_new"), ("Add", "v_old v_new", "v2"),
+        ("Sqrt", "v2", "root"), ("Add", "root eps", "below"), ("Div", "m2 below", "step"), ("Mul", "step lr", "scaled"),
+        ("Sub", "p scaled", "p2"),
+    ]  # fmt: skip
+    nodes = [helper.make_node(op, ins.split(), [out], name=out) for op, ins, out in steps]
+    constants = [("b1", FIRST), ("c1", 1 - FIRST), ("b2", SECOND), ("c2", 1 - SECOND), ("eps", TINY), ("lr", RATE)]
+    return graph(nodes, ["p", "m", "v", "g"], ["p2", "m2", "v2"], dims, constants)
+
+
+def random_graph(rng, dims):
+    """Pointwise ops of three inputs, now and then one that is not; three outputs."""
+    names, nodes = ["a", "b", "c"], []
+    for i in range(rng.integers(3, 9)):
+        op = rng.choice(["Add", "Mul", "Sub", "Max", "Relu", "Transpose", "Softmax"], p=[0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1])
+        ins = list(rng.choice(names, 1 if op in ("Relu", "Transpose", "Softmax") else 2))
+        names.append(f"t{i}")
+        attributes = {"perm": [1, 0]} if op == "Transpose" else {}
+        nodes.append(helper.make_node(op, ins, [names[-1]], name=names[-1], **attributes))
+    for i, name in enumerate(rng.choice(names, 3)):
+        nodes.append(helper.make_node("Identity" if rng.random() < 0.3 else "Neg", [name], [f"out{i}"], name=f"out{i}"))
+    return graph(nodes, ["a", "b", "c"], ["out0", "out1", "out2"], dims)
+
+
+class Donation(FlameTest):
+    def module(self, model, name="model"):
+        path, out = self.scratch / f"{name}.onnx", self.scratch / f"{name}.flame"
+        onnx.save(model, path)
+        self.ok(self.flamec("compile", path, "-o", out))
+        return flame_rt.Module(LIBRARY, out)
+
+    def test_states_of_a_training_step(self):
+        rng = np.random.default_rng(1)
+        for dims, shape in ((["n", 5], (7, 5)), ([33, 64], (33, 64)), ([3], (3,))):
+            module = self.module(adam(dims))
+            p, m, v, g = (rng.standard_normal(shape).astype(np.float32) for _ in range(4))
+            v = np.abs(v)
+            session = module.session()
+            step = session.bind([p, m, v, g], [p, m, v])
+            wide = [x.astype(np.float64) for x in (p, m, v)]
+            for _ in range(10):
+                step()
+                wide[1] = FIRST * wide[1] + (1 - FIRST) * g
+                wide[2] = SECOND * wide[2] + (1 - SECOND) * g.astype(np.float64) ** 2
+                wide[0] = wide[0] - RATE * wide[1] / (np.sqrt(wide[2]) + TINY)
+            for state, expected in zip((p, m, v), wide):
+                np.testing.assert_allclose(state, expected, rtol=1e-4, atol=1e-5)
+
+    def test_the_plan_says_what_is_in_place(self):
+        path = self.scratch / "adam.onnx"
+        onnx.save(adam(["n", 64]), path)
+        for target in ("cpu", "cuda"):
+            text = self.ok(self.flamec("compile", path, "--emit=plan", f"--target={target}")).stdout
+            launches = [line for line in text.splitlines() if "launch @" in line]
+            self.assertEqual(len(launches), 1, text)
+            for state in ("%0", "%1", "%2"):
+                self.assertIn(f"in place of {state}", launches[0])
+        # A transpose reads elsewhere than it writes.
+        onnx.save(graph([helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0]), helper.make_node("Add", ["x", "t"], ["y"])],
+                        ["x"], ["y"], [8, 8]), path)  # fmt: skip
+        self.assertNotIn("in place", self.ok(self.flamec("compile", path, "--emit=plan")).stdout)
+
+    def test_any_pair_of_input_and_output(self):
+        rng = np.random.default_rng(2)
+        for case in range(25):
+            module = self.module(random_graph(rng, [16, 16]), f"m{case}")
+            inputs = [rng.standard_normal((16, 16)).astype(np.float32) for _ in range(3)]
+            expected = [out.numpy() for out in module.session().run(inputs)]
+            session = module.session()
+            for _ in range(4):
+                own = [x.copy() for x in inputs]
+                # Outputs 0, 1, 2 go to these inputs, or to memory of their own.
+                into = [own[i] if rng.random() < 0.8 else np.empty_like(own[0]) for i in rng.permutation(3)]
+                session.bind(own, into)()
+                for k in range(3):
+                    np.testing.assert_array_equal(into[k], expected[k], err_msg=f"case {case}, output {k}")
+
+
+if __name__ == "__main__":
+    main()
