@@ -203,7 +203,8 @@ int32_t PlanBuilder::kernel(const KernelLaunch &launch, RegionOp region) {
       if (op.getName().getStringRef() != "flame.constant")
         text += " " + op.getName().stripDialect().str();
     plan.kernels.push_back({launch.symbol, text, launch.threads, launch.shared, 0, launch.state, launch.cooperative,
-                            launch.sharedBefore90, launch.waits});
+                            launch.sharedBefore90, launch.waits, launch.wgmmaThreads, launch.wgmmaShared,
+                            launch.wgmmaCluster});
   }
   return it->second;
 }

@@ -57,8 +57,16 @@ struct Writer {
   fb::Offset<void> body(const Launch &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::Launch;
     auto buffers = b.CreateVector(c.buffers), args = b.CreateVector(c.args);
+    fb::Offset<fb::Vector<fb::Offset<fp::TensorMap>>> tensors;
+    if (!c.tensors.empty())
+      tensors = tables<fp::TensorMap>(c.tensors, [&](const TensorMap &t) {
+        auto dims = b.CreateVector(t.dims), strides = b.CreateVector(t.strides), box = b.CreateVector(t.box);
+        return fp::CreateTensorMap(b, t.buffer, static_cast<fp::DType>(t.dtype), t.offset, dims, strides, box, t.tf32);
+      });
     auto inPlace = c.inPlace.empty() ? 0 : b.CreateVector(c.inPlace);
-    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops, inPlace).Union();
+    return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops, inPlace, tensors,
+                            c.extentWgmma)
+        .Union();
   }
   fb::Offset<void> body(const HostCall &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::HostCall;
@@ -152,9 +160,10 @@ std::vector<uint8_t> model::writePlan(const Plan &plan) {
     return fp::CreateBlock(b, blockName, args, results, commands);
   });
   auto kernels = w.tables<fp::Kernel>(plan.kernels, [&](const Kernel &k) {
-    auto symbol = b.CreateString(k.symbol);
-    return fp::CreateKernel(b, symbol, plan.device == Device::Cpu ? 0 : -1, b.CreateString(k.description), k.threads,
-                            k.shared, k.unit, k.state, k.cooperative, k.sharedBefore90, k.waits);
+    auto symbol = b.CreateString(k.symbol), description = b.CreateString(k.description);
+    auto wgmma = k.wgmmaThreads ? fp::CreateWgmma(b, k.wgmmaThreads, k.wgmmaShared, k.wgmmaCluster) : 0;
+    return fp::CreateKernel(b, symbol, plan.device == Device::Cpu ? 0 : -1, description, k.threads, k.shared, k.unit,
+                            k.state, k.cooperative, k.sharedBefore90, k.waits, wgmma);
   });
   auto codes = w.tables<fp::Code>(plan.codes, [&](const Code &code) {
     std::vector<char> packed(ZSTD_compressBound(code.data.size()));

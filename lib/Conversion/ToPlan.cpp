@@ -154,6 +154,19 @@ private:
     for (DimExpr arg : launch->args)
       command.args.push_back(b.expr(arg));
     command.extent = b.expr(launch->extent);
+    for (const LaunchTensor &tensor : launch->tensors) {
+      auto exprs = [&](ArrayRef<DimExpr> list) {
+        std::vector<int32_t> ids;
+        for (DimExpr e : list)
+          ids.push_back(b.expr(e));
+        return ids;
+      };
+      command.tensors.push_back({int32_t(tensor.buffer), uint8_t(dtypeCode(tensor.elementType)), b.expr(tensor.offset),
+                                 exprs(tensor.dims), exprs(tensor.strides),
+                                 std::vector<int32_t>(tensor.box.begin(), tensor.box.end()), tensor.tf32});
+    }
+    if (launch->wgmmaExtent)
+      command.extentWgmma = b.expr(launch->wgmmaExtent);
     command.grain = launch->grain ? b.expr(launch->grain) : -1;
     if (launch->scratch)
       command.scratch = b.expr(launch->scratch);

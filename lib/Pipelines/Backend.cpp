@@ -61,8 +61,8 @@ private:
 class CudaBackend : public Backend {
 public:
   CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder, bool tf32)
-      : emitter(context, tf32), architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)),
-        tf32(tf32) {}
+      : emitter(context, tf32, llvm::is_contained(architectures, "sm_90a")), architectures(std::move(architectures)),
+        cacheFolder(std::move(cacheFolder)), tf32(tf32) {}
 
   void addPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
@@ -85,6 +85,13 @@ public:
     launch.state = kernel->state;
     launch.cooperative = kernel->cooperative;
     launch.sharedBefore90 = kernel->sharedBefore90;
+    launch.wgmmaThreads = kernel->wgmma.threads;
+    launch.wgmmaShared = kernel->wgmma.shared;
+    launch.wgmmaCluster = kernel->wgmma.cluster;
+    launch.wgmmaExtent = kernel->wgmma.extent;
+    for (cuda::TensorMap &map : kernel->wgmma.tensors)
+      launch.tensors.push_back({map.buffer, map.elementType, map.offset, std::move(map.dims), std::move(map.strides),
+                                std::move(map.box), map.tf32});
     // Blocks that wait for each other must all find a place, so they start when the kernels before them have gone.
     launch.waits = !kernel->cooperative;
     return launch;

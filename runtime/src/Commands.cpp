@@ -126,7 +126,22 @@ void Executor::execute(const LaunchCommand &c) {
     if (scratch < 0 || scratch > kMaxScratch)
       fail(FLAME_OUT_OF_MEMORY, "a kernel wants ", scratch, " bytes of scratch memory");
   }
-  queue->launch({c.kernel, pointers, arguments, extent, grain, scratch});
+  views.clear();
+  for (const TensorMapInfo &tensor : c.tensors)
+    views.push_back(view(tensor));
+  const int64_t extentWgmma = c.extentWgmma == -1 ? 0 : shapes.eval(c.extentWgmma);
+  queue->launch({c.kernel, pointers, arguments, extent, grain, scratch, views, extentWgmma});
+}
+
+TensorView Executor::view(const TensorMapInfo &tensor) {
+  TensorView view{static_cast<const char *>(pointers[tensor.buffer]) + shapes.eval(tensor.offset), tensor.dtype,
+                  static_cast<int32_t>(tensor.dims.size()), {}, {}, {}, tensor.tf32};
+  for (size_t i = 0; i < tensor.dims.size(); ++i)
+    view.dims[i] = shapes.eval(tensor.dims[i]);
+  for (size_t i = 0; i < tensor.strides.size(); ++i)
+    view.strides[i] = shapes.eval(tensor.strides[i]);
+  std::copy(tensor.box.begin(), tensor.box.end(), view.box.begin());
+  return view;
 }
 
 void Executor::checkIndices(const HostCallCommand &c) {

@@ -65,11 +65,21 @@ struct AllocCommand {
 struct FreeCommand {
   int32_t slot;
 };
+/// Expressions, but for the box and `buffer`, a position in the launch's buffers.
+struct TensorMapInfo {
+  int32_t buffer;
+  DType dtype;
+  int32_t offset;
+  std::vector<int32_t> dims, strides, box;
+  bool tf32;
+};
 struct LaunchCommand {
   int32_t kernel;
   std::vector<int32_t> buffers, args;
   int32_t extent, grain, scratch, flops;
   std::vector<int32_t> inPlace; // pairs of positions in `buffers`
+  std::vector<TensorMapInfo> tensors; // Cuda, with extentWgmma
+  int32_t extentWgmma;
 };
 struct Attribute {
   std::string name;
@@ -144,10 +154,14 @@ struct KernelInfo {
   bool cooperative;        // Cuda: its blocks wait for each other
   int32_t sharedBefore90;  // Cuda: of code for architectures before sm_90
   bool waits;              // Cuda: its code for sm_90 and newer waits for the kernels before it
+  struct {
+    int32_t threads, shared, cluster;
+  } wgmma; // Cuda: what code for exactly sm_90a is launched with; 0 threads: as the others
 };
 
 inline constexpr int kMaxThreadsPerBlock = 1024;
 inline constexpr int kMaxSharedBytes = 227 * 1024;
+inline constexpr int kMaxTensorRank = 5, kMaxBox = 256, kSwizzledLine = 128; // of tensor maps; bytes of a box's line
 inline constexpr int kMaxStateBytes = 1 << 20;
 inline constexpr int64_t kMaxGridBlocks = INT32_MAX;
 

@@ -148,7 +148,16 @@ Command Reader::command(const fb::Command &table) {
     const auto &c = *table.body_as_Launch();
     out.body = LaunchCommand{
         c.kernel(), numbers<int32_t>(c.buffers()), numbers<int32_t>(c.args()), c.extent(), c.grain(), c.scratch(),
-        c.flops(), numbers<int32_t>(c.in_place())};
+        c.flops(), numbers<int32_t>(c.in_place()), tables<TensorMapInfo>(c.tensors(), [&](const fb::TensorMap &t) {
+          return TensorMapInfo{t.buffer(),
+                               dtype(t.dtype()),
+                               t.offset(),
+                               numbers<int32_t>(t.dims()),
+                               numbers<int32_t>(t.strides()),
+                               numbers<int32_t>(t.box()),
+                               t.tf32()};
+        }),
+        c.extent_wgmma()};
     break;
   }
   case fb::CommandBody::HostCall: {
@@ -241,7 +250,9 @@ Plan Reader::read() {
                       k.shared(),       k.unit(),
                       k.state(),        k.cooperative(),
                       k.shared_before_90() == -1 ? k.shared() : k.shared_before_90(),
-                      k.waits()};
+                      k.waits(),
+                      {k.wgmma() ? k.wgmma()->threads() : 0, k.wgmma() ? k.wgmma()->shared() : 0,
+                       k.wgmma() ? k.wgmma()->cluster() : 1}};
   });
   plan.codes = tables<CodeInfo>(root.codes(), [&](const fb::Code &c) {
     return CodeInfo{enumerator<CodeFormat>(c.format(), 3, "code format"),

@@ -53,6 +53,7 @@ private:
 
   void walk(int block, int depth);
   void checkCommand(int block, const Command &command, int depth);
+  void checkTensorMap(const TensorMapInfo &tensor, const LaunchCommand &launch);
   void use(int32_t slot, bool optional = false);
   void useTensor(int32_t slot, bool optional = false);
   void define(int32_t slot, const char *by, bool optional = false);
@@ -237,9 +238,35 @@ void Validator::checkCode() {
         kernel.sharedBefore90 > kMaxSharedBytes)
       bad("kernel '", kernel.symbol, "' wants ", kernel.shared, " bytes of shared memory, a block has at most ",
           kMaxSharedBytes);
+    constexpr int kMaxCluster = 8; // that every GPU with clusters takes
+    if (const auto &w = kernel.wgmma;
+        w.threads && (w.threads < 32 || w.threads > kMaxThreadsPerBlock || w.threads % 32 || w.shared < 0 ||
+                      w.shared > kMaxSharedBytes || w.cluster < 1 || w.cluster > kMaxCluster || kernel.cooperative))
+      bad("kernel '", kernel.symbol, "' for sm_90a wants blocks of ", w.threads, " threads and ", w.shared,
+          " bytes of shared memory in clusters of ", w.cluster, ", which no GPU gives it");
     if (kernel.state < 0 || kernel.state > kMaxStateBytes)
       bad("kernel '", kernel.symbol, "' wants ", kernel.state, " bytes of state, a session has at most ", kMaxStateBytes);
   }
+}
+
+void Validator::checkTensorMap(const TensorMapInfo &tensor, const LaunchCommand &launch) {
+  checkIndex(tensor.buffer, launch.buffers, "buffer of a tensor map");
+  checkExpr(tensor.offset);
+  for (int32_t dim : tensor.dims)
+    checkExpr(dim);
+  for (int32_t stride : tensor.strides)
+    checkExpr(stride);
+  const size_t rank = tensor.dims.size();
+  if (rank < 2 || rank > size_t(kMaxTensorRank) || tensor.strides.size() != rank - 1 || tensor.box.size() != rank)
+    bad("a tensor map has ", rank, " dims, ", tensor.strides.size(), " strides and a box of ", tensor.box.size());
+  for (int32_t size : tensor.box)
+    if (size < 1 || size > kMaxBox)
+      bad("the box of a tensor map has a dim of ", size);
+  if (tensor.tf32 && tensor.dtype != FLAME_F32)
+    bad("a tensor map rounds ", dtypeName(tensor.dtype), " to TF32");
+  const size_t bytes = elementSize(tensor.dtype);
+  if (bytes == 0 || tensor.box[0] * bytes > size_t(kSwizzledLine) || tensor.box[0] * bytes % 16)
+    bad("a line of a tensor map's box has ", tensor.box[0], " elements of ", dtypeName(tensor.dtype));
 }
 
 void Validator::use(int32_t slot, bool optional) {
@@ -316,6 +343,12 @@ void Validator::checkCommand(int block, const Command &command, int depth) {
       bad("a launch has an odd number of buffers that share memory");
     for (int32_t position : c->inPlace)
       checkIndex(position, c->buffers, "buffer");
+    const bool wgmma = plan.device == DeviceKind::Cuda && plan.kernels[c->kernel].wgmma.threads != 0;
+    checkExpr(c->extentWgmma, /*optional=*/!wgmma);
+    if (!wgmma && !c->tensors.empty())
+      bad("a launch has tensor maps and its kernel '", plan.kernels[c->kernel].symbol, "' takes none");
+    for (const TensorMapInfo &tensor : c->tensors)
+      checkTensorMap(tensor, *c);
   } else if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
     for (int32_t slot : c->inputs)
       use(slot, /*optional=*/true);

@@ -11,7 +11,9 @@
 
 #include "Plan.h"
 
+#include <array>
 #include <chrono>
+#include <compare>
 #include <memory>
 #include <span>
 
@@ -22,6 +24,19 @@ struct ProfileCounter {
   uint64_t bytes = 0, flops = 0; // of kernels
 };
 
+/// What a tensor map is made of, evaluated. Sizes in elements, strides in bytes.
+struct TensorView {
+  const void *data;
+  DType dtype;
+  int32_t rank;
+  std::array<int64_t, kMaxTensorRank> dims;
+  std::array<int64_t, kMaxTensorRank - 1> strides;
+  std::array<int32_t, kMaxTensorRank> box;
+  bool tf32; // rounds F32
+
+  auto operator<=>(const TensorView &) const = default;
+};
+
 /// A kernel and its arguments, evaluated.
 struct KernelLaunch {
   int32_t kernel;
@@ -30,6 +45,8 @@ struct KernelLaunch {
   int64_t extent;  // > 0
   int64_t grain;   // CPU
   int64_t scratch; // bytes, or -1 where the kernel takes no scratch memory
+  std::span<const TensorView> tensors; // Cuda, with extentWgmma
+  int64_t extentWgmma;
 };
 
 /// What a queue that checks indices keeps for it in the kernels' memory.

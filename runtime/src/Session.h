@@ -74,6 +74,7 @@ private:
   void execute(const AllocCommand &c);
   void execute(const FreeCommand &c);
   void execute(const LaunchCommand &c);
+  TensorView view(const TensorMapInfo &tensor);
   void execute(const HostCallCommand &c);
   void checkIndices(const HostCallCommand &c);
   void execute(const BindDimsCommand &c);
@@ -125,6 +126,7 @@ private:
   std::vector<std::string> commandRanges, sectionRanges; // with a profiler: their names, by number
   std::vector<void *> pointers;
   std::vector<int64_t> arguments;
+  std::vector<TensorView> views;
   std::vector<const void *> addresses;
   std::span<const Tensor *const> outputTargets;
   std::span<const Value *const> runInputs;

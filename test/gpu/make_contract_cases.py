@@ -191,6 +191,22 @@ def products():
                 low, high = c.constant("low", (), (-100,)), c.constant("high", (), (100,))
                 y = c.node("Clip", [y, low, high], clipped)
                 yield c, c.epilogue(kind, y) if kind else y
+        # Tiles of the copy engine that overhang in every dim, in every order, and what they are stored by.
+        for m, n, k in ((300, 520, 200), (1000, 1032, 712), (77, 4096, 264), (2050, 136, 1096)):
+            for orders in ("nn", "nt", "tn", "tt"):
+                c = Case(f"large_{dtype}_{m}x{n}x{k}_{orders}", dtype)
+                x = c.input("x", (k, m) if orders[0] == "t" else (m, k))
+                y = c.input("y", (n, k) if orders[1] == "t" else (k, n))
+                x = c.transpose(x, [1, 0]) if orders[0] == "t" else x
+                y = c.transpose(y, [1, 0]) if orders[1] == "t" else y
+                yield c, c.matmul(x, y)
+            for kind in ("relu", "residual", "sigmoid"):
+                c = Case(f"large_{kind}_{dtype}_{m}x{n}x{k}", dtype)
+                yield c, c.epilogue(kind, c.matmul(c.input("x", (m, k)), c.input("y", (k, n))))
+            c = Case(f"large_transposed_{dtype}_{m}x{n}x{k}", dtype)
+            yield c, c.transpose(c.matmul(c.input("x", (2, m, k)), c.input("y", (k, n))), [1, 0, 2])
+            c = Case(f"large_dynamic_{dtype}_{m}x{n}x{k}", dtype)
+            yield c, c.epilogue("bias", c.matmul(c.input("x", (1, m, k), ["b", "m", k]), c.input("y", (k, n))))
         # Several products of one operand.
         for m in (1, 24, 130):
             c = Case(f"joined_{dtype}_{m}", dtype)

@@ -62,11 +62,14 @@ struct Attribute {
 
 struct Alloc { int32_t slot; };
 struct Free { int32_t slot; };
+struct TensorMap { int32_t buffer; uint8_t dtype; int32_t offset; std::vector<int32_t> dims, strides, box; bool tf32; };
 struct Launch {
   int32_t kernel;
   std::vector<int32_t> buffers, args;
   int32_t extent, grain, scratch = -1, flops = -1;
   std::vector<int32_t> inPlace; // pairs of positions in `buffers`
+  std::vector<TensorMap> tensors; ///< Cuda: with extentWgmma.
+  int32_t extentWgmma = -1;
 };
 struct HostCall {
   std::string function;
@@ -102,6 +105,8 @@ struct Kernel {
   bool cooperative = false;        ///< Cuda: its blocks wait for each other.
   int32_t sharedBefore90 = -1;     ///< Cuda: `shared` of code for architectures before sm_90; -1: the same.
   bool waits = false;              ///< Cuda: it waits by itself for the kernels before it.
+  /// Cuda: what code for sm_90a is launched with; 0 threads: as the others.
+  int32_t wgmmaThreads = 0, wgmmaShared = 0, wgmmaCluster = 1;
 };
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 struct Code {

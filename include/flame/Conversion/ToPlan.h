@@ -9,6 +9,16 @@
 
 namespace flame {
 
+/// Cuda: a tensor map (plan.fbs), `buffer` being a position in the launch's buffers.
+struct LaunchTensor {
+  unsigned buffer;
+  mlir::Type elementType;
+  DimExpr offset;
+  llvm::SmallVector<DimExpr> dims, strides;
+  llvm::SmallVector<int> box;
+  bool tf32;
+};
+
 /// One launch of a region, as a target's generator gives it.
 struct KernelLaunch {
   std::string symbol;
@@ -23,6 +33,11 @@ struct KernelLaunch {
   bool cooperative = false;        ///< Cuda: all blocks run at the same time; the runtime may launch fewer than `extent`.
   int32_t sharedBefore90 = -1;     ///< Cuda: the same of code for architectures before sm_90; -1: as many.
   bool waits = false;              ///< Cuda: it waits by itself for the kernels before it.
+  /// Cuda: how code for sm_90a is launched, where that differs: threads (0: it doesn't), shared memory, blocks of a cluster,
+  /// blocks, tensor maps.
+  int32_t wgmmaThreads = 0, wgmmaShared = 0, wgmmaCluster = 1;
+  DimExpr wgmmaExtent;
+  llvm::SmallVector<LaunchTensor, 0> tensors;
 };
 
 /// Emits the kernel of a region; fails after an error on the region.

@@ -2,6 +2,7 @@
 #include "ChooseSchedule.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -59,6 +60,42 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
                    storeTime * c.rows * c.columns / (warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
 }
 
+/// Large tiles read shared memory less often; of tiles of several shapes one fills the last round of blocks; few rows want
+/// narrow tiles and many stages.
+constexpr WgmmaSchedule wgmmaCandidates[] = {
+    {128, 256, 64, 4, 2}, {256, 144, 64, 3, 2}, {256, 128, 64, 4, 2}, {192, 192, 64, 4, 3, false, 1, 1, 8, 1},
+    {128, 224, 64, 4, 2}, {128, 176, 64, 5, 2}, {128, 160, 64, 5, 2}, {128, 128, 64, 6, 2},
+    {64, 128, 64, 8, 1},  {64, 112, 64, 8, 1},  {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
+};
+
+/// What a multiprocessor of an H200 does, in nanoseconds, fitted to measurements (docs/rationale/performance.md): a product of
+/// 64 × 8 × 32 bytes, a line of 128 bytes to shared memory, an element's store, the rest of a tile, a launch.
+constexpr double wgmmaProduct = 0.694, wgmmaLine = 0.9, wgmmaStore = 0.0286, wgmmaTile = 1140, wgmmaLaunch = 1200;
+/// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
+constexpr double memoryBytes = 4000, memoryBytesOfOne = 48;
+
+/// Bytes that a product reads and writes at least.
+double leastBytes(const ContractSizes &s, int size) {
+  return double(s.batches) * (double(s.rows + s.columns) * s.depth * size + double(s.rows) * s.columns * 2);
+}
+
+/// The likely time of a product by such tiles.
+double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule &c) {
+  const int size = sizeOf(p.type);
+  int64_t down = ceilDivide(std::max<int64_t>(s.rows, 1), c.rows * c.clusterRows),
+          across = ceilDivide(std::max<int64_t>(s.columns, 1), c.columns * c.clusterColumns);
+  int64_t tiles = s.batches * down * across, places = multiprocessors / c.cluster();
+  double turns = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth)), lines = double(c.depth) * size / 128;
+  // Rows of x and columns of y that a block of a cluster copies for itself.
+  double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
+  double turn = lines * std::max(wgmmaProduct * c.rows * c.columns / 128, wgmmaLine * copied);
+  double rounds = double(ceilDivide(tiles, places));
+  double working = rounds * (turns * turn + wgmmaStore * c.rows * c.columns + wgmmaTile);
+  double reading = leastBytes(s, size) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
+  // Where memory decides, less work is better still.
+  return wgmmaLaunch + std::max(working, reading) + working / 64;
+}
+
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
 double price(const ContractSizes &s, int64_t rows, int64_t columns, double efficiency) {
   double blocks = double(s.batches) * ceilDivide(std::max<int64_t>(s.rows, 1), rows) *
@@ -101,9 +138,37 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
   return best;
 }
 
+llvm::ArrayRef<WgmmaSchedule> flame::cuda::wgmmaSchedules() { return wgmmaCandidates; }
+
+WgmmaSchedule flame::cuda::fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y) {
+  constexpr int sharedMemory = 227 << 10;
+  schedule.depth = schedule.depth * 2 / sizeOf(type);
+  while (schedule.stages > 2 && schedule.sharedBytes(type, x, y) > sharedMemory)
+    --schedule.stages;
+  return schedule;
+}
+
+std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+  std::optional<WgmmaSchedule> best;
+  // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
+  constexpr double besideCopyEngine = 1.1;
+  double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
+                          wgmmaLaunch + besideCopyEngine * leastBytes(sizes, sizeOf(problem.type)) / memoryBytes);
+  for (const WgmmaSchedule &base : wgmmaCandidates) {
+    WgmmaSchedule candidate = fitted(base, problem.type, problem.x, problem.y);
+    // The copy engine stores lines of 128 bytes.
+    if (!candidate.isValid(problem.type, problem.x, problem.y) ||
+        (problem.storeBytes && candidate.columns * problem.storeBytes < WgmmaSchedule::lineBytes))
+      continue;
+    if (double time = price(sizes, problem, candidate); time < least)
+      best = candidate, least = time;
+  }
+  return best;
+}
+
 SimtSchedule flame::cuda::chooseSimt(Arithmetic type, const ContractSizes &sizes) {
   bool wide = sizeOf(type) == 8;
-  SimtSchedule large{8, wide ? 8 : 16, 3}, medium{4, 16, 3}, small{2, 16, 3};
+  SimtSchedule large{8, 16, 3}, medium{4, wide ? 8 : 16, 3}, small{2, 16, 3};
   double largeTime = price(sizes, 128, 128, 1.0), mediumTime = price(sizes, 64, 64, 0.6),
          smallTime = price(sizes, 32, 32, 0.25);
   // Eight-byte sums of 8 × 8 would take all registers.
@@ -172,6 +237,13 @@ static std::string braces(llvm::StringRef name, std::initializer_list<int> numbe
 std::string flame::cuda::text(const MmaSchedule &s) {
   return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages, s.slices, s.splits});
 }
+std::string flame::cuda::text(const WgmmaSchedule &s) {
+  auto flag = [](bool value) { return value ? "true" : "false"; };
+  return llvm::formatv("flame::WgmmaSchedule{{{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}}", s.rows, s.columns,
+                       s.depth, s.stages, s.consumers, flag(s.pingPong), s.clusterRows, s.clusterColumns, s.band, s.slabs,
+                       flag(s.promote))
+      .str();
+}
 std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedule", {s.side, s.depth, s.stages}); }
 std::string flame::cuda::text(const ThinSchedule &s) {
   return "flame::ThinSchedule{" + std::to_string(s.rows) + ", " + std::to_string(s.lines) +
@@ -189,6 +261,7 @@ std::string flame::cuda::text(const KeyFormat &format) {
          std::to_string(format.bits) + ", 0x" + llvm::utohexstr(format.largest, /*LowerCase=*/true) + "}";
 }
 std::string flame::cuda::text(Arithmetic type) {
-  static const char *const names[] = {"F16", "BF16", "TF32", "F32", "F64", "I32", "I64", "I8", "U8"};
+  static const char *const names[] = {"F16", "BF16", "TF32", "F32",  "F64", "I32",
+                                      "I64", "I8",   "U8",   "E4M3", "E5M2"};
   return std::string("flame::Arithmetic::") + names[int(type)];
 }

@@ -24,6 +24,21 @@ struct ContractSizes {
 /// The schedules that chooseMma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<MmaSchedule> mmaSchedules();
 MmaSchedule chooseMma(Arithmetic type, const ContractSizes &sizes);
+
+/// What a product by wgmma is chosen for: the operands' orders, and bytes of an element of the result, if the copy engine may
+/// store it; 0: it may not.
+struct WgmmaProblem {
+  Arithmetic type;
+  Major x, y;
+  int storeBytes;
+};
+/// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
+llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();
+/// The same schedule for this type and these orders, with fewer stages where tiles whose lines run along the side need more
+/// memory.
+WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y);
+/// Empty where the product by mma.sync is likely faster.
+std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
 
 /// Attention: `batches` counts heads, `depth` and `columns` are the sizes of a head of queries and keys, and of values.
@@ -49,6 +64,7 @@ int64_t likely(DimExpr expr);
 
 /// As a template argument in a kernel's text.
 std::string text(const MmaSchedule &s);
+std::string text(const WgmmaSchedule &s);
 std::string text(const SimtSchedule &s);
 std::string text(const ThinSchedule &s);
 std::string text(const AttentionSchedule &s);

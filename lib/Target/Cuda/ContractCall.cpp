@@ -40,7 +40,7 @@ void ContractCall::callTiles(std::initializer_list<std::string> arguments) {
   call(head + ", " + cuda::text(type) + ">(" + llvm::join(arguments, ",\n      ") + ")");
 }
 
-void ContractCall::call(const std::string &text) { CallOp::create(e.b, kernel.loc, text, operands); }
+void ContractCall::call(const std::string &text) { CallOp::create(e.b, kernel.loc, text, operands, wgmma); }
 
 std::string ContractCall::operand(Value value) {
   operands.push_back(value);

@@ -30,6 +30,7 @@ protected:
   std::string head; // of the text: template and schedule
   int tileRows = 0, tileColumns = 0;
   llvm::SmallVector<mlir::Value> operands; // of the call
+  std::string wgmma; // the call's text in code for sm_90a; empty: the same
 
   /// Matrix instructions where there are any for `type`.
   void chooseTiles(const ContractSizes &sizes);

@@ -12,6 +12,7 @@
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Ops/Contraction.h"
+#include "flame/Ops/Shape.h"
 
 using namespace mlir;
 using namespace flame;
@@ -35,12 +36,16 @@ public:
       return success();
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
-    chooseTiles({likely(batches), likely(rows), likely(columns), likely(depth)});
+    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
+    chooseTiles(sizes);
     DimExpr blocks = tiles(rows, columns);
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
     std::string xText = operandText(x, /*isX=*/true), yText = operandText(y, /*isX=*/false);
-    callTiles({problem, xText, yText, epilogueText()});
+    std::string end = epilogueText();
+    if (isMatrix(type))
+      wgmma = wgmmaText(problem, sizes, end);
+    callTiles({problem, xText, yText, end});
     kernel.kernel.extent = batches * blocks;
     return success();
   }
@@ -254,6 +259,82 @@ private:
           return at;
         },
         /*contiguous=*/true, operands);
+  }
+
+  // ---- by wgmma, for sm_90a
+
+  /// An operand that the copy engine can read: contiguous along one dim, the lines and the start at multiples of 16 bytes
+  /// for all sizes that the model may run with.
+  std::optional<Major> wgmmaOrder(const Side &s) {
+    int size = sizeOf(type);
+    if (!isPlain(s) || s.isVector || !isMultiple(s.memory->offset, 16 / size))
+      return std::nullopt;
+    if (s.depthStride.isConstant(1) && isMultiple(s.lineStride, 16 / size))
+      return Major::Depth;
+    if (s.lineStride.isConstant(1) && size == 2 && isMultiple(s.depthStride, 16 / size))
+      return Major::Side;
+    return std::nullopt;
+  }
+
+  TensorMap tensorMap(const Side &s, DimExpr lines, Major order, int linesOfBox) {
+    int64_t size = sizeOf(type);
+    bool along = order == Major::Depth;
+    DimExpr stride = (along ? s.lineStride : s.depthStride) * size, one = shapes.constant(1);
+    return {kernel.positionOf(kernel.bufferOf(s.memory->memory)),
+            elementType,
+            s.memory->offset * size,
+            {along ? depth : lines, along ? lines : depth, one},
+            {stride, stride},
+            {int(WgmmaSchedule::lineBytes / size), linesOfBox, 1},
+            type == Arithmetic::TF32};
+  }
+
+  /// The call for sm_90a, and its launch; empty where the copy engine can't read the operands or mma.sync is likely faster.
+  /// The epilogue of the other call is `end`.
+  std::string wgmmaText(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
+    if (!kernel.wgmma || !batches.isConstant(1))
+      return "";
+    auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
+    if (!xOrder || !yOrder)
+      return "";
+    // A single result in the product's own order can be stored by the copy engine.
+    Value yielded = kernel.region.getYielded()[0];
+    Type stored = storageType(getElementTypeOrSelf(yielded.getType()));
+    int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
+    bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
+                    (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
+    auto chosen = chooseWgmma({type, *xOrder, *yOrder, storable ? bytes : 0}, sizes);
+    if (!chosen)
+      return "";
+    const WgmmaSchedule &s = *chosen;
+    WgmmaLaunch &launch = kernel.kernel.wgmma;
+    launch.threads = s.threads();
+    launch.shared = s.sharedBytes(type, *xOrder, *yOrder);
+    launch.cluster = s.cluster();
+    launch.extent = ceilDiv(rows, shapes.constant(s.rows * s.clusterRows)) *
+                    ceilDiv(columns, shapes.constant(s.columns * s.clusterColumns)) * int64_t(s.cluster());
+    auto boxLines = [&](Major order, int lines, int sharers) {
+      return (order == Major::Depth ? lines : s.depth) / sharers;
+    };
+    launch.tensors.push_back(tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns)));
+    launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows)));
+    std::string epilogueText = end;
+    if (storable) {
+      DimExpr pitch = columns * int64_t(bytes);
+      launch.tensors.push_back({kernel.positionOf(kernel.resultBuffer(0)),
+                                getElementTypeOrSelf(yielded.getType()),
+                                shapes.constant(0),
+                                {columns, rows, shapes.constant(1)},
+                                {pitch, pitch},
+                                {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
+      // The other epilogue's operands are result, body, place.
+      epilogueText = "flame::tensorStore<" + storageName(stored) + ">(map2, $" + std::to_string(operands.size() - 2) + ")";
+    }
+    kernel.templates.push_back("impl/WgmmaGemm.h");
+    auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
+    return "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
+           ">(" + problem + ", 1,\n      flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0},\n      [&](int) { return " +
+           epilogueText + "; })";
   }
 
   /// A product whose one side has a few lines reads the other side once; false if it is none.

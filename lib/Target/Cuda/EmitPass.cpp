@@ -1,7 +1,7 @@
 //===- EmitPass.cpp - flame-opt's view of the CUDA target -------------------------------------------------------------===//
 //
 // `--flame-emit-cuda` notes on each region how it is launched (attribute `cuda`) and prints the kernels as CUDA C++ on
-// standard output. With `gpu=sm_90a` it compiles them by NVRTC as well and fails with its log.
+// standard output, with `wgmma` also their bodies for sm_90a. With `gpu=sm_90a` it compiles them by NVRTC as well and fails with its log.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Target/Cuda/Emitter.h"
@@ -27,11 +27,34 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
 
   Option<std::string> gpu{*this, "gpu", llvm::cl::desc("Architecture to compile for; empty: only print"),
                           llvm::cl::init("")};
+  Option<bool> wgmma{*this, "wgmma", llvm::cl::desc("Give products bodies for sm_90a, too"), llvm::cl::init(false)};
+
+  static DictionaryAttr describe(OpBuilder &b, const WgmmaLaunch &launch) {
+    auto texts = [&](ArrayRef<DimExpr> exprs) {
+      SmallVector<Attribute> list;
+      for (DimExpr e : exprs)
+        list.push_back(b.getStringAttr(e.str()));
+      return b.getArrayAttr(list);
+    };
+    SmallVector<Attribute> tensors;
+    for (const TensorMap &map : launch.tensors)
+      tensors.push_back(b.getDictionaryAttr({b.getNamedAttr("buffer", b.getI64IntegerAttr(map.buffer)),
+                                             b.getNamedAttr("type", TypeAttr::get(map.elementType)),
+                                             b.getNamedAttr("offset", b.getStringAttr(map.offset.str())),
+                                             b.getNamedAttr("dims", texts(map.dims)),
+                                             b.getNamedAttr("strides", texts(map.strides)),
+                                             b.getNamedAttr("box", b.getDenseI32ArrayAttr(map.box))}));
+    return b.getDictionaryAttr({b.getNamedAttr("blocks", b.getStringAttr(launch.extent.str())),
+                                b.getNamedAttr("threads", b.getI64IntegerAttr(launch.threads)),
+                                b.getNamedAttr("shared", b.getI64IntegerAttr(launch.shared)),
+                                b.getNamedAttr("cluster", b.getI64IntegerAttr(launch.cluster)),
+                                b.getNamedAttr("tensors", b.getArrayAttr(tensors))});
+  }
 
   void runOnOperation() override {
     DimContext exprs;
     ShapeContext shapes(exprs);
-    Emitter emitter(&getContext());
+    Emitter emitter(&getContext(), /*tf32=*/false, wgmma || gpu == "sm_90a");
     WalkResult result = getOperation().walk([&](RegionOp region) {
       FailureOr<Kernel> kernel = emitter.emit(region, shapes);
       if (failed(kernel))
@@ -47,6 +70,8 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
                                  b.getNamedAttr("blocks", b.getStringAttr(kernel->extent.str())),
                                  b.getNamedAttr("threads", b.getI64IntegerAttr(kernel->threads))};
       region->setAttr("cuda", b.getDictionaryAttr(fields));
+      if (kernel->wgmma.threads)
+        region->setAttr("wgmma", describe(b, kernel->wgmma));
       return WalkResult::advance();
     });
     if (result.wasInterrupted())

@@ -22,7 +22,7 @@ void flame::cuda::registerCudaDialects(DialectRegistry &registry) {
                   memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
 
-Emitter::Emitter(MLIRContext *context, bool tf32) : context(context), tf32(tf32) {
+Emitter::Emitter(MLIRContext *context, bool tf32, bool wgmma) : context(context), tf32(tf32), wgmma(wgmma) {
   context->loadDialect<KernelDialect, arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect,
                        memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
@@ -89,6 +89,7 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
     shapes.set(argument, shapes.info(input));
   KernelBuilder builder(region, shapes);
   builder.tf32 = tf32;
+  builder.wgmma = wgmma;
   StringRef anchor = region.getAnchor();
   LogicalResult built = anchor == "row"         ? emitRow(builder)
                         : anchor == "loops"     ? emitLoops(builder)

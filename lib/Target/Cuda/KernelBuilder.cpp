@@ -226,6 +226,9 @@ void KernelBuilder::finish() {
     function->setAttr("flame.min_blocks", b.getI64IntegerAttr(kernel.minBlocks));
   if (kernel.cluster > 1)
     function->setAttr("flame.cluster", b.getI64IntegerAttr(kernel.cluster));
+  if (kernel.wgmma.threads)
+    function->setAttr("flame.wgmma", b.getDenseI64ArrayAttr({kernel.wgmma.threads, kernel.wgmma.cluster,
+                                                             int64_t(kernel.wgmma.tensors.size())}));
   if (waitsLater)
     function->setAttr("flame.waits_later", b.getUnitAttr());
   if (fitsInt())

@@ -30,6 +30,7 @@ public:
   mlir::func::FuncOp function;
   llvm::SmallVector<const char *> templates; // files of runtime/kernels that the body calls
   bool tf32 = false;       // products of f32 need not be strict
+  bool wgmma = false;      // code for sm_90a may use what it alone has
   bool waitsLater = false; // the template that the body calls waits for the kernels before this one
 
   // BodyEnvironment
@@ -67,6 +68,8 @@ public:
   /// The buffer of an input or result of the region.
   mlir::Value bufferOf(mlir::Value value);
   mlir::Value resultBuffer(unsigned result);
+  /// The position of a buffer among the kernel's.
+  unsigned positionOf(mlir::Value buffer) { return mlir::cast<mlir::BlockArgument>(buffer).getArgNumber(); }
 
 private:
   mlir::Value buffer(unsigned position, mlir::Type elementType);

@@ -30,10 +30,12 @@ Value FunctionOp::create(OpBuilder &b, Location loc, StringRef name, TypeRange t
   return op->getResult(0);
 }
 
-void CallOp::create(OpBuilder &b, Location loc, StringRef text, ValueRange operands) {
+void CallOp::create(OpBuilder &b, Location loc, StringRef text, ValueRange operands, StringRef wgmma) {
   OperationState state(loc, getOperationName());
   state.addOperands(operands);
   state.addAttribute("text", b.getStringAttr(text));
+  if (!wgmma.empty())
+    state.addAttribute("wgmma", b.getStringAttr(wgmma));
   b.create(state);
 }
 

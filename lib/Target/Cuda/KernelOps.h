@@ -56,7 +56,9 @@ public:
   using Op::Op;
   static llvm::StringRef getOperationName() { return "kernel.call"; }
   static llvm::ArrayRef<llvm::StringRef> getAttributeNames() { return {}; }
-  static void create(mlir::OpBuilder &b, mlir::Location loc, llvm::StringRef text, mlir::ValueRange operands);
+  /// `wgmma`, unless empty, is the text where the code is for sm_90a.
+  static void create(mlir::OpBuilder &b, mlir::Location loc, llvm::StringRef text, mlir::ValueRange operands,
+                     llvm::StringRef wgmma = {});
 };
 
 /// What a call gives: an index or a truth value. `text` as in CallOp.

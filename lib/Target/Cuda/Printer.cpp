@@ -177,6 +177,14 @@ __device__ __forceinline__ void flame_begin() {
 #else
 #define FLAME_CLUSTER(blocks)
 #endif
+// Of two choices the one for this architecture.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define FLAME_HAS_WGMMA 1
+#define FLAME_IF_WGMMA(with, without) with
+#else
+#define FLAME_HAS_WGMMA 0
+#define FLAME_IF_WGMMA(with, without) without
+#endif
 // Approximations to some 2^-21, for what is rounded to 16 bits or less.
 __device__ __forceinline__ float flame_exp(float x) {
   float y;
@@ -229,12 +237,22 @@ public:
     auto threads = kernel->getAttrOfType<IntegerAttr>("flame.threads");
     if (kernel->hasAttr("flame.index32"))
       indexName = "int";
-    os << "extern \"C\" __global__ void __launch_bounds__(" << (threads ? threads.getInt() : 256);
+    auto wgmma = kernel->getAttrOfType<DenseI64ArrayAttr>("flame.wgmma");
+    int64_t threadCount = threads ? threads.getInt() : 256;
+    os << "extern \"C\" __global__ void __launch_bounds__(";
+    if (wgmma) // one block, so that its warpgroups can share out the registers
+      os << "FLAME_IF_WGMMA(" << wgmma[0] << ", " << threadCount << "), 1";
+    else
+      os << threadCount;
     if (auto blocks = kernel->getAttrOfType<IntegerAttr>("flame.min_blocks"))
       os << ", " << blocks.getInt();
     os << ")";
-    if (auto cluster = kernel->getAttrOfType<IntegerAttr>("flame.cluster"))
-      os << " FLAME_CLUSTER(" << cluster.getInt() << ")";
+    auto cluster = kernel->getAttrOfType<IntegerAttr>("flame.cluster");
+    int64_t clusterBlocks = cluster ? cluster.getInt() : 1;
+    if (wgmma && wgmma[1] != clusterBlocks)
+      os << " FLAME_CLUSTER(FLAME_IF_WGMMA(" << wgmma[1] << ", " << clusterBlocks << "))";
+    else if (clusterBlocks > 1)
+      os << " FLAME_CLUSTER(" << clusterBlocks << ")";
     os << "\n"
        << kernel.getName() << "(";
     for (auto [i, argument] : llvm::enumerate(kernel.getArguments())) {
@@ -249,6 +267,8 @@ public:
         os << "const " << typeName(argument.getType()) << " " << name;
       }
     }
+    for (int64_t i = 0; wgmma && i < wgmma[2]; ++i)
+      os << (i || kernel.getNumArguments() ? ", " : "") << "const __grid_constant__ flame::TensorMap map" << i;
     os << ") {\n";
     depth = 1;
     if (!kernel->hasAttr("flame.waits_later"))
@@ -852,9 +872,22 @@ private:
     return success();
   }
 
-  /// The text of a call with its operands in it.
-  std::string calling(Operation *op) {
-    StringRef rest = op->getAttrOfType<StringAttr>("text").getValue();
+  void call(Operation *op) {
+    std::string text = filled(op, op->getAttrOfType<StringAttr>("text").getValue());
+    if (auto wgmma = op->getAttrOfType<StringAttr>("wgmma")) {
+      std::string other = filled(op, wgmma.getValue());
+      os << "#if FLAME_HAS_WGMMA\n";
+      line() << other << ";\n";
+      os << "#else\n";
+      line() << text << ";\n";
+      os << "#endif\n";
+    } else {
+      line() << text << ";\n";
+    }
+  }
+
+  /// A call's text with its operands in place of $0, $1, …
+  std::string filled(Operation *op, StringRef rest) {
     std::string result;
     while (!rest.empty()) {
       auto [before, after] = rest.split('$');
@@ -883,12 +916,11 @@ private:
     if (auto function = dyn_cast<FunctionOp>(op))
       return lambda(function);
     if (isa<CallOp>(op)) {
-      std::string text = calling(op);
-      line() << text << ";\n";
+      call(op);
       return success();
     }
     if (auto value = dyn_cast<ValueOp>(op)) {
-      std::string text = calling(op);
+      std::string text = filled(op, op->getAttrOfType<StringAttr>("text").getValue());
       Type type = value->getResult(0).getType();
       newName(value->getResult(0), type.isIndex() ? "n" : "v");
       line() << "const " << typeName(type) << " " << names[value->getResult(0)] << " = " << text << ";\n";

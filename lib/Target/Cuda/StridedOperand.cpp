@@ -1,6 +1,7 @@
 //===- StridedOperand.cpp - see StridedOperand.h ------------------------------------------------------------------===//
 #include "StridedOperand.h"
 #include "flame/Ops/Shape.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace flame;
@@ -47,6 +48,25 @@ std::optional<StridedOperand> flame::cuda::stridedOperand(KernelBuilder &kernel,
     inner->strides = strides;
   }
   return inner;
+}
+
+bool flame::cuda::isMultiple(DimExpr expr, int64_t divisor) {
+  /// The largest number that surely divides an expression; 0 divides by everything.
+  struct Divisor : DimVisitor<int64_t> {
+    static int64_t common(int64_t a, int64_t b) { return std::gcd(a, b); }
+    int64_t constant(int64_t value) override { return value < 0 ? -value : value; }
+    int64_t symbol(unsigned) override { return 1; }
+    int64_t add(int64_t a, int64_t b) override { return common(a, b); }
+    int64_t mul(int64_t a, int64_t b) override {
+      int64_t product;
+      return __builtin_mul_overflow(a, b, &product) ? common(a, b) : product;
+    }
+    int64_t floorDiv(int64_t, int64_t) override { return 1; }
+    int64_t mod(int64_t a, int64_t b) override { return common(a, b); }
+    int64_t min(int64_t a, int64_t b) override { return common(a, b); }
+    int64_t max(int64_t a, int64_t b) override { return common(a, b); }
+  };
+  return Divisor().visit(expr) % divisor == 0;
 }
 
 int flame::cuda::copyBytes(DimExpr pitch, int size) {

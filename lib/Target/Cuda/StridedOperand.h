@@ -16,6 +16,9 @@ struct StridedOperand {
 /// Looks through transposes, slices and expansions. Empty if the value is anything else.
 std::optional<StridedOperand> stridedOperand(KernelBuilder &kernel, mlir::Value value);
 
+/// True if the expression is a multiple of `divisor` whatever the sizes are.
+bool isMultiple(DimExpr expr, int64_t divisor);
+
 /// The most of 16, 8 and 4 that `pitch` elements of `size` bytes may be a multiple of, as far as is known; 0 if none.
 int copyBytes(DimExpr pitch, int size);
 

@@ -12,8 +12,6 @@
 
 namespace flame {
 
-enum class Major { Depth, Side };
-
 /// A matrix in memory, `pitch` elements from line to line. `copy`: bytes of an asynchronous copy (16, 8, 4) if data and
 /// pitch turn out to be aligned to it; what is not goes element by element through registers. 0: never aligned.
 /// `constant`: no kernel of a run writes it, so that it may be read before the kernels before this one have ended.

@@ -29,10 +29,11 @@ FLAME_DEVICE void arrive(SharedAddress barrier) {
 FLAME_DEVICE void arriveAfterCopies(SharedAddress barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
 }
-/// At the barrier in the same place of block `rank` of the cluster.
+/// At the barrier in the same place of block `rank` of the cluster. What this thread wrote is not made visible to that block:
+/// with `.cluster` the arrival would wait for all of the thread's accesses, some 400 clocks.
 FLAME_DEVICE void arriveAt(SharedAddress barrier, int rank) {
   asm volatile("{\n\t.reg .b32 there;\n\tmapa.shared::cluster.u32 there, %0, %1;\n\t"
-               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n\t}" ::"r"(barrier),
+               "mbarrier.arrive.shared::cluster.b64 _, [there];\n\t}" ::"r"(barrier),
                "r"(rank)
                : "memory");
 }
@@ -64,6 +65,11 @@ FLAME_DEVICE void await(SharedAddress barrier, int parity) {
 /// Barrier `number` (1 to 15; 0 is syncBlock's) of `threads` threads, whole warps.
 FLAME_DEVICE void syncThreads(int number, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+
+/// Arrives there and goes on; others wait by syncThreads.
+FLAME_DEVICE void arriveThreads(int number, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
 
 /// One lane of a warp, the same one each time. All lanes come here.

@@ -17,7 +17,7 @@ namespace flame {
 
 /// What is multiplied. The storage of F16 and BF16 is their bits; sums are kept in f32, of I8 and U8 in 32-bit
 /// integers.
-enum class Arithmetic { F16, BF16, TF32, F32, F64, I32, I64, I8, U8 };
+enum class Arithmetic { F16, BF16, TF32, F32, F64, I32, I64, I8, U8, E4M3, E5M2 };
 
 FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
   switch (type) {
@@ -33,6 +33,8 @@ FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
     return 8;
   case Arithmetic::I8:
   case Arithmetic::U8:
+  case Arithmetic::E4M3:
+  case Arithmetic::E5M2:
     return 1;
   }
   return 0;
@@ -77,6 +79,59 @@ struct MmaSchedule {
     while (s.stages > 2 && s.sharedBytes(type) > 99 * 1024)
       --s.stages;
     return s;
+  }
+};
+
+/// Which dim of an operand is contiguous: the inner one, or rows of x (columns of y).
+enum class Major { Depth, Side };
+
+/// Tiles of a product by wgmma (sm_90a). The copy engine brings steps of `depth` of the inner dim of a tile of rows ×
+/// columns, `stages` of them ahead, into shared memory; `consumers` warpgroups multiply. They share the rows of a tile, or
+/// with `pingPong` work on tiles of their own, one storing while the other multiplies. Blocks of a cluster have tiles
+/// next to each other, `clusterRows` down (they share columns of y) or `clusterColumns` across (they share rows of x), and
+/// each copies its part of what they share to all. Tiles are taken in bands of `band` clusters down, so that those under way
+/// share operands in the second-level cache. Each warp hands its results to the copy engine through `slabs` pieces
+/// of shared memory. `promote`: sums of one step are added to the total by ordinary additions, for the 8-bit floats,
+/// whose products wgmma adds with few bits.
+struct WgmmaSchedule {
+  int rows, columns, depth, stages, consumers;
+  bool pingPong = false;
+  int clusterRows = 1, clusterColumns = 1, band = 8, slabs = 2;
+  bool promote = false;
+
+  static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16;
+  FLAME_BOTH constexpr int cluster() const { return clusterRows * clusterColumns; }
+  /// One warpgroup copies.
+  FLAME_BOTH constexpr int threads() const { return 128 * (consumers + 1); }
+  FLAME_BOTH constexpr int groupRows() const { return pingPong ? rows : rows / consumers; }
+  /// Warpgroups that read a stage.
+  FLAME_BOTH constexpr int readers() const { return pingPong ? 1 : consumers; }
+  /// Registers of a thread that copies and of one that multiplies; 0: as the compiler has it.
+  FLAME_BOTH constexpr int copyRegisters() const { return consumers == 1 ? 0 : consumers == 2 ? 40 : 32; }
+  FLAME_BOTH constexpr int multiplyRegisters() const { return consumers == 1 ? 0 : consumers == 2 ? 232 : 160; }
+  /// Bytes of `lines` rows of x, or columns of y, in a stage: boxes of lines of 128 bytes.
+  FLAME_BOTH constexpr int boxes(Arithmetic type, Major major, int lines) const {
+    const int perLine = lineBytes / sizeOf(type);
+    return major == Major::Depth ? depth / perLine : (lines + perLine - 1) / perLine;
+  }
+  FLAME_BOTH constexpr int operandBytes(Arithmetic type, Major major, int lines) const {
+    return boxes(type, major, lines) * (major == Major::Depth ? lines : depth) * lineBytes;
+  }
+  FLAME_BOTH constexpr int stageBytes(Arithmetic type, Major x, Major y) const {
+    return operandBytes(type, x, rows) + operandBytes(type, y, columns);
+  }
+  FLAME_BOTH constexpr int sharedBytes(Arithmetic type, Major x, Major y) const {
+    return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes;
+  }
+  /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded.
+  FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y) const {
+    const int perLine = lineBytes / sizeOf(type), sums = groupRows() / 64 * columns / 2 * (promote ? 2 : 1);
+    const bool narrow = sizeOf(type) == 2;
+    return stages >= 2 && consumers >= 1 && consumers <= 3 && (!pingPong || consumers == 2) && groupRows() % 64 == 0 &&
+           groupRows() > 0 && columns >= 8 && columns <= 256 && columns % 8 == 0 && depth % perLine == 0 && depth > 0 &&
+           (narrow || (x == Major::Depth && y == Major::Depth)) && cluster() <= 2 && band > 0 && slabs >= 1 &&
+           rows <= 256 && (clusterRows == 1 || columns % 16 == 0) &&
+           sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) <= 227 * 1024;
   }
 };
 

@@ -39,6 +39,14 @@ template <> struct TypeOf<Arithmetic::I8> {
   using Storage = unsigned char;
   using Sum = int;
 };
+template <> struct TypeOf<Arithmetic::E4M3> {
+  using Storage = unsigned char;
+  using Sum = float;
+};
+template <> struct TypeOf<Arithmetic::E5M2> {
+  using Storage = unsigned char;
+  using Sum = float;
+};
 template <> struct TypeOf<Arithmetic::U8> {
   using Storage = unsigned char;
   using Sum = int;

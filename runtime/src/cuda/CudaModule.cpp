@@ -66,6 +66,7 @@ CudaModule::CudaModule(const Plan &plan, Ref<Device> on) : device(std::move(on))
   ContextScope scope(*device);
   modules.resize(plan.codes.size());
   isHopper.resize(plan.codes.size());
+  isExact.resize(plan.codes.size());
   try {
     for (const KernelInfo &kernel : plan.kernels) {
       if (!modules[kernel.unit])
@@ -98,7 +99,9 @@ void CudaModule::unload() {
 
 void CudaModule::load(const CodeInfo &code) {
   checkCode(code);
-  isHopper[code.unit] = parseTarget(code.target).major >= kHopperMajor;
+  const Target target = parseTarget(code.target);
+  isHopper[code.unit] = target.major >= kHopperMajor;
+  isExact[code.unit] = target.major == kHopperMajor && target.minor == 0 && target.exact;
   std::vector<char> image(code.size + 1); // PTX is text that ends in a zero
   decompress(code, image.data());
   std::vector<char> log(16384);
@@ -124,7 +127,10 @@ void CudaModule::find(const KernelInfo &kernel) {
   if (found == CUDA_ERROR_NOT_FOUND)
     fail(FLAME_BAD_ARTIFACT, "its code does not define the kernel '", kernel.symbol, "'");
   check(found, "looking for a kernel");
-  const int32_t shared = isHopper[kernel.unit] ? kernel.shared : kernel.sharedBefore90;
+  wgmma.push_back(kernel.wgmma.threads != 0 && isExact[kernel.unit]);
+  const int32_t shared = wgmma.back()            ? kernel.wgmma.shared
+                         : isHopper[kernel.unit] ? kernel.shared
+                                                 : kernel.sharedBefore90;
   if (shared > device->maxShared)
     fail(FLAME_UNSUPPORTED, "its kernel '", kernel.symbol, "' wants ", shared, " bytes of shared memory, ",
          device->describe(), " has ", device->maxShared, " for a block; compile the model for this GPU");

@@ -25,6 +25,8 @@ public:
   int residentBlocks(int32_t kernel) const { return resident[kernel]; }
   /// Bytes of the largest state that a kernel asks for.
   int stateBytes() const { return state; }
+  /// Its code is for exactly sm_90a and the plan has another launch for that.
+  bool usesWgmma(int32_t kernel) const { return wgmma[kernel]; }
   /// Bytes of dynamic shared memory of a block.
   int32_t shared(int32_t kernel) const { return sharedBytes[kernel]; }
   /// The kernel may be started while those before it run: it waits for them itself.
@@ -38,12 +40,12 @@ private:
 
   Ref<Device> device;
   std::vector<CUmodule> modules; // of each unit; null where no kernel needs it
-  std::vector<bool> isHopper; // of each unit: its code is for sm_90 or newer
+  std::vector<bool> isHopper, isExact; // of each unit: its code is for sm_90 or newer, for exactly sm_90a
   std::vector<int32_t> sharedBytes;
   std::vector<CUfunction> functions;
   std::vector<int> resident; // 0 where it doesn't matter
   int state = 0;
-  std::vector<bool> waiting;
+  std::vector<bool> waiting, wgmma;
 };
 
 } // namespace flame::rt::cuda

@@ -95,7 +95,8 @@ void CudaQueue::setStream(void *handle, bool enable) {
 
 void CudaQueue::launch(const KernelLaunch &launch) {
   const KernelInfo &kernel = plan.kernels[launch.kernel];
-  if (launch.extent > kMaxGridBlocks)
+  const bool wgmma = module.usesWgmma(launch.kernel);
+  if (!wgmma && launch.extent > kMaxGridBlocks)
     fail(FLAME_UNSUPPORTED, "kernel '", kernel.symbol, "' would run on ", launch.extent,
          " blocks, a GPU takes at most ", kMaxGridBlocks, "; use smaller inputs");
   Operation operation;
@@ -104,6 +105,12 @@ void CudaQueue::launch(const KernelLaunch &launch) {
   operation.blocks = static_cast<unsigned>(
       kernel.cooperative ? std::min<int64_t>(launch.extent, module.residentBlocks(launch.kernel)) : launch.extent);
   operation.threads = kernel.threads;
+  if (wgmma) {
+    const int64_t cluster = kernel.wgmma.cluster, places = stream->device->multiprocessors / cluster;
+    operation.blocks =
+        static_cast<unsigned>(std::clamp<int64_t>(launch.extentWgmma / cluster, 1, std::max<int64_t>(places, 1)) * cluster);
+    operation.threads = kernel.wgmma.threads;
+  }
   operation.shared = module.shared(launch.kernel);
   operation.waits = module.waits(launch.kernel);
   operation.firstParameter = collected.values.size();
@@ -129,6 +136,11 @@ void CudaQueue::launch(const KernelLaunch &launch) {
       state = std::move(fresh);
     }
     collected.values.push_back(address(state->data));
+  }
+  operation.tensorMaps = launch.tensors.size();
+  for (const TensorView &view : launch.tensors) {
+    const TensorMaps::Words none{}, &map = wgmma ? tensorMaps.find(driver, view) : none;
+    collected.values.insert(collected.values.end(), map.begin(), map.end());
   }
   operation.parameters = collected.values.size() - operation.firstParameter;
   submit(operation);

@@ -15,7 +15,7 @@
 #include "../Queue.h"
 #include "CudaModule.h"
 #include "DeviceMemory.h"
-#include "Graph.h"
+#include "TensorMaps.h"
 
 #include <deque>
 #include <optional>
@@ -96,6 +96,7 @@ private:
   };
   std::vector<Site> sites; // of checks
 
+  TensorMaps tensorMaps;
   bool recording = false;
   Recording collected;
   GraphCache graphs;

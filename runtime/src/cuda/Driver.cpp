@@ -49,6 +49,8 @@ Driver Driver::load() {
   driver.getErrorString = reinterpret_cast<decltype(driver.getErrorString)>(dlsym(library, "cuGetErrorString"));
   driver.graphAddDependencies =
       reinterpret_cast<decltype(driver.graphAddDependencies)>(dlsym(library, "cuGraphAddDependencies_v2"));
+  driver.tensorMapEncodeTiled =
+      reinterpret_cast<decltype(driver.tensorMapEncodeTiled)>(dlsym(library, "cuTensorMapEncodeTiled"));
   driver.streamGetId = reinterpret_cast<decltype(driver.streamGetId)>(dlsym(library, "cuStreamGetId"));
 
   const CUresult result = driver.init(0);

@@ -21,6 +21,10 @@ struct Driver {
   CUresult (*streamGetId)(CUstream, unsigned long long *) = nullptr; // from CUDA 12.0
   /// From CUDA 12.3: edges between kernels that overlap.
   CUresult (*graphAddDependencies)(CUgraph, const CUgraphNode *, const CUgraphNode *, const CUgraphEdgeData *, size_t) = nullptr;
+  /// From CUDA 12.0. The map is 128 bytes, aligned to 64; strides are those of all dims but the first, in bytes.
+  CUresult (*tensorMapEncodeTiled)(void *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                                   const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
+                                   int swizzle, int promotion, int fill) = nullptr;
   int version = 0;                                                   // 12080 is 12.8
   int devices = 0;
 

@@ -11,9 +11,10 @@ namespace {
 /// The driver wants the address of each parameter.
 class Addresses {
 public:
-  explicit Addresses(std::span<uint64_t> values) {
-    for (uint64_t &value : values)
-      addresses.push_back(&value);
+  Addresses(const Operation &o, std::span<uint64_t> values) {
+    const size_t single = values.size() - o.tensorMaps * kTensorMapWords;
+    for (size_t i = 0; i < values.size(); i += i < single ? 1 : kTensorMapWords)
+      addresses.push_back(&values[i]);
   }
   void **data() { return addresses.data(); }
 
@@ -45,7 +46,7 @@ CUDA_MEMCPY3D copyParameters(const Operation &o) {
 void Recording::submit(const Operation &o, const Device &device, CUstream stream) {
   if (!o.function)
     return check(device.driver.memcpyDtoDAsync(o.to, o.from, o.bytes, stream), "copying on the GPU");
-  Addresses addresses(parametersOf(o));
+  Addresses addresses(o, parametersOf(o));
   if (o.cooperative)
     return check(device.driver.launchCooperativeKernel(o.function, o.blocks, 1, 1, o.threads, 1, 1, o.shared, stream,
                                                        addresses.data()),
@@ -74,7 +75,7 @@ void Graph::build() {
     CUgraphNode node = nullptr;
     const CUgraphNode *after = nodes.empty() ? nullptr : &nodes.back();
     if (o.function) {
-      Addresses addresses(recording.parametersOf(o));
+      Addresses addresses(o, recording.parametersOf(o));
       const CUDA_KERNEL_NODE_PARAMS params = kernelParameters(o, addresses);
       const bool overlaps = o.waits && afterKernel && driver.graphAddDependencies;
       check(driver.graphAddKernelNode(&node, graph, after, after && !overlaps ? 1 : 0, &params), "making a graph");
@@ -112,7 +113,7 @@ void Graph::destroy() noexcept {
 bool Graph::update(Recording &next) {
   auto sameShape = [](const Operation &a, const Operation &b) {
     return a.function == b.function && a.blocks == b.blocks && a.threads == b.threads && a.shared == b.shared &&
-           a.parameters == b.parameters && a.bytes == b.bytes;
+           a.parameters == b.parameters && a.tensorMaps == b.tensorMaps && a.bytes == b.bytes;
   };
   if (!std::equal(recording.operations.begin(), recording.operations.end(), next.operations.begin(),
                   next.operations.end(), sameShape))
@@ -124,7 +125,7 @@ bool Graph::update(Recording &next) {
       const auto was = recording.parametersOf(before), is = next.parametersOf(now);
       if (std::equal(was.begin(), was.end(), is.begin()))
         continue;
-      Addresses addresses(is);
+      Addresses addresses(now, is);
       const CUDA_KERNEL_NODE_PARAMS params = kernelParameters(now, addresses);
       check(device->driver.graphExecKernelNodeSetParams(exec, nodes[i], &params), "updating a graph");
       std::copy(is.begin(), is.end(), was.begin());

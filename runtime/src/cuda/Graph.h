@@ -22,12 +22,16 @@
 
 namespace flame::rt::cuda {
 
+/// Words of a tensor map.
+inline constexpr size_t kTensorMapWords = 16;
+
 /// A kernel (function != nullptr) or a copy within the device.
 struct Operation {
   CUfunction function = nullptr;
   bool cooperative = false; // all blocks at the same time
   unsigned blocks = 0, threads = 0, shared = 0;
   size_t firstParameter = 0, parameters = 0; // of 8 bytes each, in Recording::values
+  size_t tensorMaps = 0; // the last of them are so many maps, each of which is one parameter
   bool waits = false; // the kernel waits by itself for those before it
   CUdeviceptr to = 0, from = 0;
   size_t bytes = 0;

@@ -193,10 +193,10 @@ TEST(Contraction, MultiplyAdds) {
   simt<SimtSchedule{2, 16, 3}, Arithmetic::I32, D, S, 16>(36, 40, 20);
   simt<SimtSchedule{8, 16, 3}, F32, S, S, 16>(132, 136, 20);
   simt<SimtSchedule{4, 16, 3}, F32, D, S, 16, Kind::Computed>(65, 70, 33);
-  simt<SimtSchedule{4, 16, 3}, Arithmetic::F64, D, S, 16>(65, 70, 33);
+  simt<SimtSchedule{4, 8, 3}, Arithmetic::F64, D, S, 16>(65, 70, 33);
   simt<SimtSchedule{2, 16, 3}, Arithmetic::F64, S, D, 16>(34, 36, 33);
   simt<SimtSchedule{8, 16, 3}, Arithmetic::I32, D, S, 16>(129, 70, 33);
-  simt<SimtSchedule{4, 16, 3}, Arithmetic::I64, D, S, 16>(65, 70, 33);
+  simt<SimtSchedule{4, 8, 3}, Arithmetic::I64, D, S, 16>(65, 70, 33);
 }
 
 TEST(Contraction, ThinProducts) {

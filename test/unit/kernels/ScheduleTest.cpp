@@ -128,6 +128,69 @@ TEST(Schedule, NoneSpills) {
     }
 }
 
+TEST(Schedule, WgmmaFollowsTheProblem) {
+  WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth, 2};
+  for (const WgmmaSchedule &s : wgmmaSchedules())
+    for (Major x : {Major::Depth, Major::Side})
+      for (Major y : {Major::Depth, Major::Side})
+        EXPECT_TRUE(fitted(s, Arithmetic::BF16, x, y).isValid(Arithmetic::BF16, x, y)) << text(s);
+  auto large = chooseWgmma(product, {1, 8192, 8192, 8192});
+  ASSERT_TRUE(large);
+  EXPECT_GE(large->rows * large->columns, 128 * 192); // the most efficient
+  auto few = chooseWgmma(product, {1, 16, 14336, 4096});
+  ASSERT_TRUE(few);
+  EXPECT_EQ(few->rows, 64); // nothing wasted on absent rows
+  EXPECT_FALSE(chooseWgmma(product, {1, 128, 128, 64})) << "a product of one tile";
+  product.type = Arithmetic::TF32;
+  product.storeBytes = 4;
+  auto wide = chooseWgmma(product, {1, 4096, 4096, 4096});
+  ASSERT_TRUE(wide);
+  EXPECT_EQ(wide->depth % 32, 0) << "the same bytes";
+  product.y = Major::Side;
+  EXPECT_FALSE(chooseWgmma(product, {1, 4096, 4096, 4096})) << "no transposes of 32 bits";
+}
+
+TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
+  auto nvrtc = Nvrtc::load();
+  if (!nvrtc) {
+    llvm::consumeError(nvrtc.takeError());
+    GTEST_SKIP() << "no NVRTC";
+  }
+  std::string head;
+  llvm::StringSet<> seen;
+  appendTemplate("impl/WgmmaGemm.h", seen, head);
+  // By the copy engine, or by the kernel itself, which f32 results of a body stand for.
+  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine) {
+    std::string sum = type == Arithmetic::I8 ? "int" : "float";
+    return head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
+           ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, "
+           "const __grid_constant__ flame::TensorMap z, " + sum + " *out, const " + sum + " *bias, int m, int n, int k) {\n"
+           "  auto body = [&](int row, int column, " + sum + " sum) { return sum + bias[column]; };\n"
+           "  auto place = [&](int row, int column) { return row * n + column; };\n  flame::wgmmaGemm<" +
+           text(s) + ", " + text(type) + ", flame::Major::" + x + ", flame::Major::" + y +
+           ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{x, 0}, flame::TensorOperand{y, 0}, [&](int) { return " +
+           (engine ? "flame::tensorStore<" + sum + ">(z, body)" : "flame::store<true>(out, body, place)") + "; });\n}\n";
+  };
+  std::vector<std::pair<std::string, std::string>> sources; // name, text
+  for (const WgmmaSchedule &base : wgmmaSchedules()) {
+    WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Side);
+    sources.push_back({text(s), source(s, Arithmetic::BF16, "Depth", "Side", true)});
+    s = fitted(base, Arithmetic::F16, Major::Side, Major::Depth);
+    sources.push_back({text(s) + " stores itself", source(s, Arithmetic::F16, "Side", "Depth", false)});
+  }
+  for (Arithmetic type : {Arithmetic::TF32, Arithmetic::I8})
+    for (int64_t size : {4096, 700})
+      if (auto s = chooseWgmma({type, Major::Depth, Major::Depth, 4}, {1, size, size, size}))
+        sources.push_back({text(*s) + text(type), source(*s, type, "Depth", "Depth", true)});
+  for (const auto &[name, source] : sources) {
+    std::string log;
+    auto code = (*nvrtc)->compile(source, "sm_90a", &log);
+    ASSERT_TRUE(bool(code)) << name << ": " << toString(code.takeError());
+    EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << name << ":\n" << log;
+    EXPECT_EQ(log.find("(C75"), std::string::npos) << name << " is serialized, or keeps its registers:\n" << log;
+  }
+}
+
 TEST(Schedule, TopKFollowsTheProblem) {
   const KeyFormat half{KeyKind::Float, 16, 0x7c00}, real{KeyKind::Float, 32, 0x7f800000}, wide{KeyKind::Signed, 64};
   auto form = [](const KeyFormat &format, std::optional<int64_t> length, std::optional<int64_t> k) {

@@ -10,6 +10,7 @@
 #include "TestSupport.h"
 #include "capi/DlpackAbi.h"
 #include "cuda/CudaModule.h"
+#include "cuda/TensorMaps.h"
 
 #include <thread>
 
@@ -132,6 +133,110 @@ TEST_F(Cuda, ChoosesTheDevice) {
   module = load(bytes, options);
   EXPECT_FAILS(flame_session_create(module.get(), &s), FLAME_INVALID_ARGUMENT, "FLAME_DEVICE is 'many'");
   unsetenv("FLAME_DEVICE");
+}
+
+// ---- tensor maps
+
+namespace {
+
+/// x f32[n, 16] → what a kernel with a tensor map of x but its first row gets to see, int64[17]: blocks, map.
+PlanBuilder tensorMap() {
+  PlanBuilder p;
+  const int n = p.symbol("n"), rows = p.symbolExpr(n), width = p.constant(16), words = p.constant(17);
+  const int x = p.input("x", DType::F32, {rows, width}, {"n", "16"}), y = p.heap("y", DType::I64, {words});
+  p.bind(x, {n, -1});
+  p.alloc(y);
+  p.launch("k_tensor", {x, y}, {}, p.constant(5));
+  auto &launch = *p.root.blocks[0]->commands.back()->body.AsLaunch();
+  auto map = std::make_unique<plan::TensorMapT>();
+  map->buffer = 0;
+  map->dtype = DType::F32;
+  map->offset = p.constant(64);
+  map->dims = {width, p.add(rows, p.constant(-1))};
+  map->strides = {p.constant(64)};
+  map->box = {16, 128};
+  launch.tensors.push_back(std::move(map));
+  launch.extent_wgmma = p.mul(rows, p.constant(2));
+  auto wgmma = std::make_unique<plan::WgmmaT>();
+  wgmma->threads = 384;
+  wgmma->shared = 100 << 10;
+  wgmma->cluster = 2;
+  p.root.kernels.back()->wgmma = std::move(wgmma);
+  p.output("y", y, {"17"});
+  p.onCuda();
+  return p;
+}
+
+std::vector<int64_t> seen(const SessionPtr &s, int64_t rows) {
+  auto x = tensor<float>({rows, 16}, std::vector<float>(rows * 16));
+  return values<int64_t>(run(s, 1, x)[0]);
+}
+
+} // namespace
+
+TEST_F(Cuda, KernelsForWgmmaGetTensorMaps) {
+  FLAME_FAKE_GPU_ONLY();
+  auto module = load(tensorMap().finish());
+  auto s = session(module);
+  gpu.tensorMaps = 0;
+  auto words = seen(s, 100);
+  EXPECT_EQ(words[0], 2) << "three multiprocessors hold one cluster";
+  EXPECT_EQ(words[1], 7 | 2 << 8 | 3 << 16) << "f32, two dims, swizzled";
+  EXPECT_EQ(words[2], 3) << "bit 21 is cleared for a small tensor";
+  EXPECT_EQ(words[3], 64) << "the first row is left out";
+  EXPECT_EQ(std::vector(words.begin() + 4, words.begin() + 6), (std::vector<int64_t>{16, 99}));
+  EXPECT_EQ(words[9], 64);
+  EXPECT_EQ(words[14], 16 | 128 << 12);
+  EXPECT_EQ(seen(s, 1)[5], 1) << "a dim of nothing counts as one";
+  gpu.version = 13020;
+  EXPECT_NE(seen(session(module), 5000)[2] & 1 << 21, 0);
+}
+
+TEST_F(Cuda, TensorMapsAreKept) {
+  FLAME_FAKE_GPU_ONLY();
+  rt::cuda::TensorMaps maps;
+  const rt::cuda::Driver &driver = rt::cuda::Driver::get();
+  rt::TensorView view{reinterpret_cast<void *>(4096), FLAME_F16, 2, {64, 8}, {128}, {64, 8}, false};
+  rt::TensorView other = view;
+  other.dims[1] = 9;
+  auto device = rt::cuda::Device::open(0);
+  rt::cuda::ContextScope scope(*device);
+  gpu.tensorMaps = 0;
+  const auto first = maps.find(driver, view);
+  EXPECT_NE(maps.find(driver, other), first);
+  EXPECT_EQ(maps.find(driver, view), first);
+  EXPECT_EQ(gpu.tensorMaps, 2);
+}
+
+TEST_F(Cuda, OtherCodeHasNoTensorMaps) {
+  FLAME_FAKE_GPU_ONLY();
+  gpu.major = 8;
+  auto module = load(tensorMap().finish());
+  gpu.tensorMaps = 0;
+  auto s = session(module);
+  auto words = seen(s, 100);
+  EXPECT_EQ(words[0], 5);
+  EXPECT_EQ(std::vector(words.begin() + 1, words.end()), std::vector<int64_t>(16));
+  EXPECT_EQ(gpu.tensorMaps, 0);
+}
+
+TEST_F(Cuda, RefusesImpossibleTensorMaps) {
+  auto refused = [](auto change, const char *message) {
+    PlanBuilder p = tensorMap();
+    for (auto &command : p.root.blocks[0]->commands)
+      if (auto *launch = command->body.AsLaunch())
+        change(p, *launch);
+    ModulePtr module;
+    EXPECT_FAILS(tryLoad(p.finish(), module), FLAME_BAD_ARTIFACT, message);
+  };
+  refused([](auto &, auto &l) { l.tensors[0]->box[1] = 257; }, "the box of a tensor map has a dim of 257");
+  refused([](auto &, auto &l) { l.tensors[0]->box[0] = 128; }, "a line of a tensor map's box has 128 elements");
+  refused([](auto &, auto &l) { l.tensors[0]->dtype = DType::BF16, l.tensors[0]->tf32 = true; }, "rounds bf16 to TF32");
+  refused([](auto &, auto &l) { l.tensors[0]->strides.clear(); }, "a tensor map has 2 dims, 0 strides");
+  refused([](auto &, auto &l) { l.tensors[0]->buffer = 2; }, "buffer of a tensor map");
+  refused([](auto &, auto &l) { l.extent_wgmma = -1; }, "expression");
+  refused([](auto &p, auto &) { p.root.kernels.back()->wgmma.reset(); }, "takes none");
+  refused([](auto &p, auto &) { p.root.kernels.back()->wgmma->shared = 1 << 20; }, "which no GPU gives it");
 }
 
 TEST_F(Cuda, ChoosesTheCode) {

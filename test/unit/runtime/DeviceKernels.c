@@ -1,10 +1,12 @@
 /* The kernels of Kernels.c for the fake CUDA driver: a block does what an iteration does there. Beside each kernel lies
- * what the driver must know of it: the numbers of buffers and of integer arguments, and whether it takes scratch memory.
+ * what the driver must know of it: the numbers of buffers and of integer arguments, whether it takes scratch memory, the number of tensor
+ * maps.
  * `values` are the addresses of the parameters. A result other than 0 is a CUDA error. */
 #include <stdint.h>
 
-#define KERNEL(name, buffers, args, scratch)                                                                           \
-  __attribute__((visibility("default"))) const int name##_signature[3] = {buffers, args, scratch};                     \
+#define KERNEL(name, buffers, args, scratch) KERNEL_WITH_MAPS(name, buffers, args, scratch, 0)
+#define KERNEL_WITH_MAPS(name, buffers, args, scratch, maps)                                                           \
+  __attribute__((visibility("default"))) const int name##_signature[4] = {buffers, args, scratch, maps};               \
   __attribute__((visibility("default"))) int name(void *const *values, int64_t blocks)
 #define BUFFER(type, i) (*(type **)values[i])
 #define ARG(i) (*(const int64_t *)values[i])
@@ -48,6 +50,17 @@ KERNEL(k_reverse, 2, 1, 1) {
 KERNEL(k_fill, 1, 1, 0) {
   for (int64_t i = 0; i < blocks; ++i)
     BUFFER(float, 0)[i] = (float)ARG(1);
+  return 0;
+}
+
+/* Tells its blocks, then what its map was made of; the address from that of the first buffer on. */
+KERNEL_WITH_MAPS(k_tensor, 2, 0, 0, 1) {
+  int64_t *out = BUFFER(int64_t, 1);
+  out[0] = blocks;
+  for (int i = 0; i < 16; ++i)
+    out[1 + i] = ARG(2 + i);
+  if (out[1])
+    out[3] -= (int64_t)BUFFER(char, 0);
   return 0;
 }
 

@@ -54,7 +54,7 @@ struct CUmod_st {
 using FakeKernel = int (*)(void *const *values, int64_t blocks);
 struct CUfunc_st {
   FakeKernel entry;
-  int buffers, args, scratch, maxShared = 48 * 1024;
+  int buffers, args, scratch, maps, maxShared = 48 * 1024;
 };
 struct CUmemPoolHandle_st {
   int device;
@@ -157,7 +157,8 @@ void run(Work &work, const Moment &moment) {
   };
   std::vector<Before> before; // nobody tells what a kernel writes
   for (size_t i = 0; i < values.size(); ++i) {
-    if (static_cast<int>(i) < f.buffers || static_cast<int>(i) >= f.buffers + f.args) {
+    if (static_cast<int>(i) < f.buffers || (static_cast<int>(i) >= f.buffers + f.args &&
+                                                static_cast<int>(i) < f.buffers + f.args + f.scratch)) {
       if (!isDevice(moment, values[i], 0, false, "a kernel reads"))
         return;
       if (values[i] % 256)
@@ -295,6 +296,10 @@ Work kernelWork(CUfunction f, unsigned grid, unsigned threads, unsigned shared, 
   Work work{f, grid, threads, shared, {}};
   for (int i = 0; i < f->buffers + f->args + f->scratch; ++i)
     work.values.push_back(*static_cast<uint64_t *>(params[i]));
+  for (int i = 0; i < f->maps; ++i) {
+    const auto *words = static_cast<uint64_t *>(params[f->buffers + f->args + f->scratch + i]);
+    work.values.insert(work.values.end(), words, words + 16);
+  }
   return work;
 }
 Work copyWork(const CUDA_MEMCPY3D &c) {
@@ -455,8 +460,30 @@ API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const ch
     return CUDA_ERROR_NOT_FOUND;
   CUfunction &known = module->functions[name];
   if (!known)
-    known = new CUfunc_st{entry, signature[0], signature[1], signature[2]};
+    known = new CUfunc_st{entry, signature[0], signature[1], signature[2], signature[3]};
   *function = known;
+  return CUDA_SUCCESS;
+}
+/// Checks what the driver checks; the map tells what it was made of (k_tensor in DeviceKernels.c).
+API CUresult cuTensorMapEncodeTiled(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                                    const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
+                                    int swizzle, int promotion, int fill) {
+  ENTER(true);
+  if (reinterpret_cast<uintptr_t>(map) % 64 || address % 16 || rank < 2 || rank > 5 || interleave || fill)
+    return 1;
+  ++control.tensorMaps;
+  std::memset(map, 0, 128);
+  map[0] = static_cast<uint64_t>(type) | rank << 8 | static_cast<uint64_t>(swizzle) << 16;
+  map[1] = static_cast<uint64_t>(promotion) | 1 << 21;
+  map[2] = address & ~kDeviceBit;
+  for (uint32_t i = 0; i < rank; ++i) {
+    if (dims[i] == 0 || box[i] == 0 || box[i] > 256 || steps[i] != 1 || (i && (strides[i - 1] % 16 || !strides[i - 1])))
+      return 1;
+    map[3 + i] = dims[i];
+    map[13] |= static_cast<uint64_t>(box[i]) << 12 * i;
+    if (i)
+      map[7 + i] = strides[i - 1];
+  }
   return CUDA_SUCCESS;
 }
 API CUresult cuFuncSetAttribute(CUfunction function, int, int value) {

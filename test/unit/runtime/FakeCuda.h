@@ -29,7 +29,7 @@ struct FakeCuda {
   int sticky = 0; // what every call returns after a kernel has failed
   // What has happened.
   std::atomic<int64_t> calls{0}, launches{0}, graphLaunches{0}, graphsMade{0}, nodeUpdates{0}, cooperativeLaunches{0},
-      overlaps{0}, copiesToDevice{0}, copiesToHost{0}, eventRecords{0}, eventWaits{0};
+      overlaps{0}, copiesToDevice{0}, copiesToHost{0}, tensorMaps{0}, eventRecords{0}, eventWaits{0};
   // What is alive.
   std::atomic<int64_t> allocations{0}, pinned{0}, streams{0}, events{0}, modules{0}, graphs{0}, pools_{0}, contexts{0};
   std::string violation; // the first thing that a GPU would not have let pass, or worse, would have

@@ -5,7 +5,7 @@
 // translation unit that includes no header. A kernel is
 //
 //   extern "C" __global__ void symbol(buffers in the order of `buffers`…, long long args in the order of `args`…
-//                                     [, void *scratch][, void *state])
+//                                     [, void *scratch][, void *state][, flame::TensorMap map0, …])
 //
 // launched with `extent` blocks of `threads` threads in one dimension. Buffers are dense and row-major, elements have
 // the storage types of ScalarBuilder.h; no result overlaps another buffer.
@@ -24,6 +24,25 @@
 
 namespace flame::cuda {
 
+/// How the copy engine of sm_90 sees a buffer: dims from the contiguous one on, bytes from one to the next of every further
+/// dim, the box of one copy. Offset and strides are multiples of 16 bytes.
+struct TensorMap {
+  unsigned buffer; // index into the kernel's buffers
+  mlir::Type elementType;
+  DimExpr offset;
+  llvm::SmallVector<DimExpr> dims, strides;
+  llvm::SmallVector<int> box;
+  bool tf32 = false; // f32 that the copy rounds
+};
+
+/// What the kernel is in code for exactly sm_90a, where that differs.
+struct WgmmaLaunch {
+  int threads = 0; // 0: it doesn't
+  int shared = 0, cluster = 1;
+  DimExpr extent; // blocks, of which there are as many at a time as the GPU has multiprocessors
+  llvm::SmallVector<TensorMap, 0> tensors;
+};
+
 /// How one region is launched.
 struct Kernel {
   std::string symbol;
@@ -38,6 +57,7 @@ struct Kernel {
   bool cooperative = false; // blocks wait for each other: all run at the same time, perhaps fewer than `extent`
   int sharedBefore90 = -1; // the same on architectures before sm_90; -1: as many
   int cluster = 1;   // blocks of a cluster, from sm_90 on
+  WgmmaLaunch wgmma;
 };
 
 /// The text of a kernel.
@@ -62,8 +82,8 @@ struct Unit {
 class Emitter {
 public:
   /// The context must have the dialects of registerCudaDialects. `tf32`: products of f32 by matrix instructions, which take
-  /// ten bits of each factor's fraction.
-  explicit Emitter(mlir::MLIRContext *context, bool tf32 = false);
+  /// ten bits of each factor's fraction. `wgmma`: kernels for sm_90a use what it alone has.
+  explicit Emitter(mlir::MLIRContext *context, bool tf32 = false, bool wgmma = false);
 
   /// Prints the region's kernel, or finds the one that an equal region made. Fails with an op error on a region that
   /// the target can't compile.
@@ -78,7 +98,7 @@ public:
 
 private:
   mlir::MLIRContext *context;
-  bool tf32;
+  bool tf32, wgmma;
   std::vector<KernelText> kernels;
   llvm::StringMap<std::string> symbols; // text of a kernel without its name → its symbol
 };

@@ -1,0 +1,129 @@
+//===- StoreGroup.h - from a warpgroup's sums to results ---------------------------------------------------------===//
+//
+// A warp has 16 rows of the warpgroup's 64. It passes them on some columns at a time through a piece of shared memory of its
+// own: to the copy engine, which writes lines of 128 bytes where a tensor map says, or to an epilogue that takes runs of
+// columns (see Store.h).
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "epilogue/Store.h"
+#include "ptx/Tensor.h"
+
+namespace flame {
+
+/// One result, a matrix in memory or one for each batch: (row, column, sum) → stored element of 2 or 4 bytes. The body is
+/// called for every element of a tile; where that lies outside, for the nearest inside.
+template <typename T, typename Body> struct TensorStore {
+  const TensorMap &map;
+  Body body;
+};
+template <typename T, typename Body> FLAME_DEVICE TensorStore<T, Body> tensorStore(const TensorMap &map, Body body) {
+  return {map, body};
+}
+template <typename Epilogue> constexpr bool isTensorStore = false;
+template <typename T, typename Body> constexpr bool isTensorStore<TensorStore<T, Body>> = true;
+
+/// Four 8 × 8 matrices of 16-bit elements; lane l gives the address of line l % 8 of matrix l / 8.
+FLAME_DEVICE void storeMatrices(SharedAddress line, unsigned a, unsigned b, unsigned c, unsigned d) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(line), "r"(a), "r"(b), "r"(c),
+               "r"(d)
+               : "memory");
+}
+FLAME_DEVICE void storeShared(SharedAddress at, unsigned a, unsigned b) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(at), "r"(a), "r"(b) : "memory");
+}
+FLAME_DEVICE unsigned bitsOf(float value) { return __float_as_uint(value); }
+FLAME_DEVICE unsigned bitsOf(unsigned value) { return value; }
+FLAME_DEVICE unsigned bitsOf(int value) { return (unsigned)value; }
+
+/// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
+/// `shared`: the warp's `slabs` pieces of 2048 bytes.
+template <int slabs, int sums, typename Sum, typename Index, typename T, typename Body>
+FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column, int batch,
+                             const Problem<Index> &p, const TensorStore<T, Body> &epilogue) {
+  constexpr int columns = 2 * sums, chunk = 128 / (int)sizeof(T), chunks = (columns + chunk - 1) / chunk;
+  static_assert(columns >= chunk && (sizeof(T) == 2 || sizeof(T) == 4), "lines of 128 bytes");
+  const int lane = threadId() % 32;
+  if (row >= p.rows)
+    return;
+  const Index first = least(row + lane / 4, p.rows - 1), second = least(row + lane / 4 + 8, p.rows - 1);
+#pragma unroll
+  for (int c = 0; c < chunks; ++c) {
+    // The last chunk may repeat columns of the one before.
+    const int start = least(c * chunk, columns - chunk);
+    if (column + start >= p.columns)
+      break;
+    // A piece is free when all but the latest stores have read theirs.
+    if (c == 0 || slabs == 1)
+      waitStoresRead<0>();
+    else
+      waitStoresRead<slabs - 1>();
+    syncWarp();
+    const SharedAddress slab = shared + c % slabs * WgmmaSchedule::slabBytes;
+    auto value = [&](int half, int j, int k) {
+      const Index at = least(column + start + 8 * j + lane % 4 * 2 + k, p.columns - 1);
+      return epilogue.body(half ? second : first, at, d[(start / 8 + j) * 4 + half * 2 + k]);
+    };
+    if constexpr (sizeof(T) == 2) {
+#pragma unroll
+      for (int j = 0; j < 8; j += 2) {
+        auto pair = [&](int half, int jj) {
+          return (unsigned)(unsigned short)value(half, jj, 0) | (unsigned)(unsigned short)value(half, jj, 1) << 16;
+        };
+        const int line = lane % 16, at = j + lane / 16;
+        storeMatrices(slab + line * 128 + (at ^ line % 8) * 16, pair(0, j), pair(1, j), pair(0, j + 1), pair(1, j + 1));
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int line = lane / 4 + 8 * half, at = 2 * j + lane % 4 / 2;
+          storeShared(slab + line * 128 + (at ^ line % 8) * 16 + lane % 2 * 8, bitsOf(value(half, j, 0)),
+                      bitsOf(value(half, j, 1)));
+        }
+    }
+    fenceShared();
+    syncWarp();
+    if (lane == 0) {
+      storeTensor<3>(epilogue.map, slab, {(int)column + start, (int)row, batch});
+      commitStores();
+    }
+  }
+}
+
+/// The same for an epilogue that stores by itself. Its body stands here once, in loops, so that a long one takes no more of
+/// the compiler's time than a short one.
+template <int slabs, int sums, typename Sum, typename Index, typename Epilogue>
+FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column, int,
+                             const Problem<Index> &p, const Epilogue &epilogue) {
+  // 8 words between rows keep banks apart.
+  constexpr int columns = 2 * sums, chunk = least(columns, slabs == 1 ? 16 : 48), pitch = chunk + 8;
+  constexpr int chunks = (columns + chunk - 1) / chunk, width = Epilogue::width, runs = chunk / width;
+  static_assert(16 * pitch * 4 <= slabs * WgmmaSchedule::slabBytes && chunk % width == 0, "whole runs in the slab");
+  const int lane = threadId() % 32;
+  Sum *slab = (Sum *)__cvta_shared_to_generic(shared);
+#pragma unroll 1
+  for (int c = 0; c < chunks; ++c) {
+    syncWarp();
+    // Registers have no index: of all chunks the one whose turn it is.
+#pragma unroll
+    for (int turn = 0; turn < chunks; ++turn)
+      if (c == turn) {
+#pragma unroll
+        for (int i = turn * chunk / 2; i < least((turn + 1) * chunk / 2, sums); i += 2)
+          *(Pack<Sum, 2> *)(slab + (lane / 4 + i / 2 % 2 * 8) * pitch + i / 4 * 8 - turn * chunk + lane % 4 * 2) = {
+              d[i], d[i + 1]};
+      }
+    syncWarp();
+#pragma unroll 1
+    for (int run = lane; run < 16 * runs; run += 32) {
+      const int inRow = run / runs, inColumn = run % runs * width;
+      const Index toRow = row + inRow, toColumn = column + c * chunk + inColumn;
+      if (c * chunk + inColumn < columns && toRow < p.rows && toColumn < p.columns)
+        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), slab + inRow * pitch + inColumn);
+    }
+  }
+}
+
+} // namespace flame

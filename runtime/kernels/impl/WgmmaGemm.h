@@ -1,0 +1,191 @@
+//===- WgmmaGemm.h - a product by wgmma ----------------------------------------------------------------------------===//
+//
+// As many blocks as the GPU holds at one time take tile after tile. One thread of a block, the producer, asks the copy
+// engine for step after step of the operands, ahead of the warpgroups that multiply, the consumers; the stages of shared
+// memory between them form a ring. With ping-pong the two consumers take turns at tiles, and one's results leave while
+// the other multiplies.
+//
+// Operands are tensor maps of rank 3 with the boxes of TensorTile: contiguous dim, lines, batch.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "epilogue/StoreGroup.h"
+#include "pipeline/Ring.h"
+#include "pipeline/TensorTile.h"
+#include "tile/Raster.h"
+
+namespace flame {
+
+/// Shared memory from a multiple of 1024 bytes on, where the swizzle begins.
+FLAME_DEVICE SharedAddress swizzledShared() {
+  extern __shared__ __align__(1024) unsigned char flame_swizzled_shared[];
+  return sharedAddress(flame_swizzled_shared);
+}
+
+/// An operand: `batchStep` is 0 where all batches have the same matrix.
+struct TensorOperand {
+  const TensorMap &map;
+  int batchStep;
+};
+
+/// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
+template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename MakeEpilogue>
+FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, TensorOperand y, MakeEpilogue makeEpilogue) {
+  static_assert(s.isValid(type, xMajor, yMajor), "no such schedule");
+  using Sum = typename TypeOf<type>::Sum;
+  using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
+  using YTile = TensorTile<type, yMajor, s.columns, s.depth, s.clusterRows>;
+  constexpr int stageBytes = XTile::bytes + YTile::bytes, cluster = s.cluster(), steps = s.depth * sizeOf(type) / 32;
+  static_assert(stageBytes == s.stageBytes(type, xMajor, yMajor), "the launch's shared memory");
+
+  const SharedAddress shared = swizzledShared(), slabs = shared + s.stages * stageBytes;
+  const Ring<s.stages> ring{slabs + 4 * s.consumers * s.slabs * s.slabBytes};
+  // Uniform in a warp, as the compiler can't see by itself.
+  const int group = __shfl_sync(0xffffffffu, threadId() / 128, 0);
+  const int rank = cluster == 1 ? 0 : clusterRank();
+  if (threadId() == 0) {
+    prefetchMap(x.map);
+    prefetchMap(y.map);
+    ring.make(4 * s.readers() * cluster);
+  }
+  if constexpr (cluster == 1)
+    syncBlock();
+  else
+    syncCluster();
+  awaitProducers();
+
+  const unsigned down = (unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)),
+                 across = (unsigned)((p.columns + s.columns * s.clusterColumns - 1) / (s.columns * s.clusterColumns));
+  const Raster raster{down, across, (unsigned)s.band};
+  const unsigned tiles = down * across * (unsigned)batches, clusters = gridDim.x / cluster,
+                 begin = (unsigned)blockId() / cluster;
+  // A sum of nothing is one step outside of the operands.
+  const int turns = p.depth == 0 ? 1 : (int)((p.depth + s.depth - 1) / s.depth), origin = p.depth == 0 ? s.depth : 0;
+  auto rowOf = [&](const Raster::Place &at) {
+    return (at.row * s.clusterRows + (s.clusterRows > 1 ? rank : 0)) * s.rows;
+  };
+  auto columnOf = [&](const Raster::Place &at) {
+    return (at.column * s.clusterColumns + (s.clusterColumns > 1 ? rank : 0)) * s.columns;
+  };
+
+  if (group == s.consumers) {
+    if constexpr (s.copyRegisters() > 0)
+      giveRegisters<s.copyRegisters()>();
+    if (threadId() % 128 < 32 && isElected()) {
+      RingPlace<s.stages> place;
+#pragma unroll 1
+      for (unsigned tile = begin; tile < tiles; tile += clusters) {
+        const auto at = raster(tile);
+        const int row = rowOf(at), column = columnOf(at);
+#pragma unroll 1
+        for (int turn = 0; turn < turns; ++turn, place.next()) {
+          const SharedAddress full = ring.full(place.stage), to = shared + place.stage * stageBytes;
+          await(ring.empty(place.stage), place.parity ^ 1);
+          arriveExpecting(full, stageBytes);
+          XTile::load(x.map, to, full, row, origin + turn * s.depth, at.batch * x.batchStep, rank);
+          YTile::load(y.map, to + XTile::bytes, full, column, origin + turn * s.depth, at.batch * y.batchStep, rank);
+        }
+      }
+      releaseDependents();
+    }
+    if constexpr (cluster > 1) {
+      // Others still write to this block's shared memory and arrive at its barriers.
+      arriveCluster();
+      awaitCluster();
+    }
+  } else {
+    if constexpr (s.multiplyRegisters() > 0)
+      takeRegisters<s.multiplyRegisters()>();
+    constexpr int slices = s.groupRows() / 64; // of 64 rows
+    const int lane = threadId() % 32, inGroup = s.pingPong ? 0 : group * s.groupRows();
+    const SharedAddress slab = slabs + threadId() / 32 * s.slabs * s.slabBytes;
+    auto release = [&](int stage) {
+      if constexpr (cluster == 1) {
+        if (lane == 0)
+          arrive(ring.empty(stage));
+      } else if (lane < cluster) {
+        arriveAt(ring.empty(stage), lane);
+      }
+    };
+    RingPlace<s.stages> place;
+    const unsigned step = clusters * (s.pingPong ? 2 : 1);
+    if (s.pingPong && group == 1)
+      place.skip(turns);
+#pragma unroll 1
+    for (unsigned tile = begin + (s.pingPong ? group * clusters : 0); tile < tiles; tile += step) {
+      const auto at = raster(tile);
+      Sum d[slices][s.columns / 2];
+      // Starts the products of one stage, which add to the sums there unless it is the first.
+      auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first) {
+        const SharedAddress from = shared + place.stage * stageBytes;
+        const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
+        await(ring.full(place.stage), place.parity);
+        if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
+          arriveThreads(2 - group, 256);
+        fenceProducts();
+#pragma unroll
+        for (int k = 0; k < steps; ++k)
+#pragma unroll
+          for (int slice = 0; slice < slices; ++slice)
+            multiplyGroup<type, xMajor == Major::Side, yMajor == Major::Side>(
+                to[slice], XTile::matrix(from, inGroup + slice * 64) + XTile::further(k), yMatrix + YTile::further(k),
+                !first || k > 0);
+        commitProducts();
+      };
+      // Not before the other consumer has met its last stage: from further behind, the phase that this one waits for could
+      // not be told from one that ended long ago.
+      if (s.pingPong && tile != begin)
+        syncThreads(1 + group, 256);
+      if constexpr (!s.promote) {
+        int before = 0;
+#pragma unroll 1
+        for (int turn = 0; turn < turns; ++turn) {
+          multiply(d, turn, turn == 0);
+          // The group before has read its stage when at most this one is under way.
+          waitProducts<1>();
+          if (turn > 0)
+            release(before);
+          before = place.stage;
+          place.next();
+        }
+        waitProducts<0>();
+        release(before);
+#pragma unroll
+        for (int slice = 0; slice < slices; ++slice)
+          pin(d[slice]);
+      } else {
+#pragma unroll
+        for (int i = 0; i < slices * s.columns / 2; ++i)
+          d[i / (s.columns / 2)][i % (s.columns / 2)] = Sum(0);
+#pragma unroll 1
+        for (int turn = 0; turn < turns; ++turn, place.next()) {
+          Sum part[slices][s.columns / 2];
+          multiply(part, turn, true);
+          waitProducts<0>();
+          release(place.stage);
+#pragma unroll
+          for (int slice = 0; slice < slices; ++slice) {
+            pin(part[slice]);
+#pragma unroll
+            for (int i = 0; i < s.columns / 2; ++i)
+              d[slice][i] += part[slice][i];
+          }
+        }
+      }
+      if constexpr (s.pingPong)
+        place.skip(turns); // the other consumer's
+      const auto epilogue = makeEpilogue(at.batch);
+#pragma unroll
+      for (int slice = 0; slice < slices; ++slice)
+        storeGroup<s.slabs>(d[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16),
+                            (Index)columnOf(at), at.batch, p, epilogue);
+    }
+    waitStoresRead<0>();
+    if constexpr (cluster > 1) {
+      arriveCluster();
+      awaitCluster();
+    }
+  }
+}
+
+} // namespace flame

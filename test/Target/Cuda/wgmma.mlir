@@ -1,0 +1,53 @@
+// RUN: flame-opt %s --flame-emit-cuda=wgmma | FileCheck %s
+// RUN: flame-opt %s --flame-emit-cuda | FileCheck %s --check-prefix=WITHOUT
+// Products for sm_90a: operands and result by tensor maps, one kernel with two bodies.
+
+// WITHOUT-NOT: wgmmaGemm
+// WITHOUT-NOT: TensorMap
+
+// CHECK-LABEL: // contract: matmul add
+// CHECK: __launch_bounds__(FLAME_IF_WGMMA({{[0-9]+}}, {{[0-9]+}}), 1)
+// CHECK-NEXT: contract_0({{.*}}, const __grid_constant__ flame::TensorMap map0, const __grid_constant__ flame::TensorMap map1, const __grid_constant__ flame::TensorMap map2) {
+// CHECK: const auto body = [&](const int row, const int column, const float sum) -> unsigned short {
+// CHECK: #if FLAME_HAS_WGMMA
+// CHECK-NEXT: flame::wgmmaGemm<flame::WgmmaSchedule{{.*}}, flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Side>(flame::Problem<int>{4608, 3072, 1024}, 1,
+// CHECK-NEXT: flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0},
+// CHECK-NEXT: [&](int) { return flame::tensorStore<unsigned short>(map2, body); });
+// CHECK-NEXT: #else
+// CHECK-NEXT: flame::gemm<
+// CHECK: #endif
+func.func @bias(%x: tensor<4608x1024xbf16>, %w: tensor<1024x3072xbf16>, %b: tensor<3072xbf16>) -> tensor<4608x3072xbf16> {
+  %0 = flame.region "contract"(%x, %w, %b) : (tensor<4608x1024xbf16>, tensor<1024x3072xbf16>, tensor<3072xbf16>) -> tensor<4608x3072xbf16> {
+  ^bb0(%a: tensor<4608x1024xbf16>, %c: tensor<1024x3072xbf16>, %d: tensor<3072xbf16>):
+    %1 = flame.matmul %a, %c : (tensor<4608x1024xbf16>, tensor<1024x3072xbf16>) -> tensor<4608x3072xbf16>
+    %2 = flame.add %1, %d : (tensor<4608x3072xbf16>, tensor<3072xbf16>) -> tensor<4608x3072xbf16>
+    flame.yield %2 : tensor<4608x3072xbf16>
+  }
+  return %0 : tensor<4608x3072xbf16>
+}
+
+// Lines of 1022 elements do not begin at multiples of 16 bytes.
+// CHECK-LABEL: // contract: matmul
+// CHECK-NOT: wgmmaGemm
+func.func @unaligned(%x: tensor<4608x1022xbf16>, %w: tensor<1022x3072xbf16>) -> tensor<4608x3072xbf16> {
+  %0 = flame.region "contract"(%x, %w) : (tensor<4608x1022xbf16>, tensor<1022x3072xbf16>) -> tensor<4608x3072xbf16> {
+  ^bb0(%a: tensor<4608x1022xbf16>, %c: tensor<1022x3072xbf16>):
+    %1 = flame.matmul %a, %c : (tensor<4608x1022xbf16>, tensor<1022x3072xbf16>) -> tensor<4608x3072xbf16>
+    flame.yield %1 : tensor<4608x3072xbf16>
+  }
+  return %0 : tensor<4608x3072xbf16>
+}
+
+// Any number of rows; results of 9214 columns leave by the kernel itself.
+// CHECK-LABEL: // contract: matmul
+// CHECK: wgmmaGemm
+// CHECK-NEXT: map0
+// CHECK-NEXT: flame::store<true>(out0, body, place); });
+func.func @rows(%x: tensor<?x1024xf16>, %w: tensor<9214x1024xf16>) -> tensor<?x9214xf16> {
+  %0 = flame.region "contract"(%x, %w) : (tensor<?x1024xf16>, tensor<9214x1024xf16>) -> tensor<?x9214xf16> {
+  ^bb0(%a: tensor<?x1024xf16>, %c: tensor<9214x1024xf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true} : (tensor<?x1024xf16>, tensor<9214x1024xf16>) -> tensor<?x9214xf16>
+    flame.yield %1 : tensor<?x9214xf16>
+  }
+  return %0 : tensor<?x9214xf16>
+}
