@@ -60,8 +60,8 @@ private:
 
 class CudaBackend : public Backend {
 public:
-  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder, bool tf32)
-      : emitter(context, tf32, llvm::is_contained(architectures, "sm_90a")), architectures(std::move(architectures)),
+  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder, bool tf32, bool wgmma)
+      : emitter(context, tf32, wgmma && llvm::is_contained(architectures, "sm_90a")), architectures(std::move(architectures)),
         cacheFolder(std::move(cacheFolder)), tf32(tf32) {}
 
   void addPasses(OpPassManager &passes) override {
@@ -182,5 +182,6 @@ llvm::Expected<std::unique_ptr<Backend>> Backend::create(const CompileOptions &o
       architectures.push_back(name);
   }
   return std::make_unique<CudaBackend>(context, std::move(architectures),
-                                       options.cache ? FileCache::defaultFolder() : std::string(), options.tf32);
+                                       options.cache ? FileCache::defaultFolder() : std::string(), options.tf32,
+                                       options.wgmma);
 }

@@ -111,6 +111,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
                   "instructions, which take ten bits of each factor's fraction")
       ->check(oneOf({"strict", "tf32"}))
       ->type_name("WHAT");
+  sub->add_flag("--wgmma", state->options.wgmma,
+                "with --target=cuda: products in code for sm_90a by warpgroup matrix instructions and the tensor copy "
+                "engine, where shapes and types allow it (new, and not the default yet)");
   sub->add_flag("!--no-cache", state->options.cache,
                 "neither use nor keep compiled CUDA kernels of earlier runs (they are in FLAME_CACHE_DIR, else "
                 "XDG_CACHE_HOME/flame, else ~/.cache/flame)");
@@ -145,6 +148,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
     state->options.tf32 = state->precision == "tf32";
     if (state->options.target != "cuda" && state->options.tf32)
       throw run::UsageError("--precision=tf32 is for GPUs; it needs --target=cuda");
+    if (state->options.target != "cuda" && state->options.wgmma)
+      throw run::UsageError("--wgmma is for GPUs; it needs --target=cuda");
     console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")
