@@ -56,6 +56,21 @@ def too_many_inputs(folder):
     return model([node("Relu", "x", "x", "x", to="y", name="relu")])
 
 
+@case(r"axes has 3 elements, the tensor 2 dimensions")
+def more_axes_than_dimensions(folder):
+    return _sum_over_axes((3, 4), 3)
+
+
+@case(r"too many possibilities; make the axes input a constant", BAD, UNSUPPORTED)
+def many_axes_known_at_run_time(folder):
+    return _sum_over_axes((2, 3, 4, 5, 6, 7), 5)
+
+
+def _sum_over_axes(shape, count):
+    inputs = [info("x", shape), helper.make_tensor_value_info("axes", TensorProto.INT64, [count])]
+    return model([node("ReduceSum", "x", "axes", to="y", name="sum")], inputs=inputs, outputs=[info("y", None)])
+
+
 @case(r"output")
 def too_many_outputs(folder):
     return model([node("Relu", "x", to=("y", "z"), name="relu")])

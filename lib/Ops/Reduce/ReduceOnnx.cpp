@@ -8,6 +8,7 @@
 #include "flame/Ops/Reduce.h"
 #include "llvm/ADT/Sequence.h"
 #include "llvm/ADT/Twine.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace flame;
@@ -55,6 +56,13 @@ private:
     DimExpr zero = n.shapes.constant(0), one = n.shapes.constant(1), count = n.dim(list, 0);
     if (!count.constant())
       n.fail("the number of axes is known only at run time; give the axes input a static shape or make it a constant");
+    if (*count.constant() > rank)
+      n.fail("axes has " + Twine(*count.constant()) + " elements, the tensor " + Twine(rank) + " dimensions; no axis may stand twice");
+    // The sizes of the result are sums over all assignments of axes to dimensions.
+    constexpr double mostAssignments = 256;
+    if (std::pow(*count.constant() + 1, rank) > mostAssignments)
+      n.fail(Twine(*count.constant()) + " axes that are known only at run time, of a tensor of rank " + Twine(rank) +
+             ", are too many possibilities; make the axes input a constant");
     SmallVector<DimExpr> split, kept, mask;
     for (int64_t d = 0; d < rank; ++d) {
       DimExpr named = zero;
