@@ -4,8 +4,8 @@
 // kind in its own time (tile/RowPipeline.h), so that memory is busy while numbers travel between blocks; teams of blocks that do one
 // row after the other (EmitSplitRow.cpp) leave it idle then.
 //
-// Here are the four loops over a block's steps. The numbers of a step's row (its reductions' results) go from the warp that
-// joins to those that store through shared memory.
+// Here are the four loops over a block's steps. The numbers of a step's row (its reductions' results) go from the warps that
+// join to those that store through shared memory.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "SharedRow.h"
@@ -25,9 +25,9 @@ using Shape = RowPipelineShape;
 constexpr int64_t hopperBytes = 227 << 10, olderBytes = 99 << 10;
 /// Groups of a chunk are a multiple of this, so that every copy begins at and consists of 16 bytes.
 constexpr int64_t groupsTogether = 32;
-/// What numbers of a row travel in costs every chunk as much as it costs a piece of a whole team, so that rows of which
-/// many fit into the grid's memory, and few rows, are faster by teams (EmitSplitRow.cpp). Measured on an H200: rows of 8 MiB
-/// 32 times 170 us here, 210 there; 256 rows of 256 KiB 68 and 59; 64 of 320 KiB 23 and 18.
+/// Every chunk pays for its numbers' way between blocks as a team's piece of a row does (EmitSplitRow.cpp), so that teams are
+/// faster where rows are short, as their pieces are larger than chunks, and where they are few, as a pipeline has to be
+/// filled. Measured; see docs/rationale/performance.md.
 constexpr int64_t leastChunks = 64, leastChunksOfAll = 2048;
 
 class RowPipelineBuilder : public SharedRowBuilder {
@@ -70,8 +70,8 @@ bool RowPipelineBuilder::choose(RowStage stage) {
         llvm::none_of(held, [&](Held &h) { return h.input == input; }))
       return false;
   }
-  Type type = computeType(getElementTypeOrSelf(stage.first.getType()));
-  const int64_t numberBytes = type.getIntOrFloatBitWidth() / 8 * resultsOf(stage).size();
+  Type number = computeType(getElementTypeOrSelf(stage.first.getType()));
+  const int64_t numberBytes = number.getIntOrFloatBitWidth() / 8 * resultsOf(stage).size();
   int64_t stages = 0, olderStages = 0, stageBytes = 0;
   auto fits = [&](int64_t most) {
     chunksOfRow = (groups + most - 1) / most;
@@ -104,9 +104,9 @@ bool RowPipelineBuilder::choose(RowStage stage) {
   chunk = index(capacity);
   items = muli(expr(rows), pieces);
   Value memory = kernel.sharedMemory(b.getI64Type(), Shape::words);
-  call("const flame::RowPipeline<" + std::to_string(stages) + ", " + std::to_string(olderStages) +
-           "> pipeline($0, (unsigned long long *)$1, flame::dynamicShared() + " + std::to_string(placeBytes) + " * (flame::RowPipeline<" +
-           std::to_string(stages) + ", " + std::to_string(olderStages) + ">::stages - 1), (int)($2), (int)($3))",
+  const std::string type = "flame::RowPipeline<" + std::to_string(stages) + ", " + std::to_string(olderStages) + ">";
+  call("const " + type + " pipeline($0, (unsigned long long *)$1, flame::dynamicShared() + " + std::to_string(placeBytes) +
+           " * (" + type + "::stages - 1), (int)($2), (int)($3))",
        {kernel.stateMemory(), memory, pieces, items});
   return true;
 }

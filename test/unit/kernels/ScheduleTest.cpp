@@ -9,6 +9,8 @@ using namespace flame::cuda;
 
 namespace {
 
+static auto loadNvrtc() { return llvm::expectedToOptional(Nvrtc::load()); }
+
 TEST(Schedule, FollowsTheProblem) {
   auto mma = [](ContractSizes sizes) {
     MmaSchedule s = chooseMma(Arithmetic::F16, sizes);
@@ -80,11 +82,9 @@ std::string product(const std::string &templates, const std::string &head, Arith
 }
 
 TEST(Schedule, NoneSpills) {
-  auto nvrtc = Nvrtc::load();
-  if (!nvrtc) {
-    llvm::consumeError(nvrtc.takeError());
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  }
   std::string matrix, simt;
   llvm::StringSet<> seen, others;
   appendTemplate("impl/Gemm.h", seen, matrix);
@@ -151,11 +151,9 @@ TEST(Schedule, WgmmaFollowsTheProblem) {
 }
 
 TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
-  auto nvrtc = Nvrtc::load();
-  if (!nvrtc) {
-    llvm::consumeError(nvrtc.takeError());
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  }
   std::string head;
   llvm::StringSet<> seen;
   appendTemplate("impl/WgmmaGemm.h", seen, head);
@@ -217,11 +215,9 @@ TEST(Schedule, TopKFollowsTheProblem) {
 }
 
 TEST(Schedule, TopKDoesNotSpill) {
-  auto nvrtc = Nvrtc::load();
-  if (!nvrtc) {
-    llvm::consumeError(nvrtc.takeError());
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  }
   std::string head;
   llvm::StringSet<> seen;
   appendTemplate("impl/TopK.h", seen, head);
@@ -256,11 +252,9 @@ TEST(Schedule, TopKDoesNotSpill) {
 }
 
 TEST(Schedule, AttentionHardlySpills) {
-  auto nvrtc = Nvrtc::load();
-  if (!nvrtc) {
-    llvm::consumeError(nvrtc.takeError());
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  }
   std::string head;
   llvm::StringSet<> seen;
   appendTemplate("impl/Attention.h", seen, head);

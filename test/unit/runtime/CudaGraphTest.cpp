@@ -10,17 +10,12 @@ namespace plan = flame::plan;
 
 namespace {
 
-class CudaGraph : public testing::Test {
+class CudaGraph : public OnFakeGpu {
 protected:
   void SetUp() override {
+    OnFakeGpu::SetUp();
     gpu.graphLaunches = gpu.graphsMade = gpu.nodeUpdates = gpu.launches = 0;
-    gpu.violation.clear();
   }
-  void TearDown() override {
-    EXPECT_EQ(gpu.violation, "");
-    EXPECT_EQ(gpu.alive(), 0) << "something leaked";
-  }
-  FakeCuda &gpu = fakeCuda();
 };
 
 std::vector<float> expected(int64_t n, float start) {

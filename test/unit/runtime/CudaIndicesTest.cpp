@@ -13,22 +13,7 @@ namespace plan = flame::plan;
 
 namespace {
 
-class CudaIndices : public testing::Test {
-protected:
-  void SetUp() override { reset(); }
-  void TearDown() override {
-    EXPECT_EQ(gpu.violation, "");
-    EXPECT_EQ(gpu.alive(), 0) << "something leaked";
-    reset();
-  }
-  void reset() {
-    gpu.compilesPtx = true;
-    gpu.failCall = -1;
-    gpu.sticky = 0;
-    gpu.violation.clear();
-  }
-  FakeCuda &gpu = fakeCuda();
-};
+class CudaIndices : public OnFakeGpu {};
 
 /// y = indices + 10, after a check that they are in [-5, 5). `before` adds a kernel in front of the check, whose result
 /// lies in the arena.

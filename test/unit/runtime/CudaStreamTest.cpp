@@ -60,23 +60,7 @@ public:
   CUstream handle = nullptr;
 };
 
-class CudaStream : public testing::Test {
-protected:
-  void SetUp() override { reset(); }
-  void TearDown() override {
-    EXPECT_EQ(gpu.violation, "");
-    EXPECT_EQ(gpu.alive(), 0) << "something leaked";
-    reset();
-  }
-  void reset() {
-    gpu.memory = size_t(1) << 30;
-    gpu.streamNumbers = true;
-    gpu.failCall = -1;
-    gpu.sticky = 0;
-    gpu.violation.clear();
-  }
-  FakeCuda &gpu = fakeCuda();
-};
+class CudaStream : public OnFakeGpu {};
 
 SessionPtr deviceSession(const ModulePtr &module) {
   auto s = session(module);

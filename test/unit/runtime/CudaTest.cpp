@@ -20,27 +20,7 @@ namespace rt = flame::rt;
 
 namespace {
 
-class Cuda : public testing::Test {
-protected:
-  void SetUp() override { reset(); }
-  void TearDown() override {
-    EXPECT_EQ(gpu.violation, "");
-    EXPECT_EQ(gpu.alive(), 0) << "something leaked";
-    reset();
-  }
-  void reset() {
-    gpu.version = 13000;
-    gpu.devices = 2;
-    gpu.major = 9;
-    gpu.minor = 0;
-    gpu.pools = true;
-    gpu.memory = size_t(1) << 30;
-    gpu.failCall = gpu.failAllocation = -1;
-    gpu.sticky = 0;
-    gpu.violation.clear();
-  }
-  FakeCuda &gpu = fakeCuda();
-};
+class Cuda : public OnFakeGpu {};
 
 flame_options withFlags(uint32_t flags) {
   flame_options options = defaultOptions();

@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <dlfcn.h>
+#include <gtest/gtest.h>
 
 namespace flame::test {
 
@@ -33,6 +34,29 @@ inline FakeCuda &fakeCuda() {
   }();
   return *control;
 }
+
+/// A test on the fake driver as it is at first, which must not find a violation or a leak.
+class OnFakeGpu : public testing::Test {
+protected:
+  void SetUp() override { reset(); }
+  void TearDown() override {
+    EXPECT_EQ(gpu.violation, "");
+    EXPECT_EQ(gpu.alive(), 0) << "something leaked";
+    reset();
+  }
+  void reset() {
+    gpu.version = 13000;
+    gpu.devices = 2;
+    gpu.major = 9;
+    gpu.minor = 0;
+    gpu.pools = gpu.streamNumbers = gpu.compilesPtx = true;
+    gpu.memory = size_t(1) << 30;
+    gpu.failCall = gpu.failAllocation = -1;
+    gpu.sticky = 0;
+    gpu.violation.clear();
+  }
+  FakeCuda &gpu = fakeCuda();
+};
 
 } // namespace flame::test
 
