@@ -66,11 +66,13 @@ constexpr WgmmaSchedule wgmmaCandidates[] = {
     {128, 256, 64, 4, 2}, {256, 144, 64, 3, 2}, {256, 128, 64, 4, 2}, {192, 192, 64, 4, 3, false, 1, 1, 8, 1},
     {128, 224, 64, 4, 2}, {128, 176, 64, 5, 2}, {128, 160, 64, 5, 2}, {128, 128, 64, 6, 2},
     {64, 128, 64, 8, 1},  {64, 112, 64, 8, 1},  {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
+    {128, 64, 128, 4, 2, false, 1, 1, 8, 1},
 };
 
 /// What a multiprocessor of an H200 does, in nanoseconds, fitted to measurements (docs/rationale/performance.md): a product of
 /// 64 × 8 × 32 bytes, a line of 128 bytes to shared memory, an element's store, the rest of a tile, a launch.
-constexpr double wgmmaProduct = 0.694, wgmmaLine = 0.9, wgmmaStore = 0.0286, wgmmaTile = 1140, wgmmaLaunch = 1200;
+constexpr double wgmmaProduct = 0.694, wgmmaLine = 0.9, wgmmaStore = 0.0286, wgmmaTile = 1140, wgmmaLaunch = 1200,
+                 wgmmaSplit = 700, wgmmaReceived = 0.016; // of a tile's parts, and a byte of other blocks' sums
 /// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
 constexpr double memoryBytes = 4000, memoryBytesOfOne = 48;
 
@@ -85,12 +87,13 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   int64_t down = ceilDivide(std::max<int64_t>(s.rows, 1), c.rows * c.clusterRows),
           across = ceilDivide(std::max<int64_t>(s.columns, 1), c.columns * c.clusterColumns);
   int64_t tiles = s.batches * down * across, places = multiprocessors / c.cluster();
-  double turns = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth)), lines = double(c.depth) * size / 128;
+  double turns = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth * c.splits)), lines = double(c.depth) * size / 128;
   // Rows of x and columns of y that a block of a cluster copies for itself.
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
   double turn = lines * std::max(wgmmaProduct * c.rows * c.columns / 128, wgmmaLine * copied);
   double rounds = double(ceilDivide(tiles, places));
-  double working = rounds * (turns * turn + wgmmaStore * c.rows * c.columns + wgmmaTile);
+  double split = c.splits > 1 ? wgmmaSplit + wgmmaReceived * c.receivedBytes() : 0;
+  double working = rounds * (turns * turn + wgmmaStore * c.rows * c.storedColumns() + wgmmaTile + split);
   double reading = leastBytes(s, size) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
   // Where memory decides, less work is better still.
   return wgmmaLaunch + std::max(working, reading) + working / 64;
@@ -154,15 +157,17 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   constexpr double besideCopyEngine = 1.1;
   double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
                           wgmmaLaunch + besideCopyEngine * leastBytes(sizes, sizeOf(problem.type)) / memoryBytes);
-  for (const WgmmaSchedule &base : wgmmaCandidates) {
-    WgmmaSchedule candidate = fitted(base, problem.type, problem.x, problem.y);
-    // The copy engine stores lines of 128 bytes.
-    if (!candidate.isValid(problem.type, problem.x, problem.y) ||
-        (problem.storeBytes && candidate.columns * problem.storeBytes < WgmmaSchedule::lineBytes))
-      continue;
-    if (double time = price(sizes, problem, candidate); time < least)
-      best = candidate, least = time;
-  }
+  for (const WgmmaSchedule &base : wgmmaCandidates)
+    for (int blocks : splits) {
+      WgmmaSchedule candidate = base;
+      candidate.splits = blocks;
+      candidate = fitted(candidate, problem.type, problem.x, problem.y);
+      // Large tiles are for products of many.
+      if (!candidate.isValid(problem.type, problem.x, problem.y) || (blocks > 1 && base.columns > 128))
+        continue;
+      if (double time = price(sizes, problem, candidate); time < least)
+        best = candidate, least = time;
+    }
   return best;
 }
 
@@ -239,9 +244,9 @@ std::string flame::cuda::text(const MmaSchedule &s) {
 }
 std::string flame::cuda::text(const WgmmaSchedule &s) {
   auto flag = [](bool value) { return value ? "true" : "false"; };
-  return llvm::formatv("flame::WgmmaSchedule{{{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}}", s.rows, s.columns,
+  return llvm::formatv("flame::WgmmaSchedule{{{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}, {11}}", s.rows, s.columns,
                        s.depth, s.stages, s.consumers, flag(s.pingPong), s.clusterRows, s.clusterColumns, s.band, s.slabs,
-                       flag(s.promote))
+                       flag(s.promote), s.splits)
       .str();
 }
 std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedule", {s.side, s.depth, s.stages}); }

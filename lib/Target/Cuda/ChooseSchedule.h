@@ -25,12 +25,10 @@ struct ContractSizes {
 llvm::ArrayRef<MmaSchedule> mmaSchedules();
 MmaSchedule chooseMma(Arithmetic type, const ContractSizes &sizes);
 
-/// What a product by wgmma is chosen for: the operands' orders, and bytes of an element of the result, if the copy engine may
-/// store it; 0: it may not.
+/// What a product by wgmma is chosen for: the operands' orders.
 struct WgmmaProblem {
   Arithmetic type;
   Major x, y;
-  int storeBytes;
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();

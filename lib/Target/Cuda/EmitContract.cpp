@@ -303,10 +303,11 @@ private:
     int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
     bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
                     (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
-    auto chosen = chooseWgmma({type, *xOrder, *yOrder, storable ? bytes : 0}, sizes);
+    auto chosen = chooseWgmma({type, *xOrder, *yOrder}, sizes);
     if (!chosen)
       return "";
     const WgmmaSchedule &s = *chosen;
+    storable &= s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
     WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.threads = s.threads();
     launch.shared = s.sharedBytes(type, *xOrder, *yOrder);

@@ -32,9 +32,6 @@ FLAME_DEVICE void storeMatrices(SharedAddress line, unsigned a, unsigned b, unsi
 FLAME_DEVICE void storeShared(SharedAddress at, unsigned a, unsigned b) {
   asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(at), "r"(a), "r"(b) : "memory");
 }
-FLAME_DEVICE unsigned bitsOf(float value) { return __float_as_uint(value); }
-FLAME_DEVICE unsigned bitsOf(unsigned value) { return value; }
-FLAME_DEVICE unsigned bitsOf(int value) { return (unsigned)value; }
 
 /// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
 /// `shared`: the warp's `slabs` pieces of 2048 bytes.
