@@ -13,15 +13,10 @@
 #include "pipeline/Ring.h"
 #include "pipeline/SumExchange.h"
 #include "pipeline/TensorTile.h"
+#include "ptx/Grid.h"
 #include "tile/Raster.h"
 
 namespace flame {
-
-/// Shared memory from a multiple of 1024 bytes on, where the swizzle begins.
-FLAME_DEVICE SharedAddress swizzledShared() {
-  extern __shared__ __align__(1024) unsigned char flame_swizzled_shared[];
-  return sharedAddress(flame_swizzled_shared);
-}
 
 /// An operand: `batchStep` is 0 where all batches have the same matrix.
 struct TensorOperand {
@@ -43,8 +38,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
   const SharedAddress shared = swizzledShared(), slabs = shared + s.stages * stageBytes;
   const Ring<s.stages> ring{slabs + 4 * s.consumers * s.slabs * s.slabBytes};
   const SumExchange<s, Sum> exchange{ring.end()};
-  // Uniform in a warp, as the compiler can't see by itself.
-  const int group = __shfl_sync(0xffffffffu, threadId() / 128, 0);
+  const int group = uniform(threadId() / 128);
   const int rank = cluster == 1 ? 0 : clusterRank();
   if (threadId() == 0) {
     prefetchMap(x.map);
@@ -62,7 +56,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
   const unsigned down = (unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)),
                  across = (unsigned)((p.columns + s.columns * s.clusterColumns - 1) / (s.columns * s.clusterColumns));
   const Raster raster{down, across, (unsigned)s.band};
-  const unsigned tiles = down * across * (unsigned)batches, clusters = gridDim.x / cluster,
+  const unsigned tiles = down * across * (unsigned)batches, clusters = (unsigned)gridSize() / cluster,
                  begin = (unsigned)blockId() / cluster;
   // A sum of nothing is one step outside of the operands, as are steps of the last splits that the inner dim has no more.
   const int turns = p.depth == 0 ? 1 : (int)((p.depth + s.depth * s.splits - 1) / (s.depth * s.splits)),
@@ -88,8 +82,8 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
           const SharedAddress full = ring.full(place.stage), to = shared + place.stage * stageBytes;
           await(ring.empty(place.stage), place.parity ^ 1);
           arriveExpecting(full, stageBytes);
-          XTile::load(x.map, to, full, row, origin + turn * s.depth, at.batch * x.batchStep, rank);
-          YTile::load(y.map, to + XTile::bytes, full, column, origin + turn * s.depth, at.batch * y.batchStep, rank);
+          XTile::load(x.map, to, full, row, origin + turn * s.depth, {at.batch * x.batchStep}, rank);
+          YTile::load(y.map, to + XTile::bytes, full, column, origin + turn * s.depth, {at.batch * y.batchStep}, rank);
         }
       }
       releaseDependents();
@@ -185,8 +179,9 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
       auto store = [&](const auto &sums, int column) {
 #pragma unroll
         for (int slice = 0; slice < slices; ++slice)
-          storeGroup<s.slabs>(sums[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16),
-                              (Index)column, at.batch, p, epilogue);
+          storeGroup<s.slabs, s.slabBytes>(sums[slice], slab,
+                                           (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16),
+                                           (Index)column, {at.batch}, p, epilogue);
       };
       if constexpr (s.splits == 1) {
         store(d, columnOf(at));

@@ -9,6 +9,7 @@
 #pragma once
 #include "ptx/Barrier.h"
 #include "schedule/Schedule.h"
+#include "tile/Bits.h"
 #include "tile/Types.h"
 
 namespace flame {

@@ -15,6 +15,7 @@ FLAME_DEVICE unsigned char *dynamicShared() {
 /// An address in shared memory: 32 bits, where pointers take twice as many registers.
 using SharedAddress = unsigned;
 FLAME_DEVICE SharedAddress sharedAddress(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
+FLAME_DEVICE void *pointerTo(SharedAddress address) { return __cvta_shared_to_generic(address); }
 FLAME_DEVICE SharedAddress flip(SharedAddress address, int bits) { return address ^ bits; }
 /// The mask tells the compiler that it is not negative.
 FLAME_DEVICE int threadId() { return (int)(threadIdx.x & 1023); }
@@ -36,6 +37,8 @@ FLAME_DEVICE void awaitProducers() {
 }
 /// The value of the lane whose number differs in the bits of `mask`.
 template <typename T> FLAME_DEVICE T shuffleXor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+/// The same value in all lanes of the warp, as the compiler can't see by itself.
+FLAME_DEVICE int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0); }
 /// Whether the condition holds in any lane of the warp.
 FLAME_DEVICE bool anyLane(bool condition) { return __any_sync(0xffffffffu, condition); }
 /// Whether it holds in any thread of the block; all wait for each other.
@@ -80,9 +83,6 @@ FLAME_DEVICE void loadCluster(unsigned (&words)[2], const void *shared, int rank
                : "memory");
 #endif
 }
-FLAME_DEVICE unsigned bitsOf(float value) { return __float_as_uint(value); }
-FLAME_DEVICE unsigned bitsOf(unsigned value) { return value; }
-FLAME_DEVICE unsigned bitsOf(int value) { return (unsigned)value; }
 FLAME_DEVICE void fromBits(float &value, unsigned bits) { value = __uint_as_float(bits); }
 FLAME_DEVICE void fromBits(int &value, unsigned bits) { value = (int)bits; }
 
