@@ -18,11 +18,10 @@ import json
 import math
 import pathlib
 import re
-import statistics
 import subprocess
 import sys
 
-from bench_gpu import clock, print_head, print_table
+from bench_gpu import clock, print_head, print_table, sustained
 
 SHAPES = [
     (4608, 3072, 3072), (4608, 9216, 3072), (4608, 12288, 3072), (4608, 3072, 12288), (4608, 21504, 3072), (4608, 3072, 15360),
@@ -223,16 +222,9 @@ def run(args):
 
             return call
 
-        functions = {g: around(f) for g, f in calls.items()}
-        counts = {g: max(5, int(args.milliseconds * 1e3 / max(1.0, timed(f, 3)))) for g, f in functions.items()}
-        times = {g: [] for g in functions}
-        for _ in range(args.rounds):
-            for g, f in functions.items():
-                times[g].append(timed(f, counts[g]))
-        row["us"] = {g: statistics.median(t) for g, t in times.items()}
+        row["us"] = sustained({g: around(f) for g, f in calls.items()}, args.rounds, args.milliseconds)
         flops = 2 * m * n * k * (2 if "glu" in kind else 1)
         row["TFLOP/s"], row["TB/s"] = flops / row["us"]["flame"] / 1e6, size / row["us"]["flame"] / 1e6
-        row["ratios"] = {g: t / row["us"]["flame"] for g, t in row["us"].items()}
         del sets, results, calls, keep
     report(rows, args.format)
     return 1 if failures or not rows else 0

@@ -1,8 +1,8 @@
 //===- ChooseSchedule.cpp - see ChooseSchedule.h ------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
-#include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -233,40 +233,14 @@ TopKChoice flame::cuda::chooseTopK(const KeyFormat &format, std::optional<int64_
 
 int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue().visit(expr); }
 
-static std::string braces(llvm::StringRef name, std::initializer_list<int> numbers) {
-  std::string text = ("flame::" + name + "{").str();
-  for (int number : numbers)
-    text += (text.back() == '{' ? "" : ", ") + std::to_string(number);
-  return text + "}";
-}
-std::string flame::cuda::text(const MmaSchedule &s) {
-  return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages, s.slices, s.splits});
-}
-std::string flame::cuda::text(const WgmmaSchedule &s) {
-  auto flag = [](bool value) { return value ? "true" : "false"; };
-  return llvm::formatv("flame::WgmmaSchedule{{{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}, {11}}", s.rows, s.columns,
-                       s.depth, s.stages, s.consumers, flag(s.pingPong), s.clusterRows, s.clusterColumns, s.band, s.slabs,
-                       flag(s.promote), s.splits)
-      .str();
-}
-std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedule", {s.side, s.depth, s.stages}); }
-std::string flame::cuda::text(const ThinSchedule &s) {
-  return "flame::ThinSchedule{" + std::to_string(s.rows) + ", " + std::to_string(s.lines) +
-         (s.along ? ", true}" : ", false}");
-}
-std::string flame::cuda::text(const AttentionSchedule &s) {
-  return braces("AttentionSchedule", {s.rows, s.keys, s.warpRows, s.warpKeys, s.depth, s.width, s.stages});
-}
-std::string flame::cuda::text(const TopKSchedule &s) {
-  return braces("TopKSchedule", {s.threads, s.tile, s.pairBytes});
-}
 std::string flame::cuda::text(const KeyFormat &format) {
   static const char *const kinds[] = {"Unsigned", "Signed", "Float"};
   return std::string("flame::KeyFormat{flame::KeyKind::") + kinds[int(format.kind)] + ", " +
          std::to_string(format.bits) + ", 0x" + llvm::utohexstr(format.largest, /*LowerCase=*/true) + "}";
 }
-std::string flame::cuda::text(Arithmetic type) {
+llvm::StringRef flame::cuda::nameOf(Arithmetic type) {
   static const char *const names[] = {"F16", "BF16", "TF32", "F32",  "F64", "I32",
                                       "I64", "I8",   "U8",   "E4M3", "E5M2"};
-  return std::string("flame::Arithmetic::") + names[int(type)];
+  return names[int(type)];
 }
+std::string flame::cuda::text(Arithmetic type) { return ("flame::Arithmetic::" + nameOf(type)).str(); }

@@ -61,14 +61,7 @@ TopKChoice chooseTopK(const KeyFormat &format, std::optional<int64_t> length, st
 int64_t likely(DimExpr expr);
 
 /// As a template argument in a kernel's text.
-std::string text(const MmaSchedule &s);
-std::string text(const WgmmaSchedule &s);
-std::string text(const SimtSchedule &s);
-std::string text(const ThinSchedule &s);
-std::string text(const AttentionSchedule &s);
-std::string text(const TopKSchedule &s);
 std::string text(const KeyFormat &format);
-std::string text(Arithmetic type);
 
 } // namespace flame::cuda
 

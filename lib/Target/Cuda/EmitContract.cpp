@@ -37,14 +37,15 @@ public:
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
     ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
-    chooseTiles(sizes);
+    if (failed(chooseTiles(sizes)))
+      return failure();
     DimExpr blocks = tiles(rows, columns);
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
     std::string xText = operandText(x, /*isX=*/true), yText = operandText(y, /*isX=*/false);
     std::string end = epilogueText();
-    if (isMatrix(type))
-      wgmma = wgmmaText(problem, sizes, end);
+    if (isMatrix(type) && failed(useWgmma(problem, sizes, end)))
+      return failure();
     callTiles({problem, xText, yText, end});
     kernel.kernel.extent = batches * blocks;
     return success();
@@ -289,14 +290,14 @@ private:
             type == Arithmetic::TF32};
   }
 
-  /// The call for sm_90a, and its launch; empty where the copy engine can't read the operands or mma.sync is likely faster.
+  /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or mma.sync is likely faster.
   /// The epilogue of the other call is `end`.
-  std::string wgmmaText(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
+  LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
     if (!kernel.wgmma || !batches.isConstant(1))
-      return "";
+      return success();
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
-      return "";
+      return success();
     // A single result in the product's own order can be stored by the copy engine.
     Value yielded = kernel.region.getYielded()[0];
     Type stored = storageType(getElementTypeOrSelf(yielded.getType()));
@@ -304,8 +305,11 @@ private:
     bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
                     (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
     auto chosen = chooseWgmma({type, *xOrder, *yOrder}, sizes);
+    auto isValid = [&](const WgmmaSchedule &s) { return s.isValid(type, *xOrder, *yOrder); };
+    if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
+      return failure();
     if (!chosen)
-      return "";
+      return success();
     const WgmmaSchedule &s = *chosen;
     storable &= s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
     WgmmaLaunch &launch = kernel.kernel.wgmma;
@@ -333,9 +337,10 @@ private:
     }
     kernel.templates.push_back("impl/WgmmaGemm.h");
     auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
-    return "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
+    wgmma = "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
            ">(" + problem + ", 1,\n      flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0},\n      [&](int) { return " +
            epilogueText + "; })";
+    return success();
   }
 
   /// A product whose one side has a few lines reads the other side once; false if it is none.

@@ -73,6 +73,11 @@ struct MmaSchedule {
   FLAME_BOTH constexpr bool canSplit(Arithmetic type) const {
     return splits == 1 || (columns <= 64 && slices * warps() * slabBytes(rows / warpRows) <= stages * stageBytes(type));
   }
+  FLAME_BOTH constexpr bool isValid(Arithmetic type) const {
+    return rows > 0 && columns > 0 && warpRows > 0 && warpColumns > 0 && stages >= 2 && slices > 0 && splits > 0 && splits <= 8 &&
+           rows % (16 * warpRows) == 0 && columns % (16 * warpColumns) == 0 && depth > 0 &&
+           depth * sizeOf(type) % (32 * slices) == 0 && threads() <= 1024 && canSplit(type) && sharedBytes(type) <= 227 * 1024;
+  }
   /// The same on GPUs before Hopper, some of which have no more than 99 KiB for a block.
   FLAME_BOTH constexpr MmaSchedule older(Arithmetic type) const {
     MmaSchedule s = *this;
@@ -150,6 +155,9 @@ struct WgmmaSchedule {
 struct SimtSchedule {
   int side, depth, stages;
 
+  FLAME_BOTH constexpr bool isValid(Arithmetic type) const {
+    return side >= 1 && side <= 8 && depth > 0 && depth % 8 == 0 && stages >= 2 && sharedBytes(type) <= 99 * 1024;
+  }
   FLAME_BOTH constexpr int tile() const { return 16 * side; }
   FLAME_BOTH constexpr int threads() const { return 256; }
   /// Elements between lines of the shared tiles: 16 bytes more than needed keep banks apart and vectors aligned.

@@ -1,5 +1,6 @@
 //===- ScheduleTest.cpp - the choice of schedules, and what the compiler makes of each ----------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "Templates.h"
 #include "flame/Target/Cuda/Nvrtc.h"
 #include <gtest/gtest.h>
