@@ -9,6 +9,7 @@
 #include "flame/Support/DimExpr.h"
 #include "schedule/Schedule.h"
 #include "schedule/TopK.h"
+#include "schedule/WgmmaAttention.h"
 #include "llvm/ADT/ArrayRef.h"
 #include <cstdint>
 #include <optional>
@@ -49,6 +50,14 @@ struct AttentionSizes {
   bool masked;
 };
 AttentionSchedule chooseAttention(const AttentionSizes &sizes);
+/// By wgmma: `k` and `v` are the orders of keys and values. With `limited`, rows see different numbers of keys. Empty where
+/// mma.sync is likely faster, and for heads that no tiles are made for.
+struct WgmmaAttentionProblem {
+  AttentionSizes sizes;
+  Major k, v;
+  bool limited;
+};
+std::optional<WgmmaAttentionSchedule> chooseWgmmaAttention(const WgmmaAttentionProblem &problem);
 
 /// The first k of rows; see runtime/kernels/impl/TopK.h for the forms. `length` of a row and the most that k can be,
 /// where they are known.
@@ -68,6 +77,7 @@ std::string text(const WgmmaSchedule &s);
 std::string text(const SimtSchedule &s);
 std::string text(const ThinSchedule &s);
 std::string text(const AttentionSchedule &s);
+std::string text(const WgmmaAttentionSchedule &s);
 std::string text(const TopKSchedule &s);
 std::string text(const KeyFormat &format);
 std::string text(Arithmetic type);
