@@ -303,6 +303,7 @@ def main(description, make):
     parser.add_argument("--gpu", default="sm_90a")
     parser.add_argument("--target", default="cuda")
     parser.add_argument("--precision", default="strict", help="tf32: whole numbers are exact in it, too")
+    parser.add_argument("--option", action="append", default=[], help="one more of flamec compile")
     parser.add_argument("--filter", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("target_folder", metavar="OUT", type=pathlib.Path)
@@ -315,7 +316,7 @@ def main(description, make):
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
         if args.target == "cuda":
-            command += [f"--gpu={args.gpu}", f"--precision={args.precision}"]
+            command += [f"--gpu={args.gpu}", f"--precision={args.precision}", *args.option]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}

@@ -25,6 +25,7 @@ CASES = [
     (1, 24, 4608, 128, False), (1, 24, 1536, 128, False), (2, 10, 4096, 64, False), (2, 20, 1024, 64, False),
     (4, 32, 4096, 128, True), (1, 16, 16384, 128, False), (1, 16, 16384, 128, True), (1, 12, 128, 64, False),
     (8, 12, 128, 64, False), (1, 12, 512, 64, False), (1, 16, 4096, 80, False), (1, 16, 4096, 256, False),
+    (4, 32, 4096, 64, True), (1, 16, 4096, 96, False), (1, 8, 4096, 40, False), (1, 16, 200, 64, False),
 ]  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def make(args):
         stem = name.replace(" ", "_")
         onnx.save(model, folder / f"{stem}.onnx")
         subprocess.run([args.flamec, "compile", folder / f"{stem}.onnx", "-o", folder / f"{stem}.flame", "--target=cuda",
-                        f"--gpu={args.gpu}", "-q"], check=True)  # fmt: skip
+                        f"--gpu={args.gpu}", "-q", *args.option], check=True)  # fmt: skip
         (folder / f"{stem}.onnx").unlink()
         made.append({"name": name, "shape": [b, n, s, d], "causal": causal, "file": f"{stem}.flame"})
     (folder / "attention.json").write_text(json.dumps(made))
@@ -150,6 +151,7 @@ def main():
     m = commands.add_parser("make")
     m.add_argument("--flamec", required=True)
     m.add_argument("--gpu", default="sm_90a")
+    m.add_argument("--option", action="append", default=[], help="one more of flamec compile")
     r = commands.add_parser("run")
     r.add_argument("--library", required=True)
     r.add_argument("--rounds", type=int, default=5)

@@ -266,7 +266,7 @@ def main():
     m = commands.add_parser("make")
     m.add_argument("--flamec", required=True)
     m.add_argument("--gpu", default="sm_90a")
-    m.add_argument("--option", action="append", default=[], help="one more option of flamec's")
+    m.add_argument("--option", action="append", default=[], help="one more of flamec compile")
     r = commands.add_parser("run")
     r.add_argument("--library", required=True)
     r.add_argument("--rounds", type=int, default=5)

@@ -9,6 +9,7 @@
 #include "flame/Support/DimExpr.h"
 #include "schedule/Schedule.h"
 #include "schedule/TopK.h"
+#include "schedule/WgmmaAttention.h"
 #include "llvm/ADT/ArrayRef.h"
 #include <cstdint>
 #include <optional>
@@ -47,6 +48,14 @@ struct AttentionSizes {
   bool masked;
 };
 AttentionSchedule chooseAttention(const AttentionSizes &sizes);
+/// By wgmma: `k` and `v` are the orders of keys and values. With `limited`, rows see different numbers of keys. Empty where
+/// mma.sync is likely faster, and for heads that no tiles are made for.
+struct WgmmaAttentionProblem {
+  AttentionSizes sizes;
+  Major k, v;
+  bool limited;
+};
+std::optional<WgmmaAttentionSchedule> chooseWgmmaAttention(const WgmmaAttentionProblem &problem);
 
 /// The first k of rows; see runtime/kernels/impl/TopK.h for the forms. `length` of a row and the most that k can be,
 /// where they are known.

@@ -15,6 +15,7 @@
 #include "flame/Target/Cuda/ScheduleFile.h"
 #include "schedule/Schedule.h"
 #include "schedule/TopK.h"
+#include "schedule/WgmmaAttention.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include <string>
 
@@ -41,6 +42,10 @@ template <typename F> void fields(AttentionSchedule &s, F field) {
   field("rows", s.rows), field("keys", s.keys), field("warpRows", s.warpRows), field("warpKeys", s.warpKeys);
   field("depth", s.depth), field("width", s.width), field("stages", s.stages);
 }
+template <typename F> void fields(WgmmaAttentionSchedule &s, F field) {
+  field("rows", s.rows), field("keys", s.keys), field("depth", s.depth), field("width", s.width);
+  field("stages", s.stages), field("slabs", s.slabs);
+}
 template <typename F> void fields(TopKSchedule &s, F field) {
   field("threads", s.threads), field("tile", s.tile), field("pairBytes", s.pairBytes);
 }
@@ -49,6 +54,7 @@ inline const char *nameOf(const WgmmaSchedule &) { return "WgmmaSchedule"; }
 inline const char *nameOf(const SimtSchedule &) { return "SimtSchedule"; }
 inline const char *nameOf(const ThinSchedule &) { return "ThinSchedule"; }
 inline const char *nameOf(const AttentionSchedule &) { return "AttentionSchedule"; }
+inline const char *nameOf(const WgmmaAttentionSchedule &) { return "WgmmaAttentionSchedule"; }
 inline const char *nameOf(const TopKSchedule &) { return "TopKSchedule"; }
 
 /// As a template argument in a kernel's text.
