@@ -26,16 +26,17 @@ struct ContractSizes {
 llvm::ArrayRef<MmaSchedule> mmaSchedules();
 MmaSchedule chooseMma(Arithmetic type, const ContractSizes &sizes);
 
-/// What a product by wgmma is chosen for: the operands' orders.
+/// What a product by wgmma is chosen for: the operands' orders, and the number of rows if it is known.
 struct WgmmaProblem {
   Arithmetic type;
   Major x, y;
+  std::optional<int64_t> rows = {};
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();
-/// The same schedule for this type and these orders, with fewer stages where tiles whose lines run along the side need more
-/// memory.
-WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y);
+/// The same schedule for this type and these orders: with fewer stages where tiles whose lines run along the side need more
+/// memory, with fewer rows and more stages where the product has no more.
+WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y, std::optional<int64_t> rows = {});
 /// Empty where the product by mma.sync is likely faster.
 std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);

@@ -32,11 +32,12 @@ public:
     if (op.getPackedColumns() || !epilogue.isSupported() || !chooseArithmetic())
       return emitLoop(kernel);
     shapeUp();
-    if (emitThin())
-      return success();
+    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
+    FailureOr<bool> isThin = emitThin(sizes);
+    if (failed(isThin) || *isThin)
+      return isThin;
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
-    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
     if (failed(chooseTiles(sizes)))
       return failure();
     DimExpr blocks = tiles(rows, columns);
@@ -304,8 +305,11 @@ private:
     int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
     bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
                     (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
-    auto chosen = chooseWgmma({type, *xOrder, *yOrder}, sizes);
-    auto isValid = [&](const WgmmaSchedule &s) { return s.isValid(type, *xOrder, *yOrder); };
+    auto chosen = chooseWgmma({type, *xOrder, *yOrder, rows.constant()}, sizes);
+    auto isValid = [&](const WgmmaSchedule &s) {
+      // Tiles one below the other are whole.
+      return s.isValid(type, *xOrder, *yOrder) && (s.rows % 64 == 0 || rows.constant().value_or(INT64_MAX) <= s.rows);
+    };
     if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
       return failure();
     if (!chosen)
@@ -344,7 +348,7 @@ private:
   }
 
   /// A product whose one side has a few lines reads the other side once; false if it is none.
-  bool emitThin() {
+  FailureOr<bool> emitThin(const ContractSizes &sizes) {
     if (type != Arithmetic::F16 && type != Arithmetic::BF16 && type != Arithmetic::F32)
       return false;
     auto count = [](DimExpr dim) { return dim.constant().value_or(INT64_MAX); };
@@ -362,7 +366,16 @@ private:
     // Two lines a warp where that still leaves a block for every multiprocessor.
     constexpr int64_t manyLines = 4096;
     bool two = lines == 1 && likely(wideLines) >= manyLines;
-    ThinSchedule schedule{int(llvm::PowerOf2Ceil(lines)), along ? (two ? 2 : 1) : 4, along};
+    const ThinSchedule usual{int(llvm::PowerOf2Ceil(lines)), along ? (two ? 2 : 1) : 4, along};
+    std::optional<ThinSchedule> chosen = usual;
+    auto isValid = [&](const ThinSchedule &s) {
+      return s.rows == usual.rows && s.along == along && llvm::isPowerOf2_32(s.lines) && s.lines <= 8;
+    };
+    if (failed(settle<ThinSchedule>("thin", sizes, chosen, isValid)))
+      return failure();
+    if (!chosen)
+      return false;
+    const ThinSchedule schedule = *chosen;
     int bytes = sizeOf(type);
     DimExpr blocks = ceilDiv(wideLines, shapes.constant(schedule.columns(bytes)));
     kernel.kernel.threads = schedule.threads();

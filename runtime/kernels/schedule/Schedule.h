@@ -97,7 +97,8 @@ enum class Major { Depth, Side };
 /// each copies its part of what they share to all. Tiles are taken in bands of `band` clusters down, so that those under way
 /// share operands in the second-level cache. Each warp hands its results to the copy engine through `slabs` pieces
 /// of shared memory. `promote`: sums of one step are added to the total by ordinary additions, for the 8-bit floats,
-/// whose products wgmma adds with few bits. `splits` blocks, a cluster, have one tile together, each a part of the inner
+/// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
+/// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. `splits` blocks, a cluster, have one tile together, each a part of the inner
 /// dim; each adds up and stores its part of the columns.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
@@ -114,11 +115,13 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int storedColumns() const { return columns / splits; }
   /// Sums that the other blocks of a tile send to this one, and the barriers for them.
   FLAME_BOTH constexpr int receivedBytes() const {
-    return splits == 1 ? 0 : (splits - 1) * rows * storedColumns() * 4 + barrierBytes;
+    return splits == 1 ? 0 : (splits - 1) * wholeRows() * storedColumns() * 4 + barrierBytes;
   }
   /// One warpgroup copies.
   FLAME_BOTH constexpr int threads() const { return 128 * (consumers + 1); }
-  FLAME_BOTH constexpr int groupRows() const { return pingPong ? rows : rows / consumers; }
+  /// Rows that wgmma takes, of a tile and of a warpgroup.
+  FLAME_BOTH constexpr int wholeRows() const { return (rows + 63) / 64 * 64; }
+  FLAME_BOTH constexpr int groupRows() const { return pingPong ? wholeRows() : wholeRows() / consumers; }
   /// Warpgroups that read a stage.
   FLAME_BOTH constexpr int readers() const { return pingPong ? 1 : consumers; }
   /// Registers of a thread that copies and of one that multiplies; 0: as the compiler has it.
@@ -146,7 +149,8 @@ struct WgmmaSchedule {
            groupRows() > 0 && columns >= 8 && columns <= 256 && columns % 8 == 0 && depth % perLine == 0 && depth > 0 &&
            (narrow || (x == Major::Depth && y == Major::Depth)) && sharers() <= 2 && band > 0 && slabs >= 1 &&
            splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (8 * splits) == 0)) &&
-           rows <= 256 && (clusterRows == 1 || columns % 16 == 0) &&
+           rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % 16 == 0) &&
+           (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
            sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) <= 227 * 1024;
   }
 };

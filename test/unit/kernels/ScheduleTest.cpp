@@ -141,6 +141,11 @@ TEST(Schedule, WgmmaFollowsTheProblem) {
   auto few = chooseWgmma(product, {1, 16, 14336, 4096});
   ASSERT_TRUE(few);
   EXPECT_EQ(few->rows, 64); // nothing wasted on absent rows
+  product.rows = 16;
+  auto known = chooseWgmma(product, {1, 16, 14336, 4096});
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->rows, 16) << "only those are copied";
+  product.rows.reset();
   auto narrow = chooseWgmma(product, {1, 77, 4096, 4096});
   ASSERT_TRUE(narrow);
   EXPECT_GT(narrow->splits, 1) << "tiles for all multiprocessors, " << text(*narrow);
