@@ -14,7 +14,7 @@ namespace {
 /// For elements of 16 bits. Large tiles read shared memory less often; slices of the inner dim keep a multiprocessor
 /// busy that has one small tile.
 constexpr MmaSchedule candidates[] = {
-    {128, 256, 32, 2, 4, 4},   {128, 128, 32, 2, 2, 4},   {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
+    {256, 128, 64, 4, 2, 3},   {128, 128, 64, 2, 2, 3},   {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
     {64, 64, 64, 2, 2, 5},     {64, 64, 128, 2, 2, 4, 2}, {32, 128, 128, 1, 4, 4, 2}, {32, 64, 128, 2, 2, 4, 2},
     {64, 32, 256, 2, 1, 3, 4}, {32, 64, 256, 2, 2, 3, 4}, {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
     {16, 32, 256, 1, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 128, 128, 1, 4, 4, 2},
@@ -29,12 +29,12 @@ int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
 /// What a multiprocessor of an H200 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md.
 /// Only their ratios matter.
-constexpr double roundTime = 1422,       // of a tile that has no inner dim: launch, first copies, last stores
-    turnTime = 238,                      // of waiting for a stage
-    bytesPerNanosecond = 174,            // that are copied to shared memory
-    matrixTime = 0.767, loadTime = 1.51, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
-    stepTime = 33.7, ownTime = 2.19,     // of a step of one warp, and for each product in it: what it waits for
-    storeTime = 0.834,                   // of a number of the result, for each warp
+constexpr double roundTime = 2612,       // of a tile that has no inner dim: launch, first copies, last stores
+    turnTime = 192,                      // of waiting for a stage
+    bytesPerNanosecond = 173,            // that are copied to shared memory
+    matrixTime = 0.739, loadTime = 1.05, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
+    stepTime = 22.4, ownTime = 1.53,     // of a step of one warp, and for each product in it: what it waits for
+    storeTime = 0.3,                   // of a number of the result, for each warp
     clusterTime = 9500;                  // of sums that several blocks add up
 
 /// The likely time of a product by such tiles, in nanoseconds.

@@ -28,6 +28,8 @@ LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
     MmaSchedule schedule = chosen.value_or(chooseMma(type, sizes));
     head = "flame::gemm<" + cuda::text(schedule);
     kernel.kernel.threads = schedule.threads();
+    // Shared memory bounds the blocks at one time; without this, ptxas saves registers for more of them, and spills.
+    kernel.kernel.minBlocks = 1;
     kernel.kernel.shared = schedule.sharedBytes(type);
     kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
     kernel.kernel.cluster = schedule.splits;

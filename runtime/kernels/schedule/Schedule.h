@@ -148,7 +148,7 @@ struct WgmmaSchedule {
     return stages >= 2 && consumers >= 1 && consumers <= 3 && (!pingPong || consumers == 2) && groupRows() % 64 == 0 &&
            groupRows() > 0 && columns >= 8 && columns <= 256 && columns % 8 == 0 && depth % perLine == 0 && depth > 0 &&
            (narrow || (x == Major::Depth && y == Major::Depth)) && sharers() <= 2 && band > 0 && slabs >= 1 &&
-           splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (8 * splits) == 0)) &&
+           splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (8 * splits) == 0 && sums <= 64)) &&
            rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % 16 == 0) &&
            (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
            sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) <= 227 * 1024;

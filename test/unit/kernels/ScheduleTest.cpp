@@ -74,7 +74,7 @@ std::string product(const std::string &templates, const std::string &head, Arith
   auto plain = [&](const char *name, const char *major) {
     return "flame::Plain<" + storage + ", flame::Major::" + major + ", 16, int>{" + name + ", pitch}";
   };
-  return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) + ") product(const " +
+  return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) + ", 1) product(const " +
          storage + " *x, const " + storage + " *y, " + sum +
          " *out, int m, int n, int k, int pitch) {\n  auto body = [&](int row, int column, " + sum +
          " sum) { return sum; };\n  auto place = [&](int row, int column) { return row * n + column; };\n  flame::" +
