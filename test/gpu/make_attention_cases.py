@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes models of single attentions with inputs and references, for a machine with a GPU.
 
-    make_attention_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+    make_attention_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT
 
 As make_contract_cases.py, which see: references are NumPy's in f64 of the same rounded inputs, rounded once. Scales are powers of
 two, which every type holds. `--target=cpu` and an emulated GPU work as there.

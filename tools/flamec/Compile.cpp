@@ -1,6 +1,7 @@
 //===- Compile.cpp - flamec compile -----------------------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Help.h"
+#include "Model.h"
 #include "Run.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/Signals.h"
@@ -77,7 +78,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   CLI::App *sub = app.add_subcommand("compile", "compile a model to an artifact");
   document(sub,
            {"flamec compile MODEL [-o ARTIFACT] [options]",
-            "Compiles an ONNX file (opsets 7 to 27, local functions and external data included) to an artifact. "
+            "Compiles an ONNX file (opsets 7 to 27, local functions and external data included), or a model folder as "
+            "diffusers and transformers save it (config.json, safetensors), to an artifact. "
             "Dims may be symbolic: one artifact serves every batch and length. Small weights go into the artifact; "
             "others stay in the model's files, which must then lie beside the artifact.",
             {{"For this machine:", "flamec compile model.onnx -o model.flame"},
@@ -85,11 +87,13 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
               "flamec compile model.onnx -o model.flame --cpu x86-64-v3 --embed-weights"},
              {"For NVIDIA GPUs from Ampere on, whatever is in this machine:",
               "flamec compile model.onnx --target=cuda --gpu=sm_90a,compute_80"},
+             {"The denoiser of a diffusers pipeline, whose weights stay in its folder:",
+              "flamec compile FLUX.1-schnell/transformer -o transformer.flame"},
              {"Edit a CUDA kernel and put it back:",
               "flamec compile model.onnx --emit=cuda > edited.cu\n    $ flamec compile model.onnx --target=cuda "
               "--kernels edited.cu"},
              {"See which nodes share a kernel:", "flamec compile model.onnx --emit=regions"}}});
-  sub->add_option("model", state->model, "the ONNX file")->required()->type_name("MODEL");
+  sub->add_option("model", state->model, "the ONNX file or the model folder")->required()->type_name("MODEL");
   sub->add_option("-o,--output", state->output, "the artifact to write (default: the model's name with .flame, in this folder)")
       ->type_name("ARTIFACT");
   sub->add_option("--target", state->options.target, "what to compile for: cpu (default) or cuda")
@@ -111,9 +115,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
                   "instructions, which take ten bits of each factor's fraction")
       ->check(oneOf({"strict", "tf32"}))
       ->type_name("WHAT");
-  sub->add_flag("--wgmma", state->options.wgmma,
-                "with --target=cuda: products in code for sm_90a by warpgroup matrix instructions and the tensor copy "
-                "engine, where shapes and types allow it (new, and not the default yet)");
+  sub->add_option("--schedule", state->options.scheduleFile,
+                  "with --target=cuda: take tile sizes and the like from this file, which is the output of --emit=schedules, edited")
+      ->type_name("FILE");
   sub->add_flag("!--no-cache", state->options.cache,
                 "neither use nor keep compiled CUDA kernels of earlier runs (they are in FLAME_CACHE_DIR, else "
                 "XDG_CACHE_HOME/flame, else ~/.cache/flame)");
@@ -124,9 +128,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       ->check(oneOf({"auto", "embed", "external"}))
       ->type_name("WHERE");
   sub->add_option("--emit", state->emit, "print a stage instead of an artifact: onnx-ir, flame, regions, kernels, plan; cuda is the kernels "
-                  "with --target=cuda")
-      ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan", "cuda"}))
+                  "with --target=cuda, schedules their tile sizes")
+      ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan", "cuda", "schedules"}))
       ->type_name("STAGE");
+  addFolderOptions(sub, state->options.dtype, state->options.part);
   sub->add_option("--dump-after", state->options.dumpAfter,
                   "print the IR on stderr after the pass of this name, e.g. canonicalize; or all")
       ->type_name("PASS");
@@ -138,8 +143,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
     static const std::map<std::string, Stage> stages = {{"", Stage::Artifact},       {"onnx-ir", Stage::OnnxIr},
                                                         {"flame", Stage::Flame},     {"regions", Stage::Regions},
                                                         {"kernels", Stage::Kernels}, {"plan", Stage::Plan},
-                                                        {"cuda", Stage::Kernels}};
-    if (state->emit == "cuda")
+                                                        {"cuda", Stage::Kernels},    {"schedules", Stage::Schedules}};
+    if (state->emit == "cuda" || state->emit == "schedules")
       state->options.target = "cuda";
     if (state->options.target != "cuda" && !state->options.kernelFile.empty())
       throw run::UsageError("--kernels takes CUDA kernels; it needs --target=cuda");
@@ -148,15 +153,18 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
     state->options.tf32 = state->precision == "tf32";
     if (state->options.target != "cuda" && state->options.tf32)
       throw run::UsageError("--precision=tf32 is for GPUs; it needs --target=cuda");
-    if (state->options.target != "cuda" && state->options.wgmma)
-      throw run::UsageError("--wgmma is for GPUs; it needs --target=cuda");
+    if (state->options.target != "cuda" && !state->options.scheduleFile.empty())
+      throw run::UsageError("--schedule is for CUDA kernels; it needs --target=cuda");
     console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")
       state->options.weights = CompileOptions::Weights::Embed;
     else if (state->weights == "external")
       state->options.weights = CompileOptions::Weights::External;
+    while (state->model.size() > 1 && state->model.back() == '/')
+      state->model.pop_back();
     std::string output = state->output.empty() ? fs::path(state->model).stem().string() + ".flame" : state->output;
+    bool isFolder = fs::is_directory(state->model);
     CompileResult result;
     bool text = state->options.stage != Stage::Artifact;
     uint64_t before = llvm::errs().tell();
@@ -180,9 +188,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       std::string files;
       for (const std::string &file : result.weightFiles)
         files += " " + file;
-      console.line("needs beside it:" + files);
+      console.line(isFolder ? "needs of that folder:" + files : "needs beside it:" + files);
     }
-    console.line("next: flamec run " + output + " --random-inputs");
+    console.line("next: flamec run " + output + (isFolder && !result.embedded ? " --weights-dir " + state->model : "") +
+                 " --random-inputs");
     return 0;
   };
 }

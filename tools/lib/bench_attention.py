@@ -15,11 +15,10 @@ import argparse
 import json
 import pathlib
 import re
-import statistics
 import subprocess
 import sys
 
-from bench_gpu import clock, print_head, print_table
+from bench_gpu import print_head, print_table, sustained
 
 # batch, heads, tokens, size of a head, causal
 CASES = [
@@ -84,7 +83,6 @@ def run(args):
 
     folder = pathlib.Path(args.folder)
     torch.manual_seed(1)
-    timed = clock()
 
     def rival(backend, q, k, v, causal):
         def call():
@@ -121,12 +119,7 @@ def run(args):
                 functions[name] = function
             except RuntimeError:
                 pass  # the backend doesn't do this shape
-        counts = {n: max(5, int(args.milliseconds * 1e3 / max(1.0, timed(f, 3)))) for n, f in functions.items()}
-        times = {n: [] for n in functions}
-        for _ in range(args.rounds):
-            for n, f in functions.items():
-                times[n].append(timed(f, counts[n]))
-        row["us"] = {n: statistics.median(t) for n, t in times.items()}
+        row["us"] = sustained(functions, args.rounds, args.milliseconds)
         b, n, s, d = case["shape"]
         row["TFLOP/s"] = 4 * b * n * s * s * d / (2 if case["causal"] else 1) / row["us"]["flame"] / 1e6
     report(rows, args.format)

@@ -31,7 +31,7 @@ enum class Status {
   Interrupted = 130
 };
 
-enum class Stage { Artifact, OnnxIr, Flame, Regions, Kernels, Plan };
+enum class Stage { Artifact, OnnxIr, Flame, Regions, Kernels, Schedules, Plan };
 
 struct CompileOptions {
   std::string target = "cpu"; // or "cuda"
@@ -43,8 +43,8 @@ struct CompileOptions {
   std::string kernelFile;
   /// Cuda: multiply f32 by matrix instructions, which take ten bits of each factor's fraction; sums stay f32.
   bool tf32 = false;
-  /// Cuda: products in code for sm_90a go by wgmma and the tensor copy engine where they can.
-  bool wgmma = false;
+  /// Cuda: a file of schedules that take the place of those chosen (`Stage::Schedules` prints them).
+  std::string scheduleFile;
   /// Cuda: keep compiled kernels for the next time, in FileCache::defaultFolder().
   bool cache = true;
   unsigned threads = 0; // 0: as many as the machine allows
@@ -57,6 +57,8 @@ struct CompileOptions {
   std::string dumpAfter;
   /// Every named tensor of the graph becomes an output, behind the graph's own: for comparing with another system.
   bool keepIntermediates = false;
+  /// Folders: the element type to compute in and the part to compile, as in HuggingFaceOptions.
+  std::string dtype, part;
 };
 
 /// What the compiler is doing, for a progress display.
@@ -82,7 +84,7 @@ struct CompileResult {
   size_t intermediates = 0;             // with keepIntermediates: outputs that were added, behind the graph's
 };
 
-/// Compiles an ONNX file.
+/// Compiles an ONNX file, or a model folder of diffusers or transformers.
 CompileResult compileModel(const std::string &path, const CompileOptions &options,
                            std::function<void(const Progress &)> progress = {},
                            llvm::raw_ostream *dump = nullptr);

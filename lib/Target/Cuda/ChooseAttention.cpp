@@ -1,6 +1,5 @@
 //===- ChooseAttention.cpp - the schedule of attention by wgmma ---------------------------------------------------===//
 #include "ChooseSchedule.h"
-#include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 #include <limits>
 
@@ -59,10 +58,4 @@ std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const Wg
       best = s, least = time;
   }
   return best;
-}
-
-std::string flame::cuda::text(const WgmmaAttentionSchedule &s) {
-  return llvm::formatv("flame::WgmmaAttentionSchedule{{{0}, {1}, {2}, {3}, {4}, {5}}", s.rows, s.keys, s.depth, s.width,
-                       s.stages, s.slabs)
-      .str();
 }

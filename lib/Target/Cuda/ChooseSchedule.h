@@ -26,18 +26,17 @@ struct ContractSizes {
 llvm::ArrayRef<MmaSchedule> mmaSchedules();
 MmaSchedule chooseMma(Arithmetic type, const ContractSizes &sizes);
 
-/// What a product by wgmma is chosen for: the operands' orders, and bytes of an element of the result, if the copy engine may
-/// store it; 0: it may not.
+/// What a product by wgmma is chosen for: the operands' orders, and the number of rows if it is known.
 struct WgmmaProblem {
   Arithmetic type;
   Major x, y;
-  int storeBytes;
+  std::optional<int64_t> rows = {};
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();
-/// The same schedule for this type and these orders, with fewer stages where tiles whose lines run along the side need more
-/// memory.
-WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y);
+/// The same schedule for this type and these orders: with fewer stages where tiles whose lines run along the side need more
+/// memory, with fewer rows and more stages where the product has no more.
+WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y, std::optional<int64_t> rows = {});
 /// Empty where the product by mma.sync is likely faster.
 std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
@@ -72,15 +71,7 @@ TopKChoice chooseTopK(const KeyFormat &format, std::optional<int64_t> length, st
 int64_t likely(DimExpr expr);
 
 /// As a template argument in a kernel's text.
-std::string text(const MmaSchedule &s);
-std::string text(const WgmmaSchedule &s);
-std::string text(const SimtSchedule &s);
-std::string text(const ThinSchedule &s);
-std::string text(const AttentionSchedule &s);
-std::string text(const WgmmaAttentionSchedule &s);
-std::string text(const TopKSchedule &s);
 std::string text(const KeyFormat &format);
-std::string text(Arithmetic type);
 
 } // namespace flame::cuda
 

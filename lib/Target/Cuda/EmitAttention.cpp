@@ -7,6 +7,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"

@@ -9,6 +9,7 @@
 #include "epilogue/Store.h"
 #include "ptx/Convert.h"
 #include "ptx/Tensor.h"
+#include "tile/Bits.h"
 
 namespace flame {
 
@@ -24,9 +25,6 @@ template <typename T, typename Body> FLAME_DEVICE TensorStore<T, Body> tensorSto
 template <typename Epilogue> constexpr bool isTensorStore = false;
 template <typename T, typename Body> constexpr bool isTensorStore<TensorStore<T, Body>> = true;
 
-FLAME_DEVICE unsigned bitsOf(float value) { return floatBits(value); }
-FLAME_DEVICE unsigned bitsOf(unsigned value) { return value; }
-FLAME_DEVICE unsigned bitsOf(int value) { return (unsigned)value; }
 
 /// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
 /// `shared`: the warp's `slabs` pieces of 2048 bytes, `pitch` bytes apart. `batch`: where its matrix is in the tensor map.

@@ -59,12 +59,10 @@ FLAME_DEVICE void syncCluster() {
 #endif
 }
 /// Where the same place is in the shared memory of block `rank` of the cluster.
-FLAME_DEVICE unsigned clusterAddress(const void *shared, int rank) {
-  unsigned there = 0;
+FLAME_DEVICE SharedAddress clusterAddress(SharedAddress here, int rank) {
+  SharedAddress there = 0;
 #if __CUDA_ARCH__ >= 900
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
-               : "=r"(there)
-               : "r"((unsigned)__cvta_generic_to_shared(shared)), "r"(rank));
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(rank));
 #endif
   return there;
 }
@@ -73,7 +71,7 @@ FLAME_DEVICE void loadCluster(unsigned (&words)[4], const void *shared, int rank
 #if __CUDA_ARCH__ >= 900
   asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-               : "r"(clusterAddress(shared, rank))
+               : "r"(clusterAddress(sharedAddress(shared), rank))
                : "memory");
 #endif
 }
@@ -81,7 +79,7 @@ FLAME_DEVICE void loadCluster(unsigned (&words)[2], const void *shared, int rank
 #if __CUDA_ARCH__ >= 900
   asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];"
                : "=r"(words[0]), "=r"(words[1])
-               : "r"(clusterAddress(shared, rank))
+               : "r"(clusterAddress(sharedAddress(shared), rank))
                : "memory");
 #endif
 }

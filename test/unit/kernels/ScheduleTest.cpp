@@ -1,5 +1,6 @@
 //===- ScheduleTest.cpp - the choice of schedules, and what the compiler makes of each ----------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "Templates.h"
 #include "flame/Target/Cuda/Nvrtc.h"
 #include <gtest/gtest.h>
@@ -129,7 +130,7 @@ TEST(Schedule, NoneSpills) {
 }
 
 TEST(Schedule, WgmmaFollowsTheProblem) {
-  WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth, 2};
+  WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth};
   for (const WgmmaSchedule &s : wgmmaSchedules())
     for (Major x : {Major::Depth, Major::Side})
       for (Major y : {Major::Depth, Major::Side})
@@ -140,9 +141,16 @@ TEST(Schedule, WgmmaFollowsTheProblem) {
   auto few = chooseWgmma(product, {1, 16, 14336, 4096});
   ASSERT_TRUE(few);
   EXPECT_EQ(few->rows, 64); // nothing wasted on absent rows
+  product.rows = 16;
+  auto known = chooseWgmma(product, {1, 16, 14336, 4096});
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->rows, 16) << "only those are copied";
+  product.rows.reset();
+  auto narrow = chooseWgmma(product, {1, 77, 4096, 4096});
+  ASSERT_TRUE(narrow);
+  EXPECT_GT(narrow->splits, 1) << "tiles for all multiprocessors, " << text(*narrow);
   EXPECT_FALSE(chooseWgmma(product, {1, 128, 128, 64})) << "a product of one tile";
   product.type = Arithmetic::TF32;
-  product.storeBytes = 4;
   auto wide = chooseWgmma(product, {1, 4096, 4096, 4096});
   ASSERT_TRUE(wide);
   EXPECT_EQ(wide->depth % 32, 0) << "the same bytes";
@@ -171,14 +179,18 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
-    WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Side);
+    WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Side), split = base;
+    split.splits = 4;
+    split = fitted(split, Arithmetic::BF16, Major::Depth, Major::Side);
+    if (base.columns <= 128 && split.isValid(Arithmetic::BF16, Major::Depth, Major::Side))
+      sources.push_back({text(split), source(split, Arithmetic::BF16, "Depth", "Side", false)});
     sources.push_back({text(s), source(s, Arithmetic::BF16, "Depth", "Side", true)});
     s = fitted(base, Arithmetic::F16, Major::Side, Major::Depth);
     sources.push_back({text(s) + " stores itself", source(s, Arithmetic::F16, "Side", "Depth", false)});
   }
   for (Arithmetic type : {Arithmetic::TF32, Arithmetic::I8})
     for (int64_t size : {4096, 700})
-      if (auto s = chooseWgmma({type, Major::Depth, Major::Depth, 4}, {1, size, size, size}))
+      if (auto s = chooseWgmma({type, Major::Depth, Major::Depth}, {1, size, size, size}))
         sources.push_back({text(*s) + text(type), source(*s, type, "Depth", "Depth", true)});
   for (const auto &[name, source] : sources) {
     std::string log;
