@@ -8,11 +8,17 @@ using namespace flame::cuda;
 
 namespace {
 /// Tiles of queries × keys for heads of up to `head`. Three warpgroups have 160 registers each, two 240. The largest step of
-/// keys is not always the best: what is left of the registers lets the compiler compute further ahead.
+/// keys is not always the best: what is left of the registers lets the compiler compute further ahead. Scores with a body
+/// of their own need registers for it.
 constexpr struct {
   int head, rows, keys;
-} candidates[] = {{64, 192, 128}, {64, 128, 192}, {64, 128, 128}, {64, 64, 128}, {128, 128, 128}, {128, 64, 128},
-                  {192, 128, 96}, {192, 64, 96},  {256, 128, 80}, {256, 64, 80}, {256, 128, 64},  {256, 64, 64}};
+  bool masked;
+} candidates[] = {
+    {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},  {128, 128, 128, false},
+    {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 80, false}, {256, 64, 80, false},
+    {256, 128, 64, false}, {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true},
+    {128, 64, 64, true},   {256, 128, 64, true},  {256, 64, 64, true},
+};
 
 /// Multiprocessors of the GPU that the choice is made for, an H100.
 constexpr int64_t multiprocessors = 132;
@@ -40,10 +46,7 @@ std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const Wg
   double least = std::numeric_limits<double>::infinity();
   int smallest = 0; // the tiles made for the smallest heads that are large enough
   for (const auto &c : candidates) {
-    if (c.head < head || (smallest && c.head != smallest))
-      continue;
-    // A body of scores needs registers of its own.
-    if (p.sizes.masked && c.rows > 128)
+    if (c.masked != p.sizes.masked || c.head < head || (smallest && c.head != smallest))
       continue;
     WgmmaAttentionSchedule s{c.rows, c.keys, depth, width, 2, 2};
     while (s.slabs > 0 && !s.isValid(p.k, p.v))

@@ -93,6 +93,12 @@ public:
                   ", " + name(heads[2]->order) + ">(" + problem + ", " + headsText();
       for (auto [i, operand] : llvm::enumerate(heads))
         wgmmaText += ",\n      {map" + std::to_string(i) + ", " + operand->steps + "}";
+      if (bounds.empty()) {
+        wgmmaText += ", nullptr";
+      } else {
+        kernel.kernel.state = wgmma->stateBytes;
+        wgmmaText += ", " + operand(kernel.stateMemory());
+      }
       wgmmaText += ",\n      [&](int at) { head = at; return " + score + "; },\n      [&](int at) { head = at; return " +
                    storing + "; })";
       kernel.kernel.wgmma.extent = batches * ceilDiv(rows, shapes.constant(wgmma->rows));

@@ -31,10 +31,13 @@ struct HeadOperand {
   Heads steps;
 };
 
+/// Where rows see different numbers of keys, blocks take the next tile when they have done one: `state` is its number, 0 before
+/// and after. Otherwise it is not looked at.
+///
 /// `makeScoring(batch)` and `makeEpilogue(batch)` give Scores and the epilogue of one of the heads.
 template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, typename MakeScoring,
           typename MakeEpilogue>
-FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v,
+FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
                                  MakeScoring makeScoring, MakeEpilogue makeEpilogue) {
   static_assert(s.isValid(kMajor, vMajor) && sizeOf(type) == 2, "no such schedule");
   using Queries = TensorTile<type, Major::Depth, s.rows, s.depthLines() * s.perLine, 1>;
@@ -53,6 +56,9 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
                       barriers = slabs + 4 * consumers * s.slabs * s.slabBytes;
   const Ring<s.stages> keyRing{barriers}, valueRing{barriers + s.stages * s.barrierBytes};
   const Ring<1> queryRing{barriers + 2 * s.stages * s.barrierBytes};
+  // The tile that the producer is at, visible together with its queries.
+  unsigned *const shownTile = (unsigned *)pointerTo(barriers + (2 * s.stages + 1) * s.barrierBytes);
+  constexpr bool asksForTiles = Scoring::hasLimit;
   const int group = uniform(threadId() / 128);
   if (threadId() == 0) {
     prefetchMap(q.map);
@@ -102,12 +108,26 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         valuePlace.next();
       };
 #pragma unroll 1
-      for (unsigned tile = (unsigned)blockId(); tile < tiles; tile += (unsigned)gridSize()) {
+      for (unsigned tile = (unsigned)blockId();;) {
+        if constexpr (asksForTiles) {
+          await(queryRing.empty(0), queryPlace.parity ^ 1);
+          *shownTile = tile;
+          if (tile >= tiles) {
+            arrive(queryRing.full(0));
+            break;
+          }
+        } else if (tile >= tiles) {
+          break;
+        }
         const auto at = raster(tile);
+        unsigned taken = 0;
+        if constexpr (asksForTiles)
+          taken = addToState(state); // comes while this tile is copied
+        else
+          await(queryRing.empty(0), queryPlace.parity ^ 1);
         const int turns = turnsOf(rowOf(at), at.row);
         int place3[3], valueAt[3];
         place(q.steps, at.row, place3);
-        await(queryRing.empty(0), queryPlace.parity ^ 1);
         arriveExpecting(queryRing.full(0), Queries::bytes);
         Queries::load(q.map, queries, queryRing.full(0), rowOf(at), 0, place3, 0);
         queryPlace.next();
@@ -124,6 +144,10 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
             bringValues(turn - 1, valueAt);
         }
         bringValues(turns - 1, valueAt);
+        tile = asksForTiles ? (unsigned)gridSize() + taken : tile + (unsigned)gridSize();
+        // Each block asks until there is none: as often, in all, as there are tiles.
+        if (asksForTiles && taken == tiles - 1)
+          *state = 0;
       }
       releaseDependents();
     }
@@ -141,7 +165,13 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
     if (takesTurns && group == 0)
       arriveThreads(1, 256);
 #pragma unroll 1
-    for (unsigned tile = (unsigned)blockId(); tile < tiles; tile += (unsigned)gridSize()) {
+    for (unsigned tile = (unsigned)blockId();; tile += (unsigned)gridSize()) {
+      if constexpr (asksForTiles) {
+        await(queryRing.full(0), queryPlace.parity);
+        tile = *(const volatile unsigned *)shownTile;
+      }
+      if (tile >= tiles)
+        break;
       const auto at = raster(tile);
       const auto scoring = makeScoring(at.row);
       const int first = rowOf(at), row = first + inTile + lane / 4, turns = turnsOf(first, at.row);

@@ -16,6 +16,7 @@ struct WgmmaAttentionSchedule {
   int rows, keys, depth, width, stages, slabs = 0;
 
   static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16, perLine = 64;
+  static constexpr int tileBytes = 16, stateBytes = 16; // the tile that a block is at; the state of a launch with limits
   FLAME_BOTH constexpr int consumers() const { return rows / 64; }
   /// One warpgroup copies.
   FLAME_BOTH constexpr int threads() const { return 128 * (consumers() + 1); }
@@ -35,7 +36,7 @@ struct WgmmaAttentionSchedule {
   }
   FLAME_BOTH constexpr int sharedBytes(Major k, Major v) const {
     return queryBytes() + stages * (keyBytes(k) + valueBytes(v)) + 4 * consumers() * slabs * slabBytes +
-           (2 * stages + 1) * barrierBytes;
+           (2 * stages + 1) * barrierBytes + tileBytes;
   }
   /// Registers for the scores, their weights and the results, which all live at once.
   FLAME_BOTH constexpr int sums() const { return keys / 2 + keys / 4 + width / 2; }

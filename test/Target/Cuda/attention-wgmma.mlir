@@ -17,7 +17,7 @@
 // CHECK-NEXT: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{128, {{[0-9]+}}, 64, 64, 2, {{[0-9]}}}, flame::Arithmetic::F16, flame::Major::Depth, flame::Major::Side>(flame::AttentionProblem{(int)1024, (int)1024, (int)64, (int)64}, flame::Heads{(int)12, (int)2, (int)1},
 // CHECK-NEXT: {map0, {1, 1, 0}},
 // CHECK-NEXT: {map1, {1, 1, 0}},
-// CHECK-NEXT: {map2, {1, 1, 0}},
+// CHECK-NEXT: {map2, {1, 1, 0}}, nullptr,
 // CHECK-NEXT: [&](int at) { head = at; return flame::scores(1.44269502f, score); },
 // CHECK-NEXT: [&](int at) { head = at; return flame::tensorStore<unsigned short>(map3, body); });
 // CHECK-NEXT: #else
@@ -49,7 +49,7 @@ func.func @heads(%q: tensor<2x1024x12x64xf16>, %k: tensor<2x1024x12x64xf16>, %v:
 // CHECK-NEXT: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{{.*}}, flame::Arithmetic::BF16, flame::Major::Side, flame::Major::Side>(
 // CHECK-NEXT: {map0, {1, 0, 0}},
 // CHECK-NEXT: {map1, {0, 0, 0}},
-// CHECK-NEXT: {map2, {0, 0, 0}},
+// CHECK-NEXT: {map2, {0, 0, 0}}, nullptr,
 // CHECK-NEXT: flame::scores(
 // CHECK-NEXT: return flame::store<true>(out0, body, place); });
 func.func @shared(%q: tensor<8x?x32xbf16>, %k: tensor<1x32x512xbf16>, %v: tensor<1x512x48xbf16>) -> tensor<8x?x48xbf16> {

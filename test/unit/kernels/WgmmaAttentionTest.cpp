@@ -77,12 +77,13 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
   };
   const float scale = (o.bias ? 1 : o.scale) * 1.44269504f;
   const Heads heads{o.inner, 1, o.outer}, keySteps{o.shared ? 0 : 1, 1, 1};
+  unsigned state = 0;
   auto run = [&](auto makeScoring) {
     emulator::launch(o.blocks, s.threads(), s.sharedBytes(keyMajor, valueMajor), [&] {
       auto rounded = [](int, int, float sum) { return narrow<type>(sum); };
       auto call = [&](auto makeEpilogue) {
         wgmmaAttention<s, type, keyMajor, valueMajor>({rows, keys, depth, columns}, heads, {qMap, {1, 1, 1}},
-                                                      {kMap, keySteps}, {vMap, keySteps}, makeScoring, makeEpilogue);
+                                                      {kMap, keySteps}, {vMap, keySteps}, &state, makeScoring, makeEpilogue);
       };
       if constexpr (s.width >= 64) {
         if (!o.store)
@@ -99,6 +100,7 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
     run([&](int) { return scores(scale, body, [=](int row) { return past + row + 1; }); });
   else
     run([&](int) { return scores(scale, body); });
+  EXPECT_EQ(state, 0u);
   for (int a = 0; a < o.outer; ++a)
     for (int h = 0; h < o.inner; ++h)
       expectAttention(
