@@ -58,6 +58,9 @@ typedef enum flame_code {
 FLAME_API flame_code flame_status_code(const flame_status *status); /* FLAME_OK for NULL */
 FLAME_API const char *flame_status_message(const flame_status *status);
 FLAME_API void flame_status_free(flame_status *status);
+/** For libraries on top of this one, which report their errors in the same way. Copies `message`; never returns NULL, but an
+ *  out-of-memory status where there is no memory for another. */
+FLAME_API flame_status *flame_status_create(flame_code code, const char *message);
 /** "ok", "invalid argument", "bad artifact" … */
 FLAME_API const char *flame_code_name(flame_code code);
 
