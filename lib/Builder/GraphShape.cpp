@@ -232,3 +232,7 @@ Value GraphBuilder::pad(Value x, ArrayRef<DimExpr> low, ArrayRef<DimExpr> high, 
 Value GraphBuilder::gather(Value x, Value indices, int64_t axis) {
   return op<GatherOp>({x, indices}, {attr("axis", this->axis(axis, rank(x)))});
 }
+
+Value GraphBuilder::checkedIndices(Value indices, ArrayRef<DimExpr> extents) {
+  return shapes.constants(indices) ? indices : op<CheckIndicesOp>({indices, shapeTensor(extents)});
+}

@@ -4,6 +4,7 @@
 #include "flame/Analysis/Cost.h"
 #include "flame/Body/Bodies.h"
 #include "flame/Conversion/ToPlan.h"
+#include "flame/Import/HuggingFace.h"
 #include "flame/Import/Onnx.h"
 #include "flame/Regions/FormRegions.h"
 #include "flame/Support/Version.h"
@@ -16,6 +17,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Threading.h"
 #include <chrono>
@@ -59,7 +61,8 @@ class Compilation {
 public:
   Compilation(const std::string &path, const CompileOptions &options, std::function<void(const Progress &)> progress,
               llvm::raw_ostream *dump)
-      : path(path), options(options), report(std::move(progress)), dump(dump), context(registry(), MLIRContext::Threading::DISABLED) {}
+      : path(withoutSlashes(path)), isFolder(llvm::sys::fs::is_directory(path)), options(options),
+        report(std::move(progress)), dump(dump), context(registry(), MLIRContext::Threading::DISABLED) {}
 
   CompileResult run() {
     ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { return collect(diagnostic); });
@@ -154,25 +157,49 @@ private:
 
   bool import() {
     begin(Progress::Phase::Importing);
+    std::string detail;
+    if (!(isFolder ? importFolder(detail) : importFile(detail)))
+      return false;
+    result.embedded = options.weights == CompileOptions::Weights::Embed ||
+                      (options.weights == CompileOptions::Weights::Auto && result.weightBytes <= options.embedLimit);
+    if (result.embedded)
+      result.weightFiles.clear();
+    end(Progress::Phase::Importing, detail);
+    return true;
+  }
+
+  template <typename Imported> bool take(Imported &imported) {
+    if (imported.status != ImportStatus::Ok) {
+      result.errors.insert(result.errors.begin(), imported.errors.begin(), imported.errors.end());
+      return fail(imported.status == ImportStatus::Unsupported ? Status::Unsupported : Status::BadInput);
+    }
+    module = std::move(imported.module);
+    result.nodes = imported.numNodes;
+    result.weightBytes = imported.weightBytes;
+    result.weightFiles = std::move(imported.weightFiles);
+    return true;
+  }
+
+  bool importFile(std::string &detail) {
+    if (!options.dtype.empty() || !options.part.empty())
+      return fail(Status::Usage, path + ": an element type to compute in and a part are for folders of diffusers and "
+                                        "transformers; an ONNX model states its own types");
     OnnxImportOptions importOptions;
     importOptions.keepIntermediates = options.keepIntermediates;
     OnnxImportResult imported = importOnnx(&context, path, importOptions);
-    if (imported.status != OnnxImportStatus::Ok) {
-      result.errors.insert(result.errors.begin(), imported.errors.begin(), imported.errors.end());
-      return fail(imported.status == OnnxImportStatus::Unsupported ? Status::Unsupported : Status::BadInput);
-    }
-    module = std::move(imported.module);
+    detail = std::to_string(imported.numNodes) + " nodes, opset " + std::to_string(imported.opset);
     result.graph = std::move(imported.graph);
     result.intermediates = imported.intermediates;
-    result.nodes = imported.numNodes;
-    result.weightBytes = imported.weightBytes;
-    result.embedded = options.weights == CompileOptions::Weights::Embed ||
-                      (options.weights == CompileOptions::Weights::Auto && imported.weightBytes <= options.embedLimit);
-    if (!result.embedded)
-      result.weightFiles = imported.weightFiles;
-    std::string detail = std::to_string(imported.numNodes) + " nodes, opset " + std::to_string(imported.opset);
-    end(Progress::Phase::Importing, detail);
-    return true;
+    return take(imported);
+  }
+
+  bool importFolder(std::string &detail) {
+    if (options.keepIntermediates)
+      return fail(Status::Usage, path + ": intermediate tensors can be kept of ONNX models alone, a folder names none");
+    HuggingFaceResult imported = importHuggingFace(&context, path, {options.dtype, options.part});
+    detail = imported.className + (imported.part.empty() ? "" : " " + imported.part) + ", " +
+             std::to_string(imported.numWeights) + " weights, " + imported.dtype;
+    return take(imported);
   }
 
   bool runPasses(llvm::function_ref<void(OpPassManager &)> build, unsigned &count) {
@@ -202,7 +229,7 @@ private:
     backend->describe(plan);
     ToPlanOptions planOptions;
     llvm::SmallString<256> folder = llvm::sys::path::parent_path(path);
-    planOptions.modelFolder = folder.empty() ? "." : folder.str().str();
+    planOptions.modelFolder = isFolder ? path : folder.empty() ? "." : folder.str().str();
     planOptions.embedWeights = result.embedded;
     auto emit = [&](RegionOp region, ShapeContext &shapes) { return backend->emit(region, shapes); };
     if (failed(lowerToPlan(function, emit, planOptions, plan))) {
@@ -245,7 +272,14 @@ private:
             (result.cachedKernels ? ", " + std::to_string(result.cachedKernels) + " cached" : ""));
   }
 
-  const std::string &path;
+  static std::string withoutSlashes(std::string path) {
+    while (path.size() > 1 && path.back() == '/')
+      path.pop_back();
+    return path;
+  }
+
+  const std::string path;
+  const bool isFolder;
   const CompileOptions &options;
   std::function<void(const Progress &)> report;
   llvm::raw_ostream *dump;

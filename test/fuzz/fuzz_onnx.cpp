@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   options.maxNodes = 5000;
   llvm::StringRef bytes(reinterpret_cast<const char *>(data), size);
   flame::OnnxImportResult result = flame::importOnnxBuffer(&context, bytes, "fuzz.onnx", "", options);
-  bool ok = result.status == flame::OnnxImportStatus::Ok;
+  bool ok = result.status == flame::ImportStatus::Ok;
   if (ok != bool(result.module) || ok != result.errors.empty()) {
     std::fputs("status, module and errors contradict each other\n", stderr);
     std::abort();

@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
   for (const std::string &error : result.errors)
     llvm::errs() << "error: " << error << "\n";
   if (!result.module)
-    return result.status == flame::OnnxImportStatus::Unsupported ? 4 : 3;
+    return result.status == flame::ImportStatus::Unsupported ? 4 : 3;
   if (failed(mlir::verify(*result.module)))
     return 1;
   mlir::OpPrintingFlags flags;

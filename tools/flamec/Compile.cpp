@@ -1,6 +1,7 @@
 //===- Compile.cpp - flamec compile -----------------------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Help.h"
+#include "Model.h"
 #include "Run.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/Signals.h"
@@ -77,7 +78,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   CLI::App *sub = app.add_subcommand("compile", "compile a model to an artifact");
   document(sub,
            {"flamec compile MODEL [-o ARTIFACT] [options]",
-            "Compiles an ONNX file (opsets 7 to 27, local functions and external data included) to an artifact. "
+            "Compiles an ONNX file (opsets 7 to 27, local functions and external data included), or a model folder as "
+            "diffusers and transformers save it (config.json, safetensors), to an artifact. "
             "Dims may be symbolic: one artifact serves every batch and length. Small weights go into the artifact; "
             "others stay in the model's files, which must then lie beside the artifact.",
             {{"For this machine:", "flamec compile model.onnx -o model.flame"},
@@ -85,11 +87,13 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
               "flamec compile model.onnx -o model.flame --cpu x86-64-v3 --embed-weights"},
              {"For NVIDIA GPUs from Ampere on, whatever is in this machine:",
               "flamec compile model.onnx --target=cuda --gpu=sm_90a,compute_80"},
+             {"The denoiser of a diffusers pipeline, whose weights stay in its folder:",
+              "flamec compile FLUX.1-schnell/transformer -o transformer.flame"},
              {"Edit a CUDA kernel and put it back:",
               "flamec compile model.onnx --emit=cuda > edited.cu\n    $ flamec compile model.onnx --target=cuda "
               "--kernels edited.cu"},
              {"See which nodes share a kernel:", "flamec compile model.onnx --emit=regions"}}});
-  sub->add_option("model", state->model, "the ONNX file")->required()->type_name("MODEL");
+  sub->add_option("model", state->model, "the ONNX file or the model folder")->required()->type_name("MODEL");
   sub->add_option("-o,--output", state->output, "the artifact to write (default: the model's name with .flame, in this folder)")
       ->type_name("ARTIFACT");
   sub->add_option("--target", state->options.target, "what to compile for: cpu (default) or cuda")
@@ -127,6 +131,7 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
                   "with --target=cuda")
       ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan", "cuda"}))
       ->type_name("STAGE");
+  addFolderOptions(sub, state->options.dtype, state->options.part);
   sub->add_option("--dump-after", state->options.dumpAfter,
                   "print the IR on stderr after the pass of this name, e.g. canonicalize; or all")
       ->type_name("PASS");
@@ -156,7 +161,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       state->options.weights = CompileOptions::Weights::Embed;
     else if (state->weights == "external")
       state->options.weights = CompileOptions::Weights::External;
+    while (state->model.size() > 1 && state->model.back() == '/')
+      state->model.pop_back();
     std::string output = state->output.empty() ? fs::path(state->model).stem().string() + ".flame" : state->output;
+    bool isFolder = fs::is_directory(state->model);
     CompileResult result;
     bool text = state->options.stage != Stage::Artifact;
     uint64_t before = llvm::errs().tell();
@@ -180,9 +188,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       std::string files;
       for (const std::string &file : result.weightFiles)
         files += " " + file;
-      console.line("needs beside it:" + files);
+      console.line(isFolder ? "needs of that folder:" + files : "needs beside it:" + files);
     }
-    console.line("next: flamec run " + output + " --random-inputs");
+    console.line("next: flamec run " + output + (isFolder && !result.embedded ? " --weights-dir " + state->model : "") +
+                 " --random-inputs");
     return 0;
   };
 }

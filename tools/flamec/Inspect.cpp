@@ -1,11 +1,13 @@
 //===- Inspect.cpp - flamec inspect -----------------------------------------------------------------------------------===//
 #include "Commands.h"
+#include "FolderView.h"
 #include "Help.h"
 #include "Model.h"
 #include "PlanView.h"
 #include "Run.h"
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -282,9 +284,11 @@ Command flame::tool::addInspect(CLI::App &app, Console &console) {
   document(sub, {"flamec inspect MODEL [--dim NAME=NUMBER]... [--format FORMAT]",
                  "Prints the inputs and outputs with their element types and dims, the processor features the artifact "
                  "needs, its weights, the peak memory of a run, and every kernel with the nodes of the model that it "
-                 "came from. Nothing is run.",
+                 "came from. Of a folder of diffusers or transformers it tells what models it holds, and nothing is "
+                 "compiled. Nothing is run.",
                  {{"For people:", "flamec inspect model.flame"},
-                  {"The peak at batch 8, for scripts:", "flamec inspect model.flame --dim batch=8 --format json"}}});
+                  {"The peak at batch 8, for scripts:", "flamec inspect model.flame --dim batch=8 --format json"},
+                  {"The models of a diffusers pipeline:", "flamec inspect FLUX.1-schnell"}}});
   state->model.addModel(sub);
   sub->add_option("--dim", state->model.dims, "size of a symbolic dim for the peak memory (default: 1)")
       ->allow_extra_args(false)
@@ -294,6 +298,8 @@ Command flame::tool::addInspect(CLI::App &app, Console &console) {
       ->type_name("FORMAT");
   return [state, &console]() -> int {
     state->model.resolve();
+    if (std::filesystem::is_directory(state->model.path))
+      return inspectFolder(state->model, state->format, console);
     ArtifactBytes bytes = artifactOf(state->model, console);
     Json info = Inspection(state->model, bytes, console).json();
     // Names may hold any bytes; JSON takes UTF-8 alone.

@@ -5,6 +5,7 @@
 #include "Run.h"
 #include "flame/Target/Cuda/Device.h"
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <fstream>
 
@@ -12,11 +13,23 @@ using namespace flame;
 using namespace flame::tool;
 
 void ModelSettings::addModel(CLI::App *app) {
-  app->add_option("model", path, "an artifact (.flame), or an ONNX file, which is compiled in memory first")
+  app->add_option("model", path,
+                  "an artifact (.flame), or an ONNX file or a model folder, which is compiled in memory first")
       ->required()
       ->type_name("MODEL");
   app->add_option("--weights-dir", weightsDirectory, "where the weight files are (default: beside the model)")
       ->type_name("DIR");
+  addFolderOptions(app, dtype, part);
+}
+
+void flame::tool::addFolderOptions(CLI::App *app, std::string &dtype, std::string &part) {
+  app->add_option("--dtype", dtype,
+                  "of a model folder: element type to compute in, f32, bf16 or f16 (default: the weights')")
+      ->check(oneOf({"f32", "bf16", "f16"}))
+      ->type_name("TYPE");
+  app->add_option("--part", part,
+                  "of a model folder with several parts: decoder (default) or encoder of an autoencoder")
+      ->type_name("NAME");
 }
 
 void ModelSettings::addTarget(CLI::App *app) {
@@ -57,6 +70,9 @@ void ModelSettings::resolve() {
   run::parseDims(dims, inputs);
   if (!memoryLimit.empty())
     run::parseBytes(memoryLimit);
+  if ((!dtype.empty() || !part.empty()) && !llvm::sys::fs::is_directory(path))
+    throw run::UsageError(path +
+                          " is no model folder; --dtype and --part are for folders of diffusers and transformers");
   if (!target.empty() && !isModelFile(path))
     throw run::UsageError(path +
                           " is compiled already, --target has no effect on it; give it the model, or leave it out");
@@ -77,7 +93,9 @@ bool flame::tool::isModelFile(const std::string &path) {
 
 ArtifactBytes flame::tool::artifactOf(const ModelSettings &settings, Console &console, CompileOptions options) {
   ArtifactBytes result;
-  llvm::StringRef folder = llvm::sys::path::parent_path(settings.path);
+  // The weights of a model folder are in it.
+  llvm::StringRef folder = llvm::sys::fs::is_directory(settings.path) ? llvm::StringRef(settings.path)
+                                                                      : llvm::sys::path::parent_path(settings.path);
   result.weightsDirectory = !settings.weightsDirectory.empty() ? settings.weightsDirectory
                             : folder.empty()                   ? "."
                                                                : folder.str();
@@ -98,6 +116,8 @@ ArtifactBytes flame::tool::artifactOf(const ModelSettings &settings, Console &co
   if (!settings.target.empty())
     options.target = settings.target;
   options.gpus = settings.gpus;
+  options.dtype = settings.dtype;
+  options.part = settings.part;
   if (options.target == "cuda")
     if (cuda::DriverInfo driver = cuda::queryDriver(); driver.gpus.empty()) {
       console.error("--target=cuda runs the model on a GPU: " + driver.problem + "; " + driver.remedy +

@@ -11,7 +11,7 @@ namespace flame::tool {
 
 /// What run, bench, check and inspect let a person say about the model and its inputs.
 struct ModelSettings {
-  std::string path, weightsDirectory, memoryLimit, cpu = "native", target;
+  std::string path, weightsDirectory, memoryLimit, cpu = "native", target, dtype, part;
   std::vector<std::string> gpus;
   int threads = 0;
   io::InputOptions inputs;
@@ -36,8 +36,10 @@ struct MeasureSettings {
   void add(CLI::App *app, const std::string &runs, const std::vector<std::string> &formats);
 };
 
-/// A model file is compiled first; everything else is taken for an artifact.
+/// A model file or folder is compiled first; everything else is taken for an artifact.
 bool isModelFile(const std::string &path);
+/// The options of folders of diffusers and transformers.
+void addFolderOptions(CLI::App *app, std::string &dtype, std::string &part);
 
 /// The bytes of an artifact, 64-byte aligned, and where its weight files are looked for.
 struct ArtifactBytes {

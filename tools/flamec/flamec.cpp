@@ -23,7 +23,8 @@ int usage(Console &console, const std::string &message, const std::string &subco
 bool looksLikeModel(const std::string &word) {
   std::error_code error;
   return llvm::StringRef(word).ends_with(".onnx") ||
-         (word.find_first_of("/.") != std::string::npos && std::filesystem::is_regular_file(word, error));
+         (word.find_first_of("/.") != std::string::npos &&
+          (std::filesystem::is_regular_file(word, error) || std::filesystem::exists(word + "/config.json", error)));
 }
 
 /// What the parser complains about, in our words.
@@ -91,14 +92,17 @@ int main(int argc, char **argv) {
   installCrashHandler(argc, argv);
   Console console;
   CLI::App app("compile neural networks to artifacts and run them", "flamec");
-  document(&app, {"flamec SUBCOMMAND [arguments] [options]\nflamec model.onnx -o model.flame    (short for: flamec compile)",
-                  "flamec compiles ONNX models to artifacts, which it and the small runtime (flame-run, libflame_rt) "
-                  "execute. Data goes to stdout, progress and messages to stderr. Colour and animation appear on a "
-                  "terminal only; NO_COLOR turns the colour off.",
-                  {{"Compile a model, look at the result, run it:",
-                    "flamec compile model.onnx -o model.flame\n    $ flamec inspect model.flame\n    $ flamec run model.flame "
-                    "--random-inputs"},
-                   {"Compare every tensor with ONNX Runtime:", "flamec check model.onnx --against onnxruntime"}}});
+  document(
+      &app,
+      {"flamec SUBCOMMAND [arguments] [options]\nflamec model.onnx -o model.flame    (short for: flamec compile)",
+       "flamec compiles ONNX models and model folders of diffusers and transformers to artifacts, which it and the "
+       "small runtime (flame-run, libflame_rt) "
+       "execute. Data goes to stdout, progress and messages to stderr. Colour and animation appear on a "
+       "terminal only; NO_COLOR turns the colour off.",
+       {{"Compile a model, look at the result, run it:",
+         "flamec compile model.onnx -o model.flame\n    $ flamec inspect model.flame\n    $ flamec run model.flame "
+         "--random-inputs"},
+        {"Compare every tensor with ONNX Runtime:", "flamec check model.onnx --against onnxruntime"}}});
   app.set_help_flag("-h,--help", "this text; after a subcommand: its help");
   app.set_version_flag("--version", version(), "print the version");
   bool list = false;

@@ -1,7 +1,7 @@
 """Runs libFuzzer targets on their corpora for a fixed time each and ends with `N passed, N failed, N skipped`.
 
-The seeds of target fuzz_NAME are the files of CORPUS/NAME/ (made by the build) and, for onnx, the small models of the
-onnx wheel's backend suite; new inputs stay in a scratch folder. A crash, a leak, a time-out or an input that needs more than 2 GiB fails the target; the input is kept under
+The seeds of target fuzz_NAME are the files of CORPUS/NAME/ (made by the build), for onnx the small models of the onnx
+wheel's backend suite, for safetensors and config those of the tests' pipeline; new inputs stay in a scratch folder. A crash, a leak, a time-out or an input that needs more than 2 GiB fails the target; the input is kept under
 ARTIFACTS with the command that reruns it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import json
 import os
 import pathlib
 import shutil
@@ -27,6 +28,19 @@ def onnx_seeds(folder, largest=3000):
             shutil.copyfile(model, folder / f"{model.parent.name}.onnx")
 
 
+def folder_seeds(name, folder):
+    """A small safetensors file, or the configurations of the tests' pipeline behind their classes."""
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "test/e2e"))
+    from pipelines import make_pipeline, safetensors
+
+    if name == "safetensors":
+        safetensors.write(folder / "seed", {"x": [[1.0, 2.0], [3.0, 4.0]], "y": [], "z": 5.0})
+        return
+    for part, config in make_pipeline.configurations("tiny").items():
+        model = config.get("_class_name") or config["architectures"][0]
+        (folder / part).write_text(f"{model}\n{json.dumps(config)}")
+
+
 def fuzz(target, args):
     name = target.name.removeprefix("fuzz_")
     artifacts = args.artifacts / name
@@ -36,10 +50,10 @@ def fuzz(target, args):
         new = pathlib.Path(scratch) / "new"
         new.mkdir()
         folders = [str(seeds)] if seeds.is_dir() else []
-        if name == "onnx":
+        if name in ("onnx", "safetensors", "config"):
             models = pathlib.Path(scratch) / "models"
             models.mkdir()
-            onnx_seeds(models)
+            onnx_seeds(models) if name == "onnx" else folder_seeds(name, models)
             folders.append(str(models))
         command = [str(target), str(new), *folders]
         command += [f"-max_total_time={args.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]

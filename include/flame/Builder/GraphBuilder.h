@@ -154,6 +154,8 @@ public:
   Value fill(llvm::ArrayRef<DimExpr> dims, Value scalar);
   /// numpy.take along an axis.
   Value gather(Value x, Value indices, int64_t axis);
+  /// Indices into dims of these sizes; those that only the run knows are checked there, inference checks the others.
+  Value checkedIndices(Value indices, llvm::ArrayRef<DimExpr> extents);
 
   /// numpy.matmul. Integer operands accumulate in `resultType` (default: the operands' type).
   Value matmul(Value x, Value y, Type resultType = {});

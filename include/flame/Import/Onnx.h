@@ -11,6 +11,7 @@
 #ifndef FLAME_IMPORT_ONNX_H
 #define FLAME_IMPORT_ONNX_H
 
+#include "flame/Import/ImportStatus.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include <string>
@@ -35,12 +36,9 @@ struct SourceNode {
   std::vector<std::string> inputs, outputs;
 };
 
-/// The kinds of failure, as the exit codes of the tools distinguish them.
-enum class OnnxImportStatus { Ok, BadInput, Unsupported };
-
 struct OnnxImportResult {
   mlir::OwningOpRef<mlir::ModuleOp> module; // null unless Ok
-  OnnxImportStatus status = OnnxImportStatus::Ok;
+  ImportStatus status = ImportStatus::Ok;
   /// Complete messages, each naming the file, where it applies the node, the cause and the remedy.
   std::vector<std::string> errors;
 

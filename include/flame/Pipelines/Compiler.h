@@ -57,6 +57,8 @@ struct CompileOptions {
   std::string dumpAfter;
   /// Every named tensor of the graph becomes an output, behind the graph's own: for comparing with another system.
   bool keepIntermediates = false;
+  /// Folders: the element type to compute in and the part to compile, as in HuggingFaceOptions.
+  std::string dtype, part;
 };
 
 /// What the compiler is doing, for a progress display.
@@ -82,7 +84,7 @@ struct CompileResult {
   size_t intermediates = 0;             // with keepIntermediates: outputs that were added, behind the graph's
 };
 
-/// Compiles an ONNX file.
+/// Compiles an ONNX file, or a model folder of diffusers or transformers.
 CompileResult compileModel(const std::string &path, const CompileOptions &options,
                            std::function<void(const Progress &)> progress = {},
                            llvm::raw_ostream *dump = nullptr);

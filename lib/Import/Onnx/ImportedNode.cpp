@@ -121,7 +121,7 @@ Value ImportedNode::tensorValue(StringRef attribute) {
   if (!found)
     return {};
   if (found->has_sparse_tensor())
-    return importer.constantValue(importer.tensors.elements(found->sparse_tensor()), loc);
+    return importer.constant(importer.tensors.elements(found->sparse_tensor()), loc);
   std::string weightName = name + "." + attribute.str();
   if (!found->t().name().empty())
     weightName = found->t().name();

@@ -29,8 +29,8 @@ std::string labelOf(const NodeProto &node) {
 
 ModelImporter::ModelImporter(MLIRContext *context, const ModelProto &model, StringRef modelBytes, StringRef fileName,
                              ModelFolder &folder, const OnnxImportOptions &options, OnnxImportResult &result)
-    : tensors(context, modelBytes, fileName, folder), context(context), model(model), fileName(fileName),
-      options(options), result(result), builder(context), shapes(dims) {}
+    : FunctionBuilder(context), tensors(context, modelBytes, fileName, folder), context(context), model(model),
+      fileName(fileName), options(options), result(result) {}
 
 //===--- what the model says of itself ---===//
 
@@ -44,7 +44,7 @@ void ModelImporter::readOpsets(const RepeatedPtrField<OperatorSetIdProto> &impor
     if (domain.empty() && import.version() > kNewestOpset)
       throw NodeError("the model uses opset " + std::to_string(import.version()) + ", flame knows opsets up to " +
                           std::to_string(kNewestOpset) + "; export it with an older opset",
-                      OnnxImportStatus::Unsupported);
+                      ImportStatus::Unsupported);
     frame.opsets[domain] = import.version();
   }
   if (frame.opsets.empty())
@@ -121,7 +121,7 @@ void ModelImporter::run() {
   if (model.ir_version() > kNewestIr)
     throw NodeError("the model has IR version " + std::to_string(model.ir_version()) + ", flame knows versions up to " +
                         std::to_string(kNewestIr) + "; export it with an older version of onnx",
-                    OnnxImportStatus::Unsupported);
+                    ImportStatus::Unsupported);
   if (!model.has_graph())
     throw BuildError("the model has no graph; it is not an ONNX model, or damaged");
   for (const FunctionProto &function : model.functions()) {
@@ -148,7 +148,7 @@ void ModelImporter::run() {
       text += "\n  " + op + ", " + std::to_string(entry.count) + (entry.count == 1 ? " node (" : " nodes (") +
               llvm::join(entry.nodes, ", ") + (entry.count > entry.nodes.size() ? ", …" : "") + "); " + entry.remedy;
     }
-    throw NodeError(text, OnnxImportStatus::Unsupported);
+    throw NodeError(text, ImportStatus::Unsupported);
   }
   importMain();
 }
@@ -171,7 +171,7 @@ Value ModelImporter::lookup(Scope &scope, StringRef name) {
     if (auto found = at->initializers.find(name); found != at->initializers.end())
       value = tensorValue(*found->second, name, loc);
     else if (auto sparse = at->sparseInitializers.find(name); sparse != at->sparseInitializers.end())
-      value = constantValue(tensors.elements(*sparse->second), loc);
+      value = constant(tensors.elements(*sparse->second), loc);
     if (value) {
       at->values[name] = value;
       return value;
@@ -231,20 +231,10 @@ void ModelImporter::addStated(const RepeatedPtrField<ValueInfoProto> &infos, Sco
 
 //===--- constants and weights ---===//
 
-Value ModelImporter::constantValue(ElementsAttr value, Location loc) {
-  OpBuilder::InsertionGuard guard(builder);
-  if (lastConstant)
-    builder.setInsertionPointAfter(lastConstant);
-  else
-    builder.setInsertionPointToStart(entry);
-  lastConstant = GraphBuilder(builder, loc, shapes).create("flame.constant", {}, builder.getNamedAttr("value", value));
-  return lastConstant->getResult(0);
-}
-
 Value ModelImporter::tensorValue(const TensorProto &tensor, StringRef name, Location loc) {
   std::optional<FilePiece> piece = tensors.piece(tensor, options.constantLimit);
   if (!piece)
-    return constantValue(tensors.elements(tensor), loc);
+    return constant(tensors.elements(tensor), loc);
   std::string unique = name.str();
   for (unsigned i = 2; !weightNames.insert(unique).second; ++i)
     unique = (name + "#" + Twine(i)).str();
@@ -253,30 +243,15 @@ Value ModelImporter::tensorValue(const TensorProto &tensor, StringRef name, Loca
     result.externalBytes += piece->length;
   if (weightFiles.insert(piece->file).second)
     result.weightFiles.push_back(piece->file);
-  OpBuilder::InsertionGuard guard(builder);
-  if (lastConstant)
-    builder.setInsertionPointAfter(lastConstant);
-  else
-    builder.setInsertionPointToStart(entry);
-  lastConstant = GraphBuilder(builder, loc, shapes)
-                     .create("flame.weight", {},
-                             {builder.getNamedAttr("name", builder.getStringAttr(unique)),
-                              builder.getNamedAttr("ref", WeightRefAttr::get(context, piece->file, piece->offset, piece->length)),
-                              builder.getNamedAttr("type", TypeAttr::get(tensors.type(tensor)))});
-  return lastConstant->getResult(0);
+  return weight(unique, WeightRefAttr::get(context, piece->file, piece->offset, piece->length), tensors.type(tensor),
+                loc);
 }
 
 //===--- the graph ---===//
 
 void ModelImporter::importMain() {
   const GraphProto &graph = model.graph();
-  Location loc = NameLoc::get(builder.getStringAttr(fileName));
-  auto module = ModuleOp::create(loc);
-  result.module = module;
-  builder.setInsertionPointToEnd(module.getBody());
-  auto function = func::FuncOp::create(builder, loc, "main", builder.getFunctionType({}, {}));
-  entry = function.addEntryBlock();
-  builder.setInsertionPointToEnd(entry);
+  result.module = begin(fileName);
 
   Frame frame;
   readOpsets(model.opset_import(), frame);
@@ -289,7 +264,6 @@ void ModelImporter::importMain() {
   for (const ValueInfoProto &input : graph.input())
     for (const TensorShapeProto::Dimension &dim : input.type().tensor_type().shape().dim())
       symbols.insert(dim.dim_param());
-  SmallVector<DictionaryAttr> argumentAttrs;
   llvm::StringSet<> inputNames;
   for (const ValueInfoProto &input : graph.input()) {
     checkName(input.name(), "graph input");
@@ -311,9 +285,8 @@ void ModelImporter::importMain() {
       throw BuildError(who + " has no type; state its element type and shape");
     if (isa<UnrankedTensorType>(type))
       throw BuildError(who + " has an unknown rank; state a shape, with symbolic dims where sizes vary");
-    SmallVector<NamedAttribute> attrs = {builder.getNamedAttr("flame.name", builder.getStringAttr(input.name()))};
+    SmallVector<Attribute> dimAttrs;
     if (auto tensor = dyn_cast<RankedTensorType>(type)) {
-      SmallVector<Attribute> dimAttrs;
       for (auto [d, size] : llvm::enumerate(tensor.getShape())) {
         if (!ShapedType::isDynamic(size)) {
           dimAttrs.push_back(builder.getI64IntegerAttr(size));
@@ -324,20 +297,12 @@ void ModelImporter::importMain() {
           symbol = input.name() + ".dim" + std::to_string(d) + (i > 1 ? "#" + std::to_string(i) : "");
         dimAttrs.push_back(builder.getStringAttr(symbol));
       }
-      attrs.push_back(builder.getNamedAttr("flame.dims", builder.getArrayAttr(dimAttrs)));
     }
-    Value argument = entry->addArgument(type, NameLoc::get(builder.getStringAttr(input.name())));
-    argumentAttrs.push_back(builder.getDictionaryAttr(attrs));
-    define(scope, input.name(), argument);
-    // Inference reads the names of symbolic dims from the attributes.
-    function.setType(builder.getFunctionType(entry->getArgumentTypes(), {}));
-    function.setAllArgAttrs(argumentAttrs);
+    define(scope, input.name(), addInput(input.name(), type, dimAttrs));
   }
 
   importNodes(graph.node(), frame, scope, "the graph");
 
-  SmallVector<Value> results;
-  SmallVector<Attribute> resultAttrs;
   llvm::StringSet<> outputNames;
   for (const ValueInfoProto &output : graph.output()) {
     checkName(output.name(), "graph output");
@@ -360,10 +325,9 @@ void ModelImporter::importMain() {
         throw BuildError(text);
       }
     }
-    results.push_back(value);
-    resultAttrs.push_back(builder.getDictionaryAttr(builder.getNamedAttr("flame.name", builder.getStringAttr(output.name()))));
+    addResult(output.name(), value);
   }
-  if (results.empty())
+  if (!numResults())
     throw BuildError("the graph has no outputs, so there is nothing to compute; list some");
   if (options.keepIntermediates)
     for (int i : sorted(graph.node(), "the graph")) {
@@ -375,16 +339,12 @@ void ModelImporter::importMain() {
         if (name.empty() || found == scope.values.end() || !found->second ||
             !isa<TensorType>(found->second.getType()) || !outputNames.insert(name).second)
           continue;
-        results.push_back(found->second);
+        addResult(name, found->second);
         ++result.intermediates;
-        resultAttrs.push_back(builder.getDictionaryAttr(builder.getNamedAttr("flame.name", builder.getStringAttr(name))));
       }
       result.graph.push_back(std::move(source));
     }
-  func::ReturnOp::create(builder, loc, results);
-  function.setType(builder.getFunctionType(entry->getArgumentTypes(), ValueRange(results).getTypes()));
-  function.setAllArgAttrs(argumentAttrs);
-  function.setResAttrsAttr(builder.getArrayAttr(resultAttrs));
+  finish();
 }
 
 const llvm::StringSet<> &ModelImporter::freeNames(const GraphProto &graph) {
@@ -544,7 +504,7 @@ void ModelImporter::importNode(const NodeProto &node, int position, Frame &frame
       define(scope, imported.outputNames[i], imported.outputs[i]);
     }
   } catch (const BuildError &error) {
-    throw NodeError(explain(error.what()), OnnxImportStatus::BadInput);
+    throw NodeError(explain(error.what()), ImportStatus::BadInput);
   }
 }
 

@@ -8,6 +8,7 @@
 #define FLAME_LIB_IMPORT_ONNX_MODELIMPORTER_H
 
 #include "TensorReader.h"
+#include "flame/Builder/FunctionBuilder.h"
 #include "flame/Import/Onnx.h"
 #include "flame/Import/OnnxNode.h"
 #include "llvm/ADT/DenseMap.h"
@@ -18,8 +19,8 @@ namespace flame::onnx {
 
 /// A problem of a node, with its name in the text already.
 struct NodeError : std::runtime_error {
-  NodeError(const std::string &text, OnnxImportStatus status) : std::runtime_error(text), status(status) {}
-  OnnxImportStatus status;
+  NodeError(const std::string &text, ImportStatus status) : std::runtime_error(text), status(status) {}
+  ImportStatus status;
 };
 
 struct Scope {
@@ -49,7 +50,7 @@ struct Frame {
   unsigned depth = 0;
 };
 
-class ModelImporter {
+class ModelImporter : FunctionBuilder {
 public:
   ModelImporter(mlir::MLIRContext *context, const ModelProto &model, llvm::StringRef modelBytes, llvm::StringRef fileName,
                 ModelFolder &folder, const OnnxImportOptions &options, OnnxImportResult &result);
@@ -90,7 +91,6 @@ private:
   /// Null if nothing has that name.
   mlir::Value lookup(Scope &scope, llvm::StringRef name);
   BoundAttribute bind(const AttributeProto &attribute, Frame &frame, Scope &scope);
-  mlir::Value constantValue(mlir::ElementsAttr value, mlir::Location loc);
   std::string nearestName(Scope &scope, llvm::StringRef name);
 
   mlir::MLIRContext *context;
@@ -102,11 +102,6 @@ private:
   llvm::DenseMap<const GraphProto *, std::unique_ptr<llvm::StringSet<>>> freeNamesOf;
   llvm::StringSet<> weightNames, weightFiles;
 
-  mlir::OpBuilder builder;
-  DimContext dims;
-  ShapeContext shapes;
-  mlir::Block *entry = nullptr;
-  mlir::Operation *lastConstant = nullptr; // constants and weights come first in `entry`
   unsigned depth = 0;
   std::map<const NodeProto *, LoopMemory> loopMemories;
 

@@ -14,16 +14,16 @@ using namespace flame::onnx;
 
 static void importBytes(MLIRContext *context, StringRef bytes, StringRef fileName, StringRef shownName,
                         StringRef folderPath, const OnnxImportOptions &options, OnnxImportResult &result) {
-  auto fail = [&](const std::string &message, OnnxImportStatus status) {
+  auto fail = [&](const std::string &message, ImportStatus status) {
     result.module = nullptr;
     result.status = status;
     result.errors.push_back((shownName + ": " + message).str());
   };
   if (bytes.empty())
-    return fail("is empty; the download or the export did not finish", OnnxImportStatus::BadInput);
+    return fail("is empty; the download or the export did not finish", ImportStatus::BadInput);
   std::string reduced;
   if (std::string error = scanWire(WireKind::Model, bytes, options.constantLimit, reduced); !error.empty())
-    return fail(error, OnnxImportStatus::BadInput);
+    return fail(error, ImportStatus::BadInput);
   google::protobuf::Arena arena;
   auto *model = google::protobuf::Arena::CreateMessage<ModelProto>(&arena);
   google::protobuf::io::ArrayInputStream stream(reduced.data(), reduced.size());
@@ -31,7 +31,7 @@ static void importBytes(MLIRContext *context, StringRef bytes, StringRef fileNam
   coded.SetRecursionLimit(kMaxWireDepth + 50);
   if (!model->ParseFromCodedStream(&coded) || !coded.ConsumedEntireMessage())
     return fail("is not an ONNX model (its wire format is malformed); check that it is the right file",
-                OnnxImportStatus::BadInput);
+                ImportStatus::BadInput);
   context->loadDialect<FlameDialect, func::FuncDialect>();
   ModelFolder folder(folderPath);
   try {
@@ -39,7 +39,7 @@ static void importBytes(MLIRContext *context, StringRef bytes, StringRef fileNam
   } catch (const NodeError &error) {
     fail(error.what(), error.status);
   } catch (const BuildError &error) {
-    fail(error.what(), OnnxImportStatus::BadInput);
+    fail(error.what(), ImportStatus::BadInput);
   }
 }
 
@@ -48,7 +48,7 @@ OnnxImportResult flame::importOnnx(MLIRContext *context, StringRef path, const O
   MappedFile file;
   std::string error = path.contains('\0') ? "has a NUL character in its name" : file.open(path.str());
   if (!error.empty()) {
-    result.status = OnnxImportStatus::BadInput;
+    result.status = ImportStatus::BadInput;
     result.errors.push_back(path.str() + ": " + error);
     return result;
   }

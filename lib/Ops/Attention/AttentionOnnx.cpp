@@ -1,9 +1,10 @@
-//===- AttentionOnnx.cpp - scaled dot-product attention of ONNX -------------------------------------------------------===//
+//===- AttentionOnnx.cpp - scaled dot-product attention of ONNX
+//-------------------------------------------------------===//
 //
-// Compositions of matmul, softmax and pointwise ops. Grouped heads are a dimension of their own, so that keys and values
-// are broadcast, never repeated.
+// Compositions of matmul, softmax and pointwise ops.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "flame/Builder/NeuralOps.h"
 #include "flame/Import/OnnxNode.h"
 #include "flame/Ops/Attention.h"
 #include "flame/Ops/Index.h"
@@ -13,24 +14,6 @@
 using namespace mlir;
 using namespace flame;
 
-/// [B, S, H * D] → [B, H, S, D]
-static Value splitHeads(OnnxNode &n, Value x, int64_t heads, StringRef what) {
-  DimExpr hidden = n.dim(x, 2);
-  if (heads <= 0)
-    n.fail("the number of " + what + " heads is " + Twine(heads) + "; it must be given and positive for 3-D inputs");
-  if (hidden.constant() && *hidden.constant() % heads != 0)
-    n.fail(what + " has " + Twine(*hidden.constant()) + " features, which " + Twine(heads) + " heads don't divide");
-  DimExpr width = floorDiv(hidden, n.shapes.constant(heads));
-  Value split = n.reshape(x, {n.dim(x, 0), n.dim(x, 1), n.shapes.constant(heads), width});
-  return n.transpose(split, {0, 2, 1, 3});
-}
-
-/// [B, H, S, D] → [B, S, H * D]
-static Value joinHeads(OnnxNode &n, Value x) {
-  Value joined = n.transpose(x, {0, 2, 1, 3});
-  return n.reshape(joined, {n.dim(joined, 0), n.dim(joined, 1), n.dim(joined, 2) * n.dim(joined, 3)});
-}
-
 /// 1 / sqrt(size) as a scalar.
 static Value inverseRoot(OnnxNode &n, DimExpr size, Type type) {
   if (size.constant())
@@ -38,32 +21,6 @@ static Value inverseRoot(OnnxNode &n, DimExpr size, Type type) {
   Value number = n.cast(n.reshape(n.shapeTensor(size), GraphBuilder::Axes()), n.b.getF64Type());
   return n.cast(n.reciprocal(n.sqrt(number)), type);
 }
-
-namespace {
-/// Heads of queries in groups, each of which shares a head of keys and values.
-struct HeadGroups {
-  OnnxNode &n;
-  DimExpr heads, keyHeads;
-  bool grouped;
-
-  HeadGroups(OnnxNode &n, Value q, Value k) : n(n), heads(n.dim(q, 1)), keyHeads(n.dim(k, 1)), grouped(heads != keyHeads) {
-    auto a = heads.constant(), b = keyHeads.constant();
-    if (a && b && (*b == 0 || *a % *b != 0))
-      n.fail("the " + Twine(*a) + " query heads are no multiple of the " + Twine(*b) + " key and value heads");
-  }
-  /// left [B, Hq, S, D] @ right [B, Hkv, D, T] → [B, Hq, S, T]
-  Value matmul(Value left, Value right) {
-    if (!grouped)
-      return n.matmul(left, right);
-    SmallVector<DimExpr> dims(n.dims(left)), split(dims);
-    split[1] = keyHeads;
-    split.insert(split.begin() + 2, floorDiv(heads, keyHeads));
-    Value product = n.matmul(n.reshape(left, split), n.unsqueeze(right, 2));
-    dims[3] = n.dim(product, 4);
-    return n.reshape(product, dims);
-  }
-};
-} // namespace
 
 /// The mask padded along its last dim to `length`, with what masks out.
 static Value padMask(OnnxNode &n, Value mask, DimExpr length) {
@@ -103,10 +60,9 @@ static void attention(OnnxNode &n) {
   if (n.wantsOutput(2))
     n.setOutput(2, v);
 
-  HeadGroups groups(n, q, k);
-  DimExpr queries = n.dim(q, 2), keys = n.dim(k, 2);
+  DimExpr keys = n.dim(k, 2);
   Value scale = n.hasAttr("scale") ? n.scalar(type, n.floatAttr("scale")) : inverseRoot(n, n.dim(q, 3), type);
-  Value scores = groups.matmul(n.mul(q, scale), n.transpose(k, {0, 1, 3, 2}));
+  Value scores = multiplyHeads(n, n.mul(q, scale), n.transpose(k, {0, 1, 3, 2}));
   int64_t mode = n.intAttr("qk_matmul_output_mode", 0);
   auto stage = [&](int64_t which, Value value) {
     if (mode == which && n.wantsOutput(3))
@@ -124,10 +80,8 @@ static void attention(OnnxNode &n) {
     Value mask = padMask(n, n.input(3), keys);
     scores = n.elementType(mask).isInteger(1) ? n.where(mask, scores, lowest) : n.add(scores, n.cast(mask, type));
   }
-  if (n.intAttr("is_causal", 0)) {
-    Value position = n.add(n.iota(queries, index), n.reshape(n.shapeTensor(past), GraphBuilder::Axes()));
-    scores = n.where(n.lessEqual(n.iota(keys, index), n.unsqueeze(position, 1)), scores, lowest);
-  }
+  if (n.intAttr("is_causal", 0))
+    scores = maskFuture(n, scores, past);
   if (n.hasInput(6)) {
     Value valid = n.less(n.iota(keys, index), n.unsqueeze(n.cast(n.input(6), index), {1, 2, 3}));
     scores = n.where(valid, scores, lowest);
@@ -138,7 +92,7 @@ static void attention(OnnxNode &n) {
     n.fail("attribute 'softmax_precision' is " + dtypeName(precision) + "; it must be a floating-point type");
   Value weights = n.cast(n.softmax(n.cast(scores, precision), -1), type);
   stage(3, weights);
-  Value y = groups.matmul(n.cast(weights, n.elementType(v)), v);
+  Value y = multiplyHeads(n, n.cast(weights, n.elementType(v)), v);
   n.setOutput(0, n.cast(rank == 3 ? joinHeads(n, y) : y, type));
 }
 
@@ -161,12 +115,11 @@ static void flexAttention(OnnxNode &n) {
   Type precision = n.intAttr("softmax_precision", 0) ? n.dtypeAttr("softmax_precision")
                    : type.isF64()                    ? type
                                                      : Type(n.b.getF32Type());
-  HeadGroups groups(n, q, k);
   Value scale = n.hasAttr("scale") ? n.scalar(precision, n.floatAttr("scale")) : inverseRoot(n, n.dim(q, 3), precision);
   Value left = n.mul(n.cast(q, precision), scale), right = n.transpose(n.cast(k, precision), {0, 1, 3, 2});
-  Value scores = modify(n, "score_mod", groups.matmul(left, right));
+  Value scores = modify(n, "score_mod", multiplyHeads(n, left, right));
   Value weights = modify(n, "prob_mod", n.softmax(scores, -1));
-  n.setOutput(0, n.cast(groups.matmul(weights, n.cast(v, precision)), type));
+  n.setOutput(0, n.cast(multiplyHeads(n, weights, n.cast(v, precision)), type));
 }
 
 static void linearAttention(OnnxNode &n) {

@@ -1,4 +1,5 @@
 //===- AttentionOnnxCache.cpp - what stands around attention: positions, key-value caches, causal convolution ---------===//
+#include "flame/Builder/NeuralOps.h"
 #include "flame/Import/OnnxNode.h"
 #include "flame/Ops/Attention.h"
 #include "flame/Ops/Index.h"
@@ -32,25 +33,8 @@ static void rotaryEmbedding(OnnxNode &n) {
   sine = n.unsqueeze(sine, 2);
   int64_t partial = n.intAttr("rotary_embedding_dim", 0);
   DimExpr zero = n.shapes.constant(0), width = n.dim(x, 3), rotated = partial ? n.shapes.constant(partial) : width;
-  DimExpr half = floorDiv(rotated, n.shapes.constant(2));
   Value turning = partial ? n.sliceAxis(x, 3, zero, rotated) : x;
-  bool interleaved = n.intAttr("interleaved", 0) != 0;
-  SmallVector<DimExpr> dims(n.dims(turning)), pairs(dims);
-  Value first, second;
-  if (interleaved) {
-    pairs[3] = half;
-    pairs.push_back(n.shapes.constant(2));
-    Value split = n.reshape(turning, pairs);
-    first = n.squeeze(n.sliceAxis(split, 4, zero, n.shapes.constant(1)), 4);
-    second = n.squeeze(n.sliceAxis(split, 4, n.shapes.constant(1), n.shapes.constant(1)), 4);
-  } else {
-    first = n.sliceAxis(turning, 3, zero, half);
-    second = n.sliceAxis(turning, 3, half, half);
-  }
-  Value real = n.sub(n.mul(cosine, first), n.mul(sine, second));
-  Value imaginary = n.add(n.mul(sine, first), n.mul(cosine, second));
-  Value y = interleaved ? n.reshape(n.concat({n.unsqueeze(real, 4), n.unsqueeze(imaginary, 4)}, 4), dims)
-                        : n.concat({real, imaginary}, 3);
+  Value y = rotatePairs(n, turning, cosine, sine, n.intAttr("interleaved", 0) != 0);
   if (partial)
     y = n.concat({y, n.sliceAxis(x, 3, rotated, width - rotated)}, 3);
   n.setOutput(0, rank == 4 ? n.transpose(y, {0, 2, 1, 3}) : n.reshape(y, original));

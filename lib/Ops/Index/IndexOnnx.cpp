@@ -7,21 +7,16 @@ using namespace mlir;
 using namespace flame;
 
 /// Index tensors may come as any integer type.
-/// Indices that only the run knows, checked there; inference checks the others.
-static Value checked(OnnxNode &n, Value indices, ArrayRef<DimExpr> extents) {
-  return n.shapes.constants(indices) ? indices : n.op<CheckIndicesOp>({indices, n.shapeTensor(extents)});
-}
-
 static void gather(OnnxNode &n) {
   Value x = n.input(0);
   int64_t axis = n.intAttr("axis", 0);
-  n.setOutput(0, n.gather(x, checked(n, n.input(1), n.dim(x, n.axis(axis, n.rank(x)))), axis));
+  n.setOutput(0, n.gather(x, n.checkedIndices(n.input(1), n.dim(x, n.axis(axis, n.rank(x)))), axis));
 }
 
 static void gatherElements(OnnxNode &n) {
   Value x = n.input(0);
   int64_t axis = n.axis(n.intAttr("axis", 0), n.rank(x));
-  n.setOutput(0, n.op<GatherElementsOp>({x, checked(n, n.input(1), n.dim(x, axis))}, {n.attr("axis", axis)}));
+  n.setOutput(0, n.op<GatherElementsOp>({x, n.checkedIndices(n.input(1), n.dim(x, axis))}, {n.attr("axis", axis)}));
 }
 
 static void gatherND(OnnxNode &n) {

@@ -1,8 +1,5 @@
 //===- NormOnnx.cpp - ONNX normalisations as compositions -------------------------------------------------------------===//
-//
-// Statistics are two-pass (mean, then mean of squared differences): one-pass formulas cancel.
-//
-//===------------------------------------------------------------------------------------------------------------------===//
+#include "flame/Builder/NeuralOps.h"
 #include "flame/Import/OnnxNode.h"
 #include "flame/Ops/Norm.h"
 #include "llvm/ADT/Sequence.h"
@@ -10,24 +7,6 @@
 
 using namespace mlir;
 using namespace flame;
-
-namespace {
-struct Standardized {
-  Value normalized, mean, variance, inverse; // inverse: 1 / sqrt(variance + epsilon)
-};
-} // namespace
-
-/// (x − mean) / sqrt(variance + epsilon) over `axes`, in x's element type.
-static Standardized standardize(OnnxNode &n, Value x, ArrayRef<int64_t> axes, double epsilon) {
-  Standardized r;
-  bool nothing = axes.empty(); // of a rank-2 instance norm: every element is its own mean
-  r.mean = nothing ? x : n.mean(x, axes);
-  Value difference = n.sub(x, r.mean), squares = n.mul(difference, difference);
-  r.variance = nothing ? squares : n.mean(squares, axes);
-  r.inverse = n.reciprocal(n.sqrt(n.add(r.variance, n.scalarLike(x, epsilon))));
-  r.normalized = n.mul(difference, r.inverse);
-  return r;
-}
 
 /// A vector over the channels, shaped to broadcast against dims [.., C, D1, .., Dn].
 static Value perChannel(OnnxNode &n, Value v, int64_t spatialRank) {
@@ -115,42 +94,27 @@ static void rmsNorm(OnnxNode &n) {
   Value x = n.input(0);
   Type type = n.elementType(x), stash = stashType(n);
   int64_t rank = n.rank(x), axis = n.axis(n.intAttr("axis", -1), rank);
-  Value wide = n.cast(x, stash);
-  Value mean = n.mean(n.mul(wide, wide), llvm::to_vector(llvm::seq<int64_t>(axis, rank)));
-  Value root = n.sqrt(n.add(mean, n.scalar(stash, n.floatAttr("epsilon", 1e-5))));
-  // One division a row; the last bit of the quotient is far below what `type` keeps or a test can ask for.
-  n.setOutput(0, n.mul(n.narrow(n.mul(wide, n.reciprocal(root)), type), n.input(1)));
+  Value normalized =
+      rmsNormalize(n, n.cast(x, stash), llvm::to_vector(llvm::seq<int64_t>(axis, rank)), n.floatAttr("epsilon", 1e-5));
+  n.setOutput(0, n.mul(n.narrow(normalized, type), n.input(1)));
 }
 
 static void groupNorm(OnnxNode &n) {
   Value x = n.input(0);
-  int64_t rank = n.rank(x), groups = n.intAttr("num_groups");
-  if (rank < 2)
-    n.fail("X has rank " + Twine(rank) + "; batch and channel dimensions are needed");
-  SmallVector<DimExpr> dims(n.dims(x));
-  auto channels = dims[1].constant();
-  if (groups <= 0 || (channels && *channels % groups != 0))
-    n.fail("num_groups is " + Twine(groups) + ", which doesn't divide the " + Twine(dims[1].str()) + " channels");
-  Type type = n.elementType(x), stash = n.opset >= 21 ? stashType(n) : n.elementType(n.widen(x));
-  // [N, G, C/G, D1, .., Dn] from the input to the result: all of it can then be one row program.
-  DimExpr inGroup = floorDiv(dims[1], n.shapes.constant(groups));
-  SmallVector<DimExpr> grouped(dims);
-  grouped[1] = inGroup;
-  grouped.insert(grouped.begin() + 1, n.shapes.constant(groups));
-  auto perGroup = [&](Value v) { // [G, C/G, 1, .., 1], or from [G]
-    SmallVector<DimExpr> shape(rank, n.shapes.constant(1));
-    shape[0] = n.shapes.constant(groups);
-    if (n.opset >= 21)
-      shape[1] = inGroup;
-    return n.reshape(v, shape);
+  if (n.rank(x) < 2)
+    n.fail("X has rank " + Twine(n.rank(x)) + "; batch and channel dimensions are needed");
+  // Since opset 21 there is a factor a channel, and it meets what is rounded already.
+  bool perChannel = n.opset >= 21;
+  Type stash = perChannel ? stashType(n) : n.elementType(n.widen(x));
+  int64_t groups = n.intAttr("num_groups");
+  auto factor = [&](unsigned i) {
+    Value v = perChannel ? n.input(i) : n.cast(n.input(i), stash);
+    DimExpr size = perChannel ? n.dim(x, 1) : n.shapes.constant(groups);
+    if (n.rank(v) != 1 || (n.dim(v, 0) != size && n.dim(v, 0).constant() && size.constant()))
+      n.fail("input " + Twine(i) + " must be a vector with an element " + (perChannel ? "a channel" : "a group"));
+    return n.reshape(v, {size});
   };
-  Value wide = n.cast(n.reshape(x, grouped), stash);
-  Value y = standardize(n, wide, llvm::to_vector(llvm::seq<int64_t>(2, rank + 1)), n.floatAttr("epsilon", 1e-5)).normalized;
-  if (n.opset >= 21)
-    y = n.add(n.mul(n.narrow(y, type), perGroup(n.input(1))), perGroup(n.input(2)));
-  else
-    y = n.narrow(n.add(n.mul(y, perGroup(n.cast(n.input(1), stash))), perGroup(n.cast(n.input(2), stash))), type);
-  n.setOutput(0, n.reshape(y, dims));
+  n.setOutput(0, groupNormalize(n, x, groups, factor(1), factor(2), n.floatAttr("epsilon", 1e-5), stash));
 }
 
 static void lrn(OnnxNode &n) {

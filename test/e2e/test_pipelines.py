@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Models of diffusers and transformers folders against float64 numpy: tiny ones of the true classes, in three dtypes."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import flame_cli
+import numpy as np
+from pipelines import make_pipeline, reference, safetensors
+from support import FlameTest, main
+
+# Errors count against the greatest magnitude of the expected tensor: a network's outputs are sums, whose small elements
+# are differences of great ones. Narrow types have no tolerance of their own: the root mean square of their error may not be
+# greater than that of executing the model in that type step by step, as frameworks do.
+TOLERANCE = 1e-5
+STEPWISE = 1.1
+DTYPES = ("F32", "F16", "BF16")
+NUMPY = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+
+def rounded(values, dtype):
+    """Numbers that the type can hold, as float64."""
+    if dtype == "BF16":
+        return safetensors.from_bfloat16(safetensors.to_bfloat16(values)).astype(np.float64)
+    return np.asarray(values, NUMPY[dtype]).astype(np.float64)
+
+
+VERBOSE = bool(os.environ.get("FLAME_TEST_VERBOSE"))
+
+
+class PipelineTest(FlameTest):
+    def folder(self, dtype="F32", **options):
+        self.dtype = dtype
+        return make_pipeline.make(self.scratch / "pipeline", dtype=dtype, **options)
+
+    def model(self, part):
+        """The configuration and the weights in float64."""
+        folder = self.scratch / "pipeline" / part
+        return json.loads((folder / "config.json").read_text()), safetensors.read_folder(folder)
+
+    def floats(self, *shape, seed=7):
+        return rounded(np.random.default_rng(seed).standard_normal(shape), self.dtype)
+
+    def stored(self, values):
+        """Floats as the model's element type, bfloat16 as ml_dtypes' type."""
+        if self.dtype == "BF16":
+            import ml_dtypes
+
+            return safetensors.to_bfloat16(values).view(ml_dtypes.bfloat16)
+        return np.asarray(values, NUMPY[self.dtype])
+
+    def agree(self, part, inputs, expect, *arguments):
+        """Compiles the part, runs it on inputs, compares all outputs with those of `expect`."""
+        folder = self.scratch / "pipeline" / part
+        artifact = self.compiled(folder, "-q", *arguments)
+        self.assertFalse(list(folder.glob("*.flame")), "the folder was written to")
+        actual = flame_cli.run_model(self.flamec, artifact, inputs, self.scratch, "--weights-dir", folder)
+        exact = expect()
+        stepwise = exact
+        if self.dtype != "F32":
+            with reference.rounding_each_step(lambda x: rounded(x, self.dtype)):
+                stepwise = expect()
+        self.assertEqual(len(actual), len(exact))
+        for i, (a, e, s) in enumerate(zip(actual, exact, stepwise)):
+            self.assertEqual(a.shape, e.shape, f"{part}: output {i}")
+            self.assertEqual(a.dtype.itemsize, np.dtype(NUMPY[self.dtype]).itemsize)
+            a = safetensors.from_bfloat16(a.view(np.uint16)) if self.dtype == "BF16" else a
+            self.assertGreater(np.abs(e).std(), 0, "nothing was compared")
+            error = a.astype(np.float64) - e
+            if self.dtype == "F32":
+                self.assertLessEqual(np.abs(error).max() / np.abs(e).max(), TOLERANCE, f"{part}: output {i}")
+            else:
+                ratio = np.sqrt((error**2).mean() / ((np.asarray(s) - e) ** 2).mean())
+                self.assertLessEqual(ratio, STEPWISE, f"{part}: output {i}")
+                if VERBOSE:
+                    print(f"{part} output {i} {self.dtype}: {ratio:.3f} of the stepwise error")
+
+
+class Pipelines(PipelineTest):
+    def each_dtype(self, check, part, **options):
+        for dtype in DTYPES:
+            with self.subTest(dtype):
+                self.folder(dtype, only=(part,), **options)
+                check()
+
+    def clip(self, part="text_encoder", seed=3):
+        config, weights = self.model(part)
+        ids = np.random.default_rng(seed).integers(0, config["vocab_size"], (2, 77))
+        projected = config["architectures"] == ["CLIPTextModelWithProjection"]
+        order = -1 if projected else 1
+        self.agree(part, {"input_ids": ids}, lambda: reference.clip_text(weights, config, ids)[::order])
+
+    def test_clip_text(self):
+        self.each_dtype(self.clip, "text_encoder")
+
+    def test_clip_text_with_projection(self):
+        changes = {"architectures": ["CLIPTextModelWithProjection"], "projection_dim": 24, "hidden_act": "gelu", "eos_token_id": 7}
+        self.folder(only=("text_encoder",), changes={"text_encoder": changes})
+        self.clip()
+
+    def t5(self, tokens=150):
+        config, weights = self.model("text_encoder_2")
+        # More tokens than the furthest distance that has a bucket of its own.
+        ids = np.random.default_rng(5).integers(0, config["vocab_size"], (2, tokens))
+        self.agree("text_encoder_2", {"input_ids": ids}, lambda: [reference.t5_encoder(weights, config, ids)])
+
+    def test_t5_encoder(self):
+        self.each_dtype(self.t5, "text_encoder_2")
+
+    def transformer(self, batch=2, height=4, width=6, tokens=5):
+        config, weights = self.model("transformer")
+        image = np.zeros((height, width, 3), np.float32)
+        image[..., 1], image[..., 2] = np.arange(height)[:, None], np.arange(width)
+        inputs = {
+            "hidden_states": self.floats(batch, height * width, config["in_channels"]),
+            "encoder_hidden_states": self.floats(batch, tokens, config["joint_attention_dim"], seed=8),
+            "pooled_projections": self.floats(batch, config["pooled_projection_dim"], seed=9),
+            "timestep": np.linspace(1, 0.2, batch, dtype=np.float32),
+            "img_ids": image.reshape(-1, 3),
+            "txt_ids": np.zeros((tokens, 3), np.float32),
+        }
+        if config["guidance_embeds"]:
+            inputs["guidance"] = np.full(batch, 3.5, np.float32)
+
+        def expect():
+            return [reference.flux_transformer(weights, config, inputs, lambda x: rounded(x, self.dtype))]
+
+        floats = ("hidden_states", "encoder_hidden_states", "pooled_projections")
+        self.agree("transformer", inputs | {name: self.stored(inputs[name]) for name in floats}, expect)
+
+    def test_flux_transformer(self):
+        self.each_dtype(self.transformer, "transformer")
+
+    def test_flux_transformer_with_guidance(self):
+        self.each_dtype(self.transformer, "transformer", changes={"transformer": {"guidance_embeds": True}})
+
+    def test_one_artifact_serves_every_size(self):
+        self.folder(only=("transformer",))
+        self.transformer(1, 2, 2, 1)
+        self.transformer(3, 5, 3, 9)
+
+    def vae(self, height=3, width=5):
+        config, weights = self.model("vae")
+        latent = self.floats(2, config["latent_channels"], height, width)
+        model = reference.Autoencoder(weights, config)
+        self.agree("vae", {"latent": self.stored(latent)}, lambda: [model.decode(latent)])
+
+    def test_vae_decoder(self):
+        self.each_dtype(self.vae, "vae")
+
+    def test_vae_with_quantising_convolutions(self):
+        self.folder(only=("vae",), changes={"vae": {"use_quant_conv": True, "use_post_quant_conv": True}})
+        self.vae()
+        self.encoder()
+
+    def encoder(self):
+        config, weights = self.model("vae")
+        sample = self.floats(1, config["in_channels"], 24, 40)
+        model = reference.Autoencoder(weights, config)
+        self.agree("vae", {"sample": self.stored(sample)}, lambda: model.encode(sample), "--part", "encoder")
+
+    def test_vae_encoder(self):
+        self.each_dtype(self.encoder, "vae")
+
+    def test_shards(self):
+        self.folder(only=("transformer",), shard_bytes=400_000)
+        self.assertGreater(len(list((self.scratch / "pipeline/transformer").glob("*.safetensors"))), 3)
+        self.transformer()
+
+    def test_another_dtype_than_the_weights(self):
+        self.folder("BF16", only=("text_encoder",))
+        self.dtype = "F32"
+        config, weights = self.model("text_encoder")
+        ids = np.random.default_rng(1).integers(0, config["vocab_size"], (1, 9))
+        self.agree("text_encoder", {"input_ids": ids}, lambda: reference.clip_text(weights, config, ids), "--dtype", "f32")
+
+
+class Llama(PipelineTest):
+    CONFIG = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 48,
+        "intermediate_size": 80, "num_attention_heads": 6, "num_key_value_heads": 2, "num_hidden_layers": 2,
+        "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "tie_word_embeddings": False, "vocab_size": 120,
+    }  # fmt: skip
+
+    def prefill(self, dtype, **changes):
+        self.dtype = dtype
+        folder = self.scratch / "pipeline/llama"
+        numbers = make_pipeline.Numbers(11, dtype)
+        make_pipeline.write_model(folder, {**self.CONFIG, **changes}, numbers, dtype, 10**9)
+        config, weights = self.model("llama")
+        ids = np.random.default_rng(2).integers(0, config["vocab_size"], (2, 33))
+
+        def expect():
+            logits, cache = reference.llama(weights, config, ids)
+            return [logits, *(x for layer in cache for x in layer)]
+
+        self.agree("llama", {"input_ids": ids}, expect)
+
+    def test_llama_prefill(self):
+        for dtype in DTYPES:
+            with self.subTest(dtype):
+                self.prefill(dtype)
+
+    def test_llama_with_tied_embeddings(self):
+        self.prefill("F32", tie_word_embeddings=True, num_key_value_heads=6)
+
+
+if __name__ == "__main__":
+    main()
