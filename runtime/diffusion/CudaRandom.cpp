@@ -1,4 +1,4 @@
-//===- CudaRandom.cpp - torch.randn on a GPU, computed here ----------------===//
+//===- CudaRandom.cpp - torch.randn on a GPU --------------------------------===//
 //
 // A launch has blocks of 256 threads, as many as are needed for one element a thread, or as many as the GPU holds at
 // once. A thread draws a block of four numbers (f64: two of 53 bits) and transforms them in pairs; they go to its own
@@ -10,12 +10,14 @@
 #include "Error.h"
 #include "Random.h"
 #include "SmallFloat.h"
+#include "flame_rt.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <vector>
 
 namespace flame::diffusion {
 
@@ -84,6 +86,14 @@ void CudaGenerator::normal(flame_dtype type, void *out, size_t count) {
              " are not supported; f32, f64, f16 and bf16 are");
   if (count == 0)
     return;
+  if (device && type != FLAME_F64) {
+    std::vector<float> numbers(type == FLAME_F32 ? 0 : count);
+    float *to = type == FLAME_F32 ? static_cast<float *>(out) : numbers.data();
+    check(flame_device_torch_normal(*device, seed, &offset, to, count));
+    for (size_t i = 0; i < numbers.size(); ++i)
+      static_cast<uint16_t *>(out)[i] = type == FLAME_BF16 ? rt::floatToBF16(numbers[i]) : rt::floatToF16(numbers[i]);
+    return;
+  }
   const uint64_t resident = uint64_t{grid.multiprocessors} * (grid.threadsPerMultiprocessor / kBlock);
   const uint64_t blocks = std::min(resident, (count + kBlock - 1) / kBlock), threads = blocks * kBlock;
   const uint64_t each = type == FLAME_F64 ? 2 : 4, rounds = (count - 1) / (threads * each) + 1;
@@ -115,6 +125,17 @@ void CudaGenerator::normal(flame_dtype type, void *out, size_t count) {
       }
     }
   offset += rounds;
+}
+
+CudaGenerator makeCudaGenerator(uint64_t seed, int32_t device) {
+  uint64_t block = 0;
+  flame_status *status = flame_device_torch_normal(device, seed, &block, nullptr, 0); // is there a GPU?
+  if (flame_status_code(status) == FLAME_DEVICE && device == 0) {
+    flame_status_free(status);
+    return CudaGenerator(seed, GpuGrid());
+  }
+  check(status);
+  return CudaGenerator(seed, device);
 }
 
 } // namespace flame::diffusion

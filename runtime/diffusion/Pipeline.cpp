@@ -105,7 +105,8 @@ private:
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
 };
 
-Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, const Options &options) : folder(folder) {
+Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, const Options &options)
+    : folder(folder), device(options.device) {
   const Json index = Json::load(joinPath(folder, "model_index.json"));
   const std::string name = index.at("_class_name").string();
   if (name != "FluxPipeline")
@@ -228,7 +229,7 @@ Value Pipeline::noise(const PipelineRequest &r, size_t first, size_t count) cons
     auto *to = static_cast<typename Type::Storage *>(out.data());
     for (size_t picture = first; picture < first + count; ++picture) {
       if (r.generator == FLAME_GENERATOR_CUDA)
-        CudaGenerator(r.seeds[picture], {}).normal(type, drawn.data(), size);
+        makeCudaGenerator(r.seeds[picture], device).normal(type, drawn.data(), size);
       else
         CpuGenerator(r.seeds[picture]).normal(type, drawn.data(), size);
       for (size_t y = 0; y < tokensDown; ++y)

@@ -96,6 +96,7 @@ private:
   Value run(Part &part, const std::map<std::string, Value> &inputs, const char *port);
 
   std::string folder;
+  int32_t device;
   std::unique_ptr<Tokenizer> clipTokenizer, t5Tokenizer;
   std::unique_ptr<Scheduler> scheduler;
   std::deque<Part> parts; // in the order of kParts

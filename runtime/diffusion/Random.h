@@ -42,22 +42,29 @@ struct GpuGrid {
 };
 
 /// torch.Generator("cuda"): Philox4x32-10, a subsequence for each thread, so that numbers depend on the GPU's size where
-/// there are more elements than threads. Counters and bits are exact. Of the Box-Muller transform, torch uses the GPU's
-/// approximate sine and cosine, whose last bits only the GPU knows: computed here, f32 numbers differ by up to 2^-20 of
-/// their radius.
+/// there are more elements than threads. Drawn on a GPU they are torch's bit for bit. Computed here, counters and bits are
+/// exact; of the Box-Muller transform, torch uses the GPU's approximate sine and cosine, whose last bits only the GPU
+/// knows: f32 numbers are within 4e-6.
 class CudaGenerator {
 public:
   CudaGenerator(uint64_t seed, GpuGrid grid) : seed(seed), grid(grid) {}
+  /// Draws f32, f16 and bf16 on GPU `device`; f64 is computed here.
+  CudaGenerator(uint64_t seed, int32_t device) : seed(seed), device(device) {}
 
   /// The next `count` numbers of one torch.randn. Throws Error(FLAME_UNSUPPORTED) for another type than f32, f64, f16,
-  /// bf16.
+  /// bf16; RuntimeError where the GPU fails.
   void normal(flame_dtype type, void *out, size_t count);
 
 private:
   uint64_t seed;
   uint64_t offset = 0; // in blocks of four 32-bit numbers
   GpuGrid grid;
+  std::optional<int32_t> device;
 };
+
+/// A generator that draws on GPU `device`; where this machine has no GPU, one that computes what an H200 would draw. Throws
+/// RuntimeError for other failures of the GPU.
+CudaGenerator makeCudaGenerator(uint64_t seed, int32_t device);
 
 /// Four random numbers: Philox4x32-10 of Salmon et al., 2011.
 struct PhiloxBlock {

@@ -45,8 +45,9 @@ FLAME_API flame_status *flame_tokenizer_tokens(const flame_tokenizer *tokenizer,
 typedef struct flame_generator flame_generator;
 typedef enum flame_generator_kind {
   FLAME_GENERATOR_CPU = 0,  /* torch.Generator("cpu"): the same pictures on every machine */
-  FLAME_GENERATOR_CUDA = 1, /* torch.Generator("cuda") of an H100 or H200, computed on the CPU. f16 and bf16 numbers are
-                               PyTorch's but for rare ones at a rounding boundary; f32 ones are within 4e-6 */
+  FLAME_GENERATOR_CUDA = 1, /* torch.Generator("cuda"), drawn on this machine's first GPU; where there is none, computed as an
+                               H100 or H200 would: f32 numbers are then within 4e-6 of PyTorch's, and of bf16 ones about 1
+                               in 4000 is rounded the other way */
   FLAME_GENERATOR_FORCE_INT = 0x7FFFFFFF
 } flame_generator_kind;
 

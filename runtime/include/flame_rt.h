@@ -208,6 +208,12 @@ typedef struct flame_gpu_memory {
 FLAME_API flame_status *flame_device_memory(int32_t device, flame_gpu_memory *memory);
 /** Waits for the GPU, gives back what is kept for the next runs, and lets the peak begin anew. */
 FLAME_API flame_status *flame_device_trim(int32_t device);
+/** Draws on the GPU what torch.randn(count, device="cuda", generator=…) draws there in f32, bit for bit: normal numbers of the
+ *  generator with this seed, of which *block blocks have been drawn (0 to begin with; on success it counts these, too). `out`
+ *  is memory of the CPU with `count` places. Numbers depend on the number of the GPU's multiprocessors as they do in
+ *  PyTorch. Errors: FLAME_DEVICE (no such GPU), FLAME_UNSUPPORTED (its driver compiles no PTX), FLAME_OUT_OF_MEMORY. */
+FLAME_API flame_status *flame_device_torch_normal(int32_t device, uint64_t seed, uint64_t *block, float *out,
+                                                  size_t count);
 
 /* ---- sessions ------------------------------------------------------------------------------------------------ */
 

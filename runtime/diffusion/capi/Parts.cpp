@@ -79,7 +79,7 @@ flame_status *flame_generator_create(flame_generator_kind kind, uint64_t seed, f
     if (kind == FLAME_GENERATOR_CPU)
       out = new flame_generator{CpuGenerator(seed)};
     else if (kind == FLAME_GENERATOR_CUDA)
-      out = new flame_generator{CudaGenerator(seed, {})};
+      out = new flame_generator{makeCudaGenerator(seed, 0)};
     else
       fail(FLAME_INVALID_ARGUMENT, "there is no generator of the kind ", static_cast<int>(kind));
   });

@@ -43,14 +43,14 @@ TEST(Random, Seeds) {
     return x;
   };
   EXPECT_EQ(first(CpuGenerator(1)), first(CpuGenerator((uint64_t{1} << 32) + 1)));
-  EXPECT_NE(first(CudaGenerator(1, {})), first(CudaGenerator((uint64_t{1} << 32) + 1, {})));
+  EXPECT_NE(first(CudaGenerator(1, GpuGrid())), first(CudaGenerator((uint64_t{1} << 32) + 1, GpuGrid())));
 }
 
 /// Draws of a launch depend on the number of threads that a GPU holds, where there are more elements than threads.
 TEST(Random, SmallerGpu) {
   std::vector<float> large(1000), small(1000);
-  CudaGenerator(3, {}).normal(FLAME_F32, large.data(), large.size());
-  CudaGenerator(3, {1, 512}).normal(FLAME_F32, small.data(), small.size());
+  CudaGenerator(3, GpuGrid()).normal(FLAME_F32, large.data(), large.size());
+  CudaGenerator(3, GpuGrid{1, 512}).normal(FLAME_F32, small.data(), small.size());
   EXPECT_TRUE(std::equal(large.begin(), large.begin() + 512, small.begin()));
   EXPECT_NE(large[512], small[512]);
 }
