@@ -35,8 +35,7 @@ int flame::tool::compileWithProgress(const std::string &path, const CompileOptio
   return int(result.status);
 }
 
-/// Writes by a temporary file beside the target and an atomic rename, so that nobody ever sees half an artifact.
-static bool writeFile(const std::string &path, const std::vector<uint8_t> &bytes, std::string &error) {
+bool flame::tool::writeArtifact(const std::string &path, const std::vector<uint8_t> &bytes, std::string &error) {
   std::error_code code;
   fs::file_status status = fs::status(path, code);
   bool special = fs::exists(status) && !fs::is_regular_file(status);
@@ -177,7 +176,7 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       return 0;
     }
     std::string error;
-    if (!writeFile(output, result.artifact, error)) {
+    if (!writeArtifact(output, result.artifact, error)) {
       console.error(output + ": can't be written: " + error);
       return int(Status::BadInput);
     }
