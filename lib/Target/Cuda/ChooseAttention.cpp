@@ -24,8 +24,8 @@ constexpr struct {
 constexpr int64_t multiprocessors = 132;
 
 /// What a multiprocessor of an H200 takes, in microseconds, fitted to measurements (docs/rationale/performance.md): for a query
-/// and a key of each element of a head, for the rest of a score by one to three warpgroups, for a tile.
-constexpr double productTime = 1.37e-5 / 64, scoreTime[] = {4.5e-3 / 64, 3.0e-3 / 64, 2.3e-3 / 64}, tileTime = 2;
+/// and a key of each element of a head, for the rest of a score by one to three warpgroups, for a step, for a tile.
+constexpr double productTime = 1.94e-7, scoreTime[] = {4e-5, 2.52e-5, 2.06e-5}, stepTime = 0.35, tileTime = 2;
 
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 int round16(int size) { return (size + 15) / 16 * 16; }
@@ -33,7 +33,7 @@ int round16(int size) { return (size + 15) / 16 * 16; }
 double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
   int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
   int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
-  double step = double(s.rows) * s.keys * (productTime * (s.depth + s.width) + scoreTime[s.consumers() - 1]);
+  double step = stepTime + double(s.rows) * s.keys * (productTime * (s.depth + s.width) + scoreTime[s.consumers() - 1]);
   // Tiles of different lengths fill the last round.
   double rounds = p.limited ? std::max(1.0, double(tiles) / multiprocessors) : double(ceilDivide(tiles, multiprocessors));
   return rounds * (tileTime + step * double(steps));

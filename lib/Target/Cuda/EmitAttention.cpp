@@ -49,7 +49,22 @@ public:
       batches = batches * dim;
     AttentionSizes sizes{likely(batches),        likely(rows),             likely(keys),
                          int(*depth.constant()), int(*columns.constant()), !plain};
-    AttentionSchedule schedule = chooseAttention(sizes);
+    Arithmetic type = elementType.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
+    llvm::json::Object described{{"type", nameOf(type)},     {"batches", sizes.batches}, {"queries", sizes.queries},
+                                 {"keys", sizes.keys},       {"depth", sizes.depth},     {"width", sizes.columns},
+                                 {"causal", !bounds.empty()}, {"masked", sizes.masked}};
+    auto fitsHead = [&](const auto &s) {
+      auto fits = [](int padded, int size) { return padded >= size && padded < size + 16 && padded % 16 == 0; };
+      return fits(s.depth, sizes.depth) && fits(s.width, sizes.columns);
+    };
+    std::optional<AttentionSchedule> chosen = chooseAttention(sizes);
+    if (failed(settle<AttentionSchedule>("attention", described, chosen, [&](const AttentionSchedule &s) {
+          return fitsHead(s) && s.warpRows > 0 && s.warpKeys > 0 && s.warpRows * s.warpKeys <= 32 && s.rows > 0 && s.keys > 0 &&
+                 s.rows % (16 * s.warpRows) == 0 && s.keys % (16 * s.warpKeys) == 0 && (s.stages == 1 || s.stages == 2) &&
+                 s.sharedBytes() <= 99 << 10;
+        })))
+      return failure();
+    AttentionSchedule schedule = chosen.value_or(chooseAttention(sizes));
     kernel.kernel.threads = schedule.threads();
     kernel.kernel.shared = schedule.sharedBytes();
     kernel.templates.push_back("impl/Attention.h");
@@ -59,8 +74,13 @@ public:
     std::optional<HeadOperand> heads[3];
     std::optional<WgmmaAttentionSchedule> wgmma;
     if (kernel.wgmma && headAxes().size() <= 3 && (heads[0] = headOperand(q, queryLast)) &&
-        (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth)
+        (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth) {
       wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty()});
+      if (failed(settle<WgmmaAttentionSchedule>("wgmma-attention", described, wgmma, [&](const WgmmaAttentionSchedule &s) {
+            return fitsHead(s) && s.isValid(heads[1]->order, heads[2]->order);
+          })))
+        return failure();
+    }
     Value head = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
     if (wgmma) {
       CallOp::create(e.b, kernel.loc, "int head = (int)($0)", {head});
@@ -68,7 +88,6 @@ public:
     }
     batchAt = e.delinearize(head, batch);
 
-    Arithmetic type = elementType.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
     std::string problem;
     for (DimExpr size : {rows, keys, depth, columns})
       problem += (problem.empty() ? "(int)" : ", (int)") + operand(e.expr(size));
@@ -124,6 +143,16 @@ private:
   SmallVector<KeyBound> bounds;
   double scale = 1; // of the scores, beyond what their function does
   Value score;      // what the function computes
+
+  /// What a file of schedules may take its place by.
+  template <typename Schedule>
+  LogicalResult settle(StringRef family, llvm::json::Object problem, std::optional<Schedule> &chosen,
+                       llvm::function_ref<bool(const Schedule &)> isValid) {
+    llvm::Error error = cuda::settle(kernel.schedules, family, std::move(problem), chosen, isValid);
+    if (error)
+      return mlir::emitError(kernel.region.getLoc()) << llvm::toString(std::move(error));
+    return success();
+  }
 
   std::string operand(Value value) {
     operands.push_back(value);

@@ -49,7 +49,10 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
   using Scoring = decltype(makeScoring(0));
   constexpr int consumers = s.consumers();
   constexpr bool takesTurns = consumers > 1;
-  constexpr float slack = 8;
+  // Weights stay below 2^14, f16's largest power of two but one, and sums of them far from overflow.
+  constexpr float slack = 8, most = 16384;
+  // The first step's peak serves until weights grow too large; looking for that takes registers that wide heads lack.
+  constexpr bool keepsPeak = s.width <= 128;
 
   const SharedAddress queries = swizzledShared(), keys = queries + Queries::bytes, values = keys + s.stages * Keys::bytes,
                       slabs = values + s.stages * Values::bytes,
@@ -198,9 +201,8 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           multiplyGroup<type, vMajor == Major::Side>(result, weights[step], y + Values::further(step), add || step > 0);
         commitProducts();
       };
-      // From the products of the keys from `key` on to weights, still f32. True if the peaks rose in any row of the warp:
-      // what was added up before is to be multiplied by `factor`.
-      auto weigh = [&](int key, float(&factor)[2]) {
+      // From the products of the keys from `key` on to scores.
+      auto prepare = [&](int key) {
         const int column = key + lane % 4 * 2;
 #pragma unroll
         for (int i = 0; i < s.keys / 2; ++i)
@@ -217,16 +219,35 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
             }
           }
         }
+      };
+      // From scores to weights, still f32; their sums.
+      auto raise = [&](float(&sum)[2]) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float base = peak[half] == lowest() ? 0.0f : peak[half];
+          sum[half] = 0;
+#pragma unroll
+          for (int i = 2 * half; i < s.keys / 2; i += 4) {
+            score[i] = exp2Fast(fmaf(score[i], scoring.scale, -base));
+            score[i + 1] = exp2Fast(fmaf(score[i + 1], scoring.scale, -base));
+            sum[half] += score[i] + score[i + 1];
+          }
+        }
+      };
+      // From products to weights. True if the peaks rose in any row of the warp: what was added up before is to be
+      // multiplied by `factor`.
+      auto weigh = [&](int key, float(&factor)[2]) {
+        prepare(key);
         bool lags = false;
         float top[2];
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          float most = fmaxf(score[2 * half], score[2 * half + 1]);
+          float largest = fmaxf(score[2 * half], score[2 * half + 1]);
 #pragma unroll
           for (int i = 4 + 2 * half; i < s.keys / 2; i += 4)
-            most = fmaxf(most, fmaxf(score[i], score[i + 1]));
-          most = fmaxf(most, shuffleXor(most, 1));
-          top[half] = fmaxf(most, shuffleXor(most, 2)) * scoring.scale;
+            largest = fmaxf(largest, fmaxf(score[i], score[i + 1]));
+          largest = fmaxf(largest, shuffleXor(largest, 1));
+          top[half] = fmaxf(largest, shuffleXor(largest, 2)) * scoring.scale;
           lags |= top[half] > peak[half] + slack;
         }
         lags = anyLane(lags);
@@ -237,16 +258,10 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           peak[half] = raised;
           total[half] *= factor[half];
         }
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float base = peak[half] == lowest() ? 0.0f : peak[half];
-#pragma unroll
-          for (int i = 2 * half; i < s.keys / 2; i += 4) {
-            score[i] = exp2Fast(fmaf(score[i], scoring.scale, -base));
-            score[i + 1] = exp2Fast(fmaf(score[i + 1], scoring.scale, -base));
-            total[half] += score[i] + score[i + 1];
-          }
-        }
+        float sum[2];
+        raise(sum);
+        total[0] += sum[0];
+        total[1] += sum[1];
         return lags;
       };
       // Sums of a product lie as the rows of the next one do.
@@ -281,9 +296,31 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           arriveThreads(group + 1 == consumers ? 1 : group + 2, 256);
         waitProducts<1>();
         pin(score);
+        bool lags = false;
+        if constexpr (keepsPeak) {
+          // By the old peaks, without a look at the largest score. Where that was wrong the products are done again, by the
+          // whole warpgroup.
+          float sum[2];
+          prepare(turn * s.keys);
+          raise(sum);
+          pin(score);
+          const bool fits = sum[0] <= most && sum[1] <= most && peak[0] != lowest() && peak[1] != lowest();
+          if (syncThreadsAny(1 + 2 * consumers + group, 128, !fits)) {
+            waitProducts<0>();
+            pin(result);
+            multiplyKeys();
+            waitProducts<0>();
+            pin(score);
+            lags = weigh(turn * s.keys, factor);
+          } else {
+            total[0] += sum[0];
+            total[1] += sum[1];
+          }
+        } else {
+          lags = weigh(turn * s.keys, factor);
+        }
         release(keyRing.empty(keyPlace.stage));
         keyPlace.next();
-        const bool lags = weigh(turn * s.keys, factor);
         pin(score);
         // The next values must come some time. That they are awaited here keeps ptxas from waiting for the products before it
         // computes the weights: it moves no instruction past a loop.

@@ -81,6 +81,17 @@ FLAME_DEVICE void syncThreads(int number, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
 
+/// The same; whether the condition holds in any of the threads.
+FLAME_DEVICE bool syncThreadsAny(int number, int threads, bool condition) {
+  unsigned any;
+  asm volatile("{\n\t.reg .pred own, any;\n\tsetp.ne.u32 own, %1, 0;\n\t"
+               "barrier.cta.red.or.pred any, %2, %3, own;\n\tselp.u32 %0, 1, 0, any;\n\t}"
+               : "=r"(any)
+               : "r"((unsigned)condition), "r"(number), "r"(threads)
+               : "memory");
+  return any;
+}
+
 /// Arrives there and goes on; others wait by syncThreads.
 FLAME_DEVICE void arriveThreads(int number, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory");

@@ -42,5 +42,14 @@ template <int> void giveRegisters() {}
 template <int> void takeRegisters() {}
 inline void arriveThreads(int number, int threads) { emulator::arriveThreads(number, threads); }
 inline void syncThreads(int number, int threads) { emulator::syncThreads(number, threads); }
+inline bool syncThreadsAny(int number, int threads, bool condition) {
+  bool *any = (bool *)emulator::staticShared(-1 - number, 1);
+  syncThreads(number, threads);
+  *any = false;
+  syncThreads(number, threads);
+  *any |= condition;
+  syncThreads(number, threads);
+  return *any;
+}
 
 } // namespace flame
