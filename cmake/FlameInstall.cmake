@@ -1,11 +1,14 @@
-# Installation: programs in bin/, libflame_rt and libflame_compiler in lib/, their C headers (and the runtime's C++ wrapper)
-# in include/, and the CMake package `flame` with the targets flame::runtime and flame::compiler.
+# Installation: programs in bin/, libflame_rt, libflame_diffusion and libflame_compiler in lib/, their C headers (and the
+# runtime's C++ wrapper) in include/, and the CMake package `flame` with the targets flame::runtime, flame::diffusion and
+# flame::compiler.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(exported flame_rt)
+set(exported flame_rt flame_diffusion_shared)
 set_target_properties(flame_rt PROPERTIES EXPORT_NAME runtime)
-install(FILES runtime/include/flame_rt.h runtime/include/flame_rt.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+set_target_properties(flame_diffusion_shared PROPERTIES EXPORT_NAME diffusion)
+install(FILES runtime/include/flame_rt.h runtime/include/flame_rt.hpp runtime/include/flame_diffusion.h
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
 if(FLAME_COMPILER)
   list(APPEND exported flame_compiler)

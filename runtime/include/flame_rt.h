@@ -58,6 +58,9 @@ typedef enum flame_code {
 FLAME_API flame_code flame_status_code(const flame_status *status); /* FLAME_OK for NULL */
 FLAME_API const char *flame_status_message(const flame_status *status);
 FLAME_API void flame_status_free(flame_status *status);
+/** For libraries on top of this one, which report their errors in the same way. Copies `message`; never returns NULL, but an
+ *  out-of-memory status where there is no memory for another. */
+FLAME_API flame_status *flame_status_create(flame_code code, const char *message);
 /** "ok", "invalid argument", "bad artifact" … */
 FLAME_API const char *flame_code_name(flame_code code);
 
@@ -205,6 +208,12 @@ typedef struct flame_gpu_memory {
 FLAME_API flame_status *flame_device_memory(int32_t device, flame_gpu_memory *memory);
 /** Waits for the GPU, gives back what is kept for the next runs, and lets the peak begin anew. */
 FLAME_API flame_status *flame_device_trim(int32_t device);
+/** Draws on the GPU what torch.randn(count, device="cuda", generator=…) draws there in f32, bit for bit: normal numbers of the
+ *  generator with this seed, of which *block blocks have been drawn (0 to begin with; on success it counts these, too). `out`
+ *  is memory of the CPU with `count` places. Numbers depend on the number of the GPU's multiprocessors as they do in
+ *  PyTorch. Errors: FLAME_DEVICE (no such GPU), FLAME_UNSUPPORTED (its driver compiles no PTX), FLAME_OUT_OF_MEMORY. */
+FLAME_API flame_status *flame_device_torch_normal(int32_t device, uint64_t seed, uint64_t *block, float *out,
+                                                  size_t count);
 
 /* ---- sessions ------------------------------------------------------------------------------------------------ */
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes models of single products and convolutions with inputs and references, for a machine with a GPU.
 
-    make_contract_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+    make_contract_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT
 
-The archive has the form of pack_suite.py's and is run by run_suite.py. References are NumPy's in f64, rounded once to the
+OUT is a folder or a .tar.gz, as pack_suite.py makes it, and is run by run_suite.py. References are NumPy's in f64, rounded once to the
 result's type. Inputs are small whole numbers, so that every sum is exact in f32 and products must agree to the last bit;
 only cases with a transcendental epilogue, and those with normally distributed inputs, have a tolerance. With `--target=cpu`
 the same cases run without a GPU, and with an emulated GPU as test/unit/kernels/FakeNvrtc.cpp says.
@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import json
 import os
 import pathlib
 import re
 import subprocess
-import tarfile
-import tempfile
 import zlib
 
 import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from suite_folder import finish, report, suite_folder
 
 DTYPES = {
     "f16": (TensorProto.FLOAT16, np.dtype(np.float16)),
@@ -305,9 +303,10 @@ def main(description, make):
     parser.add_argument("--gpu", default="sm_90a")
     parser.add_argument("--target", default="cuda")
     parser.add_argument("--precision", default="strict", help="tf32: whole numbers are exact in it, too")
+    parser.add_argument("--option", action="append", default=[], help="one more of flamec compile")
     parser.add_argument("--filter", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("archive", type=pathlib.Path)
+    parser.add_argument("target_folder", metavar="OUT", type=pathlib.Path)
     args = parser.parse_args()
     if args.precision == "tf32":
         EPSILON["f32"] = EPSILON["f16"]  # as many bits of each factor
@@ -317,26 +316,18 @@ def main(description, make):
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
         if args.target == "cuda":
-            command += [f"--gpu={args.gpu}", f"--precision={args.precision}"]
+            command += [f"--gpu={args.gpu}", f"--precision={args.precision}", *args.option]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}
         return entry
 
-    with tempfile.TemporaryDirectory() as scratch:
-        out = pathlib.Path(scratch) / "suite"
-        out.mkdir()
+    with suite_folder(args.target_folder) as out:
         cases = [(c, o) for c, o in make() if re.search(args.filter, c.name)]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             entries = list(pool.map(lambda pair: compile(*pair, out), cases))
-        (out / "tests.json").write_text(json.dumps(entries, indent=1))
-        with tarfile.open(args.archive, "w:gz", compresslevel=6) as archive:
-            archive.add(out, "suite")
-    failed = [e for e in entries if "error" in e]
-    for entry in failed:
-        print(f"not compiled: {entry['name']}: {entry['error'].splitlines()[-1]}")
-    print(f"{len(entries) - len(failed)} of {len(entries)} packed, {args.archive.stat().st_size / 1e6:.1f} MB")
-    return 1 if failed else 0
+        finish(entries, out)
+    return report(entries, args.target_folder)
 
 
 if __name__ == "__main__":

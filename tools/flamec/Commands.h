@@ -20,6 +20,7 @@ Command addRun(CLI::App &app, Console &console);
 Command addBench(CLI::App &app, Console &console);
 Command addCheck(CLI::App &app, Console &console);
 Command addProfile(CLI::App &app, Console &console);
+Command addGenerate(CLI::App &app, Console &console);
 Command addInspect(CLI::App &app, Console &console);
 Command addDoctor(CLI::App &app, Console &console);
 Command addSuiteTest(CLI::App &app, Console &console);
@@ -36,6 +37,8 @@ struct Exit {
 /// Compiles with a progress display; prints errors and gives the exit code.
 int compileWithProgress(const std::string &path, const CompileOptions &options, Console &console, CompileResult &result,
                         bool quiet = false);
+/// Writes by a temporary file beside the target and an atomic rename, so that nobody ever sees half an artifact.
+bool writeArtifact(const std::string &path, const std::vector<uint8_t> &bytes, std::string &error);
 
 } // namespace flame::tool
 

@@ -40,14 +40,15 @@ void Console::phase(std::string_view name, std::string_view detail, double secon
                seconds);
 }
 
-void Console::bar(std::string_view name, unsigned done, unsigned total) {
+void Console::bar(std::string_view name, unsigned done, unsigned total, std::string_view detail) {
   if (quiet || !terminal || total == 0)
     return;
   constexpr unsigned width = 24;
   std::string filled;
   for (unsigned i = 0; i < width; ++i)
     filled += i * total < done * width ? "█" : " ";
-  std::fprintf(stderr, "\r\033[K%-12.*s%s %u/%u", int(name.size()), name.data(), filled.c_str(), done, total);
+  std::fprintf(stderr, "\r\033[K%-12.*s%s %u/%u%s%.*s", int(name.size()), name.data(), filled.c_str(), done, total,
+               detail.empty() ? "" : "  ", int(detail.size()), detail.data());
   std::fflush(stderr);
   barShown = true;
 }

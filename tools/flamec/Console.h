@@ -16,8 +16,8 @@ public:
   void warning(std::string_view message);
   /// A finished phase: "importing   412 nodes, opset 21      0.8 s".
   void phase(std::string_view name, std::string_view detail, double seconds);
-  /// The bar of a running phase; nothing off a terminal.
-  void bar(std::string_view name, unsigned done, unsigned total);
+  /// The bar of a running phase, with what else is to be said of it; nothing off a terminal.
+  void bar(std::string_view name, unsigned done, unsigned total, std::string_view detail = {});
   void line(std::string_view text);
   bool quiet = false;
 

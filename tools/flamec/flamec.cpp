@@ -115,7 +115,7 @@ int main(int argc, char **argv) {
       {"compile", addCompile(app, console)},    {"run", addRun(app, console)},
       {"bench", addBench(app, console)},        {"check", addCheck(app, console)},
       {"profile", addProfile(app, console)},    {"inspect", addInspect(app, console)},
-      {"doctor", addDoctor(app, console)},      {"suite-test", addSuiteTest(app, console)},
+      {"generate", addGenerate(app, console)},  {"doctor", addDoctor(app, console)},      {"suite-test", addSuiteTest(app, console)},
       {"reproduce", addReproduce(app, console)}};
   for (CLI::App *sub : app.get_subcommands([](CLI::App *) { return true; }))
     sub->set_help_flag("-h,--help", "this text");

@@ -41,6 +41,33 @@ def folder_seeds(name, folder):
         (folder / part).write_text(f"{model}\n{json.dumps(config)}")
 
 
+def diffusion_seeds(name, folder):
+    """Schedules, or the files of small tokenizers, each behind the byte by which the harness knows it."""
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "test/e2e"))
+    if name == "scheduler":
+        from pipelines import make_pipeline
+
+        for dynamic in (False, True):
+            (folder / f"flow-{dynamic}").write_text(json.dumps(make_pipeline.scheduler(dynamic)))
+        for kind in ("EulerDiscreteScheduler", "DDIMScheduler"):
+            config = {"_class_name": kind, "beta_schedule": "scaled_linear", "timestep_spacing": "leading", "steps_offset": 1}
+            (folder / kind).write_text(json.dumps(config | {"num_train_timesteps": 100, "prediction_type": "epsilon"}))
+        return
+    import tokenizer_folders
+
+    scratch = folder.parent / "tokenizers"
+    tokenizer_folders.clip(scratch / "clip", 300)
+    tokenizer_folders.t5(scratch / "t5", 260, sentinels=3)
+    names = ["clip/vocab.json", "clip/merges.txt", "clip/tokenizer_config.json", "clip/special_tokens_map.json",
+             "t5/tokenizer.json", "t5/spiece.model"]  # fmt: skip
+    for i, file in enumerate(names):
+        data = (scratch / file).read_bytes()
+        if file == "t5/tokenizer.json":  # its character map would be larger than any input
+            data = json.dumps(json.loads(data) | {"normalizer": None}).encode()
+        (folder / f"file-{i}").write_bytes(bytes([i]) + data[:60000] + b"\n----\nA red fox")
+    (folder / "text").write_bytes(b"\x06a \xe2\x96\x81a <pad>\xcc\x81")
+
+
 def fuzz(target, args):
     name = target.name.removeprefix("fuzz_")
     artifacts = args.artifacts / name
@@ -55,6 +82,11 @@ def fuzz(target, args):
             models.mkdir()
             onnx_seeds(models) if name == "onnx" else folder_seeds(name, models)
             folders.append(str(models))
+        if name in ("tokenizer", "scheduler"):
+            files = pathlib.Path(scratch) / "files"
+            files.mkdir()
+            diffusion_seeds(name, files)
+            folders.append(str(files))
         command = [str(target), str(new), *folders]
         command += [f"-max_total_time={args.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
         command += ["-max_len=65536", f"-artifact_prefix={artifacts}/"]

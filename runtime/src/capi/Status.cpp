@@ -48,6 +48,13 @@ using namespace flame::rt;
 
 flame_code flame_status_code(const flame_status *status) { return status ? status->code : FLAME_OK; }
 const char *flame_status_message(const flame_status *status) { return status ? status->message.c_str() : ""; }
+flame_status *flame_status_create(flame_code code, const char *message) {
+  try {
+    return makeStatus(code, message ? message : "");
+  } catch (...) {
+    return outOfMemoryStatus();
+  }
+}
 void flame_status_free(flame_status *status) {
   if (status != outOfMemoryStatus())
     delete status;

@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+"""`flamec generate` and the pipeline of libflame_diffusion: pictures of a tiny FLUX folder against float64 NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import pathlib
+import tempfile
+import threading
+
+import numpy as np
+import PIL.Image
+import tokenizer_folders
+from flame_diffusion import CPU, FlameError, Library
+from pipelines import make_pipeline, reference, safetensors
+from support import BIN, FlameTest, main
+from transformers import CLIPTokenizer, T5Tokenizer
+
+PROMPTS = ["A red fox in the snow", "une étoile filante 🌠, très détaillée"]
+CANCELLED, BAD_DATA, INVALID_ARGUMENT, IO, BAD_ARTIFACT = 6, 8, 1, 7, 2
+
+
+class GenerateOptions(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t), ("prompts", ctypes.POINTER(ctypes.c_char_p)), ("prompt_count", ctypes.c_size_t),
+        ("images", ctypes.c_size_t), ("seeds", ctypes.POINTER(ctypes.c_uint64)), ("seed", ctypes.c_uint64),
+        ("steps", ctypes.c_size_t), ("width", ctypes.c_size_t), ("height", ctypes.c_size_t), ("guidance", ctypes.c_double),
+        ("text_tokens", ctypes.c_size_t), ("batch", ctypes.c_size_t), ("generator", ctypes.c_int),
+        ("progress", ctypes.c_void_p), ("progress_user", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class PipelineOptions(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t), ("artifacts", ctypes.c_char_p), ("memory_limit", ctypes.c_uint64),
+        ("threads", ctypes.c_int32), ("device", ctypes.c_int32), ("log", ctypes.c_void_p), ("log_user", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class Progress(ctypes.Structure):
+    _fields_ = [("stage", ctypes.c_int), ("step", ctypes.c_size_t), ("steps", ctypes.c_size_t), ("seconds", ctypes.c_double)]
+
+
+ProgressFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Progress), ctypes.c_void_p)
+
+
+def make_folder(folder, dtype="F32", guided=False):
+    """A tiny pipeline whose tokenizers and vocabularies fit."""
+    clip = tokenizer_folders.clip(folder / "tokenizer", 600)
+    t5 = tokenizer_folders.t5(folder / "tokenizer_2", 360)
+    words = json.loads((clip / "vocab.json").read_text())
+    changes = {
+        "text_encoder": {"eos_token_id": words["<|endoftext|>"], "bos_token_id": words["<|startoftext|>"]},
+        "transformer": {"guidance_embeds": guided},
+    }
+    make_pipeline.make(folder, dtype=dtype, changes=changes, clip_vocabulary=len(words),
+                       t5_vocabulary=len(T5Tokenizer.from_pretrained(t5)))  # fmt: skip
+    if guided:
+        (folder / "scheduler/scheduler_config.json").write_text(json.dumps(make_pipeline.scheduler(True)))
+    return folder
+
+
+class Reference:
+    """FluxPipeline in float64, from what diffusers' pipeline_flux.py computes; ids are those of transformers."""
+
+    def __init__(self, folder, library):
+        self.folder, self.library = folder, library
+        self.models = {p: (safetensors.read_folder(folder / p), json.loads((folder / p / "config.json").read_text()))
+                       for p in ("text_encoder", "text_encoder_2", "transformer", "vae")}  # fmt: skip
+        self.clip = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.t5 = T5Tokenizer.from_pretrained(folder / "tokenizer_2")
+
+    def picture(self, prompt, seed, steps, width, height, tokens, guidance=3.5):
+        def ids(tokenizer, length):
+            return np.array([tokenizer(prompt, padding="max_length", truncation=True, max_length=length)["input_ids"]])
+
+        config, vae = self.models["transformer"][1], self.models["vae"][1]
+        scale, channels = 2 ** (len(vae["block_out_channels"]) - 1), config["in_channels"] // 4
+        rows, columns = height // scale, width // scale
+        pooled = reference.clip_text(*self.models["text_encoder"], ids(self.clip, 77))[1]
+        states = reference.t5_encoder(*self.models["text_encoder_2"], ids(self.t5, tokens))
+        noise = self.library.generator(CPU, seed).normal("f32", channels * rows * columns)
+        patches = noise.reshape(channels, rows // 2, 2, columns // 2, 2).transpose(1, 3, 0, 2, 4)
+        latents = patches.reshape(1, rows * columns // 4, channels * 4).astype(np.float64)
+        positions = np.zeros((rows // 2, columns // 2, 3))
+        positions[..., 1], positions[..., 2] = np.arange(rows // 2)[:, None], np.arange(columns // 2)
+        inputs = {"encoder_hidden_states": states, "pooled_projections": pooled, "img_ids": positions.reshape(-1, 3),
+                  "txt_ids": np.zeros((tokens, 3)), "guidance": np.array([guidance])}  # fmt: skip
+        sigmas = np.linspace(1, 1 / steps, steps)
+        if config["guidance_embeds"]:  # the schedule of dev
+            mu = 0.5 + (1.15 - 0.5) * (latents.shape[1] - 256) / (4096 - 256)
+            sigmas = np.exp(mu) / (np.exp(mu) + 1 / sigmas - 1)
+        for sigma, following in zip(sigmas, np.append(sigmas[1:], 0)):
+            inputs |= {"hidden_states": latents, "timestep": np.array([sigma])}
+            latents = latents + (following - sigma) * reference.flux_transformer(*self.models["transformer"], inputs)
+        planes = latents.reshape(rows // 2, columns // 2, channels, 2, 2).transpose(2, 0, 3, 1, 4).reshape(1, channels, rows, columns)
+        image = reference.Autoencoder(*self.models["vae"]).decode(planes / vae["scaling_factor"] + vae["shift_factor"])
+        return np.clip(image[0] / 2 + 0.5, 0, 1).transpose(1, 2, 0) * 255
+
+
+def psnr(a, b):
+    error = ((np.asarray(a, float) - b) ** 2).mean()
+    return np.inf if error == 0 else 10 * np.log10(255**2 / error)
+
+
+class Generate(FlameTest):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="flame-test-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.shared = pathlib.Path(folder.name)
+        cls.library = Library(BIN.parent / "lib/libflame_diffusion.so")
+        cls.folder = make_folder(cls.shared / "tiny")
+
+    def generate(self, *arguments, folder=None):
+        env = {"FLAME_CACHE_DIR": str(self.shared / "cache")}
+        return self.flamec("generate", folder or self.folder, *arguments, env=env, cwd=self.scratch)
+
+    def pictures(self, *arguments, folder=None):
+        done = self.ok(self.generate(*arguments, folder=folder))
+        return [np.array(PIL.Image.open(self.scratch / line)) for line in done.stdout.splitlines()]
+
+    def agrees(self, picture, *arguments, folder=None, least=60.0):
+        expected = Reference(folder or self.folder, self.library).picture(*arguments)
+        self.assertEqual(picture.shape, expected.shape)
+        self.assertGreater(expected.std(), 5, "nothing was compared")
+        # Against the picture rounded as PNG rounds it.
+        self.assertGreaterEqual(psnr(picture, np.rint(expected)), least)
+
+    def test_picture(self):
+        [picture] = self.pictures("--prompt", PROMPTS[0], "--size", "96x64", "--seed", "7", "-o", "fox.png")
+        self.agrees(picture, PROMPTS[0], 7, 4, 96, 64, 256)
+        image = PIL.Image.open(self.scratch / "fox.png")
+        image.load()
+        parameters = json.loads(image.text["parameters"])
+        for key, value in {"prompt": PROMPTS[0], "seed": 7, "steps": 4, "width": 96, "height": 64, "model": "tiny"}.items():
+            self.assertEqual(parameters[key], value)
+
+    def test_guidance_and_dynamic_shift(self):
+        folder = make_folder(self.shared / "dev", guided=True)
+        arguments = ("--prompt", PROMPTS[1], "--size", "64", "--seed", "3", "--steps", "6", "--text-tokens", "40")
+        [picture] = self.pictures(*arguments, "--guidance", "2.5", folder=folder)
+        self.agrees(picture, PROMPTS[1], 3, 6, 64, 64, 40, 2.5, folder=folder)
+        [other] = self.pictures(*arguments, folder=folder)
+        self.assertTrue((picture != other).any())
+
+    def test_bf16(self):
+        folder = make_folder(self.shared / "bf16", "BF16")
+        [picture] = self.pictures("--prompt", PROMPTS[0], "--size", "64", "--seed", "1", folder=folder)
+        self.assertEqual(picture.shape, (64, 64, 3))
+        wide = self.pictures("--prompt", PROMPTS[0], "--size", "64", "--seed", "1", "--dtype", "f32", folder=folder)[0]
+        self.assertTrue((picture != wide).any())
+
+    def test_batches_and_seeds(self):
+        """A picture is that of its prompt and seed, whatever is made beside it."""
+        both = ("--prompt", PROMPTS[0], "--prompt", PROMPTS[1], "--size", "64x48", "--steps", "2", "--text-tokens", "30")
+        together = self.pictures(*both, "--images", "2", "--seed", "5", "-o", "a.png")
+        self.assertEqual(sorted(p.name for p in self.scratch.glob("a*.png")), [f"a-{i}.png" for i in (1, 2, 3, 4)])
+        alone = self.pictures(*both, "--images", "2", "--seed", "5", "--batch", "1", "-o", "b.png")
+        listed = self.pictures(*both, "--images", "2", "--seed", "5,6,5,6", "--batch", "3", "-o", "c.png")
+        for i, (a, b, c) in enumerate(zip(together, alone, listed)):
+            self.assertGreaterEqual(psnr(a, b), 60, i)
+            self.assertGreaterEqual(psnr(a, c), 60, i)
+            self.agrees(a, PROMPTS[i // 2], 5 + i % 2, 2, 64, 48, 30)
+        (self.scratch / "prompts.txt").write_text(f"{PROMPTS[0]}\r\n\n  \n{PROMPTS[1]}")
+        of_file = self.pictures("--prompt-file", "prompts.txt", *both[4:], "--seed", "5", "-o", "d.png")
+        np.testing.assert_array_equal(of_file[0], self.pictures(*both, "--seed", "5", "-o", "e.png")[0])
+
+    def test_models_are_compiled_once(self):
+        arguments = ("--prompt", "x", "--size", "32", "--steps", "1", "--text-tokens", "8", "--threads", "1")
+        folder = make_folder(self.shared / "once")
+        self.assertEqual(self.ok(self.generate(*arguments, folder=folder)).stderr.count("compiled "), 4)
+        self.assertEqual(self.ok(self.generate(*arguments, folder=folder)).stderr.count("compiled "), 0)
+        config = folder / "vae/config.json"
+        config.write_text(config.read_text() + " ")
+        self.assertEqual(self.ok(self.generate(*arguments, folder=folder)).stderr.count("compiled "), 4)
+        where = self.ok(self.generate("--compile-only", "--artifacts", "here", folder=folder)).stdout.strip()
+        self.assertEqual({p.name for p in (self.scratch / where).iterdir()},
+                         {f"{n}.flame" for n in ("text_encoder", "text_encoder_2", "transformer", "vae")})  # fmt: skip
+
+    def test_errors(self):
+        def fails(status, names, says, *arguments, folder=None):
+            with self.subTest(arguments=arguments, folder=folder):
+                self.assert_clear_error(self.generate(*arguments, folder=folder), [status], names, says)
+
+        prompt = ("--prompt", "x")
+        fails(2, ["--prompt"], "no prompt")
+        fails(2, ["--size 3by4"], "is no size", *prompt, "--size", "3by4")
+        fails(2, ["3 seeds"], "one for each", *prompt, "--seed", "1,2,3")
+        fails(3, ["100 x 64"], "multiples of 16", *prompt, "--size", "100x64")
+        fails(3, ["513"], "text tokens", *prompt, "--text-tokens", "513")
+        fails(3, ["nowhere"], "is no folder", *prompt, folder=self.scratch / "nowhere")
+        fails(3, ["missing.txt"], "is no file", "--prompt-file", "missing.txt")
+        (self.scratch / "empty.txt").write_text("\n \n")
+        fails(3, ["empty.txt"], "no prompt", "--prompt-file", "empty.txt")
+        broken = make_folder(self.shared / "broken")
+        index = broken / "model_index.json"
+        index.write_text('{"_class_name": "StableDiffusionPipeline"}')
+        fails(4, ["StableDiffusionPipeline", "model_index.json"], "not supported", *prompt, folder=broken)
+        index.write_text("{")
+        fails(3, ["model_index.json"], "JSON", *prompt, folder=broken)
+        index.write_text(json.dumps(make_pipeline.MODEL_INDEX))
+        (broken / "tokenizer/vocab.json").unlink()
+        fails(3, ["vocab.json"], "No such file", *prompt, folder=broken)
+        fails(3, ["text_encoder"], "is missing", *prompt, folder=self.shared / "tiny/tokenizer")
+
+    def load(self, folder=None):
+        where = self.ok(self.generate("--compile-only", folder=folder)).stdout.strip()
+        options = PipelineOptions(ctypes.sizeof(PipelineOptions), where.encode())
+        pipeline = ctypes.c_void_p()
+        self.library.call("flame_pipeline_load", str(folder or self.folder).encode(), ctypes.byref(options),
+                          ctypes.byref(pipeline))  # fmt: skip
+        self.addCleanup(self.library.c.flame_pipeline_release, pipeline)
+        return pipeline
+
+    def run_pipeline(self, pipeline, prompts, progress=None, **values):
+        texts = (ctypes.c_char_p * len(prompts))(*[p.encode() if isinstance(p, str) else p for p in prompts])
+        settings = {"steps": 2, "width": 64, "height": 64, "text_tokens": 16} | values
+        options = GenerateOptions(struct_size=ctypes.sizeof(GenerateOptions), prompts=texts, prompt_count=len(prompts), **settings)
+        if progress:
+            options.progress = ctypes.cast(progress, ctypes.c_void_p)
+        images = (ctypes.c_void_p * max(1, len(prompts) * settings.get("images", 1)))()
+        self.library.call("flame_pipeline_generate", pipeline, ctypes.byref(options), images)
+        pixels = []
+        for image in images:
+            pointer = self.library.c.flame_image_pixels(ctypes.c_void_p(image))
+            pixels.append(np.ctypeslib.as_array(pointer, (settings["height"], settings["width"], 3)).copy())
+            self.library.c.flame_image_release(ctypes.c_void_p(image))
+        return pixels
+
+    def test_progress_and_cancellation(self):
+        pipeline = self.load()
+        seen = []
+
+        @ProgressFunction
+        def watch(progress, user):
+            p = progress.contents
+            seen.append((p.stage, p.step, p.steps))
+            return 0
+
+        first = self.run_pipeline(pipeline, PROMPTS, watch)
+        stages = [[(s, i, n) for i in range(n + 1)] for s, n in ((0, 2), (1, 2), (2, 2))]
+        self.assertEqual(seen, sum(stages, []))
+        for end in range(len(seen)):
+            left = [end]
+
+            @ProgressFunction
+            def stop(progress, user):
+                left[0] -= 1
+                return int(left[0] < 0)
+
+            with self.assertRaisesRegex(FlameError, "cancelled") as caught:
+                self.run_pipeline(pipeline, PROMPTS, stop)
+            self.assertEqual(caught.exception.code, CANCELLED)
+        # A cancelled run leaves nothing behind.
+        np.testing.assert_array_equal(self.run_pipeline(pipeline, PROMPTS), first)
+
+    def test_cancellation_from_another_thread(self):
+        pipeline = self.load()
+        begun = threading.Event()
+
+        @ProgressFunction
+        def watch(progress, user):
+            if progress.contents.stage == 1:
+                begun.set()
+            return 0
+
+        def cancel():
+            begun.wait(60)
+            self.library.c.flame_pipeline_cancel(pipeline)
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        with self.assertRaisesRegex(FlameError, "cancel") as caught:
+            self.run_pipeline(pipeline, ["x"], watch, steps=1000)
+        thread.join()
+        self.assertEqual(caught.exception.code, CANCELLED)
+
+    def test_interface_errors(self):
+        pipeline = self.load()
+        for prompts, values, code, says in (
+            ([], {}, INVALID_ARGUMENT, "no prompt"), ([b"a\xff"], {}, INVALID_ARGUMENT, "UTF-8"),
+            (["x"], {"width": 8}, INVALID_ARGUMENT, "multiples of 16"), (["x"], {"steps": 5000}, INVALID_ARGUMENT, "1 to 1000"),
+            (["x"], {"guidance": -1.0}, INVALID_ARGUMENT, "guidance"), (["x"], {"generator": 9}, INVALID_ARGUMENT, "kind 9"),
+            (["x"], {"images": 1 << 40}, INVALID_ARGUMENT, "pictures"), (["x"], {"text_tokens": 1}, INVALID_ARGUMENT, "text tokens"),
+        ):  # fmt: skip
+            with self.subTest(says), self.assertRaisesRegex(FlameError, says) as caught:
+                if values.get("images", 1) > 1:
+                    self.library.call("flame_pipeline_generate", pipeline, ctypes.byref(GenerateOptions(
+                        struct_size=ctypes.sizeof(GenerateOptions), prompts=(ctypes.c_char_p * 1)(b"x"), prompt_count=1,
+                        images=values["images"])), (ctypes.c_void_p * 1)())  # fmt: skip
+                self.run_pipeline(pipeline, prompts, **values)
+            self.assertEqual(caught.exception.code, code)
+        # Artifacts of other models, and none.
+        where = pathlib.Path(self.ok(self.generate("--compile-only")).stdout.strip())
+        for change, says in (({"vae": "transformer"}, "vae.flame has no input 'latent'"),
+                             ({"transformer": "vae"}, "transformer.flame has no input 'hidden_states'"),
+                             ({"text_encoder": None}, "text_encoder.flame is missing: compile")):  # fmt: skip
+            other = self.scratch / says[:4] / str(len(says))
+            other.mkdir(parents=True)
+            for artifact in where.iterdir():
+                source = change.get(artifact.stem, artifact.stem)
+                if source:
+                    (other / artifact.name).write_bytes((where / f"{source}.flame").read_bytes())
+            options = PipelineOptions(ctypes.sizeof(PipelineOptions), str(other).encode())
+            with self.assertRaisesRegex(FlameError, says):
+                self.library.call("flame_pipeline_load", str(self.folder).encode(), ctypes.byref(options),
+                                  ctypes.byref(ctypes.c_void_p()))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
