@@ -16,7 +16,9 @@ import json
 import pathlib
 import sys
 import time
+import warnings
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -24,28 +26,47 @@ import flame_rt
 
 STEPWISE, TOLERANCE = 1.1, 1e-5
 PARTS = ("text_encoder", "text_encoder_2", "transformer", "vae")
+CONFIGS = {"CLIPTextModel": "CLIPTextConfig", "T5EncoderModel": "T5Config"}
 TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
-def stored_type(folder):
-    """The element type of a folder's weights."""
-    path = sorted(folder.glob("*.safetensors"))[0]
-    with open(path, "rb") as file:
-        table = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return TYPES[next(entry["dtype"] for name, entry in table.items() if name != "__metadata__")]
+def stored_tensors(folder):
+    """{name: tensor on the GPU} of all shards."""
+    tensors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        data = np.memmap(path, np.uint8, "r")
+        begin = 8 + int.from_bytes(data[:8].tobytes(), "little")
+        for name, entry in json.loads(data[8:begin].tobytes()).items():
+            if name != "__metadata__":
+                first, last = entry["data_offsets"]
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # nobody writes to it
+                    flat = torch.from_numpy(data[begin + first : begin + last])
+                tensors[name] = flat.cuda().view(TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
 
 
-def load(part, folder, dtype):
-    import diffusers
-    import transformers
+def load(part, folder):
+    """The model on the GPU, in the type of its weights."""
+    tensors = stored_tensors(folder)
+    torch.set_default_dtype(next(iter(tensors.values())).dtype)
+    config = json.loads((folder / "config.json").read_text())
+    with torch.device("cuda"):
+        if "_class_name" in config:
+            import diffusers
 
-    classes = {
-        "text_encoder": transformers.CLIPTextModel,
-        "text_encoder_2": transformers.T5EncoderModel,
-        "transformer": diffusers.FluxTransformer2DModel,
-        "vae": diffusers.AutoencoderKL,
-    }
-    return classes[part].from_pretrained(folder, torch_dtype=dtype).eval().to("cuda", dtype)
+            model = getattr(diffusers, config["_class_name"]).from_config(config)
+        else:
+            import transformers
+
+            name = config["architectures"][0]
+            model = getattr(transformers, name)(getattr(transformers, CONFIGS[name])(**config))
+    torch.set_default_dtype(torch.float32)
+    missing, extra = model.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if name != "encoder.embed_tokens.weight"]  # the same as shared.weight
+    if missing or extra:
+        raise RuntimeError(f"{part}: missing {missing[:5]}, superfluous {extra[:5]}")
+    return model.eval()
 
 
 def inputs_of(part, config, dtype, args):
@@ -106,20 +127,23 @@ def compare(part, args):
     """Prints the part's row; True if it passed."""
     folder = args.folder / part
     config = json.loads((folder / "config.json").read_text())
-    dtype = stored_type(folder)
+    model = load(part, folder)
+    dtype = next(model.parameters()).dtype
     inputs = inputs_of(part, config, dtype, args)
-    reference = load(part, folder, torch.float32)
-    exact = run_torch(part, reference, inputs, torch.float32)
-    del reference
-    torch.cuda.empty_cache()
-    model = load(part, folder, dtype)
     theirs = run_torch(part, model, inputs, dtype)
     their_time = milliseconds(lambda: run_torch(part, model, inputs, dtype)) if args.milliseconds else 0
+    compiled_time = 0
+    if args.compile:
+        compiled = torch.compile(model)
+        compiled_time = milliseconds(lambda: run_torch(part, compiled, inputs, dtype))
+        del compiled
+    exact = run_torch(part, model.float(), inputs, torch.float32)
     del model
     torch.cuda.empty_cache()
     module = flame_rt.Module(args.lib, args.artifacts / f"{part}.flame", weights=folder)
     session = module.session()
-    ours = [torch.as_tensor(x.torch()).cuda() for x in session.run(list(inputs.values()))]
+    session.device_outputs()
+    ours = [x.torch().clone() for x in session.run(list(inputs.values()))]
     our_time = milliseconds(lambda: session.run(list(inputs.values()))) if args.milliseconds else 0
     passed = True
     for i, (a, b, e) in enumerate(zip(ours, theirs, exact)):
@@ -133,6 +157,7 @@ def compare(part, args):
             text = f"rms error {error:.3e}, PyTorch's {allowed:.3e}: {error / allowed:.3f}"
         good &= bool(torch.isfinite(a).all())
         times = f"; {our_time:.2f} ms, PyTorch {their_time:.2f} ms" if args.milliseconds and i == 0 else ""
+        times += f", compiled {compiled_time:.2f} ms" if args.compile and i == 0 else ""
         print(f"{'ok  ' if good else 'FAIL'} {part} output {i}: {text}{times}", flush=True)
         passed &= good
     return passed
@@ -147,6 +172,7 @@ def main():
     parser.add_argument("--image", type=int, default=1024, help="side of the picture in pixels")
     parser.add_argument("--tokens", type=int, default=256, help="of the text")
     parser.add_argument("--milliseconds", action="store_true", help="time both, one call after the other")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile, too, which takes a minute a part")
     args = parser.parse_args()
     # PyTorch's float32 is the reference: without TF32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
