@@ -118,6 +118,11 @@ suite_gpu() {
   elif [ ! -x "$FLAME_BUILD/gpu/flame-run" ]; then
     not_run gpu "build/gpu is missing; bash tools/gpu-pack.sh makes it"
   else
+    if [ -x "$FLAME_BUILD/gpu/flamec" ] && [ ! -d "$FLAME_BUILD/gpu/suites" ]; then
+      note "compiling the GPU suite"
+      python3 test/gpu/make_all.py --flamec "$FLAME_BUILD/gpu/flamec" ${filter:+--filter "$filter"} \
+        --only onnx,contract,tf32,attention,forms,reduce,runtime "$FLAME_BUILD/gpu" || not_run gpu "not all tests compile"
+    fi
     run gpu python3 test/gpu/run_all.py --pack "$FLAME_BUILD/gpu" --report "$results/gpu.json" \
       ${filter:+--filter "$filter"}
   fi

@@ -92,25 +92,25 @@ Value flame::maskFuture(GraphBuilder &g, Value scores, DimExpr past) {
   return g.where(g.lessEqual(g.iota(keys, index), g.unsqueeze(position, 1)), scores, lowest);
 }
 
-Value flame::rotatePairs(GraphBuilder &g, Value x, Value cosine, Value sine, bool neighbours) {
+Value flame::rotatePairs(GraphBuilder &g, Value x, Value cosine, Value sine, Pairs pairs) {
   int64_t last = g.rank(x) - 1;
-  DimExpr zero = g.shapes.constant(0), one = g.shapes.constant(1);
-  SmallVector<DimExpr> dims(g.dims(x)), pairs(dims);
-  DimExpr half = floorDiv(dims[last], g.shapes.constant(2));
+  DimExpr zero = g.shapes.constant(0), one = g.shapes.constant(1), two = g.shapes.constant(2);
+  SmallVector<DimExpr> dims(g.dims(x)), half(dims);
+  half[last] = floorDiv(dims[last], two);
   Value first, second;
-  if (neighbours) {
-    pairs[last] = half;
-    pairs.push_back(g.shapes.constant(2));
-    Value split = g.reshape(x, pairs);
-    first = g.squeeze(g.sliceAxis(split, last + 1, zero, one), last + 1);
-    second = g.squeeze(g.sliceAxis(split, last + 1, one, one), last + 1);
+  if (pairs == Pairs::Halves) {
+    first = g.sliceAxis(x, last, zero, half[last]);
+    second = g.sliceAxis(x, last, half[last], half[last]);
   } else {
-    first = g.sliceAxis(x, last, zero, half);
-    second = g.sliceAxis(x, last, half, half);
+    SmallVector<DimExpr> starts(dims.size(), zero), steps(dims.size(), one);
+    steps[last] = two;
+    first = g.slice(x, starts, half, steps);
+    starts[last] = one;
+    second = g.slice(x, starts, half, steps);
   }
   Value real = g.sub(g.mul(cosine, first), g.mul(sine, second));
   Value imaginary = g.add(g.mul(sine, first), g.mul(cosine, second));
-  return neighbours
-             ? g.reshape(g.concat({g.unsqueeze(real, last + 1), g.unsqueeze(imaginary, last + 1)}, last + 1), dims)
-             : g.concat({real, imaginary}, last);
+  if (pairs != Pairs::Neighbours)
+    return g.concat({real, imaginary}, last);
+  return g.reshape(g.concat({g.unsqueeze(real, last + 1), g.unsqueeze(imaginary, last + 1)}, last + 1), dims);
 }

@@ -59,37 +59,37 @@ SmallVector<Value> modulation(const Scope &m, Value conditioning, int64_t count)
   return chunk(m, all, count);
 }
 
+/// What is the same in all blocks: where each token stands, and in blocks of two streams which ones are text.
+struct Tokens {
+  Rotation positions; // [S, D / 2]
+  Value areText;      // [S, 1, 1]
+};
+
 struct Heads {
-  Value query, key, value; // [B, S, H, D]
+  Value query, key, value; // [B, S, H * D]
 };
 
-/// Names of one stream's projections and norms.
-struct StreamNames {
-  const char *query, *key, *value, *queryNorm, *keyNorm;
-};
-constexpr StreamNames kImage = {"to_q", "to_k", "to_v", "norm_q", "norm_k"};
-constexpr StreamNames kText = {"add_q_proj", "add_k_proj", "add_v_proj", "norm_added_q", "norm_added_k"};
-
-Heads project(const Scope &m, Value x, const Width &w, const Rotation &positions, const StreamNames &names) {
-  auto heads = [&](const char *name) {
-    Value y = linear(m / name, x, w.hidden);
-    return m->reshape(y, {m->dim(x, 0), m->dim(x, 1), m->shapes.constant(w.heads), m->shapes.constant(w.head)});
-  };
+/// RMS norm of each head, then rotation; [B, S, H * D] → [B, H, S, D]. The text's tokens have a norm of their own,
+/// where there is one: `textNorm`.
+Value normRotate(const Scope &m, Value x, const Width &w, const Tokens &tokens, const char *norm,
+                 const char *textNorm) {
+  Value heads = m->reshape(x, {m->dim(x, 0), m->dim(x, 1), m->shapes.constant(w.heads), m->shapes.constant(w.head)});
+  Value weight = (m / norm).weight("weight", {w.head});
+  if (textNorm)
+    weight = m->where(tokens.areText, (m / textNorm).weight("weight", {w.head}), weight);
+  Value y = m->mul(m->narrow(rmsNormalize(m.graph(), m->widen(heads), 3, kEpsilon), m.type), weight);
   // [S, D / 2] against [B, S, H, D / 2]
-  Value cosine = m->unsqueeze(positions.cosine, {1}), sine = m->unsqueeze(positions.sine, {1});
-  auto turned = [&](const char *name, const char *norm) {
-    Value y = m->widen(rmsNorm(m / norm, heads(name), kEpsilon));
-    return m->narrow(rotatePairs(m.graph(), y, cosine, sine, /*neighbours=*/true), m.type);
-  };
-  return {turned(names.query, names.queryNorm), turned(names.key, names.keyNorm), heads(names.value)};
+  Value cosine = m->unsqueeze(tokens.positions.cosine, {1}), sine = m->unsqueeze(tokens.positions.sine, {1});
+  Value turned = rotatePairs(m.graph(), m->widen(y), cosine, sine, Pairs::NeighboursToHalves);
+  return m->transpose(m->narrow(turned, m.type), {0, 2, 1, 3});
 }
 
 /// [B, S, H * D]
-Value attend(const Scope &m, const Heads &heads, const Width &w) {
-  auto byHead = [&](Value x) { return m->transpose(x, {0, 2, 1, 3}); };
-  Value y =
-      attention(m, byHead(heads.query), byHead(heads.key), byHead(heads.value), {1 / std::sqrt(double(w.head)), {}});
-  return joinHeads(m.graph(), y);
+Value attend(const Scope &m, const Heads &x, const Width &w, const Tokens &tokens, bool twoStreams) {
+  Value query = normRotate(m, x.query, w, tokens, "norm_q", twoStreams ? "norm_added_q" : nullptr);
+  Value key = normRotate(m, x.key, w, tokens, "norm_k", twoStreams ? "norm_added_k" : nullptr);
+  Value value = splitHeads(m.graph(), x.value, w.heads, "value");
+  return joinHeads(m.graph(), attention(m, query, key, value, {1 / std::sqrt(double(w.head)), {}}));
 }
 
 Value feedForward(const Scope &m, Value x) {
@@ -102,32 +102,35 @@ struct Streams {
   Value image, text;
 };
 
-Streams doubleBlock(const Scope &m, Streams x, Value conditioning, const Width &w, const Rotation &imagePositions,
-                    const Rotation &textPositions) {
+Streams doubleBlock(const Scope &m, Streams x, Value conditioning, const Width &w, const Tokens &tokens) {
   // shift, scale, gate of the attention; shift, scale, gate of the MLP
   auto image = modulation(m / "norm1", conditioning, 6), text = modulation(m / "norm1_context", conditioning, 6);
+  Value ofImage = modulate(m / "norm1", x.image, image[0], image[1]);
+  Value ofText = modulate(m / "norm1_context", x.text, text[0], text[1]);
   Scope attn = m / "attn";
-  Heads ofImage = project(attn, modulate(m / "norm1", x.image, image[0], image[1]), w, imagePositions, kImage);
-  Heads ofText = project(attn, modulate(m / "norm1_context", x.text, text[0], text[1]), w, textPositions, kText);
-  auto joint = [&](Value a, Value b) { return attn->concat({a, b}, 1); };
-  Value y = attend(
-      attn, {joint(ofText.query, ofImage.query), joint(ofText.key, ofImage.key), joint(ofText.value, ofImage.value)},
-      w);
+  auto joint = [&](const char *imageName, const char *textName) {
+    return attn->concat({linear(attn / textName, ofText, w.hidden), linear(attn / imageName, ofImage, w.hidden)}, 1);
+  };
+  Heads heads = {joint("to_q", "add_q_proj"), joint("to_k", "add_k_proj"), joint("to_v", "add_v_proj")};
+  Value y = attend(attn, heads, w, tokens, /*twoStreams=*/true);
   DimExpr textTokens = m->dim(x.text, 1), imageTokens = m->dim(x.image, 1);
   Value toImage = linear(attn / "to_out.0", attn->sliceAxis(y, 1, textTokens, imageTokens), w.hidden);
   Value toText = linear(attn / "to_add_out", attn->sliceAxis(y, 1, attn->shapes.constant(0), textTokens), w.hidden);
   auto rest = [&](Value stream, Value attended, ArrayRef<Value> mod, const char *norm, const char *mlp) {
-    stream = addGated(m / "attn", stream, mod[2], attended);
+    stream = addGated(attn, stream, mod[2], attended);
     return addGated(m / mlp, stream, mod[5], feedForward(m / mlp, modulate(m / norm, stream, mod[3], mod[4])));
   };
   return {rest(x.image, toImage, image, "norm2", "ff"), rest(x.text, toText, text, "norm2_context", "ff_context")};
 }
 
-Value singleBlock(const Scope &m, Value x, Value conditioning, const Width &w, const Rotation &positions) {
+Value singleBlock(const Scope &m, Value x, Value conditioning, const Width &w, const Tokens &tokens) {
   auto mod = modulation(m / "norm", conditioning, 3);
   Value normalized = modulate(m / "norm", x, mod[0], mod[1]);
   Value inner = activation(m, "gelu_pytorch_tanh", linear(m / "proj_mlp", normalized, 4 * w.hidden));
-  Value attended = attend(m / "attn", project(m / "attn", normalized, w, positions, kImage), w);
+  Scope attn = m / "attn";
+  auto project = [&](const char *name) { return linear(attn / name, normalized, w.hidden); };
+  Heads heads = {project("to_q"), project("to_k"), project("to_v")};
+  Value attended = attend(attn, heads, w, tokens, /*twoStreams=*/false);
   return addGated(m, x, mod[2], linear(m / "proj_out", m->concat({attended, inner}, -1), w.hidden));
 }
 
@@ -182,19 +185,20 @@ void models::buildFluxTransformer(ModelContext &c) {
     conditioning = embed->add(conditioning, numberEmbedder(embed / "guidance_embedder", guidance, w.hidden));
   conditioning = embed->add(conditioning, embedder(embed / "text_embedder", pooled, w.hidden));
 
-  Scope place = m / "pos_embed";
-  Rotation imagePositions = rotationOf(place, imageIds, axes), textPositions = rotationOf(place, textIds, axes);
   Streams x = {linear(m / "x_embedder", hiddenStates, w.hidden),
                linear(m / "context_embedder", encoderHiddenStates, w.hidden)};
+  Scope place = m / "pos_embed";
+  DimExpr textTokens = m->dim(textIds, 0), imageTokens = m->dim(imageIds, 0);
+  Value number = place->iota(textTokens + imageTokens, c.i64());
+  Value first = place->reshape(place->shapeTensor(textTokens), GraphBuilder::Axes());
+  Tokens tokens = {rotationOf(place, place->concat({textIds, imageIds}, 0), axes),
+                   place->unsqueeze(place->less(number, first), {1, 2})};
   for (int64_t i = 0; i < doubleBlocks; ++i)
-    x = doubleBlock(m / "transformer_blocks" / i, x, conditioning, w, imagePositions, textPositions);
-
-  Rotation positions = {place->concat({textPositions.cosine, imagePositions.cosine}, 0),
-                        place->concat({textPositions.sine, imagePositions.sine}, 0)};
+    x = doubleBlock(m / "transformer_blocks" / i, x, conditioning, w, tokens);
   Value joint = m->concat({x.text, x.image}, 1);
   for (int64_t i = 0; i < singleBlocks; ++i)
-    joint = singleBlock(m / "single_transformer_blocks" / i, joint, conditioning, w, positions);
-  Value image = m->sliceAxis(joint, 1, m->dim(x.text, 1), m->dim(x.image, 1));
+    joint = singleBlock(m / "single_transformer_blocks" / i, joint, conditioning, w, tokens);
+  Value image = m->sliceAxis(joint, 1, textTokens, imageTokens);
 
   auto last = modulation(m / "norm_out", conditioning, 2); // scale, shift
   c.output("sample", linear(m / "proj_out", modulate(m / "norm_out", image, last[1], last[0]), outChannels));

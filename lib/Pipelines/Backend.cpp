@@ -6,6 +6,7 @@
 #include "flame/Target/Cuda/Device.h"
 #include "flame/Target/Cuda/EditedKernels.h"
 #include "flame/Target/Cuda/Passes.h"
+#include "flame/Target/Cuda/ScheduleFile.h"
 #include "flame/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Transforms/Passes.h"
@@ -60,9 +61,10 @@ private:
 
 class CudaBackend : public Backend {
 public:
-  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder, bool tf32, bool wgmma)
-      : emitter(context, tf32, wgmma && llvm::is_contained(architectures, "sm_90a")), architectures(std::move(architectures)),
-        cacheFolder(std::move(cacheFolder)), tf32(tf32) {}
+  CudaBackend(MLIRContext *context, std::vector<std::string> architectures, std::string cacheFolder, bool tf32,
+              cuda::ScheduleFile file)
+      : file(std::move(file)), emitter(context, tf32, llvm::is_contained(architectures, "sm_90a"), &this->file),
+        architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)), tf32(tf32) {}
 
   void addPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
@@ -98,6 +100,8 @@ public:
   }
   unsigned kernels() const override { return emitter.size(); }
   std::string text() override { return emitter.source(); }
+  std::string schedules() override { return file.text(); }
+  std::string unused() override { return file.unused(); }
   void describe(model::Plan &plan) override {
     plan.device = model::Device::Cuda;
     plan.properties = {{"target", "cuda"}, {"gpu", llvm::join(architectures, ",")}};
@@ -154,6 +158,7 @@ public:
   }
 
 private:
+  cuda::ScheduleFile file;
   cuda::Emitter emitter;
   std::vector<std::string> architectures;
   std::string cacheFolder;
@@ -181,7 +186,10 @@ llvm::Expected<std::unique_ptr<Backend>> Backend::create(const CompileOptions &o
     if (!llvm::is_contained(architectures, name))
       architectures.push_back(name);
   }
+  llvm::Expected<cuda::ScheduleFile> schedules = cuda::ScheduleFile::open(options.scheduleFile);
+  if (!schedules)
+    return schedules.takeError();
   return std::make_unique<CudaBackend>(context, std::move(architectures),
                                        options.cache ? FileCache::defaultFolder() : std::string(), options.tf32,
-                                       options.wgmma);
+                                       std::move(*schedules));
 }

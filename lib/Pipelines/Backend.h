@@ -33,6 +33,10 @@ public:
   unsigned cachedKernels() const { return cached; }
   /// Their text, for people.
   virtual std::string text() = 0;
+  /// The schedules of its kernels, as a file that the target takes back.
+  virtual std::string schedules() { return "[]\n"; }
+  /// Tells of what was asked for and not used; empty: nothing.
+  virtual std::string unused() { return ""; }
   /// Sets the plan's device and properties.
   virtual void describe(model::Plan &plan) = 0;
   /// Takes the kernels from this file, which defines all that were generated with the same parameters.

@@ -236,6 +236,14 @@ private:
       fail(Status::Unsupported);
       return;
     }
+    if (std::string unused = backend->unused(); !unused.empty()) {
+      fail(Status::BadInput, unused);
+      return;
+    }
+    if (options.stage == Stage::Schedules) {
+      result.text = backend->schedules();
+      return;
+    }
     if (options.stage == Stage::Kernels) {
       result.text = backend->text();
       return;

@@ -142,7 +142,7 @@ private:
 
   /// True if the op may be computed as part of a row program over `group`'s rows.
   bool fitsRow(Group &group, Operation *op) {
-    if (isMovementInRow(group, op))
+    if (isMovementInRow(group, op) || isRowRead(group, op))
       return true;
     if (isReduce(op))
       return isRowShaped(group, op->getResult(0));
@@ -154,6 +154,12 @@ private:
   bool hasLeadingDims(Group &group, Value value) {
     ArrayRef<DimExpr> dims = shapes.dims(value), full = group.rowDims;
     return dims.size() == full.size() && dims.drop_back(group.rowAxes) == full.drop_back(group.rowAxes);
+  }
+
+  /// Takes rows, or what is the same for many of them, out of something greater: some heads of a joined projection, one
+  /// of the vectors that modulate a norm.
+  bool isRowRead(Group &group, Operation *op) {
+    return op->getName().stripDialect() == "slice" && isRowShaped(group, op->getResult(0));
   }
 
   /// Cuts or joins each row by itself, such as the halves that a rotary embedding turns.
@@ -257,7 +263,8 @@ private:
     if (op->getNumResults() != 1 || !(isa<PointwiseInterface>(op) || isReduce(op)))
       return false;
     for (Operation *member : group.ops)
-      if (!isa<PointwiseInterface>(member) && !isReduce(member))
+      if (!isa<PointwiseInterface>(member) && !isReduce(member) &&
+          !(group.anchor == Anchor::Row && isRowRead(group, member)))
         return false;
     ArrayRef<DimExpr> dims = shapes.dims(op->getResult(0));
     if (group.anchor == Anchor::Loop)

@@ -9,6 +9,7 @@
 #include "flame/Ops/Contraction.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Ops/Pointwise.h"
+#include "flame/Ops/Reduce.h"
 #include "flame/Ops/Shape.h"
 #include "flame/Transforms/Passes.h"
 #include "mlir/IR/PatternMatch.h"
@@ -40,6 +41,8 @@ public:
         continue;
       if (auto reshape = dyn_cast<ReshapeOp>(op))
         (void)(merge(reshape) || beforeSlice(reshape) || hoist(reshape));
+      else if (auto slice = dyn_cast<SliceOp>(op))
+        (void)merge(slice);
       else if (auto transpose = dyn_cast<TransposeOp>(op))
         (void)(merge(transpose) || toReshape(transpose));
       else if (isPointwise(op))
@@ -116,6 +119,22 @@ private:
       op.setPerm(perm);
     }
     return llvm::is_sorted(op.getPerm()) && replace(op, op.getX());
+  }
+
+  /// slice(slice(x)) is slice(x), where neither leaves elements out between those that it takes.
+  bool merge(SliceOp op) {
+    auto inner = op.getX().getDefiningOp<SliceOp>();
+    if (!inner)
+      return false;
+    Dims starts;
+    for (int64_t d = 0, rank = shapes.rank(op); d < rank; ++d) {
+      if (!shapes.element(op.getSteps(), d).isConstant(1) || !shapes.element(inner.getSteps(), d).isConstant(1))
+        return false;
+      starts.push_back(shapes.element(op.getStarts(), d) + shapes.element(inner.getStarts(), d));
+    }
+    OpBuilder b(op);
+    return replace(op,
+                   builderAt(b, op).slice(inner.getX(), starts, dimsOf(op), Dims(starts.size(), exprs.constant(1))));
   }
 
   /// A transpose that moves only dims of one element is a reshape.
@@ -249,8 +268,27 @@ private:
     return rebuild(g, op, operands);
   }
 
+  /// True if `op` is a function of one value alone that a reduction reads, through pointwise ops or none: it belongs
+  /// into the row program of that reduction, which has the shape that `op` has.
+  bool startsRow(Operation *op) {
+    if (!llvm::all_equal(op->getOperands()))
+      return false;
+    SmallVector<Operation *> way{op};
+    for (size_t i = 0; i < way.size() && i < longestRun; ++i)
+      for (Operation *user : way[i]->getUsers()) {
+        if (isa<ReduceOp>(user))
+          return true;
+        if (isPointwise(user) && dimsOf(user->getResult(0)) == dimsOf(op->getResult(0)) &&
+            !llvm::is_contained(way, user))
+          way.push_back(user);
+      }
+    return false;
+  }
+
   /// f(reshape(x)) is reshape(f(x)) where x comes from an op that f can join.
   bool sinkReshape(Operation *op) {
+    if (startsRow(op))
+      return false;
     Dims from, to = dimsOf(op->getResult(0));
     unsigned tail = 0;
     for (Value operand : op->getOperands())

@@ -134,3 +134,29 @@ func.func @read_before(%x: tensor<64x64xf32>, %y: tensor<64x64xf32>) -> tensor<6
   %7 = flame.mul %3, %6 : (tensor<64x64xf32>, tensor<1x64xf32>) -> tensor<64x64xf32>
   return %7 : tensor<64x64xf32>
 }
+
+// -----
+
+// A row program reads its rows, and what is the same for many of them, out of greater tensors: two of six heads, one of
+// the vectors of a modulation. The sum of squares comes after both reads.
+// CHECK-LABEL: func.func @parts
+// CHECK-SAME: %[[X:.*]]: tensor<7x6x32xf32>, %[[M:.*]]: tensor<7x3x32xf32>
+func.func @parts(%x: tensor<7x6x32xf32>, %m: tensor<7x3x32xf32>) -> tensor<7x2x32xf32> {
+  %one = flame.constant {value = dense<1> : tensor<3xi64>} : () -> tensor<3xi64>
+  %start = flame.constant {value = dense<[0, 2, 0]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %two = flame.constant {value = dense<[7, 2, 32]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %vector = flame.constant {value = dense<[7, 1, 32]> : tensor<3xi64>} : () -> tensor<3xi64>
+  // CHECK: %[[Y:.*]] = flame.region "row"(%[[X]],
+  // CHECK: flame.slice
+  // CHECK: flame.slice
+  // CHECK: flame.yield
+  // CHECK: return %[[Y]]
+  %0 = flame.slice %x, %start, %two, %one : (tensor<7x6x32xf32>, tensor<3xi64>, tensor<3xi64>, tensor<3xi64>) -> tensor<7x2x32xf32>
+  %1 = flame.slice %m, %start, %vector, %one : (tensor<7x3x32xf32>, tensor<3xi64>, tensor<3xi64>, tensor<3xi64>) -> tensor<7x1x32xf32>
+  %2 = flame.mul %0, %0 : (tensor<7x2x32xf32>, tensor<7x2x32xf32>) -> tensor<7x2x32xf32>
+  %3 = flame.reduce %2 {kind = "sum", axes = array<i64: 2>, keepdims = true} : (tensor<7x2x32xf32>) -> tensor<7x2x1xf32>
+  %4 = flame.sqrt %3 : (tensor<7x2x1xf32>) -> tensor<7x2x1xf32>
+  %5 = flame.div %0, %4 : (tensor<7x2x32xf32>, tensor<7x2x1xf32>) -> tensor<7x2x32xf32>
+  %6 = flame.mul %5, %1 : (tensor<7x2x32xf32>, tensor<7x1x32xf32>) -> tensor<7x2x32xf32>
+  return %6 : tensor<7x2x32xf32>
+}

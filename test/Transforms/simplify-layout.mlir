@@ -98,3 +98,42 @@ func.func @unknown(%x: tensor<?x?xf32>, %shape: tensor<2xi64>) -> tensor<?x?xf32
   %0 = flame.reshape %x, %shape : (tensor<?x?xf32>, tensor<2xi64>) -> tensor<?x?xf32>
   return %0 : tensor<?x?xf32>
 }
+
+// -----
+
+// The sum of squares of each head is a row program from the cast on, so the cast and the squares stay behind the reshape;
+// the bias goes with the product.
+// CHECK-LABEL: @heads
+func.func @heads(%x: tensor<5x4xbf16>, %w: tensor<4x8xbf16>, %bias: tensor<8xbf16>) -> (tensor<5x2x4xf32>, tensor<5x2x1xf32>) {
+  %dims = flame.constant {value = dense<[5, 2, 4]> : tensor<3xi64>} : () -> tensor<3xi64>
+  // CHECK: %[[B:.*]] = flame.add %{{.*}} : (tensor<5x8xbf16>, tensor<8xbf16>) -> tensor<5x8xbf16>
+  // CHECK: %[[R:.*]] = flame.reshape %[[B]], %{{.*}} -> tensor<5x2x4xbf16>
+  // CHECK: %[[W:.*]] = flame.cast %[[R]] {to = f32} : (tensor<5x2x4xbf16>) -> tensor<5x2x4xf32>
+  // CHECK: %[[S:.*]] = flame.mul %[[W]], %[[W]] : (tensor<5x2x4xf32>, tensor<5x2x4xf32>)
+  // CHECK: flame.reduce %[[S]]
+  %0 = flame.matmul %x, %w : (tensor<5x4xbf16>, tensor<4x8xbf16>) -> tensor<5x8xbf16>
+  %1 = flame.add %0, %bias : (tensor<5x8xbf16>, tensor<8xbf16>) -> tensor<5x8xbf16>
+  %2 = flame.reshape %1, %dims : (tensor<5x8xbf16>, tensor<3xi64>) -> tensor<5x2x4xbf16>
+  %3 = flame.cast %2 {to = f32} : (tensor<5x2x4xbf16>) -> tensor<5x2x4xf32>
+  %4 = flame.mul %3, %3 : (tensor<5x2x4xf32>, tensor<5x2x4xf32>) -> tensor<5x2x4xf32>
+  %5 = flame.reduce %4 {kind = "sum", axes = array<i64: 2>, keepdims = true} : (tensor<5x2x4xf32>) -> tensor<5x2x1xf32>
+  return %3, %5 : tensor<5x2x4xf32>, tensor<5x2x1xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @slices
+// CHECK-SAME: %[[X:.*]]: tensor<3x16xf32>
+func.func @slices(%x: tensor<3x16xf32>) -> tensor<2x2xf32> {
+  %one = flame.constant {value = dense<1> : tensor<2xi64>} : () -> tensor<2xi64>
+  %half = flame.constant {value = dense<[3, 8]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %middle = flame.constant {value = dense<[0, 8]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %few = flame.constant {value = dense<2> : tensor<2xi64>} : () -> tensor<2xi64>
+  %start = flame.constant {value = dense<[1, 4]> : tensor<2xi64>} : () -> tensor<2xi64>
+  // CHECK: %[[S:.*]] = flame.constant {value = dense<[1, 12]> : tensor<2xi64>}
+  // CHECK: %[[Y:.*]] = flame.slice %[[X]], %[[S]], %{{.*}}, %{{.*}} -> tensor<2x2xf32>
+  // CHECK: return %[[Y]]
+  %0 = flame.slice %x, %middle, %half, %one : (tensor<3x16xf32>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<3x8xf32>
+  %1 = flame.slice %0, %start, %few, %one : (tensor<3x8xf32>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<2x2xf32>
+  return %1 : tensor<2x2xf32>
+}

@@ -101,9 +101,12 @@ def trim(lib_path, device=0):
 
 
 class Module:
-    def __init__(self, lib_path, path, flags=0, memory_limit=0, device=0):
+    def __init__(self, lib_path, path, flags=0, memory_limit=0, device=0, weights=None):
+        """`weights`: the folder of the weight files, where that isn't the artifact's."""
         self.lib, self.handle = library(lib_path), c_void_p()
         options = Options(struct_size=ctypes.sizeof(Options), flags=flags, memory_limit=memory_limit, device=device)
+        if weights:
+            options.weights_directory = str(weights).encode()
         check(self.lib, self.lib.flame_module_load(str(path).encode(), byref(options), byref(self.handle)))
         self.outputs = self.lib.flame_module_output_count(self.handle)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes models of single attentions with inputs and references, for a machine with a GPU.
 
-    make_attention_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+    make_attention_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT
 
 As make_contract_cases.py, which see: references are NumPy's in f64 of the same rounded inputs, rounded once. Scales are powers of
 two, which every type holds. `--target=cpu` and an emulated GPU work as there.
@@ -96,6 +96,12 @@ def attentions():
                 y = c.operator(q, c.input("k", (1, 1, t, d)), c.input("v", (1, 1, t, d)), causal=causal)
                 axes = c.input("axes", (1,), dtype="i64", data=np.array([1]))
                 yield c, c.node("ReduceMean", [y, axes], c.value[y].mean(1, keepdims=True))
+        # More tiles than a GPU has multiprocessors; heads share queries and keys.
+        for causal in (False, True):
+            c = Attention(f"many_shared{'_causal' if causal else ''}_{dtype}", dtype)
+            heads = c.input("heads", (4,), dtype="i64", data=np.array([1, 70, 1, 1]))
+            q, k = (c.node("Expand", [c.input(n, (1, 1, s, 64)), heads], np.repeat(c.value[n], 70, 1)) for n, s in (("q", 400), ("k", 410)))
+            yield c, c.operator(q, k, c.input("v", (1, 70, 410, 16)), causal=causal)
         for s, t in ((1, 40), (77, 77), (100, 61), (64, 200)):
             sizes = f"{dtype}_{s}x{t}"
             shapes = [(2, 4, s, 32), (2, 4, t, 32), (2, 4, t, 48)]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes models of every kernel form over element types and odd sizes, with inputs and references, for a machine with a GPU.
 
-    make_form_cases.py --flamec FLAMEC [--gpu sm_90a | --target cpu] [--filter REGEX] [--jobs N] OUT.tar.gz
+    make_form_cases.py --flamec FLAMEC [--gpu sm_90a | --target cpu] [--filter REGEX] [--jobs N] OUT
 
 The archive has the form of pack_suite.py's and is run by run_suite.py. A model has the operators of one form on one type, an
 output each, with symbolic dims; its data sets have the sizes: none, one, primes, powers of two and their neighbours.
@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import json
 import os
 import pathlib
 import re
 import subprocess
-import tarfile
-import tempfile
 import zlib
 
 import ml_dtypes
@@ -27,6 +24,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto as T
 from onnx import helper as h
+from suite_folder import finish, report, suite_folder
 
 OPSET = 22
 FLOATS = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
@@ -448,7 +446,7 @@ def main():
     parser.add_argument("--target", default="cuda")
     parser.add_argument("--filter", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("archive", type=pathlib.Path)
+    parser.add_argument("target_folder", metavar="OUT", type=pathlib.Path)
     args = parser.parse_args()
 
     def compile(case, out):
@@ -459,20 +457,12 @@ def main():
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=500)
         return entry | ({"error": done.stderr.strip()[:2000] or f"status {done.returncode}"} if done.returncode else {})
 
-    with tempfile.TemporaryDirectory() as scratch:
-        out = pathlib.Path(scratch) / "suite"
-        out.mkdir()
+    with suite_folder(args.target_folder) as out:
         cases = [c for form in FORMS for c in form(np.random.default_rng(zlib.crc32(form.__name__.encode()))) if re.search(args.filter, c.name)]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             entries = list(pool.map(lambda case: compile(case, out), cases))
-        (out / "tests.json").write_text(json.dumps(entries, indent=1))
-        with tarfile.open(args.archive, "w:gz", compresslevel=6) as archive:
-            archive.add(out, "suite")
-    failed = [e for e in entries if "error" in e]
-    for entry in failed:
-        print(f"not compiled: {entry['name']}: {entry['error'].splitlines()[0]}")
-    print(f"{len(entries) - len(failed)} of {len(entries)} packed, {args.archive.stat().st_size / 1e6:.1f} MB")
-    return 1 if failed else 0
+        finish(entries, out)
+    return report(entries, args.target_folder)
 
 
 if __name__ == "__main__":

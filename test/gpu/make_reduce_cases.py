@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes models of reductions, norms and scans with inputs and references, for a machine with a GPU.
 
-    make_reduce_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+    make_reduce_cases.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT
 
-The archive is run by run_suite.py. References are NumPy's in f64, rounded once to the result's type. Sums of small whole
+What they make is run by run_suite.py. References are NumPy's in f64, rounded once to the result's type. Sums of small whole
 numbers are exact in f32, so they must agree to the last bit; means, norms and softmax have a tolerance. With
 `--target=cpu` the same cases run without a GPU, and with an emulated GPU as test/unit/kernels/FakeNvrtc.cpp says.
 """

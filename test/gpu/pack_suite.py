@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Packs the ONNX backend suite, compiled for a GPU, for a machine that has one but neither onnx nor the compiler.
 
-    pack_suite.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT.tar.gz
+    pack_suite.py --flamec FLAMEC --gpu sm_90a [--filter REGEX] [--jobs N] OUT
 
-The archive holds, for every test that compiles, artifact, inputs and expected outputs, and `tests.json`, which
+OUT, a folder or a .tar.gz, holds, for every test that compiles, artifact, inputs and expected outputs, and `tests.json`, which
 run_suite.py reads: [{"name", "folder", "inputs": [[name, file]…], "outputs": [[name, file]…]}], and the tests that do not
 compile with the reason.
 """
@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 import onnx
 import onnx_data
+from suite_folder import finish, report, suite_folder
 
 
 def pack(test, args, out):
@@ -63,23 +62,15 @@ def main():
     parser.add_argument("--gpu", default="sm_90a")
     parser.add_argument("--filter", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("archive", type=pathlib.Path)
+    parser.add_argument("target_folder", metavar="OUT", type=pathlib.Path)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        scratch = pathlib.Path(scratch)
-        out = scratch / "suite"
-        out.mkdir()
+    with suite_folder(args.target_folder) as out, tempfile.TemporaryDirectory() as scratch:
         # The light models need files that are downloaded or generated; whole models are measured elsewhere.
-        tests = [t for t in onnx_data.load(scratch / "light") if t.kind != "light" and re.search(args.filter, t.name)]
+        tests = [t for t in onnx_data.load(pathlib.Path(scratch)) if t.kind != "light" and re.search(args.filter, t.name)]
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             entries = list(pool.map(lambda t: pack(t, args, out), tests))
-        (out / "tests.json").write_text(json.dumps(entries, indent=1))
-        with tarfile.open(args.archive, "w:gz", compresslevel=6) as archive:
-            archive.add(out, "suite")
-    failed = [e for e in entries if "error" in e]
-    for entry in failed:
-        print(f"not compiled: {entry['name']}: {entry['error'].splitlines()[-1]}")
-    print(f"{len(entries) - len(failed)} of {len(entries)} packed, {args.archive.stat().st_size / 1e6:.1f} MB")
+        finish(entries, out)
+    report(entries, args.target_folder)
 
 
 if __name__ == "__main__":

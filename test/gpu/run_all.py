@@ -14,8 +14,9 @@ import pathlib
 import re
 import subprocess
 import sys
-import tarfile
 import tempfile
+
+from suite_folder import opened
 
 HERE = pathlib.Path(__file__).resolve().parent
 SUITES = [
@@ -30,7 +31,7 @@ SUITES = [
 PROGRAMS = [
     ("unit tests of the runtime on the GPU", "unit_tests.py", "flame_runtime_tests"),
     ("memory, shapes, streams and failures", "runtime_checks.py", "runtime"),
-    ("compute-sanitizer", "sanitizer.py", "forms.tar.gz"),
+    ("compute-sanitizer", "sanitizer.py", "flame-run"),
 ]
 
 
@@ -85,19 +86,15 @@ def main():
             }  # fmt: skip
 
         for title, name in SUITES:
-            archive = args.pack / f"{name}.tar.gz"
-            if not archive.exists():
-                missing(archive, title)
-                continue
-            folder = scratch / name
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder)
-            suite = next(folder.rglob("tests.json")).parent
-            command = ["run_suite.py", "--flame-run", args.pack / "flame-run", "--jobs", args.jobs, "--title", title,
-                       "--filter", args.filter, suite]  # fmt: skip
-            if name == "onnx":
-                command += ["--expected", HERE.parent / "e2e/onnx_expected_failures.txt"]
-            run(title, command)
+            with opened(args.pack, name, scratch) as suite:
+                if not suite:
+                    missing(f"suite {name} in {args.pack}", title)
+                    continue
+                command = ["run_suite.py", "--flame-run", args.pack / "flame-run", "--jobs", args.jobs, "--title", title,
+                           "--filter", args.filter, suite]  # fmt: skip
+                if name == "onnx":
+                    command += ["--expected", HERE.parent / "e2e/onnx_expected_failures.txt"]
+                run(title, command)
         for title, program, needs in PROGRAMS:
             if not (args.pack / needs).exists():
                 missing(args.pack / needs, title)

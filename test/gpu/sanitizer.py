@@ -17,11 +17,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 
 from outcome import finish
+from suite_folder import opened
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = {
@@ -99,18 +99,13 @@ def main():
         rows = [{"name": tool, "status": "skipped", "reason": "compute-sanitizer is not installed"} for tool in TOOLS]
     with tempfile.TemporaryDirectory(prefix="flame-sanitizer-") as scratch:
         for suite in SUBSET if find() else ():
-            archive = args.pack / f"{suite}.tar.gz"
-            if not archive.exists():
-                continue
-            with tarfile.open(archive) as tar:
-                tar.extractall(pathlib.Path(scratch) / suite)
-            folder = next((pathlib.Path(scratch) / suite).rglob("tests.json")).parent
-            lines = choose(folder, suite, args.filter)
-            for tool in TOOLS if lines else ():
-                start = time.perf_counter()
-                status, reason = run(tool, args.pack / "flame-run", lines)
-                print(f"{tool} {suite}: {status}, {len(lines)} cases in {time.perf_counter() - start:.1f} s {reason}", flush=True)
-                rows.append({"name": f"{tool} {suite}", "status": status, "reason": reason})
+            with opened(args.pack, suite, pathlib.Path(scratch)) as folder:
+                lines = choose(folder, suite, args.filter) if folder else []
+                for tool in TOOLS if lines else ():
+                    start = time.perf_counter()
+                    status, reason = run(tool, args.pack / "flame-run", lines)
+                    print(f"{tool} {suite}: {status}, {len(lines)} cases in {time.perf_counter() - start:.1f} s {reason}", flush=True)
+                    rows.append({"name": f"{tool} {suite}", "status": status, "reason": reason})
         # The tool must be able to see something: a test whose kernel writes to a wild address.
         tests = args.pack / "flame_runtime_tests"
         if find() and tests.exists():

@@ -114,9 +114,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
                   "instructions, which take ten bits of each factor's fraction")
       ->check(oneOf({"strict", "tf32"}))
       ->type_name("WHAT");
-  sub->add_flag("--wgmma", state->options.wgmma,
-                "with --target=cuda: products in code for sm_90a by warpgroup matrix instructions and the tensor copy "
-                "engine, where shapes and types allow it (new, and not the default yet)");
+  sub->add_option("--schedule", state->options.scheduleFile,
+                  "with --target=cuda: take tile sizes and the like from this file, which is the output of --emit=schedules, edited")
+      ->type_name("FILE");
   sub->add_flag("!--no-cache", state->options.cache,
                 "neither use nor keep compiled CUDA kernels of earlier runs (they are in FLAME_CACHE_DIR, else "
                 "XDG_CACHE_HOME/flame, else ~/.cache/flame)");
@@ -127,8 +127,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       ->check(oneOf({"auto", "embed", "external"}))
       ->type_name("WHERE");
   sub->add_option("--emit", state->emit, "print a stage instead of an artifact: onnx-ir, flame, regions, kernels, plan; cuda is the kernels "
-                  "with --target=cuda")
-      ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan", "cuda"}))
+                  "with --target=cuda, schedules their tile sizes")
+      ->check(oneOf({"onnx-ir", "flame", "regions", "kernels", "plan", "cuda", "schedules"}))
       ->type_name("STAGE");
   addFolderOptions(sub, state->options.dtype, state->options.part);
   sub->add_option("--dump-after", state->options.dumpAfter,
@@ -142,8 +142,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
     static const std::map<std::string, Stage> stages = {{"", Stage::Artifact},       {"onnx-ir", Stage::OnnxIr},
                                                         {"flame", Stage::Flame},     {"regions", Stage::Regions},
                                                         {"kernels", Stage::Kernels}, {"plan", Stage::Plan},
-                                                        {"cuda", Stage::Kernels}};
-    if (state->emit == "cuda")
+                                                        {"cuda", Stage::Kernels},    {"schedules", Stage::Schedules}};
+    if (state->emit == "cuda" || state->emit == "schedules")
       state->options.target = "cuda";
     if (state->options.target != "cuda" && !state->options.kernelFile.empty())
       throw run::UsageError("--kernels takes CUDA kernels; it needs --target=cuda");
@@ -152,8 +152,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
     state->options.tf32 = state->precision == "tf32";
     if (state->options.target != "cuda" && state->options.tf32)
       throw run::UsageError("--precision=tf32 is for GPUs; it needs --target=cuda");
-    if (state->options.target != "cuda" && state->options.wgmma)
-      throw run::UsageError("--wgmma is for GPUs; it needs --target=cuda");
+    if (state->options.target != "cuda" && !state->options.scheduleFile.empty())
+      throw run::UsageError("--schedule is for CUDA kernels; it needs --target=cuda");
     console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")

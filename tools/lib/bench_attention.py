@@ -15,17 +15,17 @@ import argparse
 import json
 import pathlib
 import re
-import statistics
 import subprocess
 import sys
 
-from bench_gpu import clock, print_head, print_table
+from bench_gpu import print_head, print_table, sustained
 
 # batch, heads, tokens, size of a head, causal
 CASES = [
     (1, 24, 4608, 128, False), (1, 24, 1536, 128, False), (2, 10, 4096, 64, False), (2, 20, 1024, 64, False),
     (4, 32, 4096, 128, True), (1, 16, 16384, 128, False), (1, 16, 16384, 128, True), (1, 12, 128, 64, False),
     (8, 12, 128, 64, False), (1, 12, 512, 64, False), (1, 16, 4096, 80, False), (1, 16, 4096, 256, False),
+    (4, 32, 4096, 64, True), (1, 16, 4096, 96, False), (1, 8, 4096, 40, False), (1, 16, 200, 64, False),
 ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def make(args):
         stem = name.replace(" ", "_")
         onnx.save(model, folder / f"{stem}.onnx")
         subprocess.run([args.flamec, "compile", folder / f"{stem}.onnx", "-o", folder / f"{stem}.flame", "--target=cuda",
-                        f"--gpu={args.gpu}", "-q"], check=True)  # fmt: skip
+                        f"--gpu={args.gpu}", "-q", *args.option], check=True)  # fmt: skip
         (folder / f"{stem}.onnx").unlink()
         made.append({"name": name, "shape": [b, n, s, d], "causal": causal, "file": f"{stem}.flame"})
     (folder / "attention.json").write_text(json.dumps(made))
@@ -83,7 +83,6 @@ def run(args):
 
     folder = pathlib.Path(args.folder)
     torch.manual_seed(1)
-    timed = clock()
 
     def rival(backend, q, k, v, causal):
         def call():
@@ -120,12 +119,7 @@ def run(args):
                 functions[name] = function
             except RuntimeError:
                 pass  # the backend doesn't do this shape
-        counts = {n: max(5, int(args.milliseconds * 1e3 / max(1.0, timed(f, 3)))) for n, f in functions.items()}
-        times = {n: [] for n in functions}
-        for _ in range(args.rounds):
-            for n, f in functions.items():
-                times[n].append(timed(f, counts[n]))
-        row["us"] = {n: statistics.median(t) for n, t in times.items()}
+        row["us"] = sustained(functions, args.rounds, args.milliseconds)
         b, n, s, d = case["shape"]
         row["TFLOP/s"] = 4 * b * n * s * s * d / (2 if case["causal"] else 1) / row["us"]["flame"] / 1e6
     report(rows, args.format)
@@ -157,6 +151,7 @@ def main():
     m = commands.add_parser("make")
     m.add_argument("--flamec", required=True)
     m.add_argument("--gpu", default="sm_90a")
+    m.add_argument("--option", action="append", default=[], help="one more of flamec compile")
     r = commands.add_parser("run")
     r.add_argument("--library", required=True)
     r.add_argument("--rounds", type=int, default=5)

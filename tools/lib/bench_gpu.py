@@ -20,6 +20,22 @@ def clock():
     return timed
 
 
+def sustained(functions, rounds, milliseconds):
+    """{name: µs of a call} of functions by name, the median of some rounds. A GPU under load lowers its clocks within some
+    hundredths of a second, so each function is run for twice as long before it is timed, and every second round goes
+    backwards: none profits from a light one before it."""
+    import statistics
+
+    timed = clock()
+    counts = {name: max(3, int(milliseconds * 1e3 / max(1.0, timed(f, 3)))) for name, f in functions.items()}
+    times = {name: [] for name in functions}
+    for turn in range(rounds):
+        for name in list(functions)[:: -1 if turn % 2 else 1]:
+            timed(functions[name], 2 * counts[name])
+            times[name].append(timed(functions[name], counts[name]))
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
 def print_head(title, suite, measured):
     """The head of a generated page; `measured` follows the names of the GPU and of PyTorch."""
     import torch

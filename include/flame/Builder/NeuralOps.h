@@ -41,9 +41,13 @@ mlir::Value multiplyHeads(GraphBuilder &g, mlir::Value left, mlir::Value right, 
 /// `scores` [.., S, T] where key t isn't after query s, whose position is s + `past`; −inf elsewhere.
 mlir::Value maskFuture(GraphBuilder &g, mlir::Value scores, DimExpr past);
 
-/// Turns the pairs of x's last dim by angles, given as cosines and sines that broadcast to [.., half of it]: pairs of
-/// neighbours, or of elements of the two halves.
-mlir::Value rotatePairs(GraphBuilder &g, mlir::Value x, mlir::Value cosine, mlir::Value sine, bool neighbours);
+/// What a rotary embedding turns together: elements of the two halves, or neighbours. `NeighboursToHalves` turns
+/// neighbours and leaves all first elements before all second ones: products of such queries with such keys are the
+/// same, and every row is cut and joined by itself, which a row program can do.
+enum class Pairs { Halves, Neighbours, NeighboursToHalves };
+
+/// Turns the pairs of x's last dim by angles, given as cosines and sines that broadcast to [.., half of it].
+mlir::Value rotatePairs(GraphBuilder &g, mlir::Value x, mlir::Value cosine, mlir::Value sine, Pairs pairs);
 
 } // namespace flame
 

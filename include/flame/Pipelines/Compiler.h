@@ -31,7 +31,7 @@ enum class Status {
   Interrupted = 130
 };
 
-enum class Stage { Artifact, OnnxIr, Flame, Regions, Kernels, Plan };
+enum class Stage { Artifact, OnnxIr, Flame, Regions, Kernels, Schedules, Plan };
 
 struct CompileOptions {
   std::string target = "cpu"; // or "cuda"
@@ -43,8 +43,8 @@ struct CompileOptions {
   std::string kernelFile;
   /// Cuda: multiply f32 by matrix instructions, which take ten bits of each factor's fraction; sums stay f32.
   bool tf32 = false;
-  /// Cuda: products in code for sm_90a go by wgmma and the tensor copy engine where they can.
-  bool wgmma = false;
+  /// Cuda: a file of schedules that take the place of those chosen (`Stage::Schedules` prints them).
+  std::string scheduleFile;
   /// Cuda: keep compiled kernels for the next time, in FileCache::defaultFolder().
   bool cache = true;
   unsigned threads = 0; // 0: as many as the machine allows

@@ -35,10 +35,11 @@ def FoldBatchNorm : Pass<"flame-fold-batch-norm", "::mlir::func::FuncOp"> {
 def SimplifyLayout : Pass<"flame-simplify-layout", "::mlir::func::FuncOp"> {
   let summary = "Move reshapes and transposes to where they cancel or cost nothing";
   let description = [{
-    Reshapes of reshapes and transposes of transposes become one or none, a transpose that moves only dims of one element
+    Reshapes of reshapes and transposes of transposes become one or none, slices of slices one, a transpose that moves only dims of one element
     becomes a reshape. A reshape moves up through pointwise ops and through products with one matrix where it meets
     another reshape or the product has as many rows either way, and down through pointwise ops to leave them with the
-    op that makes their operand. A transpose moves down through pointwise ops to another transpose or a product. A slice
+    op that makes their operand; not past functions of one value that a reduction reads, whose rows have the new shape. A
+    transpose moves down through pointwise ops to another transpose or a product. A slice
     is taken after the reshape that splits the sliced dim. Sizes are compared as expressions, so that dynamic ones do.
 
     Before:

@@ -34,7 +34,7 @@ static void rotaryEmbedding(OnnxNode &n) {
   int64_t partial = n.intAttr("rotary_embedding_dim", 0);
   DimExpr zero = n.shapes.constant(0), width = n.dim(x, 3), rotated = partial ? n.shapes.constant(partial) : width;
   Value turning = partial ? n.sliceAxis(x, 3, zero, rotated) : x;
-  Value y = rotatePairs(n, turning, cosine, sine, n.intAttr("interleaved", 0) != 0);
+  Value y = rotatePairs(n, turning, cosine, sine, n.intAttr("interleaved", 0) ? Pairs::Neighbours : Pairs::Halves);
   if (partial)
     y = n.concat({y, n.sliceAxis(x, 3, rotated, width - rotated)}, 3);
   n.setOutput(0, rank == 4 ? n.transpose(y, {0, 2, 1, 3}) : n.reshape(y, original));

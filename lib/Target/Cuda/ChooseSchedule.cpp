@@ -1,8 +1,8 @@
 //===- ChooseSchedule.cpp - see ChooseSchedule.h ------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/Twine.h"
-#include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -14,7 +14,7 @@ namespace {
 /// For elements of 16 bits. Large tiles read shared memory less often; slices of the inner dim keep a multiprocessor
 /// busy that has one small tile.
 constexpr MmaSchedule candidates[] = {
-    {128, 256, 32, 2, 4, 4},   {128, 128, 32, 2, 2, 4},   {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
+    {256, 128, 64, 4, 2, 3},   {128, 128, 64, 2, 2, 3},   {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
     {64, 64, 64, 2, 2, 5},     {64, 64, 128, 2, 2, 4, 2}, {32, 128, 128, 1, 4, 4, 2}, {32, 64, 128, 2, 2, 4, 2},
     {64, 32, 256, 2, 1, 3, 4}, {32, 64, 256, 2, 2, 3, 4}, {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
     {16, 32, 256, 1, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 128, 128, 1, 4, 4, 2},
@@ -29,12 +29,12 @@ int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
 /// What a multiprocessor of an H200 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md.
 /// Only their ratios matter.
-constexpr double roundTime = 1422,       // of a tile that has no inner dim: launch, first copies, last stores
-    turnTime = 238,                      // of waiting for a stage
-    bytesPerNanosecond = 174,            // that are copied to shared memory
-    matrixTime = 0.767, loadTime = 1.51, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
-    stepTime = 33.7, ownTime = 2.19,     // of a step of one warp, and for each product in it: what it waits for
-    storeTime = 0.834,                   // of a number of the result, for each warp
+constexpr double roundTime = 2612,       // of a tile that has no inner dim: launch, first copies, last stores
+    turnTime = 192,                      // of waiting for a stage
+    bytesPerNanosecond = 173,            // that are copied to shared memory
+    matrixTime = 0.739, loadTime = 1.05, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
+    stepTime = 22.4, ownTime = 1.53,     // of a step of one warp, and for each product in it: what it waits for
+    storeTime = 0.3,                   // of a number of the result, for each warp
     clusterTime = 9500;                  // of sums that several blocks add up
 
 /// The likely time of a product by such tiles, in nanoseconds.
@@ -60,19 +60,31 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
                    storeTime * c.rows * c.columns / (warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
 }
 
-/// Large tiles read shared memory less often; of tiles of several shapes one fills the last round of blocks; few rows want
-/// narrow tiles and many stages.
+/// Large tiles read shared memory less often; of tiles of several shapes one fills the last round of blocks. With ping-pong one
+/// tile is stored while the next is multiplied, which pays where the inner dim is short.
 constexpr WgmmaSchedule wgmmaCandidates[] = {
     {128, 256, 64, 4, 2}, {256, 144, 64, 3, 2}, {256, 128, 64, 4, 2}, {192, 192, 64, 4, 3, false, 1, 1, 8, 1},
-    {128, 224, 64, 4, 2}, {128, 176, 64, 5, 2}, {128, 160, 64, 5, 2}, {128, 128, 64, 6, 2},
-    {64, 128, 64, 8, 1},  {64, 112, 64, 8, 1},  {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
+    {128, 224, 64, 4, 2}, {128, 192, 64, 4, 2}, {128, 176, 64, 5, 2}, {128, 160, 64, 5, 2},
+    {128, 144, 64, 5, 2}, {128, 128, 64, 6, 2}, {128, 128, 64, 6, 2, true}, {64, 256, 64, 4, 2, true},
+    {128, 192, 64, 4, 2, true, 1, 1, 8, 1}, {128, 64, 64, 8, 2, false, 1, 1, 8, 1},
+    {128, 32, 128, 5, 2, false, 1, 1, 8, 1}, {64, 32, 128, 9, 1, false, 1, 1, 8, 1},
+    {64, 224, 64, 5, 1}, {64, 176, 64, 6, 1}, {64, 128, 64, 8, 1}, {64, 112, 64, 8, 1},
+    {64, 64, 64, 12, 1, false, 1, 1, 8, 1}, {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
 };
 
-/// What a multiprocessor of an H200 does, in nanoseconds, fitted to measurements (docs/rationale/performance.md): a product of
-/// 64 × 8 × 32 bytes, a line of 128 bytes to shared memory, an element's store, the rest of a tile, a launch.
-constexpr double wgmmaProduct = 0.694, wgmmaLine = 0.9, wgmmaStore = 0.0286, wgmmaTile = 1140, wgmmaLaunch = 1200;
+/// What a multiprocessor of an H200 does under load, in nanoseconds, fitted to measurements (docs/rationale/performance.md):
+/// multiplying an element of a tile with 128 bytes of the inner dim, bringing a line of 128 bytes to shared memory, storing an
+/// element, the rest of a tile.
+constexpr double wgmmaElement = 0.0208, wgmmaLine = 0.177, wgmmaStore = 0.0473, wgmmaTile = 692;
+/// Where a part of the GPU has no work, the rest is that much faster, for its clock is higher.
+constexpr double wgmmaBoost = 0.25;
+/// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
+/// blocks of a cluster that wait for each other.
+constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
 /// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
 constexpr double memoryBytes = 4000, memoryBytesOfOne = 48;
+/// Multiprocessors of which clusters of more than two blocks find a place.
+constexpr int64_t placesOfClusters = 112;
 
 /// Bytes that a product reads and writes at least.
 double leastBytes(const ContractSizes &s, int size) {
@@ -84,16 +96,23 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   const int size = sizeOf(p.type);
   int64_t down = ceilDivide(std::max<int64_t>(s.rows, 1), c.rows * c.clusterRows),
           across = ceilDivide(std::max<int64_t>(s.columns, 1), c.columns * c.clusterColumns);
-  int64_t tiles = s.batches * down * across, places = multiprocessors / c.cluster();
-  double turns = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth)), lines = double(c.depth) * size / 128;
+  int64_t tiles = s.batches * down * across,
+          places = (c.cluster() > 2 ? placesOfClusters : multiprocessors) / c.cluster();
+  // Lines of 128 bytes of the inner dim, for each row and column.
+  double lines = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth * c.splits)) * c.depth * size / 128;
+  double elements = double(c.wholeRows()) * c.columns, rounds = double(ceilDivide(tiles, places));
   // Rows of x and columns of y that a block of a cluster copies for itself.
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
-  double turn = lines * std::max(wgmmaProduct * c.rows * c.columns / 128, wgmmaLine * copied);
-  double rounds = double(ceilDivide(tiles, places));
-  double working = rounds * (turns * turn + wgmmaStore * c.rows * c.columns + wgmmaTile);
-  double reading = leastBytes(s, size) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
+  // Three stages leave no time for a copy that comes late.
+  constexpr double fewStages = 1.04;
+  double multiplying = lines * (wgmmaElement * elements + wgmmaLine * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + wgmmaTile,
+         storing = wgmmaStore * elements / c.splits;
+  double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
+  working *= 1 - wgmmaBoost * (1 - double(tiles) / (rounds * places));
+  double copying = wgmmaStart + rounds * lines * copiedLine * copied;
+  double reading = wgmmaStart + leastBytes(s, size) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
   // Where memory decides, less work is better still.
-  return wgmmaLaunch + std::max(working, reading) + working / 64;
+  return std::max({working, copying, reading}) + (c.splits > 1 ? wgmmaSplit : 0) + working / 64;
 }
 
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
@@ -140,29 +159,43 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
 
 llvm::ArrayRef<WgmmaSchedule> flame::cuda::wgmmaSchedules() { return wgmmaCandidates; }
 
-WgmmaSchedule flame::cuda::fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y) {
-  constexpr int sharedMemory = 227 << 10;
-  schedule.depth = schedule.depth * 2 / sizeOf(type);
-  while (schedule.stages > 2 && schedule.sharedBytes(type, x, y) > sharedMemory)
-    --schedule.stages;
-  return schedule;
+WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Major y, std::optional<int64_t> rows) {
+  constexpr int sharedMemory = 227 << 10, mostStages = 16;
+  s.depth = s.depth * 2 / sizeOf(type);
+  if (rows && *rows < s.rows && !s.pingPong) {
+    s.rows = int((std::max<int64_t>(*rows, 1) + 7) / 8 * 8);
+    // More copies under way; consumers without rows would only wait.
+    s.stages = mostStages;
+    if (s.wholeRows() % (64 * s.consumers) != 0)
+      s.consumers = 1;
+  }
+  while (s.stages > 2 && s.sharedBytes(type, x, y) > sharedMemory)
+    --s.stages;
+  return s;
 }
 
 std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
   // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
-  constexpr double besideCopyEngine = 1.1;
+  constexpr double besideCopyEngine = 1.07;
   double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
-                          wgmmaLaunch + besideCopyEngine * leastBytes(sizes, sizeOf(problem.type)) / memoryBytes);
-  for (const WgmmaSchedule &base : wgmmaCandidates) {
-    WgmmaSchedule candidate = fitted(base, problem.type, problem.x, problem.y);
-    // The copy engine stores lines of 128 bytes.
-    if (!candidate.isValid(problem.type, problem.x, problem.y) ||
-        (problem.storeBytes && candidate.columns * problem.storeBytes < WgmmaSchedule::lineBytes))
-      continue;
-    if (double time = price(sizes, problem, candidate); time < least)
-      best = candidate, least = time;
-  }
+                          besideCopyEngine * leastBytes(sizes, sizeOf(problem.type)) / memoryBytes);
+  for (const WgmmaSchedule &base : wgmmaCandidates)
+    for (int blocks : splits) {
+      // Large tiles are for products of many.
+      if (blocks > 1 && base.columns > 128)
+        continue;
+      WgmmaSchedule candidate = base;
+      candidate.splits = blocks;
+      candidate = fitted(candidate, problem.type, problem.x, problem.y, problem.rows);
+      if (!candidate.isValid(problem.type, problem.x, problem.y))
+        continue;
+      // Splitting is for products with fewer tiles than multiprocessors.
+      if (blocks > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) * ceilDivide(sizes.columns, candidate.columns) * blocks > multiprocessors)
+        continue;
+      if (double time = price(sizes, problem, candidate); time < least)
+        best = candidate, least = time;
+    }
   return best;
 }
 
@@ -228,40 +261,14 @@ TopKChoice flame::cuda::chooseTopK(const KeyFormat &format, std::optional<int64_
 
 int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue().visit(expr); }
 
-static std::string braces(llvm::StringRef name, std::initializer_list<int> numbers) {
-  std::string text = ("flame::" + name + "{").str();
-  for (int number : numbers)
-    text += (text.back() == '{' ? "" : ", ") + std::to_string(number);
-  return text + "}";
-}
-std::string flame::cuda::text(const MmaSchedule &s) {
-  return braces("MmaSchedule", {s.rows, s.columns, s.depth, s.warpRows, s.warpColumns, s.stages, s.slices, s.splits});
-}
-std::string flame::cuda::text(const WgmmaSchedule &s) {
-  auto flag = [](bool value) { return value ? "true" : "false"; };
-  return llvm::formatv("flame::WgmmaSchedule{{{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}}", s.rows, s.columns,
-                       s.depth, s.stages, s.consumers, flag(s.pingPong), s.clusterRows, s.clusterColumns, s.band, s.slabs,
-                       flag(s.promote))
-      .str();
-}
-std::string flame::cuda::text(const SimtSchedule &s) { return braces("SimtSchedule", {s.side, s.depth, s.stages}); }
-std::string flame::cuda::text(const ThinSchedule &s) {
-  return "flame::ThinSchedule{" + std::to_string(s.rows) + ", " + std::to_string(s.lines) +
-         (s.along ? ", true}" : ", false}");
-}
-std::string flame::cuda::text(const AttentionSchedule &s) {
-  return braces("AttentionSchedule", {s.rows, s.keys, s.warpRows, s.warpKeys, s.depth, s.width, s.stages});
-}
-std::string flame::cuda::text(const TopKSchedule &s) {
-  return braces("TopKSchedule", {s.threads, s.tile, s.pairBytes});
-}
 std::string flame::cuda::text(const KeyFormat &format) {
   static const char *const kinds[] = {"Unsigned", "Signed", "Float"};
   return std::string("flame::KeyFormat{flame::KeyKind::") + kinds[int(format.kind)] + ", " +
          std::to_string(format.bits) + ", 0x" + llvm::utohexstr(format.largest, /*LowerCase=*/true) + "}";
 }
-std::string flame::cuda::text(Arithmetic type) {
+llvm::StringRef flame::cuda::nameOf(Arithmetic type) {
   static const char *const names[] = {"F16", "BF16", "TF32", "F32",  "F64", "I32",
                                       "I64", "I8",   "U8",   "E4M3", "E5M2"};
-  return std::string("flame::Arithmetic::") + names[int(type)];
+  return names[int(type)];
 }
+std::string flame::cuda::text(Arithmetic type) { return ("flame::Arithmetic::" + nameOf(type)).str(); }

@@ -9,6 +9,7 @@
 #include "flame/Support/DimExpr.h"
 #include "schedule/Schedule.h"
 #include "schedule/TopK.h"
+#include "schedule/WgmmaAttention.h"
 #include "llvm/ADT/ArrayRef.h"
 #include <cstdint>
 #include <optional>
@@ -25,18 +26,17 @@ struct ContractSizes {
 llvm::ArrayRef<MmaSchedule> mmaSchedules();
 MmaSchedule chooseMma(Arithmetic type, const ContractSizes &sizes);
 
-/// What a product by wgmma is chosen for: the operands' orders, and bytes of an element of the result, if the copy engine may
-/// store it; 0: it may not.
+/// What a product by wgmma is chosen for: the operands' orders, and the number of rows if it is known.
 struct WgmmaProblem {
   Arithmetic type;
   Major x, y;
-  int storeBytes;
+  std::optional<int64_t> rows = {};
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();
-/// The same schedule for this type and these orders, with fewer stages where tiles whose lines run along the side need more
-/// memory.
-WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y);
+/// The same schedule for this type and these orders: with fewer stages where tiles whose lines run along the side need more
+/// memory, with fewer rows and more stages where the product has no more.
+WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y, std::optional<int64_t> rows = {});
 /// Empty where the product by mma.sync is likely faster.
 std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
@@ -49,6 +49,14 @@ struct AttentionSizes {
   bool masked;
 };
 AttentionSchedule chooseAttention(const AttentionSizes &sizes);
+/// By wgmma: `k` and `v` are the orders of keys and values. With `limited`, rows see different numbers of keys. Empty where
+/// mma.sync is likely faster, and for heads that no tiles are made for.
+struct WgmmaAttentionProblem {
+  AttentionSizes sizes;
+  Major k, v;
+  bool limited;
+};
+std::optional<WgmmaAttentionSchedule> chooseWgmmaAttention(const WgmmaAttentionProblem &problem);
 
 /// The first k of rows; see runtime/kernels/impl/TopK.h for the forms. `length` of a row and the most that k can be,
 /// where they are known.
@@ -63,14 +71,7 @@ TopKChoice chooseTopK(const KeyFormat &format, std::optional<int64_t> length, st
 int64_t likely(DimExpr expr);
 
 /// As a template argument in a kernel's text.
-std::string text(const MmaSchedule &s);
-std::string text(const WgmmaSchedule &s);
-std::string text(const SimtSchedule &s);
-std::string text(const ThinSchedule &s);
-std::string text(const AttentionSchedule &s);
-std::string text(const TopKSchedule &s);
 std::string text(const KeyFormat &format);
-std::string text(Arithmetic type);
 
 } // namespace flame::cuda
 

@@ -10,25 +10,44 @@ using namespace mlir;
 using namespace flame;
 using namespace flame::cuda;
 
-void ContractCall::chooseTiles(const ContractSizes &sizes) {
+llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
+  return llvm::json::Object{
+          {"type", nameOf(type)},
+          {"batches", sizes.batches},
+          {"rows", sizes.rows},
+          {"columns", sizes.columns},
+          {"depth", sizes.depth}};
+}
+
+LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
   if (isMatrix(type)) {
-    MmaSchedule schedule = chooseMma(type, sizes);
+    std::optional<MmaSchedule> chosen = chooseMma(type, sizes);
+    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) { return s.isValid(type); })))
+      return failure();
+    // Every GPU has this one.
+    MmaSchedule schedule = chosen.value_or(chooseMma(type, sizes));
     head = "flame::gemm<" + cuda::text(schedule);
     kernel.kernel.threads = schedule.threads();
+    // Shared memory bounds the blocks at one time; without this, ptxas saves registers for more of them, and spills.
+    kernel.kernel.minBlocks = 1;
     kernel.kernel.shared = schedule.sharedBytes(type);
     kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
     kernel.kernel.cluster = schedule.splits;
     tileRows = schedule.rows, tileColumns = schedule.columns;
     kernel.templates.push_back("impl/Gemm.h");
     kernel.waitsLater = true;
-    return;
+    return success();
   }
-  SimtSchedule schedule = chooseSimt(type, sizes);
+  std::optional<SimtSchedule> chosen = chooseSimt(type, sizes);
+  if (failed(settle<SimtSchedule>("simt", sizes, chosen, [&](const SimtSchedule &s) { return s.isValid(type); })))
+    return failure();
+  SimtSchedule schedule = chosen.value_or(chooseSimt(type, sizes));
   head = "flame::simtGemm<" + cuda::text(schedule);
   kernel.kernel.threads = schedule.threads();
   kernel.kernel.shared = schedule.sharedBytes(type);
   tileRows = tileColumns = schedule.tile();
   kernel.templates.push_back("impl/Simt.h");
+  return success();
 }
 
 DimExpr ContractCall::tiles(DimExpr rows, DimExpr columns) {

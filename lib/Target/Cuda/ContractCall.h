@@ -9,6 +9,7 @@
 
 #include "ChooseSchedule.h"
 #include "KernelBuilder.h"
+#include "Schedules.h"
 
 namespace flame::cuda {
 
@@ -32,8 +33,17 @@ protected:
   llvm::SmallVector<mlir::Value> operands; // of the call
   std::string wgmma; // the call's text in code for sm_90a; empty: the same
 
-  /// Matrix instructions where there are any for `type`.
-  void chooseTiles(const ContractSizes &sizes);
+  /// Matrix instructions where there are any for `type`. Fails with an error of the region on a schedule that a person gave.
+  mlir::LogicalResult chooseTiles(const ContractSizes &sizes);
+  /// What a file of schedules may take its place by.
+  template <typename Schedule>
+  mlir::LogicalResult settle(llvm::StringRef family, const ContractSizes &sizes, std::optional<Schedule> &chosen,
+                             llvm::function_ref<bool(const Schedule &)> isValid) {
+    llvm::Error error = cuda::settle(kernel.schedules, family, problemOf(sizes), chosen, isValid);
+    if (error)
+      return mlir::emitError(kernel.region.getLoc()) << llvm::toString(std::move(error));
+    return mlir::success();
+  }
   /// Blocks of one product.
   DimExpr tiles(DimExpr rows, DimExpr columns);
   /// The call, with "head, type>(" in front of `arguments`, which are divided by commas and new lines.
@@ -43,6 +53,7 @@ protected:
   /// What the operand is called in the text.
   std::string operand(mlir::Value value);
   std::string number(DimExpr expr) { return operand(e.expr(expr)); }
+  llvm::json::Object problemOf(const ContractSizes &sizes) const;
   std::string address(mlir::Value memory, mlir::Value offset);
   std::string problemText(DimExpr rows, DimExpr columns, DimExpr depth);
   /// Elements in lines of `pitch` along "Depth" or "Side". `isWeight`: constants of the model may be read early.

@@ -7,11 +7,13 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Analysis/Attention.h"
 #include "flame/Ops/Pointwise.h"
+#include "flame/Ops/Shape.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cmath>
@@ -45,35 +47,64 @@ public:
     DimExpr batches = shapes.constant(1);
     for (DimExpr dim : batch)
       batches = batches * dim;
-    AttentionSchedule schedule = chooseAttention(
-        {likely(batches), likely(rows), likely(keys), int(*depth.constant()), int(*columns.constant()), !plain});
+    AttentionSizes sizes{likely(batches),        likely(rows),             likely(keys),
+                         int(*depth.constant()), int(*columns.constant()), !plain};
+    AttentionSchedule schedule = chooseAttention(sizes);
     kernel.kernel.threads = schedule.threads();
     kernel.kernel.shared = schedule.sharedBytes();
     kernel.templates.push_back("impl/Attention.h");
     DimExpr tiles = ceilDiv(rows, shapes.constant(schedule.rows));
-    batchAt = e.delinearize(batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles)), batch);
+    // Keys are [keys, depth] if the product transposes them; values [keys, columns] if it does not.
+    bool queryLast = !scores.getTransposeX(), keyLast = scores.getTransposeY(), valueLast = context.getTransposeY();
+    std::optional<HeadOperand> heads[3];
+    std::optional<WgmmaAttentionSchedule> wgmma;
+    if (kernel.wgmma && headAxes().size() <= 3 && (heads[0] = headOperand(q, queryLast)) &&
+        (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth)
+      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty()});
+    Value head = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
+    if (wgmma) {
+      CallOp::create(e.b, kernel.loc, "int head = (int)($0)", {head});
+      changesHead = true;
+    }
+    batchAt = e.delinearize(head, batch);
 
     Arithmetic type = elementType.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
     std::string problem;
     for (DimExpr size : {rows, keys, depth, columns})
       problem += (problem.empty() ? "(int)" : ", (int)") + operand(e.expr(size));
-    // Keys are [keys, depth] if the product transposes them; values [keys, columns] if it does not.
-    std::string text = "flame::attention<" + cuda::text(schedule) + ", " + cuda::text(type) +
-                       ">(flame::AttentionProblem{" + problem + "},\n      " +
-                       side(q, "q", !scores.getTransposeX(), /*anyOrder=*/false) + ",\n      " +
-                       side(k, "k", scores.getTransposeY(), /*anyOrder=*/true) + ",\n      " +
-                       side(v, "v", context.getTransposeY(), /*anyOrder=*/true) + ",\n      ";
-    text += scoring(plain) + ",\n      ";
-    text += epilogue.build(
-                e,
-                [&](ElementBuilder &, Value row, Value column) {
-                  Values at(batchAt);
-                  at.append({row, column});
-                  return at;
-                },
-                /*contiguous=*/true, operands) +
-            ")";
-    CallOp::create(e.b, kernel.loc, text, operands);
+    problem = "flame::AttentionProblem{" + problem + "}";
+    std::string text = "flame::attention<" + cuda::text(schedule) + ", " + cuda::text(type) + ">(" + problem + ",\n      " +
+                       side(q, "q", queryLast, /*anyOrder=*/false) + ",\n      " +
+                       side(k, "k", keyLast, /*anyOrder=*/true) + ",\n      " +
+                       side(v, "v", valueLast, /*anyOrder=*/true) + ",\n      ";
+    std::string score = scoring(plain);
+    std::string end = epilogue.build(
+        e,
+        [&](ElementBuilder &, Value row, Value column) {
+          Values at(headAt());
+          at.append({row, column});
+          return at;
+        },
+        /*contiguous=*/true, operands);
+    std::string wgmmaText;
+    if (wgmma) {
+      std::string storing = storeByMaps(*wgmma, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore() : end;
+      wgmmaText = "flame::wgmmaAttention<" + cuda::text(*wgmma) + ", " + cuda::text(type) + ", " + name(heads[1]->order) +
+                  ", " + name(heads[2]->order) + ">(" + problem + ", " + headsText();
+      for (auto [i, operand] : llvm::enumerate(heads))
+        wgmmaText += ",\n      {map" + std::to_string(i) + ", " + operand->steps + "}";
+      if (bounds.empty()) {
+        wgmmaText += ", nullptr";
+      } else {
+        kernel.kernel.state = wgmma->stateBytes;
+        wgmmaText += ", " + operand(kernel.stateMemory());
+      }
+      wgmmaText += ",\n      [&](int at) { head = at; return " + score + "; },\n      [&](int at) { head = at; return " +
+                   storing + "; })";
+      kernel.kernel.wgmma.extent = batches * ceilDiv(rows, shapes.constant(wgmma->rows));
+      kernel.templates.push_back("impl/WgmmaAttention.h");
+    }
+    CallOp::create(e.b, kernel.loc, text + score + ",\n      " + end + ")", operands, wgmmaText);
     kernel.kernel.extent = batches * tiles;
     return success();
   }
@@ -86,7 +117,8 @@ private:
   ElementBuilder e;
   Type elementType;
   SmallVector<DimExpr> batch; // of the scores and the result
-  Values batchAt;
+  Values batchAt;           // of the block
+  bool changesHead = false; // blocks by wgmma take several heads: functions look which one it is
   SmallVector<Value> operands;  // of the call
   SmallVector<Scaling> factors; // of the scores, still to be applied
   SmallVector<KeyBound> bounds;
@@ -211,11 +243,121 @@ private:
     return index;
   }
 
+  /// The batch index that a function is called for.
+  Values headAt() {
+    if (!changesHead)
+      return batchAt;
+    return e.delinearize(ValueOp::create(e.b, kernel.loc, e.b.getIndexType(), "head", {}), batch);
+  }
+
   /// The element of a value that is broadcast to [batch, row, column].
   Value at(Value value, Value row, Value column) {
-    Values index(batchAt);
+    Values index(headAt());
     index.append({row, column});
     return e.broadcastElement(value, shapes.dims(attention.score), index);
+  }
+
+  // ---- by wgmma, for sm_90a
+
+  /// An operand as the copy engine reads it, but for the lines that it copies at a time.
+  struct HeadOperand {
+    TensorMap map;
+    Major order;
+    std::string steps; // in each dim of the batch 0 where the operand is broadcast, otherwise 1
+  };
+
+  static std::string name(Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; }
+
+  /// The dims of the batch that are more than one, from the inside out.
+  SmallVector<size_t> headAxes() {
+    SmallVector<size_t> axes;
+    for (size_t d = batch.size(); d-- > 0;)
+      if (!batch[d].isConstant(1))
+        axes.push_back(d);
+    return axes;
+  }
+  std::string headsText() {
+    std::string text;
+    SmallVector<size_t> axes = headAxes();
+    for (size_t i = 0; i < 3; ++i)
+      text += std::string(i ? ", " : "") + "(int)" + operand(i < axes.size() ? e.expr(batch[axes[i]]) : e.index(1));
+    return "flame::Heads{" + text + "}";
+  }
+
+  /// Empty where the copy engine can't read it: lines, heads and the start must lie at multiples of 16 bytes for all sizes that the
+  /// model may run with. `depthLast` as for side().
+  std::optional<HeadOperand> headOperand(Value value, bool depthLast) {
+    constexpr int64_t size = 2, aligned = 16 / size;
+    SmallVector<DimExpr> dims(shapes.dims(value));
+    auto memory = stridedOperand(kernel, value);
+    if (!memory || getElementTypeOrSelf(memory->memory.getType()) != elementType || !isMultiple(memory->offset, aligned))
+      return std::nullopt;
+    auto isStride = [](DimExpr stride) {
+      return isMultiple(stride, aligned) && stride.constant().value_or(1) > 0;
+    };
+    size_t own = dims.size() - 2;
+    bool lastRuns = memory->strides[own + 1].isConstant(1), beforeRuns = memory->strides[own].isConstant(1);
+    DimExpr pitch = memory->strides[lastRuns ? own : own + 1];
+    if (!(lastRuns || beforeRuns) || !isStride(pitch))
+      return std::nullopt;
+    HeadOperand result{{kernel.positionOf(kernel.bufferOf(memory->memory)), elementType, memory->offset * size, {}, {}, {}},
+                       lastRuns == depthLast ? Major::Depth : Major::Side, ""};
+    result.map.dims = {dims[lastRuns ? own + 1 : own], dims[lastRuns ? own : own + 1]};
+    result.map.strides = {pitch * size};
+    size_t shift = batch.size() - own;
+    for (size_t axis : headAxes()) {
+      bool broadcast = axis < shift || dims[axis - shift].isConstant(1) || memory->strides[axis - shift].isConstant(0);
+      if (!broadcast && (dims[axis - shift] != batch[axis] || !isStride(memory->strides[axis - shift])))
+        return std::nullopt;
+      result.map.dims.push_back(broadcast ? shapes.constant(1) : dims[axis - shift]);
+      result.map.strides.push_back((broadcast ? pitch : memory->strides[axis - shift]) * size);
+      result.steps += broadcast ? "0, " : "1, ";
+    }
+    for (size_t i = headAxes().size(); i < 3; ++i) {
+      result.map.dims.push_back(shapes.constant(1));
+      result.map.strides.push_back(pitch * size);
+      result.steps += "0, ";
+    }
+    result.steps = "{" + StringRef(result.steps).drop_back(2).str() + "}";
+    return result;
+  }
+
+  /// The launch by wgmma. True if the copy engine stores the result.
+  bool storeByMaps(const WgmmaAttentionSchedule &s, DimExpr rows, DimExpr columns, HeadOperand q, HeadOperand k,
+                   HeadOperand v) {
+    WgmmaLaunch &launch = kernel.kernel.wgmma;
+    launch.threads = s.threads();
+    launch.shared = s.sharedBytes(k.order, v.order);
+    q.map.box = {s.perLine, s.rows, 1, 1, 1};
+    k.map.box = {s.perLine, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
+    v.map.box = {s.perLine, v.order == Major::Side ? s.keys : s.width, 1, 1, 1};
+    launch.tensors = {q.map, k.map, v.map};
+    Value yielded = kernel.region.getYielded()[0];
+    Type stored = getElementTypeOrSelf(yielded.getType());
+    if (kernel.region.getNumResults() != 1 || !(stored.isF16() || stored.isBF16()) || !isMultiple(columns, 8) ||
+        s.width < s.perLine)
+      return false;
+    // Where a step along a dim of [batch, rows, columns] leads in the result.
+    Value product = attention.context->getResult(0);
+    auto transpose = yielded == product ? TransposeOp() : yielded.getDefiningOp<TransposeOp>();
+    SmallVector<DimExpr> sizes(shapes.dims(yielded)), strides(sizes.size());
+    DimExpr stride = shapes.constant(2);
+    for (size_t d = sizes.size(); d-- > 0; stride = stride * sizes[d])
+      strides[transpose ? transpose.getPerm()[d] : d] = stride;
+    TensorMap map{kernel.positionOf(kernel.resultBuffer(0)), stored, shapes.constant(0), {columns, rows},
+                  {strides[batch.size()]},                   {s.perLine, s.slabRows, 1, 1, 1}};
+    for (size_t axis : headAxes()) {
+      map.dims.push_back(batch[axis]);
+      map.strides.push_back(strides[axis]);
+    }
+    map.dims.resize(5, shapes.constant(1));
+    map.strides.resize(4, strides[batch.size()]);
+    launch.tensors.push_back(map);
+    return true;
+  }
+  /// The other epilogue's last operands are result, body, place.
+  std::string tensorStore() {
+    return "flame::tensorStore<unsigned short>(map3, $" + std::to_string(operands.size() - 2) + ")";
   }
 
   std::string scoring(bool plain) {

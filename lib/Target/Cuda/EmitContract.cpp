@@ -32,19 +32,21 @@ public:
     if (op.getPackedColumns() || !epilogue.isSupported() || !chooseArithmetic())
       return emitLoop(kernel);
     shapeUp();
-    if (emitThin())
-      return success();
+    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
+    FailureOr<bool> isThin = emitThin(sizes);
+    if (failed(isThin) || *isThin)
+      return isThin;
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
-    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
-    chooseTiles(sizes);
+    if (failed(chooseTiles(sizes)))
+      return failure();
     DimExpr blocks = tiles(rows, columns);
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
     std::string xText = operandText(x, /*isX=*/true), yText = operandText(y, /*isX=*/false);
     std::string end = epilogueText();
-    if (isMatrix(type))
-      wgmma = wgmmaText(problem, sizes, end);
+    if (isMatrix(type) && failed(useWgmma(problem, sizes, end)))
+      return failure();
     callTiles({problem, xText, yText, end});
     kernel.kernel.extent = batches * blocks;
     return success();
@@ -289,24 +291,31 @@ private:
             type == Arithmetic::TF32};
   }
 
-  /// The call for sm_90a, and its launch; empty where the copy engine can't read the operands or mma.sync is likely faster.
+  /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or mma.sync is likely faster.
   /// The epilogue of the other call is `end`.
-  std::string wgmmaText(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
+  LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
     if (!kernel.wgmma || !batches.isConstant(1))
-      return "";
+      return success();
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
-      return "";
+      return success();
     // A single result in the product's own order can be stored by the copy engine.
     Value yielded = kernel.region.getYielded()[0];
     Type stored = storageType(getElementTypeOrSelf(yielded.getType()));
     int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
     bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
                     (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
-    auto chosen = chooseWgmma({type, *xOrder, *yOrder, storable ? bytes : 0}, sizes);
+    auto chosen = chooseWgmma({type, *xOrder, *yOrder, rows.constant()}, sizes);
+    auto isValid = [&](const WgmmaSchedule &s) {
+      // Tiles one below the other are whole.
+      return s.isValid(type, *xOrder, *yOrder) && (s.rows % 64 == 0 || rows.constant().value_or(INT64_MAX) <= s.rows);
+    };
+    if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
+      return failure();
     if (!chosen)
-      return "";
+      return success();
     const WgmmaSchedule &s = *chosen;
+    storable &= s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
     WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.threads = s.threads();
     launch.shared = s.sharedBytes(type, *xOrder, *yOrder);
@@ -332,13 +341,14 @@ private:
     }
     kernel.templates.push_back("impl/WgmmaGemm.h");
     auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
-    return "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
+    wgmma = "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
            ">(" + problem + ", 1,\n      flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0},\n      [&](int) { return " +
            epilogueText + "; })";
+    return success();
   }
 
   /// A product whose one side has a few lines reads the other side once; false if it is none.
-  bool emitThin() {
+  FailureOr<bool> emitThin(const ContractSizes &sizes) {
     if (type != Arithmetic::F16 && type != Arithmetic::BF16 && type != Arithmetic::F32)
       return false;
     auto count = [](DimExpr dim) { return dim.constant().value_or(INT64_MAX); };
@@ -356,7 +366,16 @@ private:
     // Two lines a warp where that still leaves a block for every multiprocessor.
     constexpr int64_t manyLines = 4096;
     bool two = lines == 1 && likely(wideLines) >= manyLines;
-    ThinSchedule schedule{int(llvm::PowerOf2Ceil(lines)), along ? (two ? 2 : 1) : 4, along};
+    const ThinSchedule usual{int(llvm::PowerOf2Ceil(lines)), along ? (two ? 2 : 1) : 4, along};
+    std::optional<ThinSchedule> chosen = usual;
+    auto isValid = [&](const ThinSchedule &s) {
+      return s.rows == usual.rows && s.along == along && llvm::isPowerOf2_32(s.lines) && s.lines <= 8;
+    };
+    if (failed(settle<ThinSchedule>("thin", sizes, chosen, isValid)))
+      return failure();
+    if (!chosen)
+      return false;
+    const ThinSchedule schedule = *chosen;
     int bytes = sizeOf(type);
     DimExpr blocks = ceilDiv(wideLines, shapes.constant(schedule.columns(bytes)));
     kernel.kernel.threads = schedule.threads();

@@ -67,7 +67,8 @@ public:
     ContractSizes sizes{likely(batches), likely(channels), likely(positions), likely(depth)};
     if (transposedProduct)
       std::swap(sizes.rows, sizes.columns);
-    chooseTiles(sizes);
+    if (failed(chooseTiles(sizes)))
+      return failure();
     DimExpr rows = transposedProduct ? positions : channels, columns = transposedProduct ? channels : positions;
     DimExpr blocks = tiles(rows, columns);
     Value batch = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(blocks));

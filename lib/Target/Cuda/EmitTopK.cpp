@@ -5,6 +5,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "ContractEpilogue.h"
 #include "KernelBuilder.h"
 #include "KernelOps.h"

@@ -22,7 +22,8 @@ void flame::cuda::registerCudaDialects(DialectRegistry &registry) {
                   memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
 
-Emitter::Emitter(MLIRContext *context, bool tf32, bool wgmma) : context(context), tf32(tf32), wgmma(wgmma) {
+Emitter::Emitter(MLIRContext *context, bool tf32, bool wgmma, ScheduleFile *schedules)
+    : context(context), tf32(tf32), wgmma(wgmma), schedules(schedules) {
   context->loadDialect<KernelDialect, arith::ArithDialect, func::FuncDialect, gpu::GPUDialect, math::MathDialect,
                        memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
 }
@@ -90,6 +91,7 @@ FailureOr<Kernel> Emitter::emit(RegionOp region, ShapeContext &shapes) {
   KernelBuilder builder(region, shapes);
   builder.tf32 = tf32;
   builder.wgmma = wgmma;
+  builder.schedules = schedules;
   StringRef anchor = region.getAnchor();
   LogicalResult built = anchor == "row"         ? emitRow(builder)
                         : anchor == "loops"     ? emitLoops(builder)

@@ -9,6 +9,7 @@
 
 #include "flame/Body/ElementBuilder.h"
 #include "flame/Target/Cuda/Emitter.h"
+#include "flame/Target/Cuda/ScheduleFile.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/ADT/MapVector.h"
@@ -31,6 +32,7 @@ public:
   llvm::SmallVector<const char *> templates; // files of runtime/kernels that the body calls
   bool tf32 = false;       // products of f32 need not be strict
   bool wgmma = false;      // code for sm_90a may use what it alone has
+  ScheduleFile *schedules = nullptr;
   bool waitsLater = false; // the template that the body calls waits for the kernels before this one
 
   // BodyEnvironment

@@ -7,7 +7,9 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/Store.h"
+#include "ptx/Convert.h"
 #include "ptx/Tensor.h"
+#include "tile/Bits.h"
 
 namespace flame {
 
@@ -23,24 +25,13 @@ template <typename T, typename Body> FLAME_DEVICE TensorStore<T, Body> tensorSto
 template <typename Epilogue> constexpr bool isTensorStore = false;
 template <typename T, typename Body> constexpr bool isTensorStore<TensorStore<T, Body>> = true;
 
-/// Four 8 × 8 matrices of 16-bit elements; lane l gives the address of line l % 8 of matrix l / 8.
-FLAME_DEVICE void storeMatrices(SharedAddress line, unsigned a, unsigned b, unsigned c, unsigned d) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(line), "r"(a), "r"(b), "r"(c),
-               "r"(d)
-               : "memory");
-}
-FLAME_DEVICE void storeShared(SharedAddress at, unsigned a, unsigned b) {
-  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(at), "r"(a), "r"(b) : "memory");
-}
-FLAME_DEVICE unsigned bitsOf(float value) { return __float_as_uint(value); }
-FLAME_DEVICE unsigned bitsOf(unsigned value) { return value; }
-FLAME_DEVICE unsigned bitsOf(int value) { return (unsigned)value; }
 
 /// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
-/// `shared`: the warp's `slabs` pieces of 2048 bytes.
-template <int slabs, int sums, typename Sum, typename Index, typename T, typename Body>
-FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column, int batch,
-                             const Problem<Index> &p, const TensorStore<T, Body> &epilogue) {
+/// `shared`: the warp's `slabs` pieces of 2048 bytes, `pitch` bytes apart. `batch`: where its matrix is in the tensor map.
+template <int slabs, int pitch, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body>
+FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
+                             const int (&batch)[batchDims], const Problem<Index> &p,
+                             const TensorStore<T, Body> &epilogue) {
   constexpr int columns = 2 * sums, chunk = 128 / (int)sizeof(T), chunks = (columns + chunk - 1) / chunk;
   static_assert(columns >= chunk && (sizeof(T) == 2 || sizeof(T) == 4), "lines of 128 bytes");
   const int lane = threadId() % 32;
@@ -59,7 +50,7 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
     else
       waitStoresRead<slabs - 1>();
     syncWarp();
-    const SharedAddress slab = shared + c % slabs * WgmmaSchedule::slabBytes;
+    const SharedAddress slab = shared + c % slabs * pitch;
     auto value = [&](int half, int j, int k) {
       const Index at = least(column + start + 8 * j + lane % 4 * 2 + k, p.columns - 1);
       return epilogue.body(half ? second : first, at, d[(start / 8 + j) * 4 + half * 2 + k]);
@@ -86,7 +77,11 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
     fenceShared();
     syncWarp();
     if (lane == 0) {
-      storeTensor<3>(epilogue.map, slab, {(int)column + start, (int)row, batch});
+      int at[batchDims + 2] = {(int)column + start, (int)row};
+#pragma unroll
+      for (int d = 0; d < batchDims; ++d)
+        at[d + 2] = batch[d];
+      storeTensor(epilogue.map, slab, at);
       commitStores();
     }
   }
@@ -94,15 +89,15 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
 
 /// The same for an epilogue that stores by itself. Its body stands here once, in loops, so that a long one takes no more of
 /// the compiler's time than a short one.
-template <int slabs, int sums, typename Sum, typename Index, typename Epilogue>
-FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column, int,
-                             const Problem<Index> &p, const Epilogue &epilogue) {
+template <int slabs, int pitch, int sums, int batchDims, typename Sum, typename Index, typename Epilogue>
+FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
+                             const int (&)[batchDims], const Problem<Index> &p, const Epilogue &epilogue) {
   // 8 words between rows keep banks apart.
-  constexpr int columns = 2 * sums, chunk = least(columns, slabs == 1 ? 16 : 48), pitch = chunk + 8;
+  constexpr int columns = 2 * sums, chunk = least(columns, slabs == 1 ? 16 : 48), linePitch = chunk + 8;
   constexpr int chunks = (columns + chunk - 1) / chunk, width = Epilogue::width, runs = chunk / width;
-  static_assert(16 * pitch * 4 <= slabs * WgmmaSchedule::slabBytes && chunk % width == 0, "whole runs in the slab");
+  static_assert((slabs == 1 || pitch == WgmmaSchedule::slabBytes) && 16 * linePitch * 4 <= slabs * WgmmaSchedule::slabBytes && chunk % width == 0, "whole runs in the slab");
   const int lane = threadId() % 32;
-  Sum *slab = (Sum *)__cvta_shared_to_generic(shared);
+  Sum *slab = (Sum *)pointerTo(shared);
 #pragma unroll 1
   for (int c = 0; c < chunks; ++c) {
     syncWarp();
@@ -112,7 +107,7 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
       if (c == turn) {
 #pragma unroll
         for (int i = turn * chunk / 2; i < least((turn + 1) * chunk / 2, sums); i += 2)
-          *(Pack<Sum, 2> *)(slab + (lane / 4 + i / 2 % 2 * 8) * pitch + i / 4 * 8 - turn * chunk + lane % 4 * 2) = {
+          *(Pack<Sum, 2> *)(slab + (lane / 4 + i / 2 % 2 * 8) * linePitch + i / 4 * 8 - turn * chunk + lane % 4 * 2) = {
               d[i], d[i + 1]};
       }
     syncWarp();
@@ -121,7 +116,7 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
       const int inRow = run / runs, inColumn = run % runs * width;
       const Index toRow = row + inRow, toColumn = column + c * chunk + inColumn;
       if (c * chunk + inColumn < columns && toRow < p.rows && toColumn < p.columns)
-        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), slab + inRow * pitch + inColumn);
+        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), slab + inRow * linePitch + inColumn);
     }
   }
 }

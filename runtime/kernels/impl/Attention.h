@@ -12,39 +12,9 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreTile.h"
-#include "ptx/Convert.h"
+#include "tile/Scores.h"
 
 namespace flame {
-
-/// Queries are rows; depth: the size of a head of queries and keys; columns: that of values. Operands may have more
-/// than 2^31 elements all the same, since theirs are the pitches.
-struct AttentionProblem {
-  int rows, keys, depth, columns;
-};
-
-/// The score of (row, column) is body(row, column, product); `scale` > 0 times log2(e) comes on top. Keys from
-/// limit(row) on are invisible; it may not fall from row to row.
-template <bool limited, typename Body, typename Limit> struct Scores {
-  static constexpr bool hasLimit = limited;
-  float scale;
-  Body body;
-  Limit limit;
-};
-template <typename Body> FLAME_DEVICE Scores<false, Body, int> scores(float scale, Body body) {
-  return {scale, body, 0};
-}
-template <typename Body, typename Limit>
-FLAME_DEVICE Scores<true, Body, Limit> scores(float scale, Body body, Limit limit) {
-  return {scale, body, limit};
-}
-
-/// A bound of any type of index, from 0 to `most`.
-template <typename Bound> FLAME_DEVICE int clamped(Bound bound, int most) {
-  return bound < 0 ? 0 : bound < most ? (int)bound : most;
-}
-
-/// Minus infinity.
-FLAME_DEVICE float lowest() { return asFloat(0xff800000u); }
 
 template <AttentionSchedule s, Arithmetic type, typename Q, typename K, typename V, typename Scoring, typename Epilogue>
 FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, Epilogue epilogue) {
@@ -60,13 +30,7 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
   const unsigned tile = (unsigned)blockId() % blocks;
   const int first = (int)(Scoring::hasLimit ? blocks - 1 - tile : tile) * s.rows;
 
-  /// Keys that row `row` sees.
-  auto visible = [&](int row) -> int {
-    if constexpr (Scoring::hasLimit)
-      return clamped(scoring.limit(least(row, p.rows - 1)), p.keys);
-    else
-      return p.keys;
-  };
+  auto visible = [&](int row) { return visibleKeys(scoring, p, row); };
   const int end = visible(first + s.rows - 1);
 
   auto fillKeys = [&](unsigned char *to, int key) {

@@ -136,25 +136,46 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
     if (depth < end)
       flush(stage);
   }
-  int reading = 0, writing = s.stages - 1;
+  int writing = s.stages - 1;
+  SharedAddress reading = sharedAddress(shared); // the stage
+  using Tile = decltype(tile);
+  typename Tile::Fragments f[2]; // of this step and the next
+  auto loadStep = [&](typename Tile::Fragments &f, int step) {
+    Tile::template load<X::major, Y::major, xWidth, yWidth>(f, reading, reading + xBytes, row, column, slice * steps + step);
+  };
+  waitCopies<s.stages - 2>();
+  syncBlock();
+  loadStep(f[0], 0);
 #pragma unroll 1
   for (Index depth = begin; depth < end; depth += s.depth) {
-    waitCopies<s.stages - 2>();
-    syncBlock();
-    const SharedAddress from = sharedAddress(shared) + reading * stageBytes;
-    const Index next = depth + (s.stages - 1) * s.depth;
-    tile.template accumulate<X::major, Y::major, xWidth, yWidth, steps>(from, from + xBytes, row, column, slice * steps,
-                                                                        [&] {
-                                                                          if (next < end) {
-                                                                            fillX(writing, next);
-                                                                            fillY(writing, next);
-                                                                          }
-                                                                          commitCopies();
-                                                                        });
-    if (next < end)
-      flush(writing);
-    reading = reading + 1 == s.stages ? 0 : reading + 1;
-    writing = writing + 1 == s.stages ? 0 : writing + 1;
+    const Index ahead = depth + (s.stages - 1) * s.depth;
+#pragma unroll
+    for (int step = 0; step < steps; ++step) {
+      if (step == 0) {
+        if (ahead < end) {
+          fillX(writing, ahead);
+          fillY(writing, ahead);
+        }
+        commitCopies();
+      }
+      if (step + 1 < steps) {
+        loadStep(f[(step + 1) % 2], step + 1);
+      } else {
+        // The next stage's first fragments are on their way while this one's last are multiplied. Behind the barrier nobody
+        // reads this stage any more.
+        if (ahead < end)
+          flush(writing);
+        // What was read is written next: `writing` runs a stage behind.
+        writing = writing + 1 == s.stages ? 0 : writing + 1;
+        reading = sharedAddress(shared) + (writing + 1 == s.stages ? 0 : writing + 1) * stageBytes;
+        waitCopies<s.stages - 2>();
+        syncBlock();
+        loadStep(f[(step + 1) % 2], 0);
+      }
+      tile.multiplyAdd(f[step % 2]);
+      if (steps % 2 == 1 && step + 1 == steps)
+        f[0] = f[1];
+    }
   }
   // Not earlier: blocks of the next kernel would take the places that this one leaves free, several of them on one
   // multiprocessor.

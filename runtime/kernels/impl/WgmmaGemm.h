@@ -11,16 +11,12 @@
 #pragma once
 #include "epilogue/StoreGroup.h"
 #include "pipeline/Ring.h"
+#include "pipeline/SumExchange.h"
 #include "pipeline/TensorTile.h"
+#include "ptx/Grid.h"
 #include "tile/Raster.h"
 
 namespace flame {
-
-/// Shared memory from a multiple of 1024 bytes on, where the swizzle begins.
-FLAME_DEVICE SharedAddress swizzledShared() {
-  extern __shared__ __align__(1024) unsigned char flame_swizzled_shared[];
-  return sharedAddress(flame_swizzled_shared);
-}
 
 /// An operand: `batchStep` is 0 where all batches have the same matrix.
 struct TensorOperand {
@@ -35,18 +31,21 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
   using Sum = typename TypeOf<type>::Sum;
   using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
   using YTile = TensorTile<type, yMajor, s.columns, s.depth, s.clusterRows>;
-  constexpr int stageBytes = XTile::bytes + YTile::bytes, cluster = s.cluster(), steps = s.depth * sizeOf(type) / 32;
+  constexpr int stageBytes = XTile::bytes + YTile::bytes, cluster = s.cluster(), sharers = s.sharers(),
+                steps = s.depth * sizeOf(type) / 32;
   static_assert(stageBytes == s.stageBytes(type, xMajor, yMajor), "the launch's shared memory");
 
   const SharedAddress shared = swizzledShared(), slabs = shared + s.stages * stageBytes;
   const Ring<s.stages> ring{slabs + 4 * s.consumers * s.slabs * s.slabBytes};
-  // Uniform in a warp, as the compiler can't see by itself.
-  const int group = __shfl_sync(0xffffffffu, threadId() / 128, 0);
+  const SumExchange<s, Sum> exchange{ring.end()};
+  const int group = uniform(threadId() / 128);
   const int rank = cluster == 1 ? 0 : clusterRank();
   if (threadId() == 0) {
     prefetchMap(x.map);
     prefetchMap(y.map);
-    ring.make(4 * s.readers() * cluster);
+    ring.make(4 * s.readers() * sharers);
+    if constexpr (s.splits > 1)
+      exchange.make();
   }
   if constexpr (cluster == 1)
     syncBlock();
@@ -57,10 +56,11 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
   const unsigned down = (unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)),
                  across = (unsigned)((p.columns + s.columns * s.clusterColumns - 1) / (s.columns * s.clusterColumns));
   const Raster raster{down, across, (unsigned)s.band};
-  const unsigned tiles = down * across * (unsigned)batches, clusters = gridDim.x / cluster,
+  const unsigned tiles = down * across * (unsigned)batches, clusters = (unsigned)gridSize() / cluster,
                  begin = (unsigned)blockId() / cluster;
-  // A sum of nothing is one step outside of the operands.
-  const int turns = p.depth == 0 ? 1 : (int)((p.depth + s.depth - 1) / s.depth), origin = p.depth == 0 ? s.depth : 0;
+  // A sum of nothing is one step outside of the operands, as are steps of the last splits that the inner dim has no more.
+  const int turns = p.depth == 0 ? 1 : (int)((p.depth + s.depth * s.splits - 1) / (s.depth * s.splits)),
+            origin = p.depth == 0 ? s.depth : s.splits > 1 ? rank * turns * s.depth : 0;
   auto rowOf = [&](const Raster::Place &at) {
     return (at.row * s.clusterRows + (s.clusterRows > 1 ? rank : 0)) * s.rows;
   };
@@ -82,8 +82,8 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
           const SharedAddress full = ring.full(place.stage), to = shared + place.stage * stageBytes;
           await(ring.empty(place.stage), place.parity ^ 1);
           arriveExpecting(full, stageBytes);
-          XTile::load(x.map, to, full, row, origin + turn * s.depth, at.batch * x.batchStep, rank);
-          YTile::load(y.map, to + XTile::bytes, full, column, origin + turn * s.depth, at.batch * y.batchStep, rank);
+          XTile::load(x.map, to, full, row, origin + turn * s.depth, {at.batch * x.batchStep}, rank);
+          YTile::load(y.map, to + XTile::bytes, full, column, origin + turn * s.depth, {at.batch * y.batchStep}, rank);
         }
       }
       releaseDependents();
@@ -100,14 +100,15 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
     const int lane = threadId() % 32, inGroup = s.pingPong ? 0 : group * s.groupRows();
     const SharedAddress slab = slabs + threadId() / 32 * s.slabs * s.slabBytes;
     auto release = [&](int stage) {
-      if constexpr (cluster == 1) {
+      if constexpr (sharers == 1) {
         if (lane == 0)
           arrive(ring.empty(stage));
-      } else if (lane < cluster) {
+      } else if (lane < sharers) {
         arriveAt(ring.empty(stage), lane);
       }
     };
     RingPlace<s.stages> place;
+    int sent = 0; // tiles whose sums this block has exchanged, modulo 2
     const unsigned step = clusters * (s.pingPong ? 2 : 1);
     if (s.pingPong && group == 1)
       place.skip(turns);
@@ -175,10 +176,20 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
       if constexpr (s.pingPong)
         place.skip(turns); // the other consumer's
       const auto epilogue = makeEpilogue(at.batch);
+      auto store = [&](const auto &sums, int column) {
 #pragma unroll
-      for (int slice = 0; slice < slices; ++slice)
-        storeGroup<s.slabs>(d[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16),
-                            (Index)columnOf(at), at.batch, p, epilogue);
+        for (int slice = 0; slice < slices; ++slice)
+          storeGroup<s.slabs, s.slabBytes>(sums[slice], slab,
+                                           (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16),
+                                           (Index)column, {at.batch}, p, epilogue);
+      };
+      if constexpr (s.splits == 1) {
+        store(d, columnOf(at));
+      } else {
+        Sum own[slices][s.storedColumns() / 2];
+        exchange.add(d, own, rank, sent);
+        store(own, columnOf(at) + rank * s.storedColumns());
+      }
     }
     waitStoresRead<0>();
     if constexpr (cluster > 1) {

@@ -15,6 +15,8 @@ template <int stages> struct Ring {
 
   FLAME_DEVICE SharedAddress full(int stage) const { return barriers + 8 * stage; }
   FLAME_DEVICE SharedAddress empty(int stage) const { return barriers + 8 * (stages + stage); }
+  /// Behind the barriers.
+  FLAME_DEVICE SharedAddress end() const { return barriers + 16 * stages; }
   /// By one thread. `readers`: arrivals that free a stage.
   FLAME_DEVICE void make(int readers) const {
     for (int stage = 0; stage < stages; ++stage) {

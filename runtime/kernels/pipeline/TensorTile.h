@@ -23,18 +23,22 @@ template <Arithmetic type, Major order, int side, int depth, int sharers> struct
   static constexpr int part = lines / sharers; // lines that one block brings
   static_assert(part % 8 == 0, "the swizzle repeats every eight lines");
 
-  /// Starts the copies of the tile at (side, depth) of matrix `batch`, or of this block's part of them.
+  /// Starts the copies of the tile at (side, depth) of the matrix at `batch`, or of this block's part of them.
+  template <int batchDims>
   FLAME_DEVICE static void load(const TensorMap &map, SharedAddress to, SharedAddress barrier, int side0, int depth0,
-                                int batch, int rank) {
+                                const int (&batch)[batchDims], int rank) {
 #pragma unroll
     for (int box = 0; box < boxes; ++box) {
       const int along = (order == Major::Depth ? depth0 : side0) + box * perLine,
-                line = (order == Major::Depth ? side0 : depth0);
+                line = (order == Major::Depth ? side0 : depth0) + (sharers == 1 ? 0 : rank * part);
+      int at[batchDims + 2] = {along, line};
+#pragma unroll
+      for (int d = 0; d < batchDims; ++d)
+        at[d + 2] = batch[d];
       if constexpr (sharers == 1)
-        loadTensor<3>(map, to + box * boxBytes, barrier, {along, line, batch});
+        loadTensor(map, to + box * boxBytes, barrier, at);
       else
-        castTensor<3>(map, to + box * boxBytes + rank * part * 128, barrier, {along, line + rank * part, batch},
-                      (unsigned short)((1 << sharers) - 1));
+        castTensor(map, to + box * boxBytes + rank * part * 128, barrier, at, (unsigned short)((1 << sharers) - 1));
     }
   }
 

@@ -37,6 +37,20 @@ FLAME_DEVICE void arriveAt(SharedAddress barrier, int rank) {
                "r"(rank)
                : "memory");
 }
+/// The same where reads of this thread must have ended before what the other block does then.
+FLAME_DEVICE void arriveReleasing(SharedAddress barrier, int rank) {
+  asm volatile("{\n\t.reg .b32 there;\n\tmapa.shared::cluster.u32 there, %0, %1;\n\t"
+               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n\t}" ::"r"(barrier),
+               "r"(rank)
+               : "memory");
+}
+/// Writes 16 bytes to another block's shared memory; that block's barrier counts them when they are there. Both addresses
+/// are clusterAddress's.
+FLAME_DEVICE void sendShared(SharedAddress there, SharedAddress barrier, unsigned a, unsigned b, unsigned c, unsigned d) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(there),
+               "r"(a), "r"(b), "r"(c), "r"(d), "r"(barrier)
+               : "memory");
+}
 /// Arrives and announces bytes that the copy engine will bring.
 FLAME_DEVICE void arriveExpecting(SharedAddress barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");

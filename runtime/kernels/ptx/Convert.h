@@ -6,6 +6,7 @@
 namespace flame {
 
 FLAME_DEVICE float asFloat(unsigned bits) { return __uint_as_float(bits); }
+FLAME_DEVICE unsigned floatBits(float value) { return __float_as_uint(value); }
 
 /// A stored 16-bit float as f32.
 template <Arithmetic type> FLAME_DEVICE float widen(unsigned short bits) {

@@ -15,6 +15,7 @@ FLAME_DEVICE unsigned char *dynamicShared() {
 /// An address in shared memory: 32 bits, where pointers take twice as many registers.
 using SharedAddress = unsigned;
 FLAME_DEVICE SharedAddress sharedAddress(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
+FLAME_DEVICE void *pointerTo(SharedAddress address) { return __cvta_shared_to_generic(address); }
 FLAME_DEVICE SharedAddress flip(SharedAddress address, int bits) { return address ^ bits; }
 /// The mask tells the compiler that it is not negative.
 FLAME_DEVICE int threadId() { return (int)(threadIdx.x & 1023); }
@@ -36,6 +37,8 @@ FLAME_DEVICE void awaitProducers() {
 }
 /// The value of the lane whose number differs in the bits of `mask`.
 template <typename T> FLAME_DEVICE T shuffleXor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+/// The same value in all lanes of the warp, as the compiler can't see by itself.
+FLAME_DEVICE int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0); }
 /// Whether the condition holds in any lane of the warp.
 FLAME_DEVICE bool anyLane(bool condition) { return __any_sync(0xffffffffu, condition); }
 /// Whether it holds in any thread of the block; all wait for each other.
@@ -56,12 +59,10 @@ FLAME_DEVICE void syncCluster() {
 #endif
 }
 /// Where the same place is in the shared memory of block `rank` of the cluster.
-FLAME_DEVICE unsigned clusterAddress(const void *shared, int rank) {
-  unsigned there = 0;
+FLAME_DEVICE SharedAddress clusterAddress(SharedAddress here, int rank) {
+  SharedAddress there = 0;
 #if __CUDA_ARCH__ >= 900
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
-               : "=r"(there)
-               : "r"((unsigned)__cvta_generic_to_shared(shared)), "r"(rank));
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(rank));
 #endif
   return there;
 }
@@ -70,7 +71,7 @@ FLAME_DEVICE void loadCluster(unsigned (&words)[4], const void *shared, int rank
 #if __CUDA_ARCH__ >= 900
   asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-               : "r"(clusterAddress(shared, rank))
+               : "r"(clusterAddress(sharedAddress(shared), rank))
                : "memory");
 #endif
 }
@@ -78,7 +79,7 @@ FLAME_DEVICE void loadCluster(unsigned (&words)[2], const void *shared, int rank
 #if __CUDA_ARCH__ >= 900
   asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];"
                : "=r"(words[0]), "=r"(words[1])
-               : "r"(clusterAddress(shared, rank))
+               : "r"(clusterAddress(sharedAddress(shared), rank))
                : "memory");
 #endif
 }

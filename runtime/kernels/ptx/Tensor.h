@@ -20,6 +20,12 @@ FLAME_DEVICE void prefetchMap(const TensorMap &map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 
+/// Shared memory from a multiple of 1024 bytes on, where the swizzle begins.
+FLAME_DEVICE SharedAddress swizzledShared() {
+  extern __shared__ __align__(1024) unsigned char flame_swizzled_shared[];
+  return sharedAddress(flame_swizzled_shared);
+}
+
 /// From global memory to `to`; the bytes are counted at the barrier. By one thread.
 #define FLAME_LOAD_TENSOR "cp.async.bulk.tensor"
 #define FLAME_LOAD_HERE ".shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, "
@@ -95,6 +101,15 @@ template <int pending> FLAME_DEVICE void waitStoresRead() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
 }
 
+/// Four 8 × 8 matrices of 16-bit elements; lane l gives the address of line l % 8 of matrix l / 8.
+FLAME_DEVICE void storeMatrices(SharedAddress line, unsigned a, unsigned b, unsigned c, unsigned d) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(line), "r"(a), "r"(b), "r"(c),
+               "r"(d)
+               : "memory");
+}
+FLAME_DEVICE void storeShared(SharedAddress at, unsigned a, unsigned b) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(at), "r"(a), "r"(b) : "memory");
+}
 /// What this thread wrote to shared memory by ordinary stores is seen by the copy engine and the matrix units, behind a
 /// barrier that this thread comes to afterwards.
 FLAME_DEVICE void fenceShared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

@@ -73,6 +73,11 @@ struct MmaSchedule {
   FLAME_BOTH constexpr bool canSplit(Arithmetic type) const {
     return splits == 1 || (columns <= 64 && slices * warps() * slabBytes(rows / warpRows) <= stages * stageBytes(type));
   }
+  FLAME_BOTH constexpr bool isValid(Arithmetic type) const {
+    return rows > 0 && columns > 0 && warpRows > 0 && warpColumns > 0 && stages >= 2 && slices > 0 && splits > 0 && splits <= 8 &&
+           rows % (16 * warpRows) == 0 && columns % (16 * warpColumns) == 0 && depth > 0 &&
+           depth * sizeOf(type) % (32 * slices) == 0 && threads() <= 1024 && canSplit(type) && sharedBytes(type) <= 227 * 1024;
+  }
   /// The same on GPUs before Hopper, some of which have no more than 99 KiB for a block.
   FLAME_BOTH constexpr MmaSchedule older(Arithmetic type) const {
     MmaSchedule s = *this;
@@ -92,18 +97,31 @@ enum class Major { Depth, Side };
 /// each copies its part of what they share to all. Tiles are taken in bands of `band` clusters down, so that those under way
 /// share operands in the second-level cache. Each warp hands its results to the copy engine through `slabs` pieces
 /// of shared memory. `promote`: sums of one step are added to the total by ordinary additions, for the 8-bit floats,
-/// whose products wgmma adds with few bits.
+/// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
+/// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. `splits` blocks, a cluster, have one tile together, each a part of the inner
+/// dim; each adds up and stores its part of the columns.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
   bool pingPong = false;
   int clusterRows = 1, clusterColumns = 1, band = 8, slabs = 2;
   bool promote = false;
+  int splits = 1;
 
   static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16;
-  FLAME_BOTH constexpr int cluster() const { return clusterRows * clusterColumns; }
+  /// Blocks that share operands, and those of a cluster.
+  FLAME_BOTH constexpr int sharers() const { return clusterRows * clusterColumns; }
+  FLAME_BOTH constexpr int cluster() const { return sharers() * splits; }
+  /// Columns of a tile that a block stores.
+  FLAME_BOTH constexpr int storedColumns() const { return columns / splits; }
+  /// Sums that the other blocks of a tile send to this one, and the barriers for them.
+  FLAME_BOTH constexpr int receivedBytes() const {
+    return splits == 1 ? 0 : (splits - 1) * wholeRows() * storedColumns() * 4 + barrierBytes;
+  }
   /// One warpgroup copies.
   FLAME_BOTH constexpr int threads() const { return 128 * (consumers + 1); }
-  FLAME_BOTH constexpr int groupRows() const { return pingPong ? rows : rows / consumers; }
+  /// Rows that wgmma takes, of a tile and of a warpgroup.
+  FLAME_BOTH constexpr int wholeRows() const { return (rows + 63) / 64 * 64; }
+  FLAME_BOTH constexpr int groupRows() const { return pingPong ? wholeRows() : wholeRows() / consumers; }
   /// Warpgroups that read a stage.
   FLAME_BOTH constexpr int readers() const { return pingPong ? 1 : consumers; }
   /// Registers of a thread that copies and of one that multiplies; 0: as the compiler has it.
@@ -121,7 +139,7 @@ struct WgmmaSchedule {
     return operandBytes(type, x, rows) + operandBytes(type, y, columns);
   }
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type, Major x, Major y) const {
-    return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes;
+    return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes + receivedBytes();
   }
   /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded.
   FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y) const {
@@ -129,8 +147,10 @@ struct WgmmaSchedule {
     const bool narrow = sizeOf(type) == 2;
     return stages >= 2 && consumers >= 1 && consumers <= 3 && (!pingPong || consumers == 2) && groupRows() % 64 == 0 &&
            groupRows() > 0 && columns >= 8 && columns <= 256 && columns % 8 == 0 && depth % perLine == 0 && depth > 0 &&
-           (narrow || (x == Major::Depth && y == Major::Depth)) && cluster() <= 2 && band > 0 && slabs >= 1 &&
-           rows <= 256 && (clusterRows == 1 || columns % 16 == 0) &&
+           (narrow || (x == Major::Depth && y == Major::Depth)) && sharers() <= 2 && band > 0 && slabs >= 1 &&
+           splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (8 * splits) == 0 && sums <= 64)) &&
+           rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % 16 == 0) &&
+           (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
            sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) <= 227 * 1024;
   }
 };
@@ -139,6 +159,9 @@ struct WgmmaSchedule {
 struct SimtSchedule {
   int side, depth, stages;
 
+  FLAME_BOTH constexpr bool isValid(Arithmetic type) const {
+    return side >= 1 && side <= 8 && depth > 0 && depth % 8 == 0 && stages >= 2 && sharedBytes(type) <= 99 * 1024;
+  }
   FLAME_BOTH constexpr int tile() const { return 16 * side; }
   FLAME_BOTH constexpr int threads() const { return 256; }
   /// Elements between lines of the shared tiles: 16 bytes more than needed keep banks apart and vectors aligned.

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes a FLUX pipeline folder in the layout that diffusers saves, with seeded random weights; numpy is all it needs.
 
-make_pipeline.py FOLDER [--size tiny|schnell|dev] [--dtype F32|BF16|F16] [--seed N] [--only PART…]
+make_pipeline.py FOLDER [--size tiny|schnell|dev] [--dtype F32|BF16|F16] [--seed N] [--only PART…] [--hollow]
 
 `tiny` has the same classes with few small layers, under 5 MB. `schnell` and `dev` have the published sizes and shards. The
-tokenizers are not made here; `model_index.json` names them.
+tokenizers are not made here; `model_index.json` names them. `--hollow` writes sparse files of zeros, which take no space:
+compiling needs names and shapes alone, and the artifact then runs with the same folder made whole.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Numbers:
 
 
 def write_model(folder, config, numbers, dtype, shard_bytes):
-    """config.json and the weights, in as many files as needed."""
+    """config.json and the weights, in as many files as needed; without `numbers` they are zeros that take no space."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     stem = "diffusion_pytorch_model" if "_class_name" in config else "model"
@@ -154,15 +155,17 @@ def write_model(folder, config, numbers, dtype, shard_bytes):
         with open(folder / name, "wb") as file:
             file.write(safetensors.header(entries, {"format": "pt"}))
             for entry in entries:
-                for chunk in numbers.data(entry[0], entry[2]):
+                for chunk in numbers.data(entry[0], entry[2]) if numbers else ():
                     file.write(chunk)
+            if not numbers:
+                file.truncate(file.tell() + sum(entry[3] for entry in entries))
         weight_map |= {entry[0]: name for entry in entries}
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def make(folder, size="tiny", dtype="F32", seed=0, only=(), shard_bytes=None, changes=None, **vocabularies):
+def make(folder, size="tiny", dtype="F32", seed=0, only=(), shard_bytes=None, changes=None, hollow=False, **vocabularies):
     """Makes the folder; `changes`: {part: {key: value}} of the configurations."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +177,8 @@ def make(folder, size="tiny", dtype="F32", seed=0, only=(), shard_bytes=None, ch
         if only and part not in only:
             continue
         config = {**config, **(changes or {}).get(part, {})}
-        write_model(folder / part, config, Numbers(seed * 1000 + i, dtype), dtype, shard_bytes)
+        numbers = None if hollow else Numbers(seed * 1000 + i, dtype)
+        write_model(folder / part, config, numbers, dtype, shard_bytes)
     return folder
 
 
@@ -185,8 +189,9 @@ def main():
     parser.add_argument("--dtype", choices=("F32", "BF16", "F16"), default="F32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=(), help="parts to make")
+    parser.add_argument("--hollow", action="store_true", help="zeros that take no space")
     args = parser.parse_args()
-    make(args.folder, args.size, args.dtype, args.seed, args.only)
+    make(args.folder, args.size, args.dtype, args.seed, args.only, hollow=args.hollow)
 
 
 if __name__ == "__main__":

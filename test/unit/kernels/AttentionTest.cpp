@@ -5,9 +5,8 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "impl/Attention.h"
+#include "AttentionReference.h"
 #include "Guarded.h"
-#include <cmath>
-#include <gtest/gtest.h>
 #include <random>
 #include <vector>
 
@@ -74,29 +73,15 @@ void check(int rows, int keys, int depth, int columns, Options options = {}) {
       attention<s, type>(p, x, y, z, scores(scale, body), epilogue);
   });
   const double step = type == F16 ? 0x1p-10 : 0x1p-7;
-  for (int i = 0; i < rows; ++i) {
-    std::vector<double> weight(keys);
-    double most = -infinity, sum = 0;
-    for (int j = 0; j < keys; ++j) {
-      double score = 0;
-      for (int d = 0; d < depth; ++d)
-        score += q.number(i, d) * k.number(j, d);
-      weight[j] = options.causal && j > past + i ? -infinity : score * options.scale + bias[size_t(i) * keys + j];
-      most = std::max(most, weight[j]);
-    }
-    for (double &w : weight)
-      sum += w = std::exp(w - most);
-    for (int c = 0; c < columns; ++c) {
-      double value = 0, size = 0;
-      for (int j = 0; j < keys; ++j)
-        value += weight[j] / sum * v.number(j, c), size += weight[j] / sum * std::fabs(v.number(j, c));
-      const float got = out[size_t(i) * columns + c];
-      if (std::isnan(value) || keys == 0)
-        ASSERT_TRUE(std::isnan(got)) << i << ", " << c << ": " << got;
-      else
-        ASSERT_NEAR(got, value, step * size + 1e-6) << rows << "x" << keys << "x" << depth << " at " << i << ", " << c;
-    }
-  }
+  auto score = [&](int i, int j) -> double {
+    double sum = 0;
+    for (int d = 0; d < depth; ++d)
+      sum += q.number(i, d) * k.number(j, d);
+    return options.causal && j > past + i ? -infinity : sum * options.scale + bias[size_t(i) * keys + j];
+  };
+  expectAttention(
+      rows, keys, columns, step, score, [&](int j, int c) { return v.number(j, c); },
+      [&](int i, int c) { return out[size_t(i) * columns + c]; });
 }
 
 TEST(Attention, SizesOfHeads) {

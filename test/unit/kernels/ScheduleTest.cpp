@@ -1,5 +1,6 @@
 //===- ScheduleTest.cpp - the choice of schedules, and what the compiler makes of each ----------------------------===//
 #include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "Templates.h"
 #include "flame/Target/Cuda/Nvrtc.h"
 #include <gtest/gtest.h>
@@ -73,7 +74,7 @@ std::string product(const std::string &templates, const std::string &head, Arith
   auto plain = [&](const char *name, const char *major) {
     return "flame::Plain<" + storage + ", flame::Major::" + major + ", 16, int>{" + name + ", pitch}";
   };
-  return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) + ") product(const " +
+  return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) + ", 1) product(const " +
          storage + " *x, const " + storage + " *y, " + sum +
          " *out, int m, int n, int k, int pitch) {\n  auto body = [&](int row, int column, " + sum +
          " sum) { return sum; };\n  auto place = [&](int row, int column) { return row * n + column; };\n  flame::" +
@@ -129,7 +130,7 @@ TEST(Schedule, NoneSpills) {
 }
 
 TEST(Schedule, WgmmaFollowsTheProblem) {
-  WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth, 2};
+  WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth};
   for (const WgmmaSchedule &s : wgmmaSchedules())
     for (Major x : {Major::Depth, Major::Side})
       for (Major y : {Major::Depth, Major::Side})
@@ -140,9 +141,16 @@ TEST(Schedule, WgmmaFollowsTheProblem) {
   auto few = chooseWgmma(product, {1, 16, 14336, 4096});
   ASSERT_TRUE(few);
   EXPECT_EQ(few->rows, 64); // nothing wasted on absent rows
+  product.rows = 16;
+  auto known = chooseWgmma(product, {1, 16, 14336, 4096});
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->rows, 16) << "only those are copied";
+  product.rows.reset();
+  auto narrow = chooseWgmma(product, {1, 77, 4096, 4096});
+  ASSERT_TRUE(narrow);
+  EXPECT_GT(narrow->splits, 1) << "tiles for all multiprocessors, " << text(*narrow);
   EXPECT_FALSE(chooseWgmma(product, {1, 128, 128, 64})) << "a product of one tile";
   product.type = Arithmetic::TF32;
-  product.storeBytes = 4;
   auto wide = chooseWgmma(product, {1, 4096, 4096, 4096});
   ASSERT_TRUE(wide);
   EXPECT_EQ(wide->depth % 32, 0) << "the same bytes";
@@ -171,14 +179,18 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
-    WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Side);
+    WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Side), split = base;
+    split.splits = 4;
+    split = fitted(split, Arithmetic::BF16, Major::Depth, Major::Side);
+    if (base.columns <= 128 && split.isValid(Arithmetic::BF16, Major::Depth, Major::Side))
+      sources.push_back({text(split), source(split, Arithmetic::BF16, "Depth", "Side", false)});
     sources.push_back({text(s), source(s, Arithmetic::BF16, "Depth", "Side", true)});
     s = fitted(base, Arithmetic::F16, Major::Side, Major::Depth);
     sources.push_back({text(s) + " stores itself", source(s, Arithmetic::F16, "Side", "Depth", false)});
   }
   for (Arithmetic type : {Arithmetic::TF32, Arithmetic::I8})
     for (int64_t size : {4096, 700})
-      if (auto s = chooseWgmma({type, Major::Depth, Major::Depth, 4}, {1, size, size, size}))
+      if (auto s = chooseWgmma({type, Major::Depth, Major::Depth}, {1, size, size, size}))
         sources.push_back({text(*s) + text(type), source(*s, type, "Depth", "Depth", true)});
   for (const auto &[name, source] : sources) {
     std::string log;
@@ -249,6 +261,74 @@ TEST(Schedule, TopKDoesNotSpill) {
         ASSERT_TRUE(bool(code)) << call << ": " << toString(code.takeError());
         EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << call << ":\n" << log;
       }
+}
+
+TEST(Schedule, AttentionByWgmmaFollowsTheProblem) {
+  auto choose = [](int64_t batches, int64_t queries, int64_t keys, int head, bool masked = false, bool limited = false) {
+    return *chooseWgmmaAttention({{batches, queries, keys, head, head, masked}, Major::Depth, Major::Side, limited});
+  };
+  EXPECT_EQ(choose(24, 4608, 4608, 128).rows, 128);
+  EXPECT_EQ(choose(40, 1024, 1024, 64).rows, 192);             // three warpgroups are faster
+  EXPECT_EQ(choose(20, 4096, 4096, 64).rows, 128);             // unless tiles of two fill the last round
+  EXPECT_EQ(choose(40, 1024, 1024, 64, /*masked=*/true).rows, 128);
+  EXPECT_EQ(choose(12, 128, 128, 64).rows, 64);                // few queries
+  EXPECT_EQ(std::pair(choose(8, 999, 999, 72).depth, choose(8, 999, 999, 40).width), std::pair(80, 48));
+  for (int head : {8, 40, 64, 72, 96, 128, 160, 192, 256})
+    for (Major k : {Major::Depth, Major::Side})
+      for (Major v : {Major::Depth, Major::Side})
+        for (int64_t tokens : {1, 77, 4096}) {
+          auto s = chooseWgmmaAttention({{20, tokens, tokens, head, head, false}, k, v, false});
+          if (v == Major::Side || head <= 128 || head > 192) {
+            ASSERT_TRUE(s.has_value()) << head;
+            EXPECT_TRUE(s->isValid(k, v)) << text(*s);
+          }
+        }
+  EXPECT_FALSE(chooseWgmmaAttention({{20, 4096, 4096, 264, 264, false}, Major::Depth, Major::Side, false}));
+}
+
+TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
+    GTEST_SKIP() << "no NVRTC";
+  std::string head;
+  llvm::StringSet<> seen;
+  appendTemplate("impl/WgmmaAttention.h", seen, head);
+  struct {
+    WgmmaAttentionProblem problem;
+    const char *scoring;
+  } cases[] = {
+      {{{24, 4608, 4608, 128, 128, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
+      {{{24, 4608, 4608, 128, 128, false}, Major::Side, Major::Depth, true}, "flame::scores(0.2f, plain, limit)"},
+      {{{24, 4608, 4608, 128, 128, true}, Major::Depth, Major::Side, false}, "flame::scores(1.4f, biased)"},
+      {{{40, 1024, 1024, 64, 64, false}, Major::Depth, Major::Side, true}, "flame::scores(0.2f, plain, limit)"},
+      {{{40, 1024, 1024, 64, 64, true}, Major::Depth, Major::Side, true}, "flame::scores(1.4f, biased, limit)"},
+      {{{12, 128, 128, 64, 64, true}, Major::Depth, Major::Side, false}, "flame::scores(1.4f, biased)"},
+      {{{16, 4096, 4096, 256, 256, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
+      {{{16, 4096, 4096, 256, 256, true}, Major::Depth, Major::Side, false}, "flame::scores(1.4f, biased)"},
+      {{{16, 4096, 4096, 80, 80, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
+  };
+  for (const auto &[problem, scoring] : cases) {
+    WgmmaAttentionSchedule s = *chooseWgmmaAttention(problem);
+    auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
+    std::string source =
+        head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
+        ", 1) attention(const __grid_constant__ flame::TensorMap q, const __grid_constant__ flame::TensorMap k, const "
+        "__grid_constant__ flame::TensorMap v, const __grid_constant__ flame::TensorMap o, const float *bias, int m, int n, "
+        "int heads, int past, unsigned *state) {\n  auto plain = [&](int, int, float product) { return product; };\n"
+        "  auto biased = [&](int row, int column, float product) { return product * 0.1f + bias[(long long)row * n + "
+        "column]; };\n  auto limit = [&](int row) { return past + row + 1; };\n  auto body = [&](int, int, float sum) -> "
+        "unsigned short { return (unsigned short)(__float_as_uint(sum) >> 16); };\n  flame::wgmmaAttention<" +
+        text(s) + ", flame::Arithmetic::BF16, " + major(problem.k) + ", " + major(problem.v) +
+        ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
+        std::to_string(problem.sizes.columns) +
+        "}, flame::Heads{heads, 1, 1}, {q, {1, 0, 0}}, {k, {1, 0, 0}}, {v, {1, 0, 0}}, state, [&](int) { return " + scoring +
+        "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); });\n}\n";
+    std::string log;
+    auto code = (*nvrtc)->compile(source, "sm_90a", &log);
+    ASSERT_TRUE(bool(code)) << text(s) << ": " << toString(code.takeError());
+    EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << text(s) << scoring << ":\n" << log;
+    EXPECT_EQ(log.find("(C75"), std::string::npos) << text(s) << " is serialized, or keeps its registers:\n" << log;
+  }
 }
 
 TEST(Schedule, AttentionHardlySpills) {

@@ -79,11 +79,14 @@ struct Unit {
   std::string file = "model.cu"; // as messages call it
 };
 
+class ScheduleFile;
+
 class Emitter {
 public:
   /// The context must have the dialects of registerCudaDialects. `tf32`: products of f32 by matrix instructions, which take
-  /// ten bits of each factor's fraction. `wgmma`: kernels for sm_90a use what it alone has.
-  explicit Emitter(mlir::MLIRContext *context, bool tf32 = false, bool wgmma = false);
+  /// ten bits of each factor's fraction. `wgmma`: kernels for sm_90a use what it alone has. `schedules`: overrides, and a list of
+  /// what was chosen.
+  explicit Emitter(mlir::MLIRContext *context, bool tf32 = false, bool wgmma = false, ScheduleFile *schedules = nullptr);
 
   /// Prints the region's kernel, or finds the one that an equal region made. Fails with an op error on a region that
   /// the target can't compile.
@@ -99,6 +102,7 @@ public:
 private:
   mlir::MLIRContext *context;
   bool tf32, wgmma;
+  ScheduleFile *schedules;
   std::vector<KernelText> kernels;
   llvm::StringMap<std::string> symbols; // text of a kernel without its name → its symbol
 };

@@ -23,6 +23,10 @@ struct Fiber {
   State state = State::Ready;
   std::deque<std::vector<Copy>> groups;
   std::vector<Copy> open;
+  struct {
+    std::deque<std::vector<std::function<void()>>> groups;
+    std::vector<std::function<void()>> open;
+  } work[2];
   alignas(16) unsigned slot[16];
 };
 constexpr size_t stackBytes = 256 << 10;
@@ -41,6 +45,7 @@ ucontext_t scheduler;
 std::vector<Fiber> fibers; // of all blocks that run at the same time
 std::vector<Block> blocks;
 int current, firstBlock, gridBlocks, blockThreads;
+size_t moves, yields; // in this round of all threads
 const std::function<void()> *body;
 
 Block &currentBlock() { return blocks[current / blockThreads]; }
@@ -82,8 +87,10 @@ void emulator::launch(int count, int threads, int sharedBytes, const std::functi
   for (firstBlock = 0; firstBlock < count; firstBlock += atOnce) {
     for (Block &block : blocks) {
       block.statics.clear();
-      block.memory.assign(sharedBytes + 128, 0xff);
-      block.aligned = block.memory.data() + (128 - reinterpret_cast<size_t>(block.memory.data()) % 128) % 128;
+      for (NamedBarrier &barrier : block.named)
+        barrier = {};
+      block.memory.assign(sharedBytes + 1024, 0xff);
+      block.aligned = block.memory.data() + (1024 - reinterpret_cast<size_t>(block.memory.data()) % 1024) % 1024;
     }
     for (Fiber &fiber : fibers) {
       if (!fiber.stack)
@@ -91,14 +98,17 @@ void emulator::launch(int count, int threads, int sharedBytes, const std::functi
       fiber.state = State::Ready;
       fiber.groups.clear();
       fiber.open.clear();
+      for (auto &work : fiber.work)
+        work = {};
       getcontext(&fiber.context);
       fiber.context.uc_stack.ss_sp = fiber.stack.get();
       fiber.context.uc_stack.ss_size = stackBytes;
       fiber.context.uc_link = nullptr;
       makecontext(&fiber.context, run, 0);
     }
+    int idle = 0; // rounds in which all only looked whether they may go on
     for (bool alive = true; alive;) {
-      bool moved = false;
+      moves = yields = 0;
       alive = false;
       for (size_t warp = 0; warp < fibers.size(); warp += 32)
         do {
@@ -106,15 +116,16 @@ void emulator::launch(int count, int threads, int sharedBytes, const std::functi
             if (fibers[i].state == State::Ready) {
               current = i;
               swapcontext(&scheduler, &fibers[i].context);
-              moved = true;
+              ++moves;
             }
         } while (release(warp, warp + 32, State::AtWarp));
       for (size_t first = 0; first < fibers.size(); first += threads)
-        moved |= release(first, first + threads, State::AtBlock);
+        moves += release(first, first + threads, State::AtBlock);
       for (Fiber &fiber : fibers)
         alive |= fiber.state != State::Done;
-      if (alive && !moved) {
-        std::fprintf(stderr, "emulator: threads wait at different barriers\n");
+      idle = moves == yields ? idle + 1 : 0;
+      if (alive && (moves == 0 || idle > 1000)) {
+        std::fprintf(stderr, "emulator: threads wait at different barriers, or for ever\n");
         std::abort();
       }
     }
@@ -125,7 +136,10 @@ int emulator::thread() { return current % blockThreads; }
 int emulator::block() { return firstBlock + current / blockThreads; }
 int emulator::gridSize() { return gridBlocks; }
 int emulator::blockSize() { return blockThreads; }
-void emulator::yield() { pause(State::Ready); }
+void emulator::yield() {
+  ++yields;
+  pause(State::Ready);
+}
 void *emulator::staticShared(int id, int bytes) {
   std::vector<unsigned char> &memory = currentBlock().statics[id];
   if (memory.empty())
@@ -143,11 +157,33 @@ void emulator::syncThreads(int number, int threads) {
   while (barrier.generation == generation)
     yield();
 }
+void emulator::arriveThreads(int number, int threads) {
+  NamedBarrier &barrier = currentBlock().named[number];
+  if (++barrier.arrived == threads)
+    barrier.arrived = 0, ++barrier.generation;
+}
+void emulator::start(int queue, std::function<void()> work) {
+  fibers[current].work[queue].open.push_back(std::move(work));
+}
+void emulator::commitWork(int queue) {
+  auto &work = fibers[current].work[queue];
+  work.groups.push_back(std::move(work.open));
+  work.open.clear();
+}
+void emulator::waitForWork(int queue, int pending) {
+  // Not by reference: work may let others run.
+  while (int(fibers[current].work[queue].groups.size()) > pending) {
+    auto group = std::move(fibers[current].work[queue].groups.front());
+    fibers[current].work[queue].groups.pop_front();
+    for (auto &each : group)
+      each();
+  }
+}
 unsigned *emulator::slot(int lane) { return fibers[current / 32 * 32 + lane].slot; }
 
 void emulator::copy(void *to, const void *from, int bytes, int valid) {
   size_t first = static_cast<unsigned char *>(to) - currentBlock().aligned;
-  if (first % bytes || first + bytes > currentBlock().memory.size() - 128 || (valid && reinterpret_cast<size_t>(from) % bytes) ||
+  if (first % bytes || first + bytes > currentBlock().memory.size() - 1024 || (valid && reinterpret_cast<size_t>(from) % bytes) ||
       valid < 0 || valid > bytes) {
     std::fprintf(stderr, "emulator: copy of %d of %d bytes to shared offset %zu\n", valid, bytes, first);
     std::abort();

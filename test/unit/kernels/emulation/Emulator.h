@@ -26,11 +26,17 @@ void syncBlock();
 void syncWarp();
 /// Barrier `number` of the block, for `threads` of its threads.
 void syncThreads(int number, int threads);
+void arriveThreads(int number, int threads);
 
 /// A copy of the current group.
 void copy(void *to, const void *from, int bytes, int valid);
 void commit();
 void wait(int pending);
+
+/// What this thread has started and what happens when it waits for it: as copies, in groups, of `queue` 0 or 1.
+void start(int queue, std::function<void()> work);
+void commitWork(int queue);
+void waitForWork(int queue, int pending);
 
 /// 64 bytes of this lane that the others of its warp see between two syncWarp.
 unsigned *slot(int lane);

@@ -7,16 +7,20 @@ namespace flame {
 
 /// In the 8 bytes of an mbarrier.
 struct EmulatedBarrier {
-  int missing;           // arrivals of this phase
-  unsigned short of, phase;
+  unsigned short missing, of; // arrivals of this phase, of each
+  int bytes : 24, phase : 8;  // that are still to come
 };
 inline EmulatedBarrier &at(SharedAddress barrier) { return *(EmulatedBarrier *)barrier; }
 
-inline void makeBarrier(SharedAddress barrier, int arrivals) { at(barrier) = {arrivals, (unsigned short)arrivals, 0}; }
+inline void makeBarrier(SharedAddress barrier, int arrivals) { at(barrier) = {(unsigned short)arrivals, (unsigned short)arrivals, 0, 0}; }
 inline void fenceBarriers() {}
-inline void arrive(SharedAddress barrier) {
-  if (--at(barrier).missing == 0)
+inline void endPhase(SharedAddress barrier) {
+  if (at(barrier).missing == 0 && at(barrier).bytes == 0)
     at(barrier).missing = at(barrier).of, ++at(barrier).phase;
+}
+inline void arrive(SharedAddress barrier) {
+  --at(barrier).missing;
+  endPhase(barrier);
 }
 /// Copies land at once, but not before.
 inline void arriveAfterCopies(SharedAddress barrier) {
@@ -24,13 +28,19 @@ inline void arriveAfterCopies(SharedAddress barrier) {
   emulator::wait(0);
   arrive(barrier);
 }
-/// There is no copy engine.
-inline void arriveExpecting(SharedAddress, int) { std::abort(); }
+inline void arriveExpecting(SharedAddress barrier, int bytes) {
+  at(barrier).bytes += bytes;
+  arrive(barrier);
+}
 inline bool hasEnded(SharedAddress barrier, int parity) { return (at(barrier).phase & 1) != parity; }
 inline void await(SharedAddress barrier, int parity) {
   while (!hasEnded(barrier, parity))
     emulator::yield();
 }
+inline bool isElected() { return threadId() % 32 == 0; }
+template <int> void giveRegisters() {}
+template <int> void takeRegisters() {}
+inline void arriveThreads(int number, int threads) { emulator::arriveThreads(number, threads); }
 inline void syncThreads(int number, int threads) { emulator::syncThreads(number, threads); }
 
 } // namespace flame

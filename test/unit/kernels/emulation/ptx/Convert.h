@@ -26,6 +26,12 @@ inline float asFloat(unsigned bits) {
   return value;
 }
 
+inline unsigned floatBits(float value) {
+  unsigned bits;
+  std::memcpy(&bits, &value, 4);
+  return bits;
+}
+
 template <Arithmetic type> unsigned short narrow(float value) {
   if constexpr (type == Arithmetic::BF16) {
     unsigned bits;

@@ -11,6 +11,7 @@ namespace flame {
 inline unsigned char *dynamicShared() { return emulator::shared(); }
 using SharedAddress = unsigned char *;
 inline SharedAddress sharedAddress(const void *shared) { return (unsigned char *)shared; }
+inline void *pointerTo(SharedAddress address) { return address; }
 inline SharedAddress flip(SharedAddress address, int bits) { return (SharedAddress)((size_t)address ^ bits); }
 inline int threadId() { return emulator::thread(); }
 inline int blockId() { return emulator::block(); }
@@ -32,6 +33,7 @@ template <typename T> T shuffleXor(T value, int mask) {
   syncWarp();
   return value;
 }
+inline int uniform(int value) { return value; }
 inline bool anyLane(bool condition) {
   std::memcpy(emulator::slot(threadId() % 32), &condition, 1);
   syncWarp();

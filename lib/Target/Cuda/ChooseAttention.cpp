@@ -1,0 +1,61 @@
+//===- ChooseAttention.cpp - the schedule of attention by wgmma ---------------------------------------------------===//
+#include "ChooseSchedule.h"
+#include <algorithm>
+#include <limits>
+
+using namespace flame;
+using namespace flame::cuda;
+
+namespace {
+/// Tiles of queries × keys for heads of up to `head`. Three warpgroups have 160 registers each, two 240. The largest step of
+/// keys is not always the best: what is left of the registers lets the compiler compute further ahead. Scores with a body
+/// of their own need registers for it.
+constexpr struct {
+  int head, rows, keys;
+  bool masked;
+} candidates[] = {
+    {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},  {128, 128, 128, false},
+    {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 80, false}, {256, 64, 80, false},
+    {256, 128, 64, false}, {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true},
+    {128, 64, 64, true},   {256, 128, 64, true},  {256, 64, 64, true},
+};
+
+/// Multiprocessors of the GPU that the choice is made for, an H100.
+constexpr int64_t multiprocessors = 132;
+
+/// What a multiprocessor of an H200 takes, in microseconds, fitted to measurements (docs/rationale/performance.md): for a query
+/// and a key of each element of a head, for the rest of a score by one to three warpgroups, for a tile.
+constexpr double productTime = 1.37e-5 / 64, scoreTime[] = {4.5e-3 / 64, 3.0e-3 / 64, 2.3e-3 / 64}, tileTime = 2;
+
+int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
+int round16(int size) { return (size + 15) / 16 * 16; }
+
+double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
+  int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
+  int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
+  double step = double(s.rows) * s.keys * (productTime * (s.depth + s.width) + scoreTime[s.consumers() - 1]);
+  // Tiles of different lengths fill the last round.
+  double rounds = p.limited ? std::max(1.0, double(tiles) / multiprocessors) : double(ceilDivide(tiles, multiprocessors));
+  return rounds * (tileTime + step * double(steps));
+}
+} // namespace
+
+std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const WgmmaAttentionProblem &p) {
+  const int depth = round16(p.sizes.depth), width = round16(p.sizes.columns), head = std::max(depth, width);
+  std::optional<WgmmaAttentionSchedule> best;
+  double least = std::numeric_limits<double>::infinity();
+  int smallest = 0; // the tiles made for the smallest heads that are large enough
+  for (const auto &c : candidates) {
+    if (c.masked != p.sizes.masked || c.head < head || (smallest && c.head != smallest))
+      continue;
+    WgmmaAttentionSchedule s{c.rows, c.keys, depth, width, 2, 2};
+    while (s.slabs > 0 && !s.isValid(p.k, p.v))
+      --s.slabs;
+    if (!s.isValid(p.k, p.v))
+      continue;
+    smallest = c.head;
+    if (double time = price(p, s); time < least)
+      best = s, least = time;
+  }
+  return best;
+}

@@ -1,0 +1,347 @@
+//===- WgmmaAttention.h - softmax(q k^T) v by wgmma ---------------------------------------------------------------===//
+//
+// After FlashAttention-3 (Shah et al., 2024). As in WgmmaGemm.h blocks stay and take tile after tile, and one thread of each
+// asks the copy engine for queries, keys and values ahead of the warpgroups that multiply. Each of these has 64 queries.
+// It starts the scores of a step of keys before the products of the last step's weights with their values, and turns scores
+// into weights while the latter run. Weights never leave registers. Warpgroups start their products one after another, so
+// that one computes weights while another multiplies.
+//
+// Scores, their limits and rows that see nothing are as in Attention.h. Operands are tensor maps of rank 5 with the boxes of
+// TensorTile: contiguous dim, lines, and three dims of the batch from the inside out.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "epilogue/StoreGroup.h"
+#include "pipeline/Ring.h"
+#include "pipeline/TensorTile.h"
+#include "ptx/Grid.h"
+#include "schedule/WgmmaAttention.h"
+#include "tile/Raster.h"
+#include "tile/Scores.h"
+
+namespace flame {
+
+/// Heads: dims of the batch from the inside out.
+struct Heads {
+  int inner, middle, outer;
+};
+/// An operand; its step is 0 in dims of the batch that it is broadcast along.
+struct HeadOperand {
+  const TensorMap &map;
+  Heads steps;
+};
+
+/// Where rows see different numbers of keys, blocks take the next tile when they have done one: `state` is its number, 0 before
+/// and after. Otherwise it is not looked at.
+///
+/// `makeScoring(batch)` and `makeEpilogue(batch)` give Scores and the epilogue of one of the heads.
+template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, typename MakeScoring,
+          typename MakeEpilogue>
+FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
+                                 MakeScoring makeScoring, MakeEpilogue makeEpilogue) {
+  static_assert(s.isValid(kMajor, vMajor) && sizeOf(type) == 2, "no such schedule");
+  using Queries = TensorTile<type, Major::Depth, s.rows, s.depthLines() * s.perLine, 1>;
+  using Keys = TensorTile<type, kMajor, s.keys, kMajor == Major::Depth ? s.depthLines() * s.perLine : s.depth, 1>;
+  using Values = TensorTile<type, vMajor, s.width, s.keys, 1>;
+  static_assert(Queries::bytes == s.queryBytes() && Keys::bytes == s.keyBytes(kMajor) &&
+                    Values::bytes == s.valueBytes(vMajor),
+                "the launch's shared memory");
+  using Scoring = decltype(makeScoring(0));
+  constexpr int consumers = s.consumers();
+  constexpr bool takesTurns = consumers > 1;
+  constexpr float slack = 8;
+
+  const SharedAddress queries = swizzledShared(), keys = queries + Queries::bytes, values = keys + s.stages * Keys::bytes,
+                      slabs = values + s.stages * Values::bytes,
+                      barriers = slabs + 4 * consumers * s.slabs * s.slabBytes;
+  const Ring<s.stages> keyRing{barriers}, valueRing{barriers + s.stages * s.barrierBytes};
+  const Ring<1> queryRing{barriers + 2 * s.stages * s.barrierBytes};
+  // The tile that the producer is at, visible together with its queries.
+  unsigned *const shownTile = (unsigned *)pointerTo(barriers + (2 * s.stages + 1) * s.barrierBytes);
+  constexpr bool asksForTiles = Scoring::hasLimit;
+  const int group = uniform(threadId() / 128);
+  if (threadId() == 0) {
+    prefetchMap(q.map);
+    prefetchMap(k.map);
+    prefetchMap(v.map);
+    keyRing.make(4 * consumers);
+    valueRing.make(4 * consumers);
+    queryRing.make(4 * consumers);
+  }
+  syncBlock();
+  awaitProducers();
+
+  // Blocks of one head are under way at the same time and share its keys. Where rows see different numbers of keys, those
+  // that see most come first, of as many heads as the second-level cache holds.
+  constexpr unsigned cacheBytes = 24 << 20;
+  const unsigned batches = (unsigned)(heads.inner * heads.middle * heads.outer),
+                 down = (unsigned)((p.rows + s.rows - 1) / s.rows);
+  const unsigned band = Scoring::hasLimit ? cacheBytes / ((unsigned)least(p.keys, 1 << 16) * 2 * (s.depth + s.width) + 1) : 0;
+  const Raster raster{batches, down, band == 0 ? 1 : band};
+  const unsigned tiles = batches * down;
+  auto rowOf = [&](const Raster::Place &at) {
+    return (Scoring::hasLimit ? (int)down - 1 - at.column : at.column) * s.rows;
+  };
+  // No keys are a step that lies outside.
+  auto turnsOf = [&](int row, int batch) {
+    const int visible = visibleKeys(makeScoring(batch), p, row + s.rows - 1);
+    return visible == 0 ? 1 : (visible + s.keys - 1) / s.keys;
+  };
+  const int origin = p.keys == 0 ? s.keys : 0;
+  auto place = [&](const Heads &steps, int batch, int(&at)[3]) {
+    at[0] = batch % heads.inner * steps.inner;
+    at[1] = batch / heads.inner % heads.middle * steps.middle;
+    at[2] = batch / heads.inner / heads.middle * steps.outer;
+  };
+
+  if (group == consumers) {
+    if constexpr (s.copyRegisters() > 0)
+      giveRegisters<s.copyRegisters()>();
+    if (threadId() % 128 < 32 && isElected()) {
+      RingPlace<s.stages> keyPlace, valuePlace;
+      RingPlace<1> queryPlace;
+      auto bringValues = [&](int turn, const int(&at)[3]) {
+        const SharedAddress full = valueRing.full(valuePlace.stage);
+        await(valueRing.empty(valuePlace.stage), valuePlace.parity ^ 1);
+        arriveExpecting(full, Values::bytes);
+        Values::load(v.map, values + valuePlace.stage * Values::bytes, full, 0, origin + turn * s.keys, at, 0);
+        valuePlace.next();
+      };
+#pragma unroll 1
+      for (unsigned tile = (unsigned)blockId();;) {
+        if constexpr (asksForTiles) {
+          await(queryRing.empty(0), queryPlace.parity ^ 1);
+          *shownTile = tile;
+          if (tile >= tiles) {
+            arrive(queryRing.full(0));
+            break;
+          }
+        } else if (tile >= tiles) {
+          break;
+        }
+        const auto at = raster(tile);
+        unsigned taken = 0;
+        if constexpr (asksForTiles)
+          taken = addToState(state); // comes while this tile is copied
+        else
+          await(queryRing.empty(0), queryPlace.parity ^ 1);
+        const int turns = turnsOf(rowOf(at), at.row);
+        int place3[3], valueAt[3];
+        place(q.steps, at.row, place3);
+        arriveExpecting(queryRing.full(0), Queries::bytes);
+        Queries::load(q.map, queries, queryRing.full(0), rowOf(at), 0, place3, 0);
+        queryPlace.next();
+        place(k.steps, at.row, place3);
+        place(v.steps, at.row, valueAt);
+#pragma unroll 1
+        for (int turn = 0; turn < turns; ++turn) {
+          const SharedAddress full = keyRing.full(keyPlace.stage);
+          await(keyRing.empty(keyPlace.stage), keyPlace.parity ^ 1);
+          arriveExpecting(full, Keys::bytes);
+          Keys::load(k.map, keys + keyPlace.stage * Keys::bytes, full, origin + turn * s.keys, 0, place3, 0);
+          keyPlace.next();
+          if (turn > 0)
+            bringValues(turn - 1, valueAt);
+        }
+        bringValues(turns - 1, valueAt);
+        tile = asksForTiles ? (unsigned)gridSize() + taken : tile + (unsigned)gridSize();
+        // Each block asks until there is none: as often, in all, as there are tiles.
+        if (asksForTiles && taken == tiles - 1)
+          *state = 0;
+      }
+      releaseDependents();
+    }
+  } else {
+    if constexpr (s.multiplyRegisters() > 0)
+      takeRegisters<s.multiplyRegisters()>();
+    const int lane = threadId() % 32, inTile = group * 64 + threadId() % 128 / 32 * 16;
+    auto release = [&](SharedAddress empty) {
+      if (lane == 0)
+        arrive(empty);
+    };
+    RingPlace<s.stages> keyPlace, valuePlace;
+    RingPlace<1> queryPlace;
+    // The first turn is the first warpgroup's.
+    if (takesTurns && group == 0)
+      arriveThreads(1, 256);
+#pragma unroll 1
+    for (unsigned tile = (unsigned)blockId();; tile += (unsigned)gridSize()) {
+      if constexpr (asksForTiles) {
+        await(queryRing.full(0), queryPlace.parity);
+        tile = *(const volatile unsigned *)shownTile;
+      }
+      if (tile >= tiles)
+        break;
+      const auto at = raster(tile);
+      const auto scoring = makeScoring(at.row);
+      const int first = rowOf(at), row = first + inTile + lane / 4, turns = turnsOf(first, at.row);
+      // Keys that all rows of this warpgroup see.
+      const int seen = visibleKeys(scoring, p, first + group * 64);
+      float score[s.keys / 2], result[s.width / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0};
+      unsigned weights[s.keys / 16][4];
+
+      auto multiplyKeys = [&] {
+        const unsigned long long x = Queries::matrix(queries, group * 64),
+                                 y = Keys::matrix(keys + keyPlace.stage * Keys::bytes, 0);
+        fenceProducts();
+#pragma unroll
+        for (int step = 0; step < s.depth / 16; ++step)
+          multiplyGroup<type, false, kMajor == Major::Side>(score, x + Queries::further(step), y + Keys::further(step),
+                                                            step > 0);
+        commitProducts();
+      };
+      auto multiplyValues = [&](bool add) {
+        const unsigned long long y = Values::matrix(values + valuePlace.stage * Values::bytes, 0);
+        fenceProducts();
+#pragma unroll
+        for (int step = 0; step < s.keys / 16; ++step)
+          multiplyGroup<type, vMajor == Major::Side>(result, weights[step], y + Values::further(step), add || step > 0);
+        commitProducts();
+      };
+      // From the products of the keys from `key` on to weights, still f32. True if the peaks rose in any row of the warp:
+      // what was added up before is to be multiplied by `factor`.
+      auto weigh = [&](int key, float(&factor)[2]) {
+        const int column = key + lane % 4 * 2;
+#pragma unroll
+        for (int i = 0; i < s.keys / 2; ++i)
+          score[i] = scoring.body(least(row + i / 2 % 2 * 8, p.rows - 1), least(column + i / 4 * 8 + i % 2, p.keys - 1),
+                                  score[i]);
+        if (key + s.keys > seen) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int visible = visibleKeys(scoring, p, row + 8 * half) - column;
+#pragma unroll
+            for (int i = 2 * half; i < s.keys / 2; i += 4) {
+              score[i] = i / 4 * 8 < visible ? score[i] : lowest();
+              score[i + 1] = i / 4 * 8 + 1 < visible ? score[i + 1] : lowest();
+            }
+          }
+        }
+        bool lags = false;
+        float top[2];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float most = fmaxf(score[2 * half], score[2 * half + 1]);
+#pragma unroll
+          for (int i = 4 + 2 * half; i < s.keys / 2; i += 4)
+            most = fmaxf(most, fmaxf(score[i], score[i + 1]));
+          most = fmaxf(most, shuffleXor(most, 1));
+          top[half] = fmaxf(most, shuffleXor(most, 2)) * scoring.scale;
+          lags |= top[half] > peak[half] + slack;
+        }
+        lags = anyLane(lags);
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float raised = lags ? fmaxf(peak[half], top[half]) : peak[half];
+          factor[half] = raised == peak[half] ? 1.0f : exp2Fast(peak[half] - raised);
+          peak[half] = raised;
+          total[half] *= factor[half];
+        }
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float base = peak[half] == lowest() ? 0.0f : peak[half];
+#pragma unroll
+          for (int i = 2 * half; i < s.keys / 2; i += 4) {
+            score[i] = exp2Fast(fmaf(score[i], scoring.scale, -base));
+            score[i + 1] = exp2Fast(fmaf(score[i + 1], scoring.scale, -base));
+            total[half] += score[i] + score[i + 1];
+          }
+        }
+        return lags;
+      };
+      // Sums of a product lie as the rows of the next one do.
+      auto round = [&] {
+        pin(score);
+#pragma unroll
+        for (int step = 0; step < s.keys / 16; ++step)
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            weights[step][e] = narrow<type>(score[8 * step + 2 * e], score[8 * step + 2 * e + 1]);
+      };
+
+      float factor[2];
+      await(queryRing.full(0), queryPlace.parity);
+      await(keyRing.full(keyPlace.stage), keyPlace.parity);
+      multiplyKeys();
+      waitProducts<0>();
+      pin(score);
+      release(keyRing.empty(keyPlace.stage));
+      keyPlace.next();
+      weigh(0, factor);
+      round();
+      await(valueRing.full(valuePlace.stage), valuePlace.parity);
+#pragma unroll 1
+      for (int turn = 1; turn < turns; ++turn) {
+        await(keyRing.full(keyPlace.stage), keyPlace.parity);
+        if constexpr (takesTurns)
+          syncThreads(1 + group, 256);
+        multiplyKeys();
+        multiplyValues(turn > 1);
+        if constexpr (takesTurns)
+          arriveThreads(group + 1 == consumers ? 1 : group + 2, 256);
+        waitProducts<1>();
+        pin(score);
+        release(keyRing.empty(keyPlace.stage));
+        keyPlace.next();
+        const bool lags = weigh(turn * s.keys, factor);
+        pin(score);
+        // The next values must come some time. That they are awaited here keeps ptxas from waiting for the products before it
+        // computes the weights: it moves no instruction past a loop.
+        const SharedAddress used = valueRing.empty(valuePlace.stage);
+        valuePlace.next();
+        await(valueRing.full(valuePlace.stage), valuePlace.parity);
+        waitProducts<0>();
+        pin(result);
+        release(used);
+        round();
+        if (lags) {
+#pragma unroll
+          for (int i = 0; i < s.width / 2; ++i)
+            result[i] *= factor[i / 2 % 2];
+        }
+      }
+      // Queries may go, unless the results need their place.
+      if constexpr (s.slabs > 0)
+        release(queryRing.empty(0));
+      multiplyValues(turns > 1);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        total[half] += shuffleXor(total[half], 1);
+        total[half] += shuffleXor(total[half], 2);
+        factor[half] = 1.0f / total[half];
+      }
+      waitProducts<0>();
+      pin(result);
+      release(valueRing.empty(valuePlace.stage));
+      valuePlace.next();
+#pragma unroll
+      for (int i = 0; i < s.width / 2; ++i)
+        result[i] *= factor[i / 2 % 2];
+
+      int resultAt[3];
+      place({1, 1, 1}, at.row, resultAt);
+      const auto epilogue = makeEpilogue(at.row);
+      const Problem<int> sizes{p.rows, p.columns, 0};
+      if constexpr (s.slabs > 0) {
+        storeGroup<s.slabs, s.slabBytes>(result, slabs + threadId() / 32 * s.slabs * s.slabBytes, first + inTile, 0,
+                                         resultAt, sizes, epilogue);
+      } else {
+        // The lines of a warp's 16 queries in each box are a slab. Other warps of the group might yet read them.
+        syncThreads(1 + consumers + group, 128);
+        constexpr int boxes = isTensorStore<decltype(makeEpilogue(0))> ? Queries::boxes : 1;
+        storeGroup<boxes, Queries::boxBytes>(result, queries + inTile * s.lineBytes, first + inTile, 0, resultAt, sizes,
+                                             epilogue);
+        if constexpr (boxes == 1)
+          fenceShared();
+        if (lane == 0)
+          waitStoresRead<0>();
+        syncWarp();
+        release(queryRing.empty(0));
+      }
+      queryPlace.next();
+    }
+    waitStoresRead<0>();
+  }
+}
+
+} // namespace flame

@@ -1,0 +1,51 @@
+//===- WgmmaAttention.h - how attention by wgmma is cut into tiles -----------------------------------------------===//
+//
+// For sm_90a. A block computes `rows` queries by `consumers` warpgroups of 64 rows each, over the keys in steps of `keys`.
+// Keys and values have rings of `stages` steps of their own, since scores run ahead of the products with values.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#pragma once
+#include "schedule/Schedule.h"
+
+namespace flame {
+
+/// `depth` and `width`: sizes of a head of queries and keys, and of values, rounded up to 16. Results pass through
+/// `slabs` pieces of shared memory a warp, or through the queries' with 0: then the next tile's queries come only when
+/// the results have left.
+struct WgmmaAttentionSchedule {
+  int rows, keys, depth, width, stages, slabs = 0;
+
+  static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16, perLine = 64;
+  static constexpr int tileBytes = 16, stateBytes = 16; // the tile that a block is at; the state of a launch with limits
+  FLAME_BOTH constexpr int consumers() const { return rows / 64; }
+  /// One warpgroup copies.
+  FLAME_BOTH constexpr int threads() const { return 128 * (consumers() + 1); }
+  /// Registers of a thread that copies and of one that multiplies; 0: as the compiler has it.
+  FLAME_BOTH constexpr int copyRegisters() const { return consumers() == 1 ? 0 : consumers() == 2 ? 24 : 32; }
+  FLAME_BOTH constexpr int multiplyRegisters() const { return consumers() == 1 ? 0 : consumers() == 2 ? 240 : 160; }
+  /// The inner dim of the scores in whole lines.
+  FLAME_BOTH constexpr int depthLines() const { return (depth + perLine - 1) / perLine; }
+  FLAME_BOTH constexpr int queryBytes() const { return depthLines() * rows * lineBytes; }
+  /// A step of keys, contiguous along the head (Major::Depth) or along the keys.
+  FLAME_BOTH constexpr int keyBytes(Major order) const {
+    return order == Major::Depth ? depthLines() * keys * lineBytes : (keys + perLine - 1) / perLine * depth * lineBytes;
+  }
+  /// A step of values, contiguous along the head (Major::Side) or along the keys.
+  FLAME_BOTH constexpr int valueBytes(Major order) const {
+    return order == Major::Side ? (width + perLine - 1) / perLine * keys * lineBytes : keys / perLine * width * lineBytes;
+  }
+  FLAME_BOTH constexpr int sharedBytes(Major k, Major v) const {
+    return queryBytes() + stages * (keyBytes(k) + valueBytes(v)) + 4 * consumers() * slabs * slabBytes +
+           (2 * stages + 1) * barrierBytes + tileBytes;
+  }
+  /// Registers for the scores, their weights and the results, which all live at once.
+  FLAME_BOTH constexpr int sums() const { return keys / 2 + keys / 4 + width / 2; }
+  FLAME_BOTH constexpr bool isValid(Major k, Major v) const {
+    return rows % 64 == 0 && consumers() >= 1 && consumers() <= 3 && keys % 16 == 0 && keys >= 16 && keys <= 256 &&
+           depth % 16 == 0 && depth >= 16 && depth <= 256 && width % 16 == 0 && width >= 16 && width <= 256 &&
+           stages >= 2 && (v == Major::Side || keys % perLine == 0) && sums() <= (consumers() == 3 ? 132 : 204) &&
+           sharedBytes(k, v) <= 227 * 1024;
+  }
+};
+
+} // namespace flame

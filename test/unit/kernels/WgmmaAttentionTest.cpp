@@ -1,0 +1,157 @@
+//===- WgmmaAttentionTest.cpp - the device template of attention by wgmma, emulated -------------------------------===//
+//
+// Against softmax(q k^T) v in double: sizes of heads, rows and keys that overhang, several heads a block, orders of keys and
+// values in memory, heads that share keys, limits and biases, rows that see nothing. Blocks and warpgroups meet at their
+// barriers as on a GPU; copies land late, and products happen when they are waited for.
+//
+//===------------------------------------------------------------------------------------------------------------------===//
+#include "impl/WgmmaAttention.h"
+#include "AttentionReference.h"
+#include "Guarded.h"
+#include <random>
+
+using namespace flame;
+
+namespace {
+
+constexpr auto F16 = Arithmetic::F16, BF16 = Arithmetic::BF16;
+constexpr Major D = Major::Depth, S = Major::Side;
+
+/// [outer, line, inner, head size]: heads inside of lines, as projections give them. `lineMajor`: lines are contiguous
+/// instead of the head.
+template <Arithmetic type> struct Heads4 {
+  Guarded<unsigned short> memory;
+  int outer, lines, inner, size;
+  bool lineMajor;
+
+  Heads4(int outer, int lines, int inner, int size, bool lineMajor, unsigned seed)
+      : memory(size_t(outer) * lines * inner * size), outer(outer), lines(lines), inner(inner), size(size),
+        lineMajor(lineMajor) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    for (int i = 0; i < outer * lines * inner * size; ++i)
+      memory[i] = narrow<type>(normal(random));
+  }
+  long long lineStride() const { return lineMajor ? 1 : inner * size; }
+  long long innerStride() const { return lineMajor ? size * lines : size; }
+  long long sizeStride() const { return lineMajor ? lines : 1; }
+  double number(int o, int line, int i, int d) {
+    return widen<type>(memory[o * lines * inner * size + line * lineStride() + i * innerStride() + d * sizeStride()]);
+  }
+  TensorMap map(int boxLines) {
+    const long long outerStride = 2ll * lines * inner * size;
+    TensorMap map{(unsigned char *)memory.data, 2, 5, {size, lines, inner, 1, outer},
+                  {2, 2 * lineStride(), 2 * innerStride(), outerStride, outerStride}, {64, boxLines, 1, 1, 1}};
+    if (lineMajor) {
+      std::swap(map.dims[0], map.dims[1]);
+      map.strides[0] = 2, map.strides[1] = 2 * sizeStride();
+    }
+    return map;
+  }
+};
+
+struct Options {
+  float scale = 0.25f;
+  bool causal = false, bias = false, shared = false, store = false;
+  int spoiled = -1; // a row all of whose scores are -inf by the bias
+  int blocks = 3, outer = 1, inner = 1;
+};
+
+template <WgmmaAttentionSchedule s, Arithmetic type, Major keyMajor = D, Major valueMajor = S>
+void check(int rows, int keys, int depth, int columns, Options o = {}) {
+  const int keyHeads = o.shared ? 1 : o.inner;
+  Heads4<type> q(o.outer, rows, o.inner, depth, false, 1), k(o.outer, keys, keyHeads, depth, keyMajor == S, 2),
+      v(o.outer, keys, keyHeads, columns, valueMajor == D, 3), out(o.outer, rows, o.inner, columns, false, 4);
+  for (int i = 0; i < o.outer * rows * o.inner * columns; ++i)
+    out.memory[i] = narrow<type>(77);
+  std::vector<float> bias(size_t(rows) * keys, 0);
+  std::mt19937 random(4);
+  for (int i = 0; o.bias && i < rows * keys; ++i)
+    bias[i] = i / keys == o.spoiled || random() % 3 == 0 ? -INFINITY : float(random() % 9) - 4;
+  const int past = keys - rows; // row i sees the keys up to past + i
+  const TensorMap qMap = q.map(s.rows), kMap = k.map(keyMajor == D ? s.keys : s.depth),
+                  vMap = v.map(valueMajor == S ? s.keys : s.width), outMap = out.map(16);
+  auto body = [&](int row, int column, float score) {
+    EXPECT_TRUE(row < rows && column < keys);
+    return o.bias ? score * o.scale + bias[row * keys + column] : score;
+  };
+  const float scale = (o.bias ? 1 : o.scale) * 1.44269504f;
+  const Heads heads{o.inner, 1, o.outer}, keySteps{o.shared ? 0 : 1, 1, 1};
+  unsigned state = 0;
+  auto run = [&](auto makeScoring) {
+    emulator::launch(o.blocks, s.threads(), s.sharedBytes(keyMajor, valueMajor), [&] {
+      auto rounded = [](int, int, float sum) { return narrow<type>(sum); };
+      auto call = [&](auto makeEpilogue) {
+        wgmmaAttention<s, type, keyMajor, valueMajor>({rows, keys, depth, columns}, heads, {qMap, {1, 1, 1}},
+                                                      {kMap, keySteps}, {vMap, keySteps}, &state, makeScoring, makeEpilogue);
+      };
+      if constexpr (s.width >= 64) {
+        if (!o.store)
+          return call([&](int) { return tensorStore<unsigned short>(outMap, rounded); });
+      }
+      call([&](int head) {
+        return store<true>(out.memory.data, rounded, [&, head](int row, int column) {
+          return ((head / o.inner * rows + row) * o.inner + head % o.inner) * columns + column;
+        });
+      });
+    });
+  };
+  if (o.causal)
+    run([&](int) { return scores(scale, body, [=](int row) { return past + row + 1; }); });
+  else
+    run([&](int) { return scores(scale, body); });
+  EXPECT_EQ(state, 0u);
+  for (int a = 0; a < o.outer; ++a)
+    for (int h = 0; h < o.inner; ++h)
+      expectAttention(
+          rows, keys, columns, type == F16 ? 0x1p-9 : 0x1p-6,
+          [&](int i, int j) -> double {
+            double sum = 0;
+            for (int d = 0; d < depth; ++d)
+              sum += q.number(a, i, h, d) * k.number(a, j, h % keyHeads, d);
+            return o.causal && j > past + i ? -INFINITY : sum * o.scale + bias[size_t(i) * keys + j];
+          },
+          [&](int j, int c) { return v.number(a, j, h % keyHeads, c); },
+          [&](int i, int c) { return out.number(a, i, h, c); });
+}
+
+TEST(WgmmaAttention, SizesOfHeads) {
+  check<WgmmaAttentionSchedule{128, 64, 64, 64, 2, 2}, BF16>(130, 200, 64, 64);
+  check<WgmmaAttentionSchedule{128, 32, 128, 128, 2}, F16>(128, 96, 128, 128);
+  check<WgmmaAttentionSchedule{64, 16, 256, 256, 2}, F16>(30, 40, 256, 256);
+  check<WgmmaAttentionSchedule{192, 32, 80, 80, 3, 1}, BF16>(200, 70, 72, 72);
+  check<WgmmaAttentionSchedule{64, 48, 48, 48, 2, 1}, F16>(64, 100, 40, 40);
+  check<WgmmaAttentionSchedule{64, 32, 128, 64, 2}, F16>(70, 90, 128, 64);
+  check<WgmmaAttentionSchedule{64, 32, 64, 128, 2}, F16>(70, 90, 64, 128);
+}
+
+TEST(WgmmaAttention, Heads) {
+  constexpr WgmmaAttentionSchedule s{128, 32, 64, 64, 2};
+  check<s, BF16>(150, 70, 64, 64, {.outer = 2, .inner = 3});
+  check<s, BF16>(150, 70, 64, 64, {.causal = true, .blocks = 2, .outer = 2, .inner = 3});
+  check<s, F16>(20, 33, 64, 64, {.shared = true, .blocks = 1, .outer = 2, .inner = 3});
+  check<s, F16>(150, 70, 64, 64, {.store = true, .outer = 2, .inner = 3});
+}
+
+TEST(WgmmaAttention, Orders) {
+  constexpr WgmmaAttentionSchedule s{64, 64, 64, 64, 2, 1};
+  check<s, F16, S, S>(70, 136, 64, 64);
+  check<s, BF16, D, D>(70, 136, 64, 64);
+  check<s, F16, S, D>(70, 200, 56, 64, {.causal = true, .outer = 2, .inner = 2});
+}
+
+TEST(WgmmaAttention, Masks) {
+  constexpr WgmmaAttentionSchedule s{128, 32, 64, 64, 2};
+  check<s, F16>(200, 200, 64, 64, {.causal = true});
+  check<s, BF16>(5, 107, 64, 64, {.causal = true});
+  // The first rows see nothing.
+  check<s, F16>(207, 100, 64, 64, {.causal = true});
+  check<s, F16>(100, 150, 64, 64, {.bias = true, .spoiled = 70});
+  check<s, BF16>(100, 150, 64, 64, {.causal = true, .bias = true});
+  // Scores that grow far beyond the slack, and weights of one key.
+  check<s, F16>(70, 200, 64, 64, {.scale = 30});
+  check<s, F16>(70, 200, 64, 64, {.scale = 1e-3f});
+  check<s, F16>(3, 0, 64, 64);
+}
+
+} // namespace

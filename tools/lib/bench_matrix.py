@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""Matrix products against cuBLASLt and PyTorch on the same GPU, in one process, on the same tensors.
+
+    bench_matrix.py make --flamec FLAMEC [--gpu sm_90a] [--filter REGEX] FOLDER       needs onnx; no GPU
+    bench_matrix.py run --library libflame_rt.so [--rounds N] [--format table|md|json] FOLDER     needs PyTorch and a GPU
+
+Each case is checked against float64 first, on some rows, and its error is compared with the rival's. Then all are timed in
+alternating rounds, each long enough to be sustained, over as many copies of the tensors as the second-level cache can't hold. The
+rival of a plain product is cuBLASLt with the fastest of the ten algorithms that it proposes; that of a product with more behind it is
+torch.compile. Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
+rivals' times over flame's: above 1 flame is faster. The status is 1 if a result is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pathlib
+import re
+import subprocess
+import sys
+
+from bench_gpu import print_head, print_table, sustained
+
+SHAPES = [
+    (4608, 3072, 3072), (4608, 9216, 3072), (4608, 12288, 3072), (4608, 3072, 12288), (4608, 21504, 3072), (4608, 3072, 15360),
+    (512, 9216, 3072), (8192, 8192, 8192), (8192, 1280, 1280), (2048, 10240, 1280), (77, 4096, 4096), (16, 14336, 4096),
+    (1, 14336, 4096), (77, 1280, 1280), (1, 4096, 4096), (16, 4096, 14336),
+]  # fmt: skip
+# What each kind computes of x [M, K] and its further inputs: shapes by M, N, K, and PyTorch's words.
+KINDS = {
+    "linear": [("w", "NK")],
+    "matmul": [("w", "KN")],
+    "bias_gelu": [("w", "NK"), ("b", "N")],
+    "gate_residual": [("w", "NK"), ("b", "N"), ("g", "1N"), ("r", "MN")],
+    "swiglu": [("w", "NK"), ("v", "NK")],
+    "geglu": [("w", "NK"), ("v", "NK")],
+}
+
+
+def cases():
+    """(kind, (M, N, K), type)."""
+    for shape in SHAPES:
+        yield "linear", shape, "bfloat16"
+    for shape in ((4608, 3072, 3072), (2048, 10240, 1280)):
+        yield "matmul", shape, "bfloat16"
+        yield "linear", shape, "float16"
+        yield "linear", shape, "tf32"
+    yield "bias_gelu", (4608, 12288, 3072), "bfloat16"
+    yield "gate_residual", (4608, 3072, 12288), "bfloat16"
+    for n in (5632, 11264, 22528):
+        for m in (16, 4096):
+            yield "swiglu", (m, n, 4096), "bfloat16"
+    yield "geglu", (4096, 11264, 4096), "bfloat16"
+
+
+def dims(letters, m, n, k):
+    return [{"M": m, "N": n, "K": k, "1": 1}[letter] for letter in letters]
+
+
+# ---- models
+
+
+def make(args):
+    import onnx
+    from onnx import TensorProto as T
+    from onnx import helper as h
+
+    folder = pathlib.Path(args.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for kind, (m, n, k), dtype in cases():
+        name = f"{kind} {m}x{n}x{k} {dtype}"
+        if args.filter and not re.search(args.filter, name):
+            continue
+        onnx_type = {"bfloat16": T.BFLOAT16, "float16": T.FLOAT16, "tf32": T.FLOAT}[dtype]
+        inputs = [("x", [m, k])] + [(i, dims(letters, m, n, k)) for i, letters in KINDS[kind]]
+        nodes = []
+
+        def node(op, ins, outs, **attributes):
+            nodes.append(h.make_node(op, ins, outs, **attributes))
+
+        product = {"linear": "y", "matmul": "y"}.get(kind, "p")
+        for weight, result in (("w", product), ("v", "u")):
+            if weight not in [i for i, _ in inputs]:
+                continue
+            if kind == "matmul":
+                node("MatMul", ["x", weight], [result])
+            else:
+                node("Transpose", [weight], [weight + "t"], perm=[1, 0])
+                node("MatMul", ["x", weight + "t"], [result])
+        if kind == "bias_gelu":
+            node("Add", ["p", "b"], ["a"])
+            node("Gelu", ["a"], ["y"], approximate="tanh")
+        elif kind == "gate_residual":
+            node("Add", ["p", "b"], ["a"])
+            node("Mul", ["a", "g"], ["ag"])
+            node("Add", ["r", "ag"], ["y"])
+        elif kind == "swiglu":
+            node("Sigmoid", ["p"], ["s"])
+            node("Mul", ["p", "s"], ["a"])
+            node("Mul", ["a", "u"], ["y"])
+        elif kind == "geglu":
+            node("Gelu", ["p"], ["a"], approximate="tanh")
+            node("Mul", ["a", "u"], ["y"])
+        graph = h.make_graph(nodes, kind, [h.make_tensor_value_info(i, onnx_type, s) for i, s in inputs],
+                             [h.make_tensor_value_info("y", onnx_type, [m, n])])  # fmt: skip
+        model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23)], ir_version=11)
+        stem = name.replace(" ", "_")
+        onnx.save(model, folder / f"{stem}.onnx")
+        files = {}
+        # Code for sm_90 has no wgmma.
+        plain = kind in ("linear", "matmul")
+        for generation, gpu in {"flame": args.gpu, **({"sm80": "sm_90"} if plain and args.gpu == "sm_90a" else {})}.items():
+            files[generation] = f"{stem}.{generation}.flame"
+            subprocess.run([args.flamec, "compile", folder / f"{stem}.onnx", "-o", folder / files[generation], "--target=cuda",
+                            f"--gpu={gpu}", "-q", *(["--precision=tf32"] if dtype == "tf32" else []), *args.option], check=True)  # fmt: skip
+        (folder / f"{stem}.onnx").unlink()
+        made.append({"name": name, "kind": kind, "shape": [m, n, k], "type": dtype, "inputs": [s for _, s in inputs], "files": files})
+    (folder / "matrix.json").write_text(json.dumps(made))
+    print(f"{len(made)} cases in {folder}")
+
+
+# ---- the same in PyTorch
+
+
+def torch_function(kind):
+    import torch.nn.functional as F
+
+    return {
+        "linear": lambda x, w: x @ w.T,
+        "matmul": lambda x, w: x @ w,
+        "bias_gelu": lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh"),
+        "gate_residual": lambda x, w, b, g, r: r + g * F.linear(x, w, b),
+        "swiglu": lambda x, w, v: F.silu(x @ w.T) * (x @ v.T),
+        "geglu": lambda x, w, v: F.gelu(x @ w.T, approximate="tanh") * (x @ v.T),
+    }[kind]
+
+
+def errors(case, inputs, results):
+    """Relative errors in the norm against float64, of some rows of the results."""
+    import torch
+
+    m = case["shape"][0]
+    rows = torch.randperm(m, device="cuda")[:64]
+    some = [t[rows] if t.shape[0] == m and t.dim() == 2 and i in (0, 4) else t for i, t in enumerate(inputs)]
+    want = torch_function(case["kind"])(*[t.double() for t in some])
+    return [((r[rows].double() - want).norm() / want.norm()).item() if torch.isfinite(r).all() else math.inf for r in results]
+
+
+# ---- timing
+
+
+def run(args):
+    import torch
+
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "test" / "gpu"))
+    import cublaslt
+    import flame_rt
+
+    torch.backends.cuda.matmul.allow_tf32 = True
+    folder, stream = pathlib.Path(args.folder), torch.cuda.current_stream().cuda_stream
+    torch.manual_seed(1)
+    limits = {"bfloat16": 4e-3, "float16": 5e-4, "tf32": 1e-3}
+    rows, failures = [], 0
+    for case in json.loads((folder / "matrix.json").read_text()):
+        if args.filter and not re.search(args.filter, case["name"]):
+            continue
+        (m, n, k), kind = case["shape"], case["kind"]
+        dtype = torch.float32 if case["type"] == "tf32" else getattr(torch, case["type"])
+        size = sum(math.prod(s) for s in case["inputs"]) * dtype.itemsize + m * n * dtype.itemsize
+        copies = max(1, min(8, -(-(180 << 20) // size)))  # more than the second-level cache holds, thrice
+        sets = []
+        for _ in range(copies):
+            sets.append([torch.randn(s, device="cuda").mul_(k**-0.5 if i in (1, 2) and len(s) == 2 and s[0] > 1 else 1).to(dtype)
+                         for i, s in enumerate(case["inputs"])])  # fmt: skip
+        results = {g: [torch.full((m, n), math.nan, device="cuda", dtype=dtype) for _ in sets] for g in [*case["files"], "rival"]}
+        row = {"name": case["name"], "error": None}
+        rows.append(row)
+        calls, keep = {}, []
+        try:
+            for generation, file in case["files"].items():
+                session = flame_rt.Module(args.library, folder / file).session()
+                session.on_stream(stream)
+                calls[generation] = [session.bind(i, [o]) for i, o in zip(sets, results[generation])]
+                keep.append(session)
+            eager = torch_function(kind)
+            calls["eager"] = [lambda i=i: eager(*i) for i in sets]
+            if kind in ("linear", "matmul"):
+                product = cublaslt.Product(m, n, k, str(dtype).removeprefix("torch."), str(dtype).removeprefix("torch."), kind == "linear", case["type"] == "tf32")
+                product.tune(*sets[0], results["rival"][0])
+                calls["rival"] = [product.bound(*i, o) for i, o in zip(sets, results["rival"])]
+            elif args.no_compile:
+                del results["rival"]
+            else:
+                torch._dynamo.reset()
+                compiled = torch.compile(eager, dynamic=False)
+                results["rival"] = [compiled(*i) for i in sets]
+                calls["rival"] = [lambda i=i: compiled(*i) for i in sets]
+            for functions in calls.values():
+                for function in functions:
+                    function()
+            torch.cuda.synchronize()
+            row["errors"] = dict(zip(results, errors(case, sets[-1], [r[-1] for r in results.values()])))
+            wrong = {g: e for g, e in row["errors"].items() if g != "rival" and not e < limits[case["type"]] * (2 if "glu" in kind else 1)}
+            if wrong:
+                row["error"] = f"relative errors in the norm {wrong}"
+        except (flame_rt.FlameError, RuntimeError) as failure:
+            row["error"] = str(failure)
+        if row["error"]:
+            failures += 1
+            print(f"{case['name']}: {row['error']}", file=sys.stderr, flush=True)
+            continue
+
+        def around(functions):
+            state = [0]
+
+            def call():
+                state[0] = (state[0] + 1) % len(functions)
+                functions[state[0]]()
+
+            return call
+
+        row["us"] = sustained({g: around(f) for g, f in calls.items()}, args.rounds, args.milliseconds)
+        flops = 2 * m * n * k * (2 if "glu" in kind else 1)
+        row["TFLOP/s"], row["TB/s"] = flops / row["us"]["flame"] / 1e6, size / row["us"]["flame"] / 1e6
+        del sets, results, calls, keep
+    report(rows, args.format)
+    return 1 if failures or not rows else 0
+
+
+def report(rows, style):
+    if style == "json":
+        print(json.dumps(rows, indent=1))
+        return
+    head = ["M x N x K", "flame µs", "TFLOP/s", "TB/s", "rival ÷ flame", "eager ÷ flame", "rival ÷ sm80", "error ÷ rival's"]
+    lines, ratios = [], {}
+    for r in rows:
+        if r["error"]:
+            lines.append([r["name"], "failed"] + [""] * 6)
+            continue
+        us, error = r["us"], r["errors"]
+        rival = us["rival"] / us["flame"] if "rival" in us else None
+        group = "thin" if r["name"].startswith("linear") and int(re.search(r" (\d+)x", r["name"])[1]) < 128 else r["name"].split()[0]
+        if rival:
+            ratios.setdefault(f"{group} {r['name'].split()[-1]}", []).append(rival)
+        lines.append([r["name"], f"{us['flame']:.1f}", f"{r['TFLOP/s']:.0f}", f"{r['TB/s']:.2f}", f"{rival:.2f}" if rival else "",
+                      f"{us['eager'] / us['flame']:.2f}", f"{us['rival'] / us['sm80']:.2f}" if "sm80" in us and rival else "",
+                      f"{error['flame'] / error['rival']:.2f}" if error.get("rival") else ""])  # fmt: skip
+    if style == "md":
+        print_head("Matrix products", "matrix", "flame, cuBLASLt (the fastest of the ten algorithms\nthat it proposes) for plain "
+              "products, torch.compile for those with more behind them, and PyTorch eager, on the same tensors in\nalternating rounds of "
+              "one process, over as many copies of the tensors as the second-level cache can't hold; results checked\nagainst float64 "
+              "first. Ratios of times: above 1 flame is faster; \"rival ÷ sm80\" is that of the generation of mma.sync. The last\n"
+              "column compares errors against float64.")  # fmt: skip
+    print_table(head, lines, markdown=style == "md")
+    print()
+    means = [[g, str(len(x)), f"{math.exp(sum(map(math.log, x)) / len(x)):.3f}", f"{min(x):.2f}"] for g, x in ratios.items()]
+    print_table(["rival ÷ flame", "cases", "geometric mean", "least"], means, markdown=style == "md")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    m = commands.add_parser("make")
+    m.add_argument("--flamec", required=True)
+    m.add_argument("--gpu", default="sm_90a")
+    m.add_argument("--option", action="append", default=[], help="one more of flamec compile")
+    r = commands.add_parser("run")
+    r.add_argument("--library", required=True)
+    r.add_argument("--rounds", type=int, default=5)
+    r.add_argument("--milliseconds", type=float, default=30, help="length of one measurement")
+    r.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    r.add_argument("--format", choices=["table", "md", "json"], default="table")
+    for p in (m, r):
+        p.add_argument("--filter")
+        p.add_argument("folder")
+    args = parser.parse_args()
+    return make(args) if args.command == "make" else run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
