@@ -27,7 +27,7 @@ AddedToken tokenOf(const Json &json) {
   return token;
 }
 
-constexpr const char *kNamed[] = {"bos_token",  "eos_token", "unk_token", "sep_token",
+constexpr const char *kNamed[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                   "pad_token", "cls_token", "mask_token"};
 
 } // namespace
@@ -35,9 +35,8 @@ constexpr const char *kNamed[] = {"bos_token",  "eos_token", "unk_token", "sep_t
 std::vector<AddedToken> AddedTokens::read(const Json *config, const Json *specialTokensMap, const Json *tokenizer) {
   std::vector<AddedToken> tokens;
   const auto add = [&](AddedToken token) {
-    if (!token.content.empty() && std::none_of(tokens.begin(), tokens.end(), [&](const AddedToken &known) {
-          return known.content == token.content;
-        }))
+    if (!token.content.empty() && std::none_of(tokens.begin(), tokens.end(),
+                                               [&](const AddedToken &known) { return known.content == token.content; }))
       tokens.push_back(std::move(token));
   };
   const auto addNamed = [&](const Json &from) {
@@ -96,9 +95,8 @@ void AddedTokens::cut(std::string_view text, const Index &index, std::vector<Tex
   // the end of the next one.
   for (size_t at = 0; at < text.size();) {
     const auto &entries = index[static_cast<unsigned char>(text[at])];
-    const auto entry = std::find_if(entries.begin(), entries.end(), [&](const Entry &e) {
-      return text.compare(at, e.pattern.size(), e.pattern) == 0;
-    });
+    const auto entry = std::find_if(entries.begin(), entries.end(),
+                                    [&](const Entry &e) { return text.compare(at, e.pattern.size(), e.pattern) == 0; });
     if (entry == entries.end()) {
       ++at;
       continue;

@@ -139,8 +139,8 @@ std::vector<double> TrainedNoise::spaced(size_t count, bool whole) const {
       break;
     }
     if (t > static_cast<double>(all - 1))
-      rt::fail(FLAME_INVALID_ARGUMENT, count, " steps with steps_offset ", stepsOffset,
-               " go beyond the last of the ", all, " train steps; take fewer steps");
+      rt::fail(FLAME_INVALID_ARGUMENT, count, " steps with steps_offset ", stepsOffset, " go beyond the last of the ",
+               all, " train steps; take fewer steps");
     steps.push_back(t);
   }
   return steps;

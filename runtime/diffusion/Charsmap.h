@@ -1,7 +1,7 @@
 //===- Charsmap.h - sentencepiece's precompiled normaliser -----------------===//
 //
-// A blob: the size of a double-array trie (darts-clone), the trie's 32-bit units, and texts that end with a zero byte. A
-// key's value is where its replacement begins.
+// A blob: the size of a double-array trie (darts-clone), the trie's 32-bit units, and texts that end with a zero byte.
+// A key's value is where its replacement begins.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_DIFFUSION_CHARSMAP_H

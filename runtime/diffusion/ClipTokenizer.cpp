@@ -1,8 +1,8 @@
 //===- ClipTokenizer.cpp - byte-level BPE as CLIP has it -------------------===//
 //
 // Text is composed (NFC), its white space joined, lower-cased, and cut into contractions, runs of letters, single
-// numbers, and runs of anything else. Each word's UTF-8 bytes are merged pair by pair, the pair of the lowest rank first;
-// the last symbol of a word carries "</w>".
+// numbers, and runs of anything else. Each word's UTF-8 bytes are merged pair by pair, the pair of the lowest rank
+// first; the last symbol of a word carries "</w>".
 //
 //===----------------------------------------------------------------------===//
 
@@ -150,7 +150,9 @@ private:
     }
   };
 
-  static uint64_t pair(int32_t a, int32_t b) { return uint64_t{static_cast<uint32_t>(a)} << 32 | static_cast<uint32_t>(b); }
+  static uint64_t pair(int32_t a, int32_t b) {
+    return uint64_t{static_cast<uint32_t>(a)} << 32 | static_cast<uint32_t>(b);
+  }
 
   int32_t idOf(const std::string &token) const {
     const auto entry = vocabulary.find(token);

@@ -1,9 +1,10 @@
 //===- CpuRandom.cpp - torch.randn on the CPU ------------------------------===//
 //
-// Uniform numbers come from mt19937, 24 or 53 bits each (8 or 11 for bf16 and f16). From 16 elements on they are drawn for
-// the whole tensor first and then transformed by Box and Muller 16 at a time, numbers i and i + 8 of a group being a
-// pair; where the count is no multiple of 16, the last 16 are drawn and transformed anew. f32 takes logarithm, sine and
-// cosine from the Cephes library's polynomials, whose roundings, fused multiply-adds included, are written out below.
+// Uniform numbers come from mt19937, 24 or 53 bits each (8 or 11 for bf16 and f16). From 16 elements on they are drawn
+// for the whole tensor first and then transformed by Box and Muller 16 at a time, numbers i and i + 8 of a group being
+// a pair; where the count is no multiple of 16, the last 16 are drawn and transformed anew. f32 takes logarithm, sine
+// and cosine from the Cephes library's polynomials, whose roundings, fused multiply-adds included, are written out
+// below.
 //
 //===----------------------------------------------------------------------===//
 
@@ -123,9 +124,7 @@ template <flame_dtype Type> struct Small {
   uint16_t bits = 0;
   static constexpr int digits = Type == FLAME_BF16 ? 8 : 11;
   static float rounded(float x) { return load(store(x)); }
-  static uint16_t store(float x) {
-    return Type == FLAME_BF16 ? rt::floatToBF16(x) : rt::floatToF16(x);
-  }
+  static uint16_t store(float x) { return Type == FLAME_BF16 ? rt::floatToBF16(x) : rt::floatToF16(x); }
   static float load(uint16_t b) { return Type == FLAME_BF16 ? rt::bf16ToFloat(b) : rt::f16ToFloat(b); }
 };
 

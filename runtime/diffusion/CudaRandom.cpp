@@ -31,8 +31,8 @@ float deviceLog(float x) {
   const uint32_t power = (bits - 0x3F2AAAABu) & 0xFF800000u;
   const float e = static_cast<float>(static_cast<int32_t>(power)) * 0x1p-23f;
   const float m = std::bit_cast<float>(bits - power) - 1.0f; // [-1/3, 1/3)
-  constexpr uint32_t coefficients[] = {0x3E1039F6, 0xBDF8CDCC, 0x3E0F2955, 0xBE2AD8B9, 0x3E4CED0B,
-                                       0xBE7FFF22, 0x3EAAAA78, 0xBF000000};
+  constexpr uint32_t coefficients[] = {0x3E1039F6, 0xBDF8CDCC, 0x3E0F2955, 0xBE2AD8B9,
+                                       0x3E4CED0B, 0xBE7FFF22, 0x3EAAAA78, 0xBF000000};
   float p = std::bit_cast<float>(0xBE055027u);
   for (const uint32_t c : coefficients)
     p = std::fma(p, m, std::bit_cast<float>(c));
@@ -55,7 +55,7 @@ Pair boxMuller(uint32_t x, uint32_t y) {
 
 /// Two normal numbers of a whole block.
 Pair boxMuller(const PhiloxBlock &b) {
-  const uint64_t x = b.x ^ uint64_t{b.y} << 21, y = b.z ^ uint64_t{b.w} << 21;
+  const uint64_t x = b.x ^ uint64_t { b.y } << 21, y = b.z ^ uint64_t { b.w } << 21;
   const double u = std::fma(static_cast<double>(x), 0x1p-53, 0x1p-54);
   const double v = std::fma(static_cast<double>(y), 0x1p-52, 0x1p-53); // half turns
   const double radius = std::sqrt(-2.0 * std::log(u));
@@ -105,8 +105,8 @@ void CudaGenerator::normal(flame_dtype type, void *out, size_t count) {
     else if (type == FLAME_F32)
       static_cast<float *>(out)[at] = static_cast<float>(value);
     else
-      static_cast<uint16_t *>(out)[at] = type == FLAME_BF16 ? rt::floatToBF16(static_cast<float>(value))
-                                                            : rt::floatToF16(static_cast<float>(value));
+      static_cast<uint16_t *>(out)[at] =
+          type == FLAME_BF16 ? rt::floatToBF16(static_cast<float>(value)) : rt::floatToF16(static_cast<float>(value));
   };
   for (uint64_t round = 0; round < rounds; ++round)
     for (uint64_t thread = 0; thread < threads; ++thread) {

@@ -43,8 +43,7 @@ public:
     if (count == 0 || count > static_cast<size_t>(trainSteps))
       rt::fail(FLAME_INVALID_ARGUMENT, count, " steps: this schedule has 1 to ", trainSteps);
     if (dynamic && imageTokens == 0)
-      rt::fail(FLAME_INVALID_ARGUMENT,
-               "this schedule has dynamic shifting: the number of image tokens must be given");
+      rt::fail(FLAME_INVALID_ARGUMENT, "this schedule has dynamic shifting: the number of image tokens must be given");
     std::vector<float> levels(count);
     const double least = 1.0 / static_cast<double>(count);
     const double step = count > 1 ? (least - 1) / static_cast<double>(count - 1) : 0;
@@ -52,7 +51,8 @@ public:
       levels[i] = static_cast<float>(i + 1 == count && count > 1 ? least : static_cast<double>(i) * step + 1);
     if (dynamic) {
       const double slope = (maxShift - baseShift) / static_cast<double>(maxTokens - baseTokens);
-      const double mu = static_cast<double>(imageTokens) * slope + (baseShift - slope * static_cast<double>(baseTokens));
+      const double mu =
+          static_cast<double>(imageTokens) * slope + (baseShift - slope * static_cast<double>(baseTokens));
       const float e = static_cast<float>(linear ? mu : std::exp(mu));
       for (float &s : levels)
         s = e / (e + (1.0f / s - 1.0f));
@@ -87,7 +87,8 @@ public:
     withFloatType(type, [&]<typename Type>(Type) {
       const auto *p = static_cast<const typename Type::Storage *>(prediction);
       auto *s = static_cast<typename Type::Storage *>(sample);
-      // PyTorch multiplies a tensor by a tensor of one element in the type of the former, the number rounded to it, too.
+      // PyTorch multiplies a tensor by a tensor of one element in the type of the former, the number rounded to it,
+      // too.
       const float by = rounded<Type>(dt);
       for (size_t k = 0; k < count; ++k)
         s[k] = Type::store(Type::load(s[k]) + rounded<Type>(by * Type::load(p[k])));

@@ -1,8 +1,8 @@
 //===- Json.h - JSON files that nobody vouches for -------------------------===//
 //
-// A parsed file and typed access to it. Every error is an Error(FLAME_BAD_DATA) that names the file, the place in it and
-// what is expected there. Refused: anything but UTF-8, nesting deeper than kJsonDepth, a name twice in one object, text
-// behind the value.
+// A parsed file and typed access to it. Every error is an Error(FLAME_BAD_DATA) that names the file, the place in it
+// and what is expected there. Refused: anything but UTF-8, nesting deeper than kJsonDepth, a name twice in one object,
+// text behind the value.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_DIFFUSION_JSON_H

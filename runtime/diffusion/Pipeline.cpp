@@ -20,8 +20,8 @@ using rt::fail;
 
 namespace {
 
-constexpr size_t kPatch = 2;           // latent pixels each way that make a token
-constexpr size_t kSampleSize = 128;    // latent pixels of the size that FLUX was made for
+constexpr size_t kPatch = 2;        // latent pixels each way that make a token
+constexpr size_t kSampleSize = 128; // latent pixels of the size that FLUX was made for
 constexpr size_t kMostTextTokens = 512;
 constexpr size_t kLargestSide = 1 << 16;
 constexpr size_t kMostPictures = 1 << 16;
@@ -142,8 +142,11 @@ Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, cons
   clip().output("pooler_output", 2);
   t5().output("last_hidden_state", 3);
   type = transformer().input("hidden_states", 3);
-  for (const auto &[port, rank] : {std::pair{"encoder_hidden_states", 3}, {"pooled_projections", 2}, {"timestep", 1},
-                                   {"img_ids", 2}, {"txt_ids", 2}})
+  for (const auto &[port, rank] : {std::pair{"encoder_hidden_states", 3},
+                                   {"pooled_projections", 2},
+                                   {"timestep", 1},
+                                   {"img_ids", 2},
+                                   {"txt_ids", 2}})
     transformer().input(port, rank);
   if (guided)
     transformer().input("guidance", 1);
@@ -158,7 +161,8 @@ void Pipeline::complete(PipelineRequest &r) const {
   if (r.prompts.empty())
     bad("there is no prompt");
   if (r.images == 0 || r.images > kMostPictures || r.prompts.size() > kMostPictures / r.images)
-    bad(r.prompts.size(), " prompts with ", r.images, " pictures each; at most ", kMostPictures, " pictures are made at once");
+    bad(r.prompts.size(), " prompts with ", r.images, " pictures each; at most ", kMostPictures,
+        " pictures are made at once");
   if (r.seeds.size() != r.prompts.size() * r.images)
     bad(r.seeds.size(), " seeds for ", r.prompts.size() * r.images, " pictures; there must be one for each");
   if (!r.steps)
@@ -200,9 +204,8 @@ Value Pipeline::run(Part &part, const std::map<std::string, Value> &inputs, cons
 }
 
 const Pipeline::Encoded &Pipeline::encode(const std::string &prompt, size_t tokens) {
-  const auto known = std::find_if(cache.begin(), cache.end(), [&](const Encoded &e) {
-    return e.prompt == prompt && e.tokens == tokens;
-  });
+  const auto known = std::find_if(cache.begin(), cache.end(),
+                                  [&](const Encoded &e) { return e.prompt == prompt && e.tokens == tokens; });
   if (known != cache.end())
     return *known;
   const auto ids = [](const Tokenizer &tokenizer, const std::string &text, size_t length) {
@@ -218,10 +221,11 @@ const Pipeline::Encoded &Pipeline::encode(const std::string &prompt, size_t toke
   return cache.emplace_back(std::move(encoded));
 }
 
-/// Tokens of noise for pictures `first` and on: each picture's is drawn by its own generator, as [channels, rows, columns],
-/// and a token holds a patch of all channels.
+/// Tokens of noise for pictures `first` and on: each picture's is drawn by its own generator, as [channels, rows,
+/// columns], and a token holds a patch of all channels.
 Value Pipeline::noise(const PipelineRequest &r, size_t first, size_t count) const {
-  const size_t rows = r.height / scale, columns = r.width / scale, tokensDown = rows / kPatch, tokensAcross = columns / kPatch;
+  const size_t rows = r.height / scale, columns = r.width / scale, tokensDown = rows / kPatch,
+               tokensAcross = columns / kPatch;
   const size_t size = latentChannels * rows * columns;
   Value out = Value::tensor(type, shape({count, tokensDown * tokensAcross, latentChannels * kPatch * kPatch}));
   withFloatType(type, [&]<typename Type>(Type) {
@@ -326,8 +330,11 @@ Picture Pipeline::decode(const PipelineRequest &r, const Value &latents, size_t 
     fail(FLAME_BAD_DATA, "the picture of seed ", r.seeds[picture], " has ", bad,
          " values that are no numbers: an intermediate value was too large for ", flame_dtype_name(type),
          "; compile the models with bf16 or f32");
-  nlohmann::ordered_json parameters = {{"prompt", r.prompts[picture / r.images]}, {"seed", r.seeds[picture]},
-                                       {"steps", r.steps}, {"width", r.width}, {"height", r.height}};
+  nlohmann::ordered_json parameters = {{"prompt", r.prompts[picture / r.images]},
+                                       {"seed", r.seeds[picture]},
+                                       {"steps", r.steps},
+                                       {"width", r.width},
+                                       {"height", r.height}};
   if (guided)
     parameters["guidance"] = r.guidance;
   parameters["generator"] = r.generator == FLAME_GENERATOR_CUDA ? "cuda" : "cpu";

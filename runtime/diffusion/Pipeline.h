@@ -1,8 +1,8 @@
 //===- Pipeline.h - from prompts to pictures -------------------------------===//
 //
-// FluxPipeline of diffusers over compiled models: texts are encoded, noise is drawn for each picture by its own generator,
-// the transformer and the scheduler take turns, the decoder makes pixels. Roundings between the models are those of
-// diffusers in the transformer's element type.
+// FluxPipeline of diffusers over compiled models: texts are encoded, noise is drawn for each picture by its own
+// generator, the transformer and the scheduler take turns, the decoder makes pixels. Roundings between the models are
+// those of diffusers in the transformer's element type.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_DIFFUSION_PIPELINE_H
@@ -51,8 +51,8 @@ private:
 
 struct PipelineRequest {
   std::vector<std::string> prompts;
-  size_t images = 1;           // of each prompt
-  std::vector<uint64_t> seeds; // of all pictures, prompt by prompt
+  size_t images = 1;                                                  // of each prompt
+  std::vector<uint64_t> seeds;                                        // of all pictures, prompt by prompt
   size_t steps = 0, width = 0, height = 0, textTokens = 0, batch = 0; // 0: the model's
   double guidance = 0;
   flame_generator_kind generator = FLAME_GENERATOR_CPU;

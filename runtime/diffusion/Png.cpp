@@ -1,9 +1,9 @@
 //===- Png.cpp - PNG files -------------------------------------------------===//
 //
-// PNG (Third Edition) needs of a writer a filter for each row, zlib's deflate, and a checksum a chunk: no more than stands
-// here, so that the runtime links zlib alone. A generated picture has noise that matches of strings do not compress: rows
-// take the filter whose bytes have the least sum (the heuristic of the specification), and deflate looks for runs alone,
-// which is many times faster than its search and gives files a few per cent larger.
+// PNG (Third Edition) needs of a writer a filter for each row, zlib's deflate, and a checksum a chunk: no more than
+// stands here, so that the runtime links zlib alone. A generated picture has noise that matches of strings do not
+// compress: rows take the filter whose bytes have the least sum (the heuristic of the specification), and deflate looks
+// for runs alone, which is many times faster than its search and gives files a few per cent larger.
 //
 //===----------------------------------------------------------------------===//
 
@@ -39,11 +39,12 @@ void appendChunk(std::vector<uint8_t> &out, const char (&type)[5], const uint8_t
   const size_t begin = out.size();
   out.insert(out.end(), type, type + 4);
   out.insert(out.end(), data, data + bytes);
-  appendNumber(out, static_cast<uint32_t>(crc32(crc32(0, nullptr, 0), out.data() + begin, static_cast<uInt>(bytes + 4))));
+  appendNumber(out,
+               static_cast<uint32_t>(crc32(crc32(0, nullptr, 0), out.data() + begin, static_cast<uInt>(bytes + 4))));
 }
 
-/// What a byte becomes by each filter; a: the pixel before, b: above, c: above the one before. 16 bits, so that a vector
-/// has twice as many.
+/// What a byte becomes by each filter; a: the pixel before, b: above, c: above the one before. 16 bits, so that a
+/// vector has twice as many.
 using Filter = uint8_t (*)(int16_t x, int16_t a, int16_t b, int16_t c);
 uint8_t none(int16_t x, int16_t, int16_t, int16_t) { return static_cast<uint8_t>(x); }
 uint8_t sub(int16_t x, int16_t a, int16_t, int16_t) { return static_cast<uint8_t>(x - a); }
@@ -54,7 +55,8 @@ uint8_t average(int16_t x, int16_t a, int16_t b, int16_t) {
 uint8_t paeth(int16_t x, int16_t a, int16_t b, int16_t c) {
   const int16_t db = static_cast<int16_t>(b - c), da = static_cast<int16_t>(a - c);
   const int16_t dc = static_cast<int16_t>(da + db);
-  const int16_t pa = std::max<int16_t>(db, static_cast<int16_t>(-db)), pb = std::max<int16_t>(da, static_cast<int16_t>(-da));
+  const int16_t pa = std::max<int16_t>(db, static_cast<int16_t>(-db)),
+                pb = std::max<int16_t>(da, static_cast<int16_t>(-da));
   const int16_t pc = std::max<int16_t>(dc, static_cast<int16_t>(-dc));
   const int16_t bc = pb <= pc ? b : c;
   const int16_t least = std::min(pb, pc);
@@ -111,8 +113,8 @@ std::vector<uint8_t> deflated(const std::vector<uint8_t> &data, bool isLast) {
   return out;
 }
 
-/// The zlib stream of all rows. Strips of rows are compressed by themselves, on several cores; where they begin does not
-/// depend on how many.
+/// The zlib stream of all rows. Strips of rows are compressed by themselves, on several cores; where they begin does
+/// not depend on how many.
 std::vector<uint8_t> compressed(const uint8_t *pixels, size_t width, size_t height) {
   constexpr size_t stripBytes = size_t{256} << 10, mostThreads = 8;
   const size_t rows = std::max<size_t>(1, stripBytes / (width * kPixel)), count = (height + rows - 1) / rows;
@@ -164,9 +166,10 @@ void appendText(std::vector<uint8_t> &out, const PngText &text) {
   for (const char c : keyword)
     allowed &= c >= ' ' && c <= '~';
   if (!allowed || text.value.find('\0') != std::string::npos || unicode::firstInvalid(text.value) != std::string::npos)
-    rt::fail(FLAME_INVALID_ARGUMENT, "the text '", keyword,
-             "' cannot be put into a PNG file: its keyword must have 1 to 79 printable ASCII characters without a space at "
-             "an end, its value must be UTF-8 without zero bytes");
+    rt::fail(
+        FLAME_INVALID_ARGUMENT, "the text '", keyword,
+        "' cannot be put into a PNG file: its keyword must have 1 to 79 printable ASCII characters without a space at "
+        "an end, its value must be UTF-8 without zero bytes");
   if (text.value.size() > (size_t{1} << 30))
     rt::fail(FLAME_INVALID_ARGUMENT, "the text '", keyword, "' is larger than 1 GiB");
   bool ascii = true;
@@ -188,8 +191,8 @@ void appendText(std::vector<uint8_t> &out, const PngText &text) {
 std::vector<uint8_t> encodePng(const uint8_t *pixels, size_t width, size_t height, const std::vector<PngText> &texts) {
   constexpr size_t most = (size_t{1} << 31) - 1;
   if (width == 0 || height == 0 || width > most / kPixel || height > most) // zlib counts a strip's bytes in 32 bits
-    rt::fail(FLAME_INVALID_ARGUMENT, "a picture of ", width, " x ", height, " pixels; PNG files have 1 to ", most / kPixel,
-             " by 1 to ", most, " here");
+    rt::fail(FLAME_INVALID_ARGUMENT, "a picture of ", width, " x ", height, " pixels; PNG files have 1 to ",
+             most / kPixel, " by 1 to ", most, " here");
   std::vector<uint8_t> out = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
   std::vector<uint8_t> header;
   appendNumber(header, static_cast<uint32_t>(width));

@@ -1,7 +1,7 @@
 //===- Random.h - PyTorch's generators of normal numbers -------------------===//
 //
-// What `torch.randn(n, generator=g, dtype=…)` returns, bit for bit: images are to be those of diffusers for the same seed.
-// test/e2e/test_diffusion.py compares with values that torch printed (test/gpu/make_torch_random.py).
+// What `torch.randn(n, generator=g, dtype=…)` returns, bit for bit: images are to be those of diffusers for the same
+// seed. test/e2e/test_diffusion.py compares with values that torch printed (test/gpu/make_torch_random.py).
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_DIFFUSION_RANDOM_H
@@ -37,14 +37,14 @@ private:
 
 /// How torch spreads random numbers over a GPU's threads.
 struct GpuGrid {
-  uint32_t multiprocessors = 132;            // of an H100 or H200
-  uint32_t threadsPerMultiprocessor = 2048;  // that are resident at most
+  uint32_t multiprocessors = 132;           // of an H100 or H200
+  uint32_t threadsPerMultiprocessor = 2048; // that are resident at most
 };
 
-/// torch.Generator("cuda"): Philox4x32-10, a subsequence for each thread, so that numbers depend on the GPU's size where
-/// there are more elements than threads. Drawn on a GPU they are torch's bit for bit. Computed here, counters and bits are
-/// exact; of the Box-Muller transform, torch uses the GPU's approximate sine and cosine, whose last bits only the GPU
-/// knows: f32 numbers are within 4e-6.
+/// torch.Generator("cuda"): Philox4x32-10, a subsequence for each thread, so that numbers depend on the GPU's size
+/// where there are more elements than threads. Drawn on a GPU they are torch's bit for bit. Computed here, counters and
+/// bits are exact; of the Box-Muller transform, torch uses the GPU's approximate sine and cosine, whose last bits only
+/// the GPU knows: f32 numbers are within 4e-6.
 class CudaGenerator {
 public:
   CudaGenerator(uint64_t seed, GpuGrid grid) : seed(seed), grid(grid) {}
@@ -62,8 +62,8 @@ private:
   std::optional<int32_t> device;
 };
 
-/// A generator that draws on GPU `device`; where this machine has no GPU, one that computes what an H200 would draw. Throws
-/// RuntimeError for other failures of the GPU.
+/// A generator that draws on GPU `device`; where this machine has no GPU, one that computes what an H200 would draw.
+/// Throws RuntimeError for other failures of the GPU.
 CudaGenerator makeCudaGenerator(uint64_t seed, int32_t device);
 
 /// Four random numbers: Philox4x32-10 of Salmon et al., 2011.

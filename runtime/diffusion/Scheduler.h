@@ -45,8 +45,8 @@ public:
 
   /// What the model gets in place of the sample, in place; `sample` has `count` elements of `type` (f32, f16, bf16).
   virtual void scaleInput(size_t step, flame_dtype type, void *sample, size_t count) const;
-  /// Goes from the noise of `step` to that of the next one: `sample` becomes the next sample, in place. Computes in f32,
-  /// as diffusers does for model outputs of `type`.
+  /// Goes from the noise of `step` to that of the next one: `sample` becomes the next sample, in place. Computes in
+  /// f32, as diffusers does for model outputs of `type`.
   virtual void step(size_t step, flame_dtype type, const void *prediction, void *sample, size_t count) const = 0;
 
 protected:

@@ -12,8 +12,8 @@ namespace flame::diffusion {
 
 /// What the protocol buffer `sentencepiece.ModelProto` says of a unigram model.
 struct SentencePieceModel {
-  /// Parses a file's bytes; `file` names it. Throws Error(FLAME_BAD_DATA) where they are damaged, FLAME_UNSUPPORTED where
-  /// the model is not a unigram model.
+  /// Parses a file's bytes; `file` names it. Throws Error(FLAME_BAD_DATA) where they are damaged, FLAME_UNSUPPORTED
+  /// where the model is not a unigram model.
   SentencePieceModel(std::string_view bytes, const std::string &file);
 
   std::vector<Piece> pieces;

@@ -160,8 +160,6 @@ private:
 
 } // namespace
 
-std::unique_ptr<Tokenizer> makeT5Tokenizer(const TokenizerFiles &files) {
-  return std::make_unique<T5Tokenizer>(files);
-}
+std::unique_ptr<Tokenizer> makeT5Tokenizer(const TokenizerFiles &files) { return std::make_unique<T5Tokenizer>(files); }
 
 } // namespace flame::diffusion

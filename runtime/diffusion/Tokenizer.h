@@ -1,7 +1,7 @@
 //===- Tokenizer.h - text to token ids -------------------------------------===//
 //
-// Tokenizers of text encoders, read from a folder as transformers saves it. Ids are those of transformers' CLIPTokenizer
-// and T5Tokenizer (version 5; the "fast" ones of version 4).
+// Tokenizers of text encoders, read from a folder as transformers saves it. Ids are those of transformers'
+// CLIPTokenizer and T5Tokenizer (version 5; the "fast" ones of version 4).
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_DIFFUSION_TOKENIZER_H
@@ -53,8 +53,8 @@ protected:
 };
 
 /// Reads tokenizer_config.json, special_tokens_map.json, and tokenizer.json, vocab.json with merges.txt, or
-/// spiece.model, whatever there is. Errors: FLAME_IO, FLAME_BAD_DATA, FLAME_UNSUPPORTED (another class of tokenizer), each
-/// naming the file.
+/// spiece.model, whatever there is. Errors: FLAME_IO, FLAME_BAD_DATA, FLAME_UNSUPPORTED (another class of tokenizer),
+/// each naming the file.
 std::unique_ptr<Tokenizer> loadTokenizer(const std::string &folder);
 
 } // namespace flame::diffusion

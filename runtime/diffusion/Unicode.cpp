@@ -32,7 +32,22 @@ struct Lowered {
 #include "UnicodeTables.inc"
 
 enum Property : uint32_t { Letter = 1, Number = 2, Space = 4, Pictograph = 8 };
-enum class Break : uint32_t { Other, CR, LF, Control, Extend, Joiner, Regional, Prepend, SpacingMark, L, V, T, LV, LVT };
+enum class Break : uint32_t {
+  Other,
+  CR,
+  LF,
+  Control,
+  Extend,
+  Joiner,
+  Regional,
+  Prepend,
+  SpacingMark,
+  L,
+  V,
+  T,
+  LV,
+  LVT
+};
 
 uint32_t search(char32_t c) {
   const auto *range = std::upper_bound(std::begin(kRanges), std::end(kRanges), c,
@@ -84,9 +99,9 @@ char32_t composePair(char32_t first, char32_t second) {
     return kS + ((first - kL) * kVCount + (second - kV)) * kTCount;
   if (first - kS < kSCount && (first - kS) % kTCount == 0 && second - kT - 1 < kTCount - 1)
     return first + (second - kT);
-  const auto *entry = std::lower_bound(
-      std::begin(kCompositions), std::end(kCompositions), std::tie(first, second),
-      [](const Composition &c, const auto &key) { return std::tie(c.first, c.second) < key; });
+  const auto *entry =
+      std::lower_bound(std::begin(kCompositions), std::end(kCompositions), std::tie(first, second),
+                       [](const Composition &c, const auto &key) { return std::tie(c.first, c.second) < key; });
   return entry != std::end(kCompositions) && entry->first == first && entry->second == second ? entry->to : 0;
 }
 

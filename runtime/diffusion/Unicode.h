@@ -1,7 +1,7 @@
 //===- Unicode.h - characters as the tokenizers see them -------------------===//
 //
-// Classes and mappings of Unicode characters, in the versions that Hugging Face's tokenizers follows (UnicodeTables.inc).
-// Texts are valid UTF-8 everywhere below the entry points, which check it with firstInvalid.
+// Classes and mappings of Unicode characters, in the versions that Hugging Face's tokenizers follows
+// (UnicodeTables.inc). Texts are valid UTF-8 everywhere below the entry points, which check it with firstInvalid.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_DIFFUSION_UNICODE_H
@@ -30,8 +30,8 @@ std::string compose(std::string_view text);
 /// Every character by itself, without regard to its place in a word.
 std::string lower(std::string_view text);
 
-/// Where the extended grapheme cluster ends that begins at `at` (UAX #29 up to rule 12; rule 9c, conjuncts, is left out:
-/// it joins what is longer than any cluster that a tokenizer looks at).
+/// Where the extended grapheme cluster ends that begins at `at` (UAX #29 up to rule 12; rule 9c, conjuncts, is left
+/// out: it joins what is longer than any cluster that a tokenizer looks at).
 size_t graphemeEnd(std::string_view text, size_t at);
 
 } // namespace flame::diffusion::unicode

@@ -1,7 +1,7 @@
 //===- Unigram.cpp - the unigram language model of sentencepiece -----------===//
 //
-// Viterbi's algorithm over a trie of the pieces. Sums are taken in the order of tokenizers, in f64, and an equal sum does
-// not replace a former one: ids agree where two ways of cutting are as good.
+// Viterbi's algorithm over a trie of the pieces. Sums are taken in the order of tokenizers, in f64, and an equal sum
+// does not replace a former one: ids agree where two ways of cutting are as good.
 //
 //===----------------------------------------------------------------------===//
 

@@ -34,8 +34,8 @@ private:
   struct Node {
     int32_t id = -1; // of the piece that ends here
   };
-  std::vector<Node> nodes;                           // a trie over bytes; 0 is its root
-  std::unordered_map<uint64_t, int32_t> children;    // (node, byte) to node
+  std::vector<Node> nodes;                        // a trie over bytes; 0 is its root
+  std::unordered_map<uint64_t, int32_t> children; // (node, byte) to node
   std::vector<double> scores;
   double unknownScore = 0;
   int32_t unknown = -1;

@@ -1,9 +1,10 @@
-/*===- flame_diffusion.h - text to pictures: the C interface of libflame_diffusion ------------------------------------===*
+/*===- flame_diffusion.h - text to pictures: the C interface of libflame_diffusion
+ *------------------------------------===*
  *
- * Tokenizers, schedules, random numbers and pictures as diffusers, transformers and PyTorch make them, and the pipeline that
- * runs compiled models with them: no Python in the process. On top of flame_rt.h, whose conventions hold here, too:
- * functions that can fail return flame_status* (NULL on success), NULL handles are errors or no-ops, output parameters are
- * written on success only, strings are UTF-8.
+ * Tokenizers, schedules, random numbers and pictures as diffusers, transformers and PyTorch make them, and the pipeline
+ *that runs compiled models with them: no Python in the process. On top of flame_rt.h, whose conventions hold here, too:
+ * functions that can fail return flame_status* (NULL on success), NULL handles are errors or no-ops, output parameters
+ *are written on success only, strings are UTF-8.
  *
  * Objects of this interface are not reference-counted: *_release ends them. Different threads may use one tokenizer or
  * image at a time together; everything else one thread after another, but for flame_pipeline_cancel.
@@ -22,21 +23,21 @@ extern "C" {
 
 typedef struct flame_tokenizer flame_tokenizer;
 
-/** Reads a folder that transformers saved: a CLIPTokenizer (tokenizer.json, or vocab.json and merges.txt) or a T5Tokenizer
- *  (tokenizer.json or spiece.model), with tokenizer_config.json and special_tokens_map.json where they are.
+/** Reads a folder that transformers saved: a CLIPTokenizer (tokenizer.json, or vocab.json and merges.txt) or a
+ * T5Tokenizer (tokenizer.json or spiece.model), with tokenizer_config.json and special_tokens_map.json where they are.
  *  Errors: FLAME_IO, FLAME_BAD_DATA (a damaged file), FLAME_UNSUPPORTED (another class). */
 FLAME_API flame_status *flame_tokenizer_load(const char *folder, flame_tokenizer **tokenizer);
 FLAME_API void flame_tokenizer_release(flame_tokenizer *tokenizer);
 /** Ids of the longest text that the model takes, special ones included: 77 for CLIP. */
 FLAME_API size_t flame_tokenizer_max_length(const flame_tokenizer *tokenizer);
 /** Exactly `length` ids (0: flame_tokenizer_max_length) into `ids`, as `tokenizer(text, padding="max_length",
- *  truncation=True, max_length=length)` returns them. `text` has `bytes` bytes. *used (may be NULL): ids before the padding;
- *  *dropped (may be NULL): tokens of the text that did not fit. Errors: FLAME_INVALID_ARGUMENT (no UTF-8; a length that
- *  leaves no place beside the special ids). */
+ *  truncation=True, max_length=length)` returns them. `text` has `bytes` bytes. *used (may be NULL): ids before the
+ * padding; *dropped (may be NULL): tokens of the text that did not fit. Errors: FLAME_INVALID_ARGUMENT (no UTF-8; a
+ * length that leaves no place beside the special ids). */
 FLAME_API flame_status *flame_tokenizer_encode(const flame_tokenizer *tokenizer, const char *text, size_t bytes,
                                                size_t length, int32_t *ids, size_t *used, size_t *dropped);
-/** All ids of a text without those that flame_tokenizer_encode adds, nothing cut off: at most `capacity` of them into `ids`,
- *  and how many there are into *count. */
+/** All ids of a text without those that flame_tokenizer_encode adds, nothing cut off: at most `capacity` of them into
+ * `ids`, and how many there are into *count. */
 FLAME_API flame_status *flame_tokenizer_tokens(const flame_tokenizer *tokenizer, const char *text, size_t bytes,
                                                int32_t *ids, size_t capacity, size_t *count);
 
@@ -45,16 +46,16 @@ FLAME_API flame_status *flame_tokenizer_tokens(const flame_tokenizer *tokenizer,
 typedef struct flame_generator flame_generator;
 typedef enum flame_generator_kind {
   FLAME_GENERATOR_CPU = 0,  /* torch.Generator("cpu"): the same pictures on every machine */
-  FLAME_GENERATOR_CUDA = 1, /* torch.Generator("cuda"), drawn on this machine's first GPU; where there is none, computed as an
-                               H100 or H200 would: f32 numbers are then within 4e-6 of PyTorch's, and of bf16 ones about 1
-                               in 4000 is rounded the other way */
+  FLAME_GENERATOR_CUDA = 1, /* torch.Generator("cuda"), drawn on this machine's first GPU; where there is none, computed
+                               as an H100 or H200 would: f32 numbers are then within 4e-6 of PyTorch's, and of bf16 ones
+                               about 1 in 4000 is rounded the other way */
   FLAME_GENERATOR_FORCE_INT = 0x7FFFFFFF
 } flame_generator_kind;
 
 FLAME_API flame_status *flame_generator_create(flame_generator_kind kind, uint64_t seed, flame_generator **generator);
 FLAME_API void flame_generator_release(flame_generator *generator);
-/** The next `count` numbers of torch.randn(count, generator=…, dtype=…): f32, f64, f16 or bf16. The numbers of a call depend
- *  on its count, as in PyTorch. Errors: FLAME_UNSUPPORTED (another type). */
+/** The next `count` numbers of torch.randn(count, generator=…, dtype=…): f32, f64, f16 or bf16. The numbers of a call
+ * depend on its count, as in PyTorch. Errors: FLAME_UNSUPPORTED (another type). */
 FLAME_API flame_status *flame_generator_normal(flame_generator *generator, flame_dtype dtype, void *out, size_t count);
 
 /* ---- schedules ------------------------------------------------------------------------------------------------ */
@@ -65,11 +66,11 @@ typedef struct flame_scheduler flame_scheduler;
  *  Errors: FLAME_IO, FLAME_BAD_DATA, FLAME_UNSUPPORTED (another class, an option that is not supported). */
 FLAME_API flame_status *flame_scheduler_load(const char *path, flame_scheduler **scheduler);
 FLAME_API void flame_scheduler_release(flame_scheduler *scheduler);
-/** Makes a schedule of `steps` steps. `image_tokens`: how many tokens a picture has in the transformer (a quarter of the
- *  latent's pixels for FLUX); only schedules with dynamic shifting use it. Errors: FLAME_INVALID_ARGUMENT. */
+/** Makes a schedule of `steps` steps. `image_tokens`: how many tokens a picture has in the transformer (a quarter of
+ * the latent's pixels for FLUX); only schedules with dynamic shifting use it. Errors: FLAME_INVALID_ARGUMENT. */
 FLAME_API flame_status *flame_scheduler_prepare(flame_scheduler *scheduler, size_t steps, size_t image_tokens);
-/** Of the last schedule: at most `capacity` numbers, and how many there are as the result. What the model is told of each
- *  step; the noise before each step and after the last one (none for DDIM). */
+/** Of the last schedule: at most `capacity` numbers, and how many there are as the result. What the model is told of
+ * each step; the noise before each step and after the last one (none for DDIM). */
 FLAME_API size_t flame_scheduler_timesteps(const flame_scheduler *scheduler, float *timesteps, size_t capacity);
 FLAME_API size_t flame_scheduler_sigmas(const flame_scheduler *scheduler, float *sigmas, size_t capacity);
 /** The deviation of the noise that a schedule begins with; 1 for NULL. */
@@ -77,8 +78,8 @@ FLAME_API float flame_scheduler_initial_scale(const flame_scheduler *scheduler);
 /** Makes of a sample what the model takes in step `step`, in place: `count` elements of f32, f16 or bf16. */
 FLAME_API flame_status *flame_scheduler_scale_input(const flame_scheduler *scheduler, size_t step, flame_dtype dtype,
                                                     void *sample, size_t count);
-/** Takes step `step`: `sample` becomes the next one, in place; `prediction` is what the model said. `count` elements each of
- *  f32, f16 or bf16; computed in f32 and rounded where diffusers rounds. */
+/** Takes step `step`: `sample` becomes the next one, in place; `prediction` is what the model said. `count` elements
+ * each of f32, f16 or bf16; computed in f32 and rounded where diffusers rounds. */
 FLAME_API flame_status *flame_scheduler_step(const flame_scheduler *scheduler, size_t step, flame_dtype dtype,
                                              const void *prediction, void *sample, size_t count);
 
@@ -102,8 +103,8 @@ FLAME_API void flame_image_release(flame_image *image);
 FLAME_API size_t flame_image_width(const flame_image *image);
 FLAME_API size_t flame_image_height(const flame_image *image);
 FLAME_API const uint8_t *flame_image_pixels(const flame_image *image);
-/** The bytes of a PNG file with these texts besides the picture's own (a pipeline's pictures carry their parameters under
- *  "parameters", as JSON). *data is the image's and lives until the next call for it. */
+/** The bytes of a PNG file with these texts besides the picture's own (a pipeline's pictures carry their parameters
+ * under "parameters", as JSON). *data is the image's and lives until the next call for it. */
 FLAME_API flame_status *flame_image_png(flame_image *image, const flame_image_text *texts, size_t count,
                                         const uint8_t **data, size_t *bytes);
 /** Writes a PNG file, whole or not at all. Errors: FLAME_IO. */
@@ -126,8 +127,8 @@ typedef struct flame_pipeline_options {
   void *log_user;
 } flame_pipeline_options;
 
-/** Opens a folder that diffusers saved (model_index.json of a FluxPipeline) and whose models are compiled. Errors: FLAME_IO,
- *  FLAME_BAD_DATA, FLAME_UNSUPPORTED (another pipeline), and those of flame_module_load for each part. */
+/** Opens a folder that diffusers saved (model_index.json of a FluxPipeline) and whose models are compiled. Errors:
+ * FLAME_IO, FLAME_BAD_DATA, FLAME_UNSUPPORTED (another pipeline), and those of flame_module_load for each part. */
 FLAME_API flame_status *flame_pipeline_load(const char *folder, const flame_pipeline_options *options,
                                             flame_pipeline **pipeline);
 FLAME_API void flame_pipeline_release(flame_pipeline *pipeline);
@@ -159,21 +160,22 @@ typedef struct flame_generate_options {
   size_t images;         /* of each prompt; 0: 1 */
   const uint64_t *seeds; /* one for each picture, prompt by prompt; NULL: `seed`, `seed` + 1, … for each prompt */
   uint64_t seed;
-  size_t steps;     /* 0: 4 for a distilled model (FLUX.1-schnell), otherwise 28 */
-  size_t width;     /* pixels, multiples of twice the VAE's scale (16 for FLUX); 0: 1024, or what the model was made for */
+  size_t steps; /* 0: 4 for a distilled model (FLUX.1-schnell), otherwise 28 */
+  size_t width; /* pixels, multiples of twice the VAE's scale (16 for FLUX); 0: 1024, or what the model was made for */
   size_t height;
-  double guidance;  /* only for models with a guidance embedding (FLUX.1-dev); 0: 3.5 */
+  double guidance;    /* only for models with a guidance embedding (FLUX.1-dev); 0: 3.5 */
   size_t text_tokens; /* of the T5 encoder; 0: 256 for a distilled model, otherwise 512 */
-  size_t batch;     /* pictures that are denoised together; 0: all. No picture depends on it but for the rounding of products
-                       of other sizes */
+  size_t batch;       /* pictures that are denoised together; 0: all. No picture depends on it but for the rounding of
+                         products       of other sizes */
   flame_generator_kind generator;
   flame_progress_fn progress;
   void *progress_user;
 } flame_generate_options;
 
-/** Makes prompt_count * images pictures into `images_out`, an array of as many entries; the caller releases them. Errors:
- *  FLAME_INVALID_ARGUMENT (no prompt, a size or number that cannot be), FLAME_CANCELLED, FLAME_BAD_DATA (a picture came out
- *  with values that are no numbers), and those of flame_session_run. On an error no picture is returned. */
+/** Makes prompt_count * images pictures into `images_out`, an array of as many entries; the caller releases them.
+ * Errors: FLAME_INVALID_ARGUMENT (no prompt, a size or number that cannot be), FLAME_CANCELLED, FLAME_BAD_DATA (a
+ * picture came out with values that are no numbers), and those of flame_session_run. On an error no picture is
+ * returned. */
 FLAME_API flame_status *flame_pipeline_generate(flame_pipeline *pipeline, const flame_generate_options *options,
                                                 flame_image **images_out);
 /** Ends the run in progress, if there is one, with FLAME_CANCELLED at its next command. From any thread. */

@@ -1,7 +1,8 @@
 //===- fuzz_tokenizer.cpp - a tokenizer's files, and texts for it ----------===//
 //
-// The first byte says which file the rest up to the separator is; what follows the separator is a text. Whatever the files
-// hold, loading gives a tokenizer or an error, and a tokenizer gives ids within its range, no more than it was asked for.
+// The first byte says which file the rest up to the separator is; what follows the separator is a text. Whatever the
+// files hold, loading gives a tokenizer or an error, and a tokenizer gives ids within its range, no more than it was
+// asked for.
 //
 //===----------------------------------------------------------------------===//
 
@@ -45,8 +46,8 @@ void put(const char *name, std::string_view text) { writeFile(joinPath(folder(),
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0)
     return 0;
-  static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
-                                      "tokenizer.json", "spiece.model"};
+  static const char *const names[] = {
+      "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json", "spiece.model"};
   for (const auto &entry : std::filesystem::directory_iterator(folder()))
     std::filesystem::remove(entry.path());
   const unsigned which = data[0] % 8;

@@ -1,7 +1,8 @@
-//===- Generate.cpp - flamec generate ---------------------------------------------------------------------------------===//
+//===- Generate.cpp - flamec generate
+//---------------------------------------------------------------------------------===//
 //
-// Compiles the models of a diffusers folder, unless a former call has, and makes pictures with them. Artifacts are kept in
-// a folder of the cache, named by all that they depend on.
+// Compiles the models of a diffusers folder, unless a former call has, and makes pictures with them. Artifacts are kept
+// in a folder of the cache, named by all that they depend on.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
@@ -77,10 +78,11 @@ std::vector<std::string> linesOf(const std::string &path) {
   return lines;
 }
 
-/// All that the artifacts of a folder depend on: the files of its models by name, size and time, the options, the compiler.
+/// All that the artifacts of a folder depend on: the files of its models by name, size and time, the options, the
+/// compiler.
 std::string artifactKey(const GenerateSettings &settings) {
-  std::vector<std::string> parts = {"pipeline", flame_version(), settings.options.target, settings.options.cpu,
-                                    settings.options.dtype, settings.options.tf32 ? "tf32" : ""};
+  std::vector<std::string> parts = {"pipeline",           flame_version(),        settings.options.target,
+                                    settings.options.cpu, settings.options.dtype, settings.options.tf32 ? "tf32" : ""};
   parts.insert(parts.end(), settings.options.gpus.begin(), settings.options.gpus.end());
   std::error_code code;
   auto add = [&](const fs::path &path) {
@@ -148,7 +150,8 @@ std::string numbered(const std::string &path, size_t index, size_t count) {
   if (count == 1)
     return path;
   fs::path name(path);
-  return (name.parent_path() / (name.stem().string() + "-" + std::to_string(index + 1) + name.extension().string())).string();
+  return (name.parent_path() / (name.stem().string() + "-" + std::to_string(index + 1) + name.extension().string()))
+      .string();
 }
 
 int generate(GenerateSettings &settings, Console &console) {
@@ -174,7 +177,8 @@ int generate(GenerateSettings &settings, Console &console) {
   if (artifacts.empty()) {
     artifacts = FileCache::defaultFolder();
     if (artifacts.empty())
-      throw io::InputError("there is no cache folder for compiled models; set FLAME_CACHE_DIR or HOME, or use --artifacts");
+      throw io::InputError(
+          "there is no cache folder for compiled models; set FLAME_CACHE_DIR or HOME, or use --artifacts");
     artifacts += "/pipelines/" + artifactKey(settings);
   }
   compileParts(settings, artifacts, console);
@@ -224,8 +228,10 @@ int generate(GenerateSettings &settings, Console &console) {
   flame_pipeline_statistics(pipeline.get(), stages, &peak);
   console.phase("texts", std::to_string(prompts.size()) + (prompts.size() == 1 ? " prompt" : " prompts"), stages[0]);
   console.phase("denoising", std::to_string(count) + (count == 1 ? " picture" : " pictures"), stages[1]);
-  console.phase("decoding", std::to_string(flame_image_width(images[0])) + " x " +
-                                std::to_string(flame_image_height(images[0])) + " pixels", stages[2]);
+  console.phase("decoding",
+                std::to_string(flame_image_width(images[0])) + " x " + std::to_string(flame_image_height(images[0])) +
+                    " pixels",
+                stages[2]);
   for (size_t i = 0; i < count; ++i) {
     std::string path = numbered(settings.output, i, count);
     check(flame_image_save(images[i], nullptr, 0, path.c_str()));
@@ -240,16 +246,17 @@ int generate(GenerateSettings &settings, Console &console) {
 Command flame::tool::addGenerate(CLI::App &app, Console &console) {
   auto state = std::make_shared<GenerateSettings>();
   CLI::App *sub = app.add_subcommand("generate", "make pictures from texts with a diffusers folder");
-  document(sub,
-           {"flamec generate FOLDER --prompt TEXT [-o FILE.png] [options]",
-            "Makes pictures with a FLUX pipeline in a folder that diffusers saved. The first call compiles its models; "
-            "what was compiled is kept and used again until the models or the options change. Seeds give the pictures that "
-            "diffusers makes of them with a generator on the CPU (--generator=cuda: on an H100 or H200). A picture carries "
-            "its parameters. The names of the pictures are printed on stdout.",
-            {{"One picture:", "flamec generate FLUX.1-schnell --prompt \"a red fox in the snow\" -o fox.png"},
-             {"Four of one prompt, at another size, on a GPU:",
-              "flamec generate FLUX.1-dev --prompt \"a lighthouse\" --images 4 --size 1344x768\n        --target=cuda "
-              "--dtype bf16"}}});
+  document(
+      sub,
+      {"flamec generate FOLDER --prompt TEXT [-o FILE.png] [options]",
+       "Makes pictures with a FLUX pipeline in a folder that diffusers saved. The first call compiles its models; "
+       "what was compiled is kept and used again until the models or the options change. Seeds give the pictures that "
+       "diffusers makes of them with a generator on the CPU (--generator=cuda: on an H100 or H200). A picture carries "
+       "its parameters. The names of the pictures are printed on stdout.",
+       {{"One picture:", "flamec generate FLUX.1-schnell --prompt \"a red fox in the snow\" -o fox.png"},
+        {"Four of one prompt, at another size, on a GPU:",
+         "flamec generate FLUX.1-dev --prompt \"a lighthouse\" --images 4 --size 1344x768\n        --target=cuda "
+         "--dtype bf16"}}});
   sub->add_option("folder", state->folder, "the folder, with model_index.json")->required()->type_name("FOLDER");
   sub->add_option("-p,--prompt", state->prompts, "what the picture shows; may be given several times")
       ->allow_extra_args(false)
@@ -261,9 +268,10 @@ Command flame::tool::addGenerate(CLI::App &app, Console &console) {
   sub->add_option("--images", state->images, "pictures of each prompt (default: 1)")
       ->check(CLI::Range(size_t(1), size_t(65536)))
       ->type_name("N");
-  sub->add_option("--seed", state->seeds,
-                  "the seed of the first picture of each prompt, from which the others are counted (default: 0); or one "
-                  "for each picture, with commas between them")
+  sub->add_option(
+         "--seed", state->seeds,
+         "the seed of the first picture of each prompt, from which the others are counted (default: 0); or one "
+         "for each picture, with commas between them")
       ->delimiter(',')
       ->type_name("N");
   sub->add_option("--steps", state->steps, "steps of denoising (default: 4 for schnell, 28 for dev)")
@@ -273,9 +281,11 @@ Command flame::tool::addGenerate(CLI::App &app, Console &console) {
       ->type_name("SIZE");
   sub->add_option("--batch", state->batch, "pictures that are denoised together (default: all)")->type_name("N");
   sub->add_option("--guidance", state->guidance, "how closely dev follows the prompt (default: 3.5)")->type_name("X");
-  sub->add_option("--text-tokens", state->textTokens, "length of the text in tokens (default: 256 for schnell, 512 for dev)")
+  sub->add_option("--text-tokens", state->textTokens,
+                  "length of the text in tokens (default: 256 for schnell, 512 for dev)")
       ->type_name("N");
-  sub->add_option("--generator", state->generator, "whose random numbers: those of torch's generator on the cpu (default) or cuda")
+  sub->add_option("--generator", state->generator,
+                  "whose random numbers: those of torch's generator on the cpu (default) or cuda")
       ->check(oneOf({"cpu", "cuda"}))
       ->type_name("KIND");
   sub->add_option("--dtype,--precision", state->options.dtype,
@@ -285,7 +295,8 @@ Command flame::tool::addGenerate(CLI::App &app, Console &console) {
   sub->add_option("--target", state->options.target, "what to compile for: cpu (default) or cuda")
       ->check(oneOf({"cpu", "cuda"}))
       ->type_name("TARGET");
-  sub->add_option("--gpu", state->options.gpus, "with --target=cuda: architectures, e.g. sm_90a (default: this machine's)")
+  sub->add_option("--gpu", state->options.gpus,
+                  "with --target=cuda: architectures, e.g. sm_90a (default: this machine's)")
       ->delimiter(',')
       ->type_name("ARCH");
   sub->add_option("--artifacts", state->artifacts, "folder of the compiled models (default: one in the cache)")

@@ -42,8 +42,8 @@ PipelineRequest requestOf(const flame_generate_options &options) {
   request.images = options.images ? options.images : 1;
   constexpr size_t most = 1 << 16;
   if (request.images > most || options.prompt_count > most / request.images)
-    fail(FLAME_INVALID_ARGUMENT, options.prompt_count, " prompts with ", request.images, " pictures each; at most ", most,
-         " pictures are made at once");
+    fail(FLAME_INVALID_ARGUMENT, options.prompt_count, " prompts with ", request.images, " pictures each; at most ",
+         most, " pictures are made at once");
   for (size_t i = 0; i < options.prompt_count * request.images; ++i)
     request.seeds.push_back(options.seeds ? options.seeds[i] : options.seed + i % request.images);
   request.steps = options.steps;
@@ -64,7 +64,8 @@ PipelineRequest requestOf(const flame_generate_options &options) {
 
 } // namespace
 
-flame_status *flame_pipeline_load(const char *folder, const flame_pipeline_options *options, flame_pipeline **pipeline) {
+flame_status *flame_pipeline_load(const char *folder, const flame_pipeline_options *options,
+                                  flame_pipeline **pipeline) {
   return guard([&] {
     auto &out = given(pipeline, "pipeline");
     const std::string path = &given(folder, "folder");
@@ -81,7 +82,9 @@ flame_status *flame_pipeline_load(const char *folder, const flame_pipeline_optio
 
 void flame_pipeline_release(flame_pipeline *pipeline) { delete pipeline; }
 
-const char *flame_pipeline_part(size_t index) { return index < Pipeline::kParts.size() ? Pipeline::kParts[index] : nullptr; }
+const char *flame_pipeline_part(size_t index) {
+  return index < Pipeline::kParts.size() ? Pipeline::kParts[index] : nullptr;
+}
 
 flame_status *flame_pipeline_generate(flame_pipeline *pipeline, const flame_generate_options *options,
                                       flame_image **images_out) {

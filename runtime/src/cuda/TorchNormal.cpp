@@ -1,7 +1,7 @@
 //===- TorchNormal.cpp - what torch.randn draws on a GPU -------------------===//
 //
-// The kernel of TorchNormal.cu with PyTorch's launch: 256 threads a block, one element a thread as long as the GPU holds that
-// many threads at once. Its PTX is loaded by each call; the driver keeps what it made of it.
+// The kernel of TorchNormal.cu with PyTorch's launch: 256 threads a block, one element a thread as long as the GPU
+// holds that many threads at once. Its PTX is loaded by each call; the driver keeps what it made of it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -62,7 +62,8 @@ uint64_t torchNormal(int ordinal, uint64_t seed, uint64_t block, size_t count, f
   check(driver.memAlloc(&memory.pointer, count * sizeof(float)), "allocating memory for random numbers");
   uint64_t number = count;
   void *parameters[] = {&memory.pointer, &seed, &block, &number};
-  check(driver.launchKernel(function, static_cast<unsigned>(blocks), 1, 1, kThreads, 1, 1, 0, nullptr, parameters, nullptr),
+  check(driver.launchKernel(function, static_cast<unsigned>(blocks), 1, 1, kThreads, 1, 1, 0, nullptr, parameters,
+                            nullptr),
         "drawing random numbers");
   check(driver.memcpyDtoHAsync(out, memory.pointer, count * sizeof(float), nullptr), "copying random numbers");
   check(driver.ctxSynchronize(), "drawing random numbers");
