@@ -87,9 +87,10 @@ public:
     withFloatType(type, [&]<typename Type>(Type) {
       const auto *p = static_cast<const typename Type::Storage *>(prediction);
       auto *s = static_cast<typename Type::Storage *>(sample);
-      // The product is one of a number and a tensor, which has the tensor's type.
+      // PyTorch multiplies a tensor by a tensor of one element in the type of the former, the number rounded to it, too.
+      const float by = rounded<Type>(dt);
       for (size_t k = 0; k < count; ++k)
-        s[k] = Type::store(Type::load(s[k]) + rounded<Type>(dt * Type::load(p[k])));
+        s[k] = Type::store(Type::load(s[k]) + rounded<Type>(by * Type::load(p[k])));
     });
   }
 

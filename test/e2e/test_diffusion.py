@@ -191,7 +191,7 @@ class Schedules(DiffusionTest):
             t = TYPES[dtype][1]
             x, m = sample.astype(t), prediction.astype(t)
             for i in (0, 13, 27):
-                dt = sigmas[i + 1] - sigmas[i]
+                dt = (sigmas[i + 1] - sigmas[i]).astype(t).astype(np.float32)
                 product = (dt * m.astype(np.float32)).astype(t).astype(np.float32)
                 expected = (x.astype(np.float32) + product).astype(t)
                 np.testing.assert_array_equal(scheduler.step(i, dtype, m, x), expected)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import json
 import os
 import pathlib
 import re
@@ -40,6 +41,22 @@ EPSILON = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-18, "f64": 2.0**-45}
 OPSET = 23
 
 
+def wgmma(rows, columns, depth, stages, consumers, **more):
+    schedule = {"rows": rows, "columns": columns, "depth": depth, "stages": stages, "consumers": consumers}
+    return schedule | {"pingPong": False, "clusterRows": 1, "clusterColumns": 1, "band": 8, "slabs": 1, "splits": 1} | more
+
+
+# Schedules by what is special about them, so that each is run, whatever the compiler would choose.
+WGMMA = {
+    "wide": wgmma(128, 256, 64, 4, 2), "three": wgmma(192, 192, 64, 4, 3), "narrow": wgmma(64, 32, 128, 6, 1),
+    "pingpong": wgmma(128, 128, 64, 5, 2, pingPong=True), "pingpong64": wgmma(64, 256, 64, 4, 2, pingPong=True, slabs=2),
+    "rows2": wgmma(128, 128, 64, 5, 2, clusterRows=2), "columns2": wgmma(128, 128, 64, 5, 2, clusterColumns=2),
+    "split2": wgmma(64, 128, 64, 6, 1, splits=2), "split4": wgmma(128, 128, 64, 4, 2, splits=4),
+    "split8": wgmma(64, 64, 64, 6, 1, splits=8), "few16": wgmma(16, 112, 64, 8, 1), "few80": wgmma(80, 64, 64, 8, 2),
+    "few80split": wgmma(80, 64, 64, 6, 2, splits=2), "few8": wgmma(8, 64, 128, 6, 1, slabs=2),
+}  # fmt: skip
+
+
 def tensor(name, array, dtype):
     return helper.make_tensor(name, DTYPES[dtype][0], array.shape, array.astype(DTYPES[dtype][1]).tobytes(), raw=True)
 
@@ -53,6 +70,7 @@ class Case:
         self.inputs, self.nodes, self.value, self.weights = [], [], {}, []
         self.rtol = EPSILON[dtype] if normal else 0.0
         self.out_dtype = None  # where it is not `dtype`
+        self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
 
     def input(self, name, shape, dims=None, dtype=None, data=None):
         dtype = dtype or self.dtype
@@ -216,6 +234,16 @@ def products():
                 parts.append(c.transpose(y, [0, 2, 1]))
             y = c.node("Concat", parts, np.concatenate([c.value[p] for p in parts], 1), axis=1)
             yield c, y
+    for name, schedule in WGMMA.items():
+        rows = schedule["rows"]
+        # One tile of few rows, tiles that overhang, and more of them than the GPU has multiprocessors.
+        sizes = ((rows, 1032, 520), (rows - 3, 264, 1160)) if rows % 64 else ((77, 1032, 520), (333, 520, 1160), (2056, 2072, 136))
+        for m, n, k in sizes:
+            for kind in ("", "sigmoid"):
+                c = Case(f"wgmma_{name}_{m}x{n}x{k}{kind}", "bf16")
+                c.schedule = [{"family": "wgmma", "schedule": schedule}]
+                y = c.matmul(c.input("x", (m, k)), c.transpose(c.input("w", (n, k)), [1, 0]))
+                yield c, c.epilogue(kind, y) if kind else y
     for x, y in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
         for m, n, k in ((65, 70, 72), (128, 128, 64), (1, 17, 33)):
             c = Case(f"integer_{x}_{y}_{m}x{n}x{k}", x)
@@ -315,6 +343,9 @@ def main(description, make):
         folder = out / case.name
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
+        if args.target == "cuda" and case.schedule and "sm_90a" in args.gpu:
+            (folder / "schedule.json").write_text(json.dumps(case.schedule))
+            command.append(f"--schedule={folder / 'schedule.json'}")
         if args.target == "cuda":
             command += [f"--gpu={args.gpu}", f"--precision={args.precision}", *args.option]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)

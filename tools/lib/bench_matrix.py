@@ -21,7 +21,7 @@ import re
 import subprocess
 import sys
 
-from bench_gpu import clock, print_head, print_table, sustained
+from bench_gpu import print_head, print_table, sustained
 
 SHAPES = [
     (4608, 3072, 3072), (4608, 9216, 3072), (4608, 12288, 3072), (4608, 3072, 12288), (4608, 21504, 3072), (4608, 3072, 15360),
@@ -160,7 +160,7 @@ def run(args):
     import flame_rt
 
     torch.backends.cuda.matmul.allow_tf32 = True
-    folder, stream, timed = pathlib.Path(args.folder), torch.cuda.current_stream().cuda_stream, clock()
+    folder, stream = pathlib.Path(args.folder), torch.cuda.current_stream().cuda_stream
     torch.manual_seed(1)
     limits = {"bfloat16": 4e-3, "float16": 5e-4, "tf32": 1e-3}
     rows, failures = [], 0
@@ -189,7 +189,7 @@ def run(args):
             calls["eager"] = [lambda i=i: eager(*i) for i in sets]
             if kind in ("linear", "matmul"):
                 product = cublaslt.Product(m, n, k, str(dtype).removeprefix("torch."), str(dtype).removeprefix("torch."), kind == "linear", case["type"] == "tf32")
-                product.tune(timed, *sets[0], results["rival"][0])
+                product.tune(*sets[0], results["rival"][0])
                 calls["rival"] = [product.bound(*i, o) for i, o in zip(sets, results["rival"])]
             elif args.no_compile:
                 del results["rival"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from ctypes import byref, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 
+from bench_gpu import sustained
+
 # cudaDataType_t and cublasComputeType_t, from NVIDIA's library_types.h and cublas_api.h
 TYPES = {"float32": 0, "float16": 2, "bfloat16": 14, "float8_e4m3fn": 28, "float8_e5m2": 29}
 COMPUTE_F32, COMPUTE_TF32 = 68, 77
@@ -74,7 +76,7 @@ class Product:
             byref(self.zero), c_void_p(y.data_ptr()), self.y, c_void_p(y.data_ptr()), self.y, byref(algorithm),
             c_void_p(self.workspace.data_ptr()), c_size_t(WORKSPACE), c_void_p(torch.cuda.current_stream().cuda_stream))  # fmt: skip
 
-    def tune(self, timed, x, w, y, count=10):
+    def tune(self, x, w, y, count=10):
         """Times what the library proposes, at most `count`, and keeps the fastest."""
         preference, found = c_void_p(), c_int()
         self._check(self.library.cublasLtMatmulPreferenceCreate(byref(preference)))
@@ -83,14 +85,12 @@ class Product:
         results = (Heuristic * count)()
         self._check(self.library.cublasLtMatmulAlgoGetHeuristic(
             self.handle, self.description, self.w, self.x, self.y, self.y, preference, count, results, byref(found)))  # fmt: skip
-        times = []
-        for result in results[: found.value]:
-            if result.state == 0 and self._run(result.algorithm, x, w, y) == 0:
-                each = timed(lambda r=result: self._run(r.algorithm, x, w, y), 3)
-                times.append((timed(lambda r=result: self._run(r.algorithm, x, w, y), max(3, int(3e3 / each))), len(times), result))
-        if not times:
+        works = {i: r.algorithm for i, r in enumerate(results[: found.value])
+                 if r.state == 0 and self._run(r.algorithm, x, w, y) == 0}  # fmt: skip
+        if not works:
             raise RuntimeError("cuBLASLt has no algorithm for this")
-        self.algorithm = min(times, key=lambda t: t[:2])[2].algorithm
+        times = sustained({i: lambda a=a: self._run(a, x, w, y) for i, a in works.items()}, rounds=2, milliseconds=8)
+        self.algorithm = works[min(times, key=times.get)]
 
     def bound(self, x, w, y):
         """A function of no arguments that multiplies these."""

@@ -244,7 +244,7 @@ public:
       os << "FLAME_IF_WGMMA(" << wgmma[0] << ", " << threadCount << "), 1";
     else
       os << threadCount;
-    if (auto blocks = kernel->getAttrOfType<IntegerAttr>("flame.min_blocks"))
+    if (auto blocks = kernel->getAttrOfType<IntegerAttr>("flame.min_blocks"); blocks && !wgmma)
       os << ", " << blocks.getInt();
     os << ")";
     auto cluster = kernel->getAttrOfType<IntegerAttr>("flame.cluster");
