@@ -64,6 +64,9 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("target_folder", metavar="OUT", type=pathlib.Path)
     args = parser.parse_args()
+    if not (pathlib.Path(onnx_data.DATA_DIR) / "node").is_dir():
+        raise SystemExit(f"onnx {onnx.__version__} comes without the data of its tests; install the version of tools/requirements.txt, "
+                         "or take build/gpu/onnx.tar.gz from a machine that has it")
     with suite_folder(args.target_folder) as out, tempfile.TemporaryDirectory() as scratch:
         # The light models need files that are downloaded or generated; whole models are measured elsewhere.
         tests = [t for t in onnx_data.load(pathlib.Path(scratch)) if t.kind != "light" and re.search(args.filter, t.name)]
