@@ -65,20 +65,15 @@ class WithNvrtc(CudaTest):
         done = self.ok(self.flamec("doctor", env={"FLAME_CUDA_DRIVER": str(FAKE_DRIVER)}))
         self.assertIn("Fake GPU", done.stdout)
 
-    def test_products_by_wgmma_where_asked_for(self):
+    def test_products_by_wgmma_for_sm_90a_alone(self):
         nodes = [helper.make_node("MatMul", ["x", "y"], ["z"])]
         info = [helper.make_tensor_value_info(n, TensorProto.FLOAT16, [512, 512]) for n in "xyz"]
         graph = helper.make_graph(nodes, "product", info[:2], info[2:])
         model = self.scratch / "product.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), model)
-        text = self.ok(self.flamec("compile", model, "--gpu=sm_90a", "--emit=cuda", "--wgmma")).stdout
-        self.assertIn("flame::wgmmaGemm<", text)
-        self.assertNotIn("wgmmaGemm<", self.ok(self.flamec("compile", model, "--gpu=sm_90a", "--emit=cuda")).stdout.split("// contract")[1])
-        out = self.scratch / "product.flame"
-        self.ok(self.flamec("compile", model, "--target=cuda", "--gpu=sm_90a", "--wgmma", "-o", out))
-        done = self.flamec("compile", model, "--wgmma", "-o", out)
-        self.assertEqual(done.status, 2)
-        self.assertIn("--wgmma is for GPUs; it needs --target=cuda", done.stderr)
+        for gpu, uses in (("sm_90a", self.assertIn), ("sm_90", self.assertNotIn)):
+            text = self.ok(self.flamec("compile", model, f"--gpu={gpu}", "--emit=cuda")).stdout
+            uses("wgmmaGemm<", text.split("// contract")[1])
 
     def test_bytes_depend_on_neither_threads_nor_cache(self):
         first, said = self.cuda("--threads=1", "--no-cache")
