@@ -139,7 +139,7 @@ def report(rows, style):
         ratios = [f"{r['us'][n] / r['us']['flame']:.2f}" if n in r["us"] else "" for n in ("flash", "cudnn")]
         lines.append([r["name"], f"{r['us']['flame']:.1f}", f"{r['TFLOP/s']:.0f}", *ratios])
     if style == "md":
-        print_head("Attention", "attention", "bf16; flame's kernel for mma.sync, FlashAttention-2 and "
+        print_head("Attention", "attention", "bf16; flame, FlashAttention-2 and "
               "cuDNN by\nscaled_dot_product_attention, on the same tensors in alternating rounds of one process, results checked "
               "first. In the last\ncolumns above 1 means that flame is faster. Short ones are bound by PyTorch's calls.")  # fmt: skip
     print_table(head, lines, markdown=style == "md")
