@@ -17,11 +17,11 @@ TEST(Schedule, FollowsTheProblem) {
     MmaSchedule s = chooseMma(Arithmetic::F16, sizes);
     return std::pair(s.rows, s.columns);
   };
-  EXPECT_EQ(mma({1, 8192, 8192, 8192}), std::pair(128, 256));            // many tiles: the most efficient
+  EXPECT_EQ(mma({1, 8192, 8192, 8192}), std::pair(256, 128));             // many tiles: the most efficient
   EXPECT_EQ(mma({1, 16, 4096, 4096}).first, 16);                         // few rows: nothing wasted on absent ones
   EXPECT_LE(mma({1, 512, 512, 512}).first, 64);                          // few tiles: enough for all multiprocessors
   EXPECT_GE(mma({64, 512, 512, 64}).first, 128);                         // a batch makes up for it
-  EXPECT_EQ(chooseMma(Arithmetic::I8, {1, 8192, 8192, 8192}).depth, 64); // the same bytes
+  EXPECT_EQ(chooseMma(Arithmetic::I8, {1, 8192, 8192, 8192}).depth, 128); // the same bytes
   EXPECT_EQ(chooseSimt(Arithmetic::F32, {1, 4096, 4096, 4096}).tile(), 128);
   EXPECT_EQ(chooseSimt(Arithmetic::F32, {1, 100, 100, 100}).tile(), 32);
   EXPECT_EQ(chooseSimt(Arithmetic::F64, {1, 4096, 4096, 4096}).tile(), 64);
@@ -138,18 +138,17 @@ TEST(Schedule, WgmmaFollowsTheProblem) {
   auto large = chooseWgmma(product, {1, 8192, 8192, 8192});
   ASSERT_TRUE(large);
   EXPECT_GE(large->rows * large->columns, 128 * 192); // the most efficient
-  auto few = chooseWgmma(product, {1, 16, 14336, 4096});
-  ASSERT_TRUE(few);
-  EXPECT_EQ(few->rows, 64); // nothing wasted on absent rows
-  product.rows = 16;
-  auto known = chooseWgmma(product, {1, 16, 14336, 4096});
-  ASSERT_TRUE(known);
-  EXPECT_EQ(known->rows, 16) << "only those are copied";
-  product.rows.reset();
+  WgmmaSchedule few = fitted({64, 112, 64, 8, 1}, Arithmetic::BF16, Major::Depth, Major::Depth, 13);
+  EXPECT_EQ(few.rows, 16) << "only those that there are are copied";
+  EXPECT_GT(few.stages, 8) << "which leaves memory for more copies under way";
+  EXPECT_EQ(fitted({192, 192, 64, 4, 3}, Arithmetic::BF16, Major::Depth, Major::Depth, 100).consumers, 1)
+      << "of three none would be without rows";
+  product.rows = 77;
   auto narrow = chooseWgmma(product, {1, 77, 4096, 4096});
   ASSERT_TRUE(narrow);
-  EXPECT_GT(narrow->splits, 1) << "tiles for all multiprocessors, " << text(*narrow);
-  EXPECT_FALSE(chooseWgmma(product, {1, 128, 128, 64})) << "a product of one tile";
+  EXPECT_EQ(narrow->rows, 80) << text(*narrow);
+  EXPECT_GE(4096 / narrow->columns * narrow->splits, 100) << "tiles for most multiprocessors, " << text(*narrow);
+  product.rows.reset();
   product.type = Arithmetic::TF32;
   auto wide = chooseWgmma(product, {1, 4096, 4096, 4096});
   ASSERT_TRUE(wide);
