@@ -11,14 +11,13 @@ The status is 1 if a result is wrong.
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 import re
 import subprocess
 import sys
 
-from bench_gpu import print_head, print_table, sustained
+from bench_gpu import command_line, print_head, print_table, sustained
 
 # batch, heads, tokens, size of a head, causal
 CASES = [
@@ -145,24 +144,5 @@ def report(rows, style):
     print_table(head, lines, markdown=style == "md")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    m = commands.add_parser("make")
-    m.add_argument("--flamec", required=True)
-    m.add_argument("--gpu", default="sm_90a")
-    m.add_argument("--option", action="append", default=[], help="one more of flamec compile")
-    r = commands.add_parser("run")
-    r.add_argument("--library", required=True)
-    r.add_argument("--rounds", type=int, default=5)
-    r.add_argument("--milliseconds", type=float, default=30, help="length of one measurement")
-    r.add_argument("--format", choices=["table", "md", "json"], default="table")
-    for p in (m, r):
-        p.add_argument("--filter")
-        p.add_argument("folder")
-    args = parser.parse_args()
-    return make(args) if args.command == "make" else run(args)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line(__doc__, make, run, compiles=False))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 
 def clock():
     """A function (call, count) -> µs of one of `count` calls in a row on torch's current stream."""
@@ -34,6 +36,29 @@ def sustained(functions, rounds, milliseconds):
             timed(functions[name], 2 * counts[name])
             times[name].append(timed(functions[name], counts[name]))
     return {name: statistics.median(t) for name, t in times.items()}
+
+
+def command_line(doc, make, run, compiles=True):
+    """What the benchmarks of compiled kernels are called by: `make` on a machine with onnx, `run` on one with a GPU. With `compiles`
+    torch.compile is a rival. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    m = commands.add_parser("make")
+    m.add_argument("--flamec", required=True)
+    m.add_argument("--gpu", default="sm_90a")
+    m.add_argument("--option", action="append", default=[], help="one more of flamec compile")
+    r = commands.add_parser("run")
+    r.add_argument("--library", required=True)
+    r.add_argument("--rounds", type=int, default=5)
+    r.add_argument("--milliseconds", type=float, default=30, help="length of one measurement")
+    if compiles:
+        r.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    r.add_argument("--format", choices=["table", "md", "json"], default="table")
+    for p in (m, r):
+        p.add_argument("--filter")
+        p.add_argument("folder")
+    args = parser.parse_args()
+    return make(args) if args.command == "make" else run(args)
 
 
 def print_head(title, suite, measured):

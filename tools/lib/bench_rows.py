@@ -12,7 +12,6 @@ flame's: above 1 flame is faster. The status is 1 if a result is wrong.
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 import re
@@ -20,7 +19,7 @@ import statistics
 import subprocess
 import sys
 
-from bench_gpu import clock, print_head, print_table
+from bench_gpu import clock, command_line, print_head, print_table
 
 ROWS = 32768
 HIDDEN = (2048, 4096, 8192)
@@ -167,7 +166,7 @@ def make(args):
         stem = re.sub(r"\W+", "_", name)
         onnx.save(model, folder / f"{stem}.onnx")
         subprocess.run([args.flamec, "compile", folder / f"{stem}.onnx", "-o", folder / f"{stem}.flame", "--target=cuda",
-                        f"--gpu={args.gpu}", "-q"], check=True)  # fmt: skip
+                        f"--gpu={args.gpu}", "-q", *args.option], check=True)  # fmt: skip
         made.append({"name": name, "kind": kind, "shape": shape, "file": f"{stem}.flame",
                      "inputs": [s for _, s in inputs]})  # fmt: skip
         (folder / f"{stem}.onnx").unlink()
@@ -347,24 +346,5 @@ def report(rows, style):
     print_table(head, lines, markdown=style == "md")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    m = commands.add_parser("make")
-    m.add_argument("--flamec", required=True)
-    m.add_argument("--gpu", default="sm_90a")
-    r = commands.add_parser("run")
-    r.add_argument("--library", required=True)
-    r.add_argument("--rounds", type=int, default=5)
-    r.add_argument("--milliseconds", type=float, default=30, help="length of one measurement")
-    r.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    r.add_argument("--format", choices=["table", "md", "json"], default="table")
-    for p in (m, r):
-        p.add_argument("--filter")
-        p.add_argument("folder")
-    args = parser.parse_args()
-    return make(args) if args.command == "make" else run(args)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line(__doc__, make, run))

@@ -178,9 +178,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   std::optional<WgmmaSchedule> best;
   // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
   constexpr double besideCopyEngine = 1.07;
-  // Both models err by some percent; where they say the same, every GPU has the kernel by mma.sync.
-  constexpr double clearlyLess = 0.95;
-  double least = clearlyLess * std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
+  double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
                           besideCopyEngine * leastBytes(sizes, sizeOf(problem.type)) / memoryBytes);
   for (const WgmmaSchedule &base : wgmmaCandidates)
     for (int blocks : splits) {
