@@ -71,6 +71,7 @@ public:
     // The parts of a joined product are taken behind the reshapes that split them.
     passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
     passes.addNestedPass<func::FuncOp>(createCSEPass());
+    passes.addNestedPass<func::FuncOp>(createNormChannelsLast());
   }
   void addRegionPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));

@@ -350,13 +350,18 @@ private:
     return inputs.size();
   }
 
-  /// A reduction inside a loop group: its users must be pointwise of its own shape, so that it runs once per element.
+  /// A reduction inside a loop group: its users must be pointwise of its own shape, so that it runs once per element. Beside
+  /// it there may be others over the same elements.
   bool joinsAsInnerLoop(Operation *op, Group &group) {
     Value value = op->getResult(0);
     if (isReduce(group.root) || !sameDims(value, group.root->getResult(0)))
       return false;
+    auto isBeside = [&](Operation *member) {
+      return isReduce(member) && member->getAttr("axes") == op->getAttr("axes") &&
+             member->getAttr("keepdims") == op->getAttr("keepdims") && sameDims(member->getOperand(0), op->getOperand(0));
+    };
     for (Operation *member : group.ops)
-      if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), value))
+      if (!(isa<PointwiseInterface>(member) || isBeside(member)) || !sameDims(member->getResult(0), value))
         return false;
     return true;
   }
@@ -389,8 +394,8 @@ private:
   /// No loads beyond one and no arithmetic to speak of behind `op`.
   bool isCheapTree(Operation *op, Group &) {
     unsigned operands = 0;
-    for (Value operand : op->getOperands())
-      operands += !isFree(operand.getDefiningOp());
+    for (OpOperand &operand : op->getOpOperands())
+      operands += !isShapeOperand(operand) && !isFree(operand.get().getDefiningOp());
     return operands <= 1;
   }
 
@@ -510,13 +515,15 @@ private:
       for (Region &region : op->getRegions())
         for (Block &inner : region)
           formBlock(inner);
-      // A view costs nothing as long as it has a buffer to show. Reading constants through one saves that buffer.
+      // A view costs nothing as long as it has a buffer to show. Reading constants through one saves that buffer, and so does
+      // reading what is repeated.
       bool isView = op->hasTrait<trait::ViewLike>();
       if (isClonedOnly(op, block, cloned)) {
         cloned.insert(op);
         continue;
       }
-      if (!(isKernelOp(op) || (options.topk && isKernelTopK(op))) || !demand.isDemanded(op) || isSource(op) || (isView && !demand.isConstant(op)))
+      if (!(isKernelOp(op) || (options.topk && isKernelTopK(op))) || !demand.isDemanded(op) || isSource(op) ||
+          (isView && !demand.isConstant(op) && !isBesideExpand(op)))
         continue;
       Group *joined = nullptr;
       bool outside = false;
@@ -564,6 +571,15 @@ private:
     for (Operation *op : llvm::reverse(ops))
       if (!groupOf.count(op) && isOpTriviallyDead(op) && !isa<func::FuncOp>(op))
         op->erase();
+  }
+
+  /// A view of what an expand makes, or of movement that an expand reads: between its kernel's ops if it joins them.
+  static bool isBesideExpand(Operation *op) {
+    auto isExpand = [](Operation *other) { return other && other->getName().stripDialect() == "expand"; };
+    Operation *producer = op->getOperand(0).getDefiningOp();
+    if (!producer || !producer->hasOneUse() || !op->hasOneUse())
+      return false;
+    return isExpand(producer) || (isMovement(producer) && isExpand(*op->user_begin()));
   }
 
   bool isSource(Operation *op) {
