@@ -141,6 +141,7 @@ void models::buildAutoencoderKL(ModelContext &c) {
   if (encoder) {
     c.weights.ignore("decoder.");
     c.weights.ignore("post_quant_conv.");
+    c.tuneFor({{"batch", 1}, {"height", 1024}, {"width", 1024}});
     Value moments = encode(m / "encoder", c.input("sample", m.type, {"batch", a.in, "height", "width"}), a);
     if (config.flag("use_quant_conv", true))
       moments = conv2d(m / "quant_conv", moments, 2 * a.latent, kPointwise);
@@ -160,9 +161,11 @@ void models::buildAutoencoderKL(ModelContext &c) {
     double factor = config.number("scaling_factor", 0.18215);
     if (factor == 0)
       config.fail("scaling_factor", "it must not be 0");
+    c.tuneFor({{"batch", 1}, {"rows", 64}, {"columns", 64}});
     latent = unpack(m / "tokens", c.input("tokens", m.type, {"batch", "rows", "columns", 4 * a.latent}), a, factor,
                     config.number("shift_factor", 0));
   } else {
+    c.tuneFor({{"batch", 1}, {"height", 128}, {"width", 128}});
     latent = c.input("latent", m.type, {"batch", a.latent, "height", "width"});
   }
   if (config.flag("use_post_quant_conv", true))
