@@ -43,11 +43,12 @@ Value residualBlock(const Scope &m, Value x, int64_t out, const Architecture &a)
 Value attentionBlock(const Scope &m, Value x, const Architecture &a) {
   DimExpr n = m->dim(x, 0), c = m->dim(x, 1), h = m->dim(x, 2), w = m->dim(x, 3);
   int64_t width = fixedDim(m, x, 1);
-  Value tokens = m->transpose(m->reshape(groupNorm(m / "group_norm", x, a.groups, kEpsilon), {n, c, h * w}), {0, 2, 1});
+  Value last = m->transpose(groupNorm(m / "group_norm", x, a.groups, kEpsilon), {0, 2, 3, 1});
+  Value tokens = m->reshape(last, {n, h * w, c});
   auto head = [&](const char *name) { return m->unsqueeze(linear(m / name, tokens, width), {1}); };
   Value y = attention(m, head("to_q"), head("to_k"), head("to_v"), {1 / std::sqrt(double(width)), {}});
   y = linear(m / "to_out.0", m->squeeze(y, {1}), width);
-  return m->add(m->reshape(m->transpose(y, {0, 2, 1}), {n, c, h, w}), x);
+  return m->add(m->transpose(m->reshape(y, {n, h, w, c}), {0, 3, 1, 2}), x);
 }
 
 Value middleBlock(const Scope &m, Value x, const Architecture &a) {

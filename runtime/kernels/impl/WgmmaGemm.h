@@ -24,9 +24,35 @@ struct TensorOperand {
   int batchStep;
 };
 
+/// Two operands one after the other along the inner dim, of which the first ends at `border`, between two tiles.
+struct JoinedTensors {
+  const TensorMap &map, &further;
+  int border, batchStep;
+};
+
+FLAME_DEVICE void prefetchOperand(const TensorOperand &operand) { prefetchMap(operand.map); }
+FLAME_DEVICE void prefetchOperand(const JoinedTensors &operand) {
+  prefetchMap(operand.map);
+  prefetchMap(operand.further);
+}
+/// Starts the copies of the tile at (side, depth) of a batch's matrix.
+template <typename Tile>
+FLAME_DEVICE void loadOperand(const TensorOperand &operand, SharedAddress to, SharedAddress full, int side, int depth, int batch,
+                              int rank) {
+  Tile::load(operand.map, to, full, side, depth, {batch * operand.batchStep}, rank);
+}
+template <typename Tile>
+FLAME_DEVICE void loadOperand(const JoinedTensors &operand, SharedAddress to, SharedAddress full, int side, int depth, int batch,
+                              int rank) {
+  if (depth < operand.border)
+    Tile::load(operand.map, to, full, side, depth, {batch * operand.batchStep}, rank);
+  else
+    Tile::load(operand.further, to, full, side, depth - operand.border, {batch * operand.batchStep}, rank);
+}
+
 /// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
-template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename MakeEpilogue>
-FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, TensorOperand y, MakeEpilogue makeEpilogue) {
+template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename MakeEpilogue>
+FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, TensorOperand y, MakeEpilogue makeEpilogue) {
   static_assert(s.isValid(type, xMajor, yMajor), "no such schedule");
   using Sum = typename TypeOf<type>::Sum;
   using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
@@ -41,8 +67,8 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
   const int group = uniform(threadId() / 128);
   const int rank = cluster == 1 ? 0 : clusterRank();
   if (threadId() == 0) {
-    prefetchMap(x.map);
-    prefetchMap(y.map);
+    prefetchOperand(x);
+    prefetchOperand(y);
     ring.make(4 * s.readers() * sharers);
     if constexpr (s.splits > 1)
       exchange.make();
@@ -82,8 +108,8 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
           const SharedAddress full = ring.full(place.stage), to = shared + place.stage * stageBytes;
           await(ring.empty(place.stage), place.parity ^ 1);
           arriveExpecting(full, stageBytes);
-          XTile::load(x.map, to, full, row, origin + turn * s.depth, {at.batch * x.batchStep}, rank);
-          YTile::load(y.map, to + XTile::bytes, full, column, origin + turn * s.depth, {at.batch * y.batchStep}, rank);
+          loadOperand<XTile>(x, to, full, row, origin + turn * s.depth, at.batch, rank);
+          loadOperand<YTile>(y, to + XTile::bytes, full, column, origin + turn * s.depth, at.batch, rank);
         }
       }
       releaseDependents();
