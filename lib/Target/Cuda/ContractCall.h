@@ -10,6 +10,7 @@
 #include "ChooseSchedule.h"
 #include "KernelBuilder.h"
 #include "Schedules.h"
+#include "llvm/ADT/ArrayRef.h"
 
 namespace flame::cuda {
 
@@ -44,6 +45,16 @@ protected:
       return mlir::emitError(kernel.region.getLoc()) << llvm::toString(std::move(error));
     return mlir::success();
   }
+  /// By wgmma, for sm_90a: the tiles, none where mma.sync is likely faster.
+  mlir::FailureOr<std::optional<WgmmaSchedule>> chooseWgmmaTiles(const WgmmaProblem &problem, const ContractSizes &sizes);
+  /// Threads, shared memory and blocks. Tensor maps are the caller's: map0 and map1 of the operands, map2 of the result.
+  void launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows, DimExpr columns);
+  /// The call, with "head, type, orders>(" in front of `arguments`.
+  void callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, llvm::ArrayRef<std::string> arguments);
+  /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
+  static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns);
+  /// Its map, of `batches` matrices, and the epilogue; the last operands are those of the other epilogue: result, body, place.
+  std::string storeByMap(mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches, DimExpr batchPitch);
   /// Blocks of one product.
   DimExpr tiles(DimExpr rows, DimExpr columns);
   /// The call, with "head, type>(" in front of `arguments`, which are divided by commas and new lines.

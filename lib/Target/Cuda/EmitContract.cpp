@@ -299,51 +299,30 @@ private:
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
       return success();
-    // A single result in the product's own order can be stored by the copy engine.
-    Value yielded = kernel.region.getYielded()[0];
-    Type stored = storageType(getElementTypeOrSelf(yielded.getType()));
-    int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
-    bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
-                    (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
-    auto chosen = chooseWgmma({type, *xOrder, *yOrder, rows.constant()}, sizes);
-    auto isValid = [&](const WgmmaSchedule &s) {
-      // Tiles one below the other are whole.
-      return s.isValid(type, *xOrder, *yOrder) && (s.rows % 64 == 0 || rows.constant().value_or(INT64_MAX) <= s.rows);
-    };
-    if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
+    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant()};
+    auto chosen = chooseWgmmaTiles(product, sizes);
+    if (failed(chosen))
       return failure();
-    if (!chosen)
+    if (!*chosen)
       return success();
-    const WgmmaSchedule &s = *chosen;
-    storable &= s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
-    WgmmaLaunch &launch = kernel.kernel.wgmma;
-    launch.threads = s.threads();
-    launch.shared = s.sharedBytes(type, *xOrder, *yOrder);
-    launch.cluster = s.cluster();
-    launch.extent = ceilDiv(rows, shapes.constant(s.rows * s.clusterRows)) *
-                    ceilDiv(columns, shapes.constant(s.columns * s.clusterColumns)) * int64_t(s.cluster());
+    const WgmmaSchedule &s = **chosen;
+    launchWgmma(s, product, batches, rows, columns);
     auto boxLines = [&](Major order, int lines, int sharers) {
       return (order == Major::Depth ? lines : s.depth) / sharers;
     };
+    WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.tensors.push_back(tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns)));
     launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows)));
-    std::string epilogueText = end;
-    if (storable) {
-      DimExpr pitch = columns * int64_t(bytes);
-      launch.tensors.push_back({kernel.positionOf(kernel.resultBuffer(0)),
-                                getElementTypeOrSelf(yielded.getType()),
-                                shapes.constant(0),
-                                {columns, rows, shapes.constant(1)},
-                                {pitch, pitch},
-                                {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
-      // The other epilogue's operands are result, body, place.
-      epilogueText = "flame::tensorStore<" + storageName(stored) + ">(map2, $" + std::to_string(operands.size() - 2) + ")";
-    }
+    // A single result in the product's own order can be stored by the copy engine.
+    Value yielded = kernel.region.getYielded()[0];
+    Type stored = getElementTypeOrSelf(yielded.getType());
+    bool isOwnOrder = yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>();
+    std::string store = end;
+    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, stored, columns))
+      store = storeByMap(stored, rows, columns, columns, shapes.constant(1), columns);
     kernel.templates.push_back("impl/WgmmaGemm.h");
-    auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
-    wgmma = "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
-           ">(" + problem + ", 1,\n      flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0},\n      [&](int) { return " +
-           epilogueText + "; })";
+    callWgmma(s, product, {problem + ", 1", "flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0}",
+                           "[&](int) { return " + store + "; }"});
     return success();
   }
 
