@@ -95,7 +95,7 @@ func.func @pointwise(%x: tensor<2x128x128x640xf16>, %w: tensor<320x640x1x1xf16>)
   ^bb0(%a: tensor<2x128x128x640xf16>, %c: tensor<320x640x1x1xf16>):
     %pads = flame.constant {value = dense<0> : tensor<4xi64>} : () -> tensor<4xi64>
     %1 = flame.transpose %a {perm = array<i64: 0, 3, 1, 2>} : (tensor<2x128x128x640xf16>) -> tensor<2x640x128x128xf16>
-    %4 = flame.conv %1, %w, %pads {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>} : (tensor<2x640x128x128xf16>, tensor<320x640x1x1xf16>, tensor<4xi64>) -> tensor<2x320x128x128xf16>
+    %4 = flame.conv %1, %c, %pads {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>} : (tensor<2x640x128x128xf16>, tensor<320x640x1x1xf16>, tensor<4xi64>) -> tensor<2x320x128x128xf16>
     %6 = flame.transpose %4 {perm = array<i64: 0, 2, 3, 1>} : (tensor<2x320x128x128xf16>) -> tensor<2x128x128x320xf16>
     flame.yield %6 : tensor<2x128x128x320xf16>
   }
