@@ -116,6 +116,7 @@ void models::buildAutoencoderKL(ModelContext &c) {
   if (encoder) {
     c.weights.ignore("decoder.");
     c.weights.ignore("post_quant_conv.");
+    c.tuneFor({{"batch", 1}, {"height", 1024}, {"width", 1024}});
     Value moments = encode(m / "encoder", c.input("sample", m.type, {"batch", a.in, "height", "width"}), a);
     if (config.flag("use_quant_conv", true))
       moments = conv2d(m / "quant_conv", moments, 2 * a.latent, kPointwise);
@@ -127,6 +128,7 @@ void models::buildAutoencoderKL(ModelContext &c) {
   }
   c.weights.ignore("encoder.");
   c.weights.ignore("quant_conv.");
+  c.tuneFor({{"batch", 1}, {"height", 128}, {"width", 128}});
   Value latent = c.input("latent", m.type, {"batch", a.latent, "height", "width"});
   if (config.flag("use_post_quant_conv", true))
     latent = conv2d(m / "post_quant_conv", latent, a.latent, kPointwise);

@@ -171,6 +171,7 @@ void models::buildFluxTransformer(ModelContext &c) {
   int64_t singleBlocks = c.layers("num_single_layers", 38, "single_transformer_blocks");
 
   const Scope &m = c.root;
+  c.tuneFor({{"batch", 1}, {"image_tokens", 4096}, {"text_tokens", 512}}); // a picture of 1024²
   Value hiddenStates = c.input("hidden_states", m.type, {"batch", "image_tokens", channels});
   Value encoderHiddenStates = c.input("encoder_hidden_states", m.type, {"batch", "text_tokens", contextWidth});
   Value pooled = c.input("pooled_projections", m.type, {"batch", pooledWidth});

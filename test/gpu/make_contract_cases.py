@@ -71,6 +71,7 @@ class Case:
         self.rtol = EPSILON[dtype] if normal else 0.0
         self.out_dtype = None  # where it is not `dtype`
         self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
+        self.typical = None  # "b=2": a symbolic dim and what its kernels are tuned for, see flamec compile --typical
 
     def input(self, name, shape, dims=None, dtype=None, data=None):
         dtype = dtype or self.dtype
@@ -223,6 +224,14 @@ def products():
             yield c, c.transpose(c.matmul(c.input("x", (2, m, k)), c.input("y", (k, n))), [1, 0, 2])
             c = Case(f"large_dynamic_{dtype}_{m}x{n}x{k}", dtype)
             yield c, c.epilogue("bias", c.matmul(c.input("x", (1, m, k), ["b", "m", k]), c.input("y", (k, n))))
+        # Few rows are likely: as many as that, and more.
+        for m in (1, 3, 4, 5, 9):
+            for n, k, order in ((40, 72, "n"), (264, 520, "t"), (33, 17, "n")):
+                c = Case(f"likely_few_{dtype}_{m}x{n}x{k}", dtype)
+                c.typical = "b=2"
+                y = c.input("y", (n, k) if order == "t" else (k, n))
+                y = c.transpose(y, [1, 0]) if order == "t" else y
+                yield c, c.epilogue("relu", c.matmul(c.input("x", (m, k), ["b", k]), y))
         # Several products of one operand.
         for m in (1, 24, 130):
             c = Case(f"joined_{dtype}_{m}", dtype)
@@ -244,6 +253,23 @@ def products():
                 c.schedule = [{"family": "wgmma", "schedule": schedule}]
                 y = c.matmul(c.input("x", (m, k)), c.transpose(c.input("w", (n, k)), [1, 0]))
                 yield c, c.epilogue(kind, y) if kind else y
+        # Batches: each matrix has its own, one is the same for all, rows are cut out of more.
+        m, n, k = (rows if rows % 64 else 141), 264, 200
+        for kind, xs, ys in (
+            ("both", (5, m, k), (5, k, n)), ("dims", (2, 3, m, k), (2, 3, k, n)), ("left", (m, k), (3, k, n)),
+            ("dynamic", (3, m, k), (3, k, n)), ("sliced", (3, m + 9, k), (k, n)), ("scatter", (3, m, k), (3, k, n)),
+        ):  # fmt: skip
+            c = Case(f"wgmma_batch_{kind}_{name}", "bf16")
+            c.schedule = [{"family": "wgmma", "schedule": schedule}]
+            symbols = ["b", "m", k] if kind == "dynamic" and rows % 64 == 0 else None
+            x, y = c.input("x", xs, symbols), c.input("y", ys, ["b", k, n] if symbols else None)
+            if kind == "sliced":
+                x = c.node("Slice", [x, c.axes("from", 7), c.axes("to", 7 + m), c.axes("axis", 1)], c.value[x][:, 7 : 7 + m])
+            y = c.matmul(x, y)
+            if kind == "scatter":  # two results
+                z = c.epilogue("sigmoid", y)
+                y = c.node("Concat", [y, z], np.concatenate([c.value[y], c.value[z]], 0), axis=0)
+            yield c, c.transpose(c.epilogue("sigmoid", y), [1, 0, 2]) if kind == "both" else y
     for x, y in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
         for m, n, k in ((65, 70, 72), (128, 128, 64), (1, 17, 33)):
             c = Case(f"integer_{x}_{y}_{m}x{n}x{k}", x)
@@ -394,6 +420,8 @@ def main(description, make):
         folder = out / case.name
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
+        if args.target == "cuda" and case.typical:
+            command += ["--typical", case.typical]
         if args.target == "cuda" and case.schedule and "sm_90a" in args.gpu:
             (folder / "schedule.json").write_text(json.dumps(case.schedule))
             command.append(f"--schedule={folder / 'schedule.json'}")

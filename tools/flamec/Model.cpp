@@ -67,7 +67,7 @@ void ModelSettings::addMemoryLimit(CLI::App *app) {
 }
 
 void ModelSettings::resolve() {
-  run::parseDims(dims, inputs);
+  inputs.dims = run::parseDims(dims);
   if (!memoryLimit.empty())
     run::parseBytes(memoryLimit);
   if ((!dtype.empty() || !part.empty()) && !llvm::sys::fs::is_directory(path))
@@ -118,6 +118,8 @@ ArtifactBytes flame::tool::artifactOf(const ModelSettings &settings, Console &co
   options.gpus = settings.gpus;
   options.dtype = settings.dtype;
   options.part = settings.part;
+  // The sizes that it is about to run with.
+  options.typicalDims = settings.inputs.dims;
   if (options.target == "cuda")
     if (cuda::DriverInfo driver = cuda::queryDriver(); driver.gpus.empty()) {
       console.error("--target=cuda runs the model on a GPU: " + driver.problem + "; " + driver.remedy +

@@ -125,8 +125,10 @@ double price(const ContractSizes &s, int64_t rows, int64_t columns, double effic
 }
 
 struct LikelyValue : DimVisitor<int64_t> {
+  const DimContext &context;
+  explicit LikelyValue(const DimContext &context) : context(context) {}
   int64_t constant(int64_t value) override { return value; }
-  int64_t symbol(unsigned) override { return 512; }
+  int64_t symbol(unsigned symbol) override { return context.typical(symbol); }
   int64_t add(int64_t a, int64_t b) override { return a + b; }
   // Products of many unknown sizes stay far from overflow.
   int64_t mul(int64_t a, int64_t b) override {
@@ -261,7 +263,7 @@ TopKChoice flame::cuda::chooseTopK(const KeyFormat &format, std::optional<int64_
   return {TopKForm::Select, few && *length <= small.chunk() ? smallest : small};
 }
 
-int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue().visit(expr); }
+int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue(*expr.node->context).visit(expr); }
 
 std::string flame::cuda::text(const KeyFormat &format) {
   static const char *const kinds[] = {"Unsigned", "Signed", "Float"};

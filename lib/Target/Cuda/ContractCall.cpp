@@ -87,7 +87,7 @@ bool ContractCall::isStorable(const WgmmaSchedule &s, Type elementType, DimExpr 
 }
 
 std::string ContractCall::storeByMap(Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
-                                     DimExpr batchPitch) {
+                                     DimExpr batchPitch, const std::string &body) {
   Type stored = storageType(elementType);
   int bytes = int(stored.getIntOrFloatBitWidth()) / 8;
   kernel.kernel.wgmma.tensors.push_back({kernel.positionOf(kernel.resultBuffer(0)),
@@ -96,7 +96,7 @@ std::string ContractCall::storeByMap(Type elementType, DimExpr rows, DimExpr col
                                          {columns, rows, batches},
                                          {pitch * int64_t(bytes), batchPitch * int64_t(bytes)},
                                          {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
-  return "flame::tensorStore<" + storageName(stored) + ">(map2, $" + std::to_string(operands.size() - 2) + ")";
+  return "flame::tensorStore<" + storageName(stored) + ">(map2, " + body + ")";
 }
 
 DimExpr ContractCall::tiles(DimExpr rows, DimExpr columns) {

@@ -53,8 +53,11 @@ protected:
   void callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, llvm::ArrayRef<std::string> arguments);
   /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
   static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns);
-  /// Its map, of `batches` matrices, and the epilogue; the last operands are those of the other epilogue: result, body, place.
-  std::string storeByMap(mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches, DimExpr batchPitch);
+  /// Its map, of `batches` matrices, and the epilogue.
+  std::string storeByMap(mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
+                         DimExpr batchPitch, const std::string &body);
+  /// The body of the other epilogue, whose operands are the last ones so far: result, body, place.
+  std::string storedBody() const { return "$" + std::to_string(operands.size() - 2); }
   /// Blocks of one product.
   DimExpr tiles(DimExpr rows, DimExpr columns);
   /// The call, with "head, type>(" in front of `arguments`, which are divided by commas and new lines.

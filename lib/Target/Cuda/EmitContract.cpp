@@ -58,6 +58,7 @@ private:
     Value value;
     Type elementType;
     SmallVector<DimExpr> batch; // own batch dims
+    DimExpr batchStride;        // if followsBatch
     bool isVector, transposed;  // transposed: the inner dim comes before the line dim in x, after it in y
     std::optional<StridedOperand> memory;
     DimExpr lineStride, depthStride; // if memory
@@ -247,20 +248,29 @@ private:
            operand(function) + ")";
   }
 
+  Values indexOf(ElementBuilder &b, ArrayRef<Value> before, ArrayRef<DimExpr> dims, Value row, Value column) {
+    Values at(before);
+    if (dims.size() == 1)
+      at.push_back(row);
+    else
+      llvm::append_range(at, b.delinearize(row, dims));
+    if (!y.isVector)
+      at.push_back(column);
+    return at;
+  }
   std::string epilogueText() {
     return epilogue.build(
-        e,
-        [&](ElementBuilder &b, Value row, Value column) {
-          Values at(batchAt);
-          if (rowDims.size() == 1)
-            at.push_back(row);
-          else
-            llvm::append_range(at, b.delinearize(row, rowDims));
-          if (!y.isVector)
-            at.push_back(column);
-          return at;
-        },
+        e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, batchAt, rowDims, row, column); },
         /*contiguous=*/true, operands);
+  }
+  /// For tiles of which each has its batch: the functions count rows through all batches.
+  std::string epilogueOfBatches(StringRef first) {
+    SmallVector<DimExpr> dims(batch);
+    llvm::append_range(dims, rowDims);
+    return epilogue.build(
+        e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, {}, dims, row, column); },
+        /*contiguous=*/true, operands,
+        [&](const std::string &function) { return "flame::fromRow(" + first.str() + ", " + function + ")"; }, "OfAll");
   }
 
   // ---- by wgmma, for sm_90a
@@ -269,7 +279,7 @@ private:
   /// for all sizes that the model may run with.
   std::optional<Major> wgmmaOrder(const Side &s) {
     int size = sizeOf(type);
-    if (!isPlain(s) || s.isVector || !isMultiple(s.memory->offset, 16 / size))
+    if (!isPlain(s) || s.isVector || !isMultiple(s.memory->offset, 16 / size) || !isMultiple(s.batchStride, 16 / size))
       return std::nullopt;
     if (s.depthStride.isConstant(1) && isMultiple(s.lineStride, 16 / size))
       return Major::Depth;
@@ -278,15 +288,36 @@ private:
     return std::nullopt;
   }
 
+  /// Notes how far apart the matrices of consecutive batches are: 0 if there is but one. False if they are not evenly apart.
+  bool followsBatch(Side &s) {
+    s.batchStride = shapes.constant(0);
+    if (llvm::all_of(s.batch, [](DimExpr dim) { return dim.isConstant(1); }))
+      return true;
+    if (!isPlain(s) || ArrayRef(s.batch) != ArrayRef(batch))
+      return false;
+    DimExpr reach;
+    for (size_t d = batch.size(); d-- > 0;) {
+      if (batch[d].isConstant(1))
+        continue;
+      if (!reach)
+        s.batchStride = s.memory->strides[d];
+      else if (s.memory->strides[d] != reach)
+        return false;
+      reach = s.memory->strides[d] * batch[d];
+    }
+    return true;
+  }
+
   TensorMap tensorMap(const Side &s, DimExpr lines, Major order, int linesOfBox) {
     int64_t size = sizeOf(type);
     bool along = order == Major::Depth;
-    DimExpr stride = (along ? s.lineStride : s.depthStride) * size, one = shapes.constant(1);
+    DimExpr stride = (along ? s.lineStride : s.depthStride) * size;
+    bool single = s.batchStride.isConstant(0);
     return {kernel.positionOf(kernel.bufferOf(s.memory->memory)),
             elementType,
             s.memory->offset * size,
-            {along ? depth : lines, along ? lines : depth, one},
-            {stride, stride},
+            {along ? depth : lines, along ? lines : depth, single ? shapes.constant(1) : batches},
+            {stride, single ? stride : s.batchStride * size},
             {int(WgmmaSchedule::lineBytes / size), linesOfBox, 1},
             type == Arithmetic::TF32};
   }
@@ -294,7 +325,7 @@ private:
   /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or mma.sync is likely faster.
   /// The epilogue of the other call is `end`.
   LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
-    if (!kernel.wgmma || !batches.isConstant(1))
+    if (!kernel.wgmma || !followsBatch(x) || !followsBatch(y))
       return success();
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
@@ -317,27 +348,43 @@ private:
     Value yielded = kernel.region.getYielded()[0];
     Type stored = getElementTypeOrSelf(yielded.getType());
     bool isOwnOrder = yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>();
-    std::string store = end;
-    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, stored, columns))
-      store = storeByMap(stored, rows, columns, columns, shapes.constant(1), columns);
+    bool batched = !batches.isConstant(1);
+    std::string store = batched ? epilogueOfBatches("first") : end;
+    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, stored, columns)) {
+      std::string body = storedBody();
+      store = storeByMap(stored, rows, columns, columns, batches, batched ? columns * rows : columns,
+                         batched ? "flame::fromRow(first, " + body + ")" : body);
+    }
+    std::string number = "1", make = "[&](int) { return ";
+    if (batched) {
+      number = this->number(batches);
+      make = "[&](int batch) { const $I first = ($I)batch * " + this->number(rows) + "; return ";
+    }
+    auto step = [](const Side &s) { return s.batchStride.isConstant(0) ? "0}" : "1}"; };
     kernel.templates.push_back("impl/WgmmaGemm.h");
-    callWgmma(s, product, {problem + ", 1", "flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0}",
-                           "[&](int) { return " + store + "; }"});
+    callWgmma(s, product,
+              {problem + ", " + number,
+               std::string("flame::TensorOperand{map0, ") + step(x) + ", flame::TensorOperand{map1, " + step(y),
+               make + store + "; }"});
     return success();
   }
 
-  /// A product whose one side has a few lines reads the other side once; false if it is none.
+  /// A product whose one side has a few lines, or likely has, reads the other side once for every few; false if it is none.
   FailureOr<bool> emitThin(const ContractSizes &sizes) {
     if (type != Arithmetic::F16 && type != Arithmetic::BF16 && type != Arithmetic::F32)
       return false;
-    auto count = [](DimExpr dim) { return dim.constant().value_or(INT64_MAX); };
+    constexpr int64_t fewLines = 4;
     // Of two thin sides the one with more lines is the wide one.
-    bool swapped = count(columns) < count(rows);
+    bool swapped = likely(columns) < likely(rows);
     Side &thin = swapped ? y : x, &wide = swapped ? x : y;
     DimExpr thinLines = swapped ? columns : rows, wideLines = swapped ? rows : columns;
-    int64_t lines = count(thinLines);
-    if (lines < 1 || lines > 4 || !isPlain(thin))
+    int64_t lines = likely(thinLines);
+    // More lines than expected make more groups of them.
+    bool grouped = !thinLines.constant();
+    if (lines < 1 || lines > fewLines || !isPlain(thin) || (grouped && (swapped || !batches.isConstant(1))))
       return false;
+    if (grouped)
+      lines = fewLines;
     auto order = lineOrder(wide, wideLines.isConstant(1));
     if (!order)
       return false;
@@ -362,16 +409,27 @@ private:
     kernel.templates.push_back("impl/Thin.h");
     placeBatch(blocks);
     // The template's rows are the thin side's lines.
-    std::string problem = problemText(thinLines, wideLines, depth);
-    std::string thinAddress = address(thin.memory->memory, beginning(thin)), thinLine = number(thin.lineStride),
+    std::string problem, first;
+    Value begin = beginning(thin);
+    if (grouped) {
+      Value group = e.muli(e.divi(kernel.block, e.expr(blocks)), e.index(fewLines));
+      first = operand(group);
+      std::string count = operand(e.mini(e.subi(e.expr(thinLines), group), e.index(fewLines)));
+      std::string across = number(wideLines), inner = number(depth);
+      problem = "flame::Problem<$I>{" + count + ", " + across + ", " + inner + "}";
+      begin = e.addi(begin, e.muli(group, e.expr(thin.lineStride)));
+    } else {
+      problem = problemText(thinLines, wideLines, depth);
+    }
+    std::string thinAddress = address(thin.memory->memory, begin), thinLine = number(thin.lineStride),
                 thinDepth = number(thin.depthStride), storage = storageName(elementType);
     std::string wideText = plainText(wide, *order, wideLines.isConstant(1));
-    std::string end = epilogueText();
+    std::string end = grouped ? epilogueOfBatches(first) : epilogueText();
     call(std::string("flame::") + (along ? "thinAlong<" : "thinAcross<") + cuda::text(schedule) + ", " +
          cuda::text(type) + (swapped ? ", true>(" : ", false>(") + problem + ",\n      flame::ThinRows<" + storage +
          ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth + "},\n      " + wideText + ",\n      " + end +
          ", " + operand(e.expr(blocks)) + ")");
-    kernel.kernel.extent = batches * blocks;
+    kernel.kernel.extent = (grouped ? ceilDiv(thinLines, shapes.constant(fewLines)) : batches) * blocks;
     return true;
   }
 };
