@@ -15,6 +15,7 @@
 #include <chrono>
 #include <compare>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace flame::rt {
@@ -33,6 +34,12 @@ struct TensorView {
   std::array<int64_t, kMaxTensorRank - 1> strides;
   std::array<int32_t, kMaxTensorRank> box;
   bool tf32; // rounds F32
+  struct Windows {
+    std::array<int32_t, kMaxTensorRank - 2> lower{}, upper{}, steps{};
+
+    auto operator<=>(const Windows &) const = default;
+  };
+  std::optional<Windows> windows; // of a convolution; the box is channels and windows then
 
   auto operator<=>(const TensorView &) const = default;
 };

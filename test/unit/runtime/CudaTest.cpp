@@ -176,7 +176,7 @@ TEST_F(Cuda, TensorMapsAreKept) {
   FLAME_FAKE_GPU_ONLY();
   rt::cuda::TensorMaps maps;
   const rt::cuda::Driver &driver = rt::cuda::Driver::get();
-  rt::TensorView view{reinterpret_cast<void *>(4096), FLAME_F16, 2, {64, 8}, {128}, {64, 8}, false};
+  rt::TensorView view{reinterpret_cast<void *>(4096), FLAME_F16, 2, {64, 8}, {128}, {64, 8}, false, {}};
   rt::TensorView other = view;
   other.dims[1] = 9;
   auto device = rt::cuda::Device::open(0);
@@ -186,6 +186,22 @@ TEST_F(Cuda, TensorMapsAreKept) {
   EXPECT_NE(maps.find(driver, other), first);
   EXPECT_EQ(maps.find(driver, view), first);
   EXPECT_EQ(gpu.tensorMaps, 2);
+}
+
+TEST_F(Cuda, TensorMapsOfWindows) {
+  FLAME_FAKE_GPU_ONLY();
+  PlanBuilder p = tensorMap();
+  auto &map = *p.root.blocks[0]->commands.back()->body.AsLaunch()->tensors[0];
+  const int one = p.constant(1);
+  map.dims = {map.dims[0], map.dims[1], p.constant(7), one}; // channels, positions, an image
+  map.strides = {map.strides[0], p.constant(64), p.constant(64)};
+  map.lower = {-1, -2}, map.upper = {-3, 0}, map.steps = {2, 1};
+  auto words = seen(session(load(p.finish())), 100);
+  EXPECT_EQ(words[1], 7 | 4 << 8 | 3 << 16) << "f32, four dims, swizzled";
+  EXPECT_EQ(std::vector(words.begin() + 4, words.begin() + 8), (std::vector<int64_t>{16, 99, 7, 1}));
+  EXPECT_EQ(words[14], 16 | 128 << 12);
+  EXPECT_EQ(words[15], 0xff | 0xfd << 8 | 0xfell << 16);
+  EXPECT_EQ(words[16], 2 | 1 << 8);
 }
 
 TEST_F(Cuda, OtherCodeHasNoTensorMaps) {
@@ -213,6 +229,16 @@ TEST_F(Cuda, RefusesImpossibleTensorMaps) {
   refused([](auto &, auto &l) { l.tensors[0]->box[0] = 128; }, "a line of a tensor map's box has 128 elements");
   refused([](auto &, auto &l) { l.tensors[0]->dtype = DType::BF16, l.tensors[0]->tf32 = true; }, "rounds bf16 to TF32");
   refused([](auto &, auto &l) { l.tensors[0]->strides.clear(); }, "a tensor map has 2 dims, 0 strides");
+  auto windows = [](auto &l, std::vector<int32_t> lower, std::vector<int32_t> steps) {
+    auto &map = *l.tensors[0];
+    map.dims.resize(4, map.dims[0]), map.strides.resize(3, map.strides[0]);
+    map.lower = std::move(lower), map.upper = {0, 0}, map.steps = std::move(steps);
+  };
+  refused([&](auto &, auto &l) { windows(l, {-129, 0}, {1, 1}); }, "have a corner at -129");
+  refused([&](auto &, auto &l) { windows(l, {0, 0}, {1, 9}); }, "are 9 positions apart");
+  refused([&](auto &, auto &l) { windows(l, {0}, {1, 1}); }, "has windows of 2 dims from 1 to 2");
+  refused([&](auto &, auto &l) { windows(l, {0, 0}, {1}); }, "has windows of 1 dims from 2 to 2");
+  refused([&](auto &, auto &l) { windows(l, {0, 0}, {1, 1}), l.tensors[0]->box = {16, 128, 1, 1}; }, "and a box of 4");
   refused([](auto &, auto &l) { l.tensors[0]->buffer = 2; }, "buffer of a tensor map");
   refused([](auto &, auto &l) { l.extent_wgmma = -1; }, "expression");
   refused([](auto &p, auto &) { p.root.kernels.back()->wgmma.reset(); }, "takes none");
