@@ -76,7 +76,7 @@ public:
   void addRegionPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
-  FormRegionsOptions regionOptions() const override { return {/*attention=*/true, /*topk=*/true, /*joined=*/true}; }
+  FormRegionsOptions regionOptions() const override { return {/*attention=*/true, /*topk=*/true, /*siblings=*/true, /*joined=*/true}; }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
     if (failed(kernel))
