@@ -10,7 +10,7 @@
 // With the option `topk`, each topk is a region of its own; otherwise it stays a host function.
 //
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
-// the scaling of its operands. Positions, such as those of a causal mask, are cloned into it.
+// the scaling of its operands, for heads up to `largest-head`. Positions, such as those of a causal mask, are cloned into it.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
@@ -484,7 +484,7 @@ private:
       auto product = dyn_cast<MatMulOp>(op);
       if (!product || !demand.isDemanded(&op))
         continue;
-      std::optional<Attention> found = matchAttention(product, shapes, isIgnored);
+      std::optional<Attention> found = matchAttention(product, shapes, isIgnored, options.largestHead);
       bool constant = demand.isConstant(&op);
       if (found && llvm::all_of(found->ops, [&](Operation *inner) { return demand.isConstant(inner) == constant; }))
         attentions[&op] = std::move(*found);
@@ -656,18 +656,20 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
   Option<bool> attention{*this, "attention", llvm::cl::desc("Put attention into one region"), llvm::cl::init(false)};
   Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
+  Option<int64_t> largestHead{*this, "largest-head", llvm::cl::desc("Largest head of an attention"), llvm::cl::init(256)};
 
   FormRegionsPass() = default;
   FormRegionsPass(const FormRegionsPass &other) : PassWrapper(other) {}
   explicit FormRegionsPass(const FormRegionsOptions &options) {
     attention = options.attention;
     topk = options.topk;
+    largestHead = options.largestHead;
   }
 
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention, topk}).run())
+    while (Former(getOperation(), {attention, topk, largestHead}).run())
       ;
   }
 };

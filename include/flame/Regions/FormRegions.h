@@ -6,8 +6,9 @@
 
 namespace flame {
 struct FormRegionsOptions {
-  bool attention = false; ///< the target has kernels for regions with the anchor `attention`
-  bool topk = false;      ///< … `topk`
+  bool attention = false;    ///< the target has kernels for regions with the anchor `attention`
+  bool topk = false;         ///< … `topk`
+  int64_t largestHead = 256; ///< of an attention, where it is a multiple of 128
 };
 /// Puts every op that becomes kernel code into a `flame.region`, fusing as it goes.
 std::unique_ptr<mlir::Pass> createFormRegionsPass(const FormRegionsOptions &options = {});
