@@ -29,9 +29,9 @@ mkdir -p "$pack"
 step "building the portable runtime"
 cmake -G Ninja -S . -B "$FLAME_BUILD/gpu-runtime" -DCMAKE_BUILD_TYPE=Release -DFLAME_COMPILER=OFF -DFLAME_TESTS=ON \
   -DFLAME_PORTABLE=ON >/dev/null
-cmake --build "$FLAME_BUILD/gpu-runtime" --target flame-run flame_rt flame_runtime_tests
+cmake --build "$FLAME_BUILD/gpu-runtime" --target flame-run flame_rt flame_diffusion_shared flame_runtime_tests
 cp "$FLAME_BUILD/gpu-runtime/bin/"{flame-run,flame_runtime_tests} "$pack/"
-for library in libflame_rt libflame_fake_cuda libflame_fake_nvtx flame_test_kernels flame_test_device_kernels; do
+for library in libflame_rt libflame_diffusion libflame_fake_cuda libflame_fake_nvtx flame_test_kernels flame_test_device_kernels; do
   cp -L "$FLAME_BUILD/gpu-runtime/lib/$library.so" "$pack/"
 done
 

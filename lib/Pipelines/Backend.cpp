@@ -79,7 +79,7 @@ public:
   FormRegionsOptions regionOptions() const override {
     // Registers hold results of larger heads only where warpgroups share them.
     bool onlyWgmma = llvm::all_equal(architectures) && architectures.front() == "sm_90a";
-    return {/*attention=*/true, /*topk=*/true, /*largestHead=*/onlyWgmma ? 512 : 256};
+    return {/*attention=*/true, /*topk=*/true, /*joined=*/true, /*largestHead=*/onlyWgmma ? 512 : 256};
   }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
@@ -98,7 +98,8 @@ public:
     launch.wgmmaExtent = kernel->wgmma.extent;
     for (cuda::TensorMap &map : kernel->wgmma.tensors)
       launch.tensors.push_back({map.buffer, map.elementType, map.offset, std::move(map.dims), std::move(map.strides),
-                                std::move(map.box), map.tf32});
+                                std::move(map.box), map.tf32, std::move(map.lower), std::move(map.upper),
+                                std::move(map.steps)});
     // Blocks that wait for each other must all find a place, so they start when the kernels before them have gone.
     launch.waits = !kernel->cooperative;
     return launch;

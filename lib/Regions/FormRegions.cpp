@@ -9,6 +9,9 @@
 //
 // With the option `topk`, each topk is a region of its own; otherwise it stays a host function.
 //
+// With the option `joined`, a product of f16 or bf16 may read its left operand out of two tensors, instead of out of their
+// concatenation along the inner dim.
+//
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
 // the scaling of its operands, for heads up to `largest-head`. Positions, such as those of a causal mask, are cloned into it.
 //
@@ -22,6 +25,7 @@
 #include "flame/Analysis/Demand.h"
 #include "flame/Ops/Index.h"
 #include "flame/Ops/Region.h"
+#include "flame/Ops/Shape.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
@@ -443,13 +447,35 @@ private:
   /// Movement that a product can read its operand through: each row is packed about once, from contiguous elements.
   bool isOperandRead(Operation *op, Group &group) {
     StringRef name = op->getName().stripDialect();
-    if (group.anchor != Anchor::Contract || !(keepsRows(op) || name == "slice" || name == "expand"))
+    if (group.anchor != Anchor::Contract || !(keepsRows(op) || name == "slice" || name == "expand" || isJoined(op, group)))
       return false;
     for (Operation *user : op->getUsers())
       if (user != group.anchorOp && !group.reads.contains(user))
         return false;
     group.reads.insert(op);
     return true;
+  }
+
+  /// Two tensors that the product reads as one along its inner dim: the border is between whole tiles, and there are rows enough
+  /// for tiles at all.
+  bool isJoined(Operation *op, Group &group) {
+    constexpr int64_t wholeTiles = 256, fewRows = 4;
+    auto product = dyn_cast<MatMulOp>(group.anchorOp);
+    auto concat = dyn_cast<ConcatOp>(op);
+    if (!options.joined || !concat || !product || concat.getXs().size() != 2 || product.getX() != concat.getResult() ||
+        product.getY() == concat.getResult() || product.getTransposeX() || product.getPackedColumns())
+      return false;
+    int64_t last = shapes.rank(product.getX()) - 1;
+    Type type = getElementTypeOrSelf(product.getX().getType());
+    if (last < 1 || int64_t(concat.getAxis()) != last || !(type.isF16() || type.isBF16()) ||
+        getElementTypeOrSelf(product.getY().getType()) != type)
+      return false;
+    auto border = shapes.dim(concat.getXs()[0], last).constant(), columns = shapes.dims(product.getResult()).back().constant();
+    DimExpr rows = shapes.constant(1);
+    for (DimExpr dim : shapes.dims(product.getX()).drop_back())
+      rows = rows * dim;
+    return border && *border > 0 && *border % wholeTiles == 0 && columns.value_or(INT64_MAX) > fewRows &&
+           rows.constant().value_or(INT64_MAX) > fewRows;
   }
 
   /// What queries, keys and values are read through: movement that leaves lines of one of the last two dims contiguous, and
@@ -655,6 +681,7 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   StringRef getArgument() const override { return "flame-form-regions"; }
   StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
   Option<bool> attention{*this, "attention", llvm::cl::desc("Put attention into one region"), llvm::cl::init(false)};
+  Option<bool> joined{*this, "joined", llvm::cl::desc("Let products read two tensors as one"), llvm::cl::init(false)};
   Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
   Option<int64_t> largestHead{*this, "largest-head", llvm::cl::desc("Largest head of an attention"), llvm::cl::init(256)};
 
@@ -663,13 +690,14 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   explicit FormRegionsPass(const FormRegionsOptions &options) {
     attention = options.attention;
     topk = options.topk;
+    joined = options.joined;
     largestHead = options.largestHead;
   }
 
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention, topk, largestHead}).run())
+    while (Former(getOperation(), {attention, topk, joined, largestHead}).run())
       ;
   }
 };
