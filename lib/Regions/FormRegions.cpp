@@ -16,7 +16,7 @@
 // concatenation along the inner dim.
 //
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
-// the scaling of its operands. Positions, such as those of a causal mask, are cloned into it.
+// the scaling of its operands, for heads up to `largest-head`. Positions, such as those of a causal mask, are cloned into it.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
@@ -513,7 +513,7 @@ private:
       auto product = dyn_cast<MatMulOp>(op);
       if (!product || !demand.isDemanded(&op))
         continue;
-      std::optional<Attention> found = matchAttention(product, shapes, isIgnored);
+      std::optional<Attention> found = matchAttention(product, shapes, isIgnored, options.largestHead);
       bool constant = demand.isConstant(&op);
       if (found && llvm::all_of(found->ops, [&](Operation *inner) { return demand.isConstant(inner) == constant; }))
         attentions[&op] = std::move(*found);
@@ -749,6 +749,7 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   Option<bool> joined{*this, "joined", llvm::cl::desc("Let products read two tensors as one"), llvm::cl::init(false)};
   Option<bool> siblings{*this, "siblings", llvm::cl::desc("Merge row programs over the same rows"), llvm::cl::init(false)};
   Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
+  Option<int64_t> largestHead{*this, "largest-head", llvm::cl::desc("Largest head of an attention"), llvm::cl::init(256)};
 
   FormRegionsPass() = default;
   FormRegionsPass(const FormRegionsPass &other) : PassWrapper(other) {}
@@ -757,12 +758,13 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
     topk = options.topk;
     joined = options.joined;
     siblings = options.siblings;
+    largestHead = options.largestHead;
   }
 
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention, topk, siblings, joined}).run())
+    while (Former(getOperation(), {attention, topk, siblings, joined, largestHead}).run())
       ;
   }
 };
