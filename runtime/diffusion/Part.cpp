@@ -32,8 +32,8 @@ void Part::open() {
 }
 
 void Part::wrong(const std::string &problem) const {
-  rt::fail(FLAME_BAD_ARTIFACT, artifact, " ", problem, ": it was not compiled from the ", name,
-           " of a FLUX pipeline", kind.empty() ? "" : " with --part=" + kind, ", or by another version; compile it again");
+  rt::fail(FLAME_BAD_ARTIFACT, artifact, " ", problem, ": it was not compiled from the ", name, " of a FLUX pipeline",
+           kind.empty() ? "" : " with --part=" + kind, ", or by another version; compile it again");
 }
 
 namespace {
@@ -68,7 +68,8 @@ size_t Part::fixedDim(const std::string &port, int32_t dim) const {
     wrong(rt::cat("has no input '", port, "' with a dimension ", dim));
   const char *text = found->dims[dim];
   size_t size = 0;
-  if (const auto parsed = std::from_chars(text, text + std::strlen(text), size); parsed.ec != std::errc() || *parsed.ptr)
+  if (const auto parsed = std::from_chars(text, text + std::strlen(text), size);
+      parsed.ec != std::errc() || *parsed.ptr)
     wrong(rt::cat("has an input '", port, "' whose dimension ", dim, " is ", text, ", not a number"));
   return size;
 }
