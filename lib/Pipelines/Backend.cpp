@@ -94,7 +94,8 @@ public:
     launch.wgmmaExtent = kernel->wgmma.extent;
     for (cuda::TensorMap &map : kernel->wgmma.tensors)
       launch.tensors.push_back({map.buffer, map.elementType, map.offset, std::move(map.dims), std::move(map.strides),
-                                std::move(map.box), map.tf32});
+                                std::move(map.box), map.tf32, std::move(map.lower), std::move(map.upper),
+                                std::move(map.steps)});
     // Blocks that wait for each other must all find a place, so they start when the kernels before them have gone.
     launch.waits = !kernel->cooperative;
     return launch;

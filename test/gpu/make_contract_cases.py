@@ -333,6 +333,57 @@ def convolutions():
                 yield c, c.node("Relu", [y], np.maximum(result, 0)) if kind == "relu" else y
 
 
+def channels_last():
+    """Convolutions of 16-bit floats and TF32 with weights that are known, so that the copy engine gathers windows: results in either
+    order, every kind of schedule."""
+    shapes = {
+        "plain": ((2, 64, 20, 20), (72, 64, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+        "few": ((3, 8, 7, 6), (64, 8, 3, 2), (1, 1), (1, 1), (0, 1, 2, 0), 1),
+        "lines": ((1, 72, 12, 9), (64, 72, 2, 3), (1, 1), (1, 1), (1, 1, 0, 1), 1),
+        "strided": ((2, 16, 10, 12), (64, 16, 2, 3), (2, 1), (1, 2), (1, 0, 0, 3), 1),
+        "down": ((2, 64, 65, 70), (64, 64, 3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 1),
+        "wide": ((1, 16, 20, 23), (64, 16, 7, 7), (3, 4), (1, 1), (3, 3, 3, 3), 1),
+        "apart": ((2, 16, 11, 10), (64, 16, 2, 2), (3, 4), (1, 1), (0, 0, 0, 0), 1),
+        "groups": ((2, 128, 9, 9), (144, 64, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2),
+        "pointwise": ((3, 40, 8, 8), (72, 40, 1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
+        "skipping": ((3, 64, 9, 8), (64, 64, 1, 1), (2, 3), (1, 1), (0, 0, 0, 0), 1),
+        "line": ((3, 24, 100), (64, 24, 5), (3,), (2,), (4, 1), 1),
+        "volume": ((2, 16, 5, 6, 4), (64, 16, 3, 2, 3), (1, 2, 1), (1, 1, 2), (1, 0, 2, 1, 1, 2), 1),
+        "many": ((5, 64, 33, 31), (72, 64, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    }  # fmt: skip
+
+    def case(name, dtype, shape, last, kind, dims=None, schedule=None):
+        xs, ws, strides, dilations, pads, groups = shape
+        c = Case(f"{name}{kind and '_' + kind}_{dtype}", dtype)
+        if schedule:
+            c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        x, w = c.input("x", xs, dims), c.constant("w", ws, (-1, 0, 0, 1))
+        result = convolve(c.value[x], c.value[w], strides, dilations, pads, groups)
+        inputs = [x, w]
+        if kind:
+            inputs.append(b := c.constant("b", (ws[0],), (-2, 0, 1)))
+            result = result + c.value[b].reshape(-1, *[1] * (len(xs) - 2))
+        # What narrow types hold exactly.
+        y = c.node("Conv", inputs, result, strides=strides, dilations=dilations, pads=pads, group=groups)
+        low, high = c.constant("low", (), (-100,)), c.constant("high", (), (100,))
+        y = c.node("Clip", [y, low, high], np.clip(result, -100, 100))
+        if kind == "residual":
+            y = c.node("Add", [y, r := c.input("r", result.shape)], c.value[y] + c.value[r])
+        return c, c.transpose(y, [0, *range(2, len(xs)), 1]) if last else y
+
+    for dtype in ("f16", "bf16", "f32"):
+        for name, shape in shapes.items():
+            for last in (True, False):
+                for kind in ("", "bias", "residual") if last else ("",):
+                    yield case(f"channels_last_{name}{'' if last else '_first'}", dtype, shape, last, kind)
+        xs = shapes["many"][0]
+        yield case("channels_last_dynamic", dtype, shapes["many"], True, "bias", ["n", xs[1], "h", "w"])
+    for name, schedule in WGMMA.items():
+        if schedule["rows"] % 64 == 0:
+            for shape in ("many", "down", "lines"):
+                yield case(f"channels_last_{name}_{shape}", "bf16", shapes[shape], True, "", schedule=schedule)
+
+
 def networks():
     """Several convolutions, between which channels may be the last dim in memory; numbers stay exact between them."""
     for dtype in ("f16", "bf16", "f32"):
@@ -404,4 +455,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *networks()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *channels_last(), *networks()]))

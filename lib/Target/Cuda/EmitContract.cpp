@@ -40,6 +40,11 @@ public:
       type = Arithmetic::TF32;
     if (failed(chooseTiles(sizes)))
       return failure();
+    // A schedule that a person gave may put the border of two tensors inside of a tile.
+    if (x.further && !isMultiple(x.border, tileDepth)) {
+      x.memory.reset();
+      x.further.reset();
+    }
     DimExpr blocks = tiles(rows, columns);
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
@@ -364,50 +369,31 @@ private:
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
       return success();
-    // A single result in the product's own order can be stored by the copy engine.
-    Value yielded = kernel.region.getYielded()[0];
-    Type stored = storageType(getElementTypeOrSelf(yielded.getType()));
-    int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
-    bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
-                    (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
-    auto chosen = chooseWgmma({type, *xOrder, *yOrder, rows.constant()}, sizes);
-    auto isValid = [&](const WgmmaSchedule &s) {
-      // Tiles one below the other are whole.
-      return s.isValid(type, *xOrder, *yOrder) && (!x.further || isMultiple(x.border, s.depth)) &&
-             (s.rows % 64 == 0 || rows.constant().value_or(INT64_MAX) <= s.rows);
-    };
-    if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
+    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant()};
+    auto chosen = chooseWgmmaTiles(product, sizes);
+    if (failed(chosen))
       return failure();
-    if (!chosen)
+    if (!*chosen || (x.further && !isMultiple(x.border, (*chosen)->depth)))
       return success();
-    const WgmmaSchedule &s = *chosen;
-    storable &= s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
-    WgmmaLaunch &launch = kernel.kernel.wgmma;
-    launch.threads = s.threads();
-    launch.shared = s.sharedBytes(type, *xOrder, *yOrder);
-    launch.cluster = s.cluster();
-    launch.extent = ceilDiv(rows, shapes.constant(s.rows * s.clusterRows)) *
-                    ceilDiv(columns, shapes.constant(s.columns * s.clusterColumns)) * int64_t(s.cluster()) * batches;
+    const WgmmaSchedule &s = **chosen;
+    launchWgmma(s, product, batches, rows, columns);
     auto boxLines = [&](Major order, int lines, int sharers) {
       return (order == Major::Depth ? lines : s.depth) / sharers;
     };
+    WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.tensors.push_back(
         tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), x.further ? x.border : depth));
     launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows), depth));
+    // A single result in the product's own order can be stored by the copy engine.
+    Value yielded = kernel.region.getYielded()[0];
+    Type stored = getElementTypeOrSelf(yielded.getType());
+    bool isOwnOrder = yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>();
     bool batched = !batches.isConstant(1);
-    std::string epilogueText = batched ? epilogueOfBatches("first") : end;
-    if (storable) {
-      DimExpr pitch = columns * int64_t(bytes);
-      launch.tensors.push_back({kernel.positionOf(kernel.resultBuffer(0)),
-                                getElementTypeOrSelf(yielded.getType()),
-                                shapes.constant(0),
-                                {columns, rows, batches},
-                                {pitch, batched ? pitch * rows : pitch},
-                                {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
-      // The other epilogue's operands are result, body, place.
-      std::string body = "$" + std::to_string(operands.size() - 2);
-      epilogueText = "flame::tensorStore<" + storageName(stored) + ">(map2, " +
-                     (batched ? "flame::fromRow(first, " + body + ")" : body) + ")";
+    std::string store = batched ? epilogueOfBatches("first") : end;
+    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, stored, columns)) {
+      std::string body = storedBody();
+      store = storeByMap(stored, rows, columns, columns, batches, batched ? columns * rows : columns,
+                         batched ? "flame::fromRow(first, " + body + ")" : body);
     }
     std::string left = "flame::TensorOperand{map0, ";
     if (x.further) {
@@ -423,10 +409,10 @@ private:
     }
     auto step = [](const Side &s) { return s.batchStride.isConstant(0) ? "0}" : "1}"; };
     kernel.templates.push_back("impl/WgmmaGemm.h");
-    auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
-    wgmma = "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
-           ">(" + problem + ", " + number + ",\n      " + left + step(x) + ", flame::TensorOperand{map1, " +
-           step(y) + ",\n      " + make + epilogueText + "; })";
+    callWgmma(s, product,
+              {problem + ", " + number,
+               left + step(x) + ", flame::TensorOperand{map1, " + step(y),
+               make + store + "; }"});
     return success();
   }
 

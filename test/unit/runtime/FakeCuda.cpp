@@ -484,11 +484,10 @@ API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const ch
   *function = known;
   return CUDA_SUCCESS;
 }
+namespace {
 /// Checks what the driver checks; the map tells what it was made of (k_tensor in DeviceKernels.c).
-API CUresult cuTensorMapEncodeTiled(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
-                                    const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
-                                    int swizzle, int promotion, int fill) {
-  ENTER(true);
+CUresult encodeMap(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                   const uint64_t *strides, int interleave, int swizzle, int promotion, int fill) {
   if (reinterpret_cast<uintptr_t>(map) % 64 || address % 16 || rank < 2 || rank > 5 || interleave || fill)
     return 1;
   ++control.tensorMaps;
@@ -497,12 +496,45 @@ API CUresult cuTensorMapEncodeTiled(uint64_t *map, int type, uint32_t rank, CUde
   map[1] = static_cast<uint64_t>(promotion) | 1 << 21;
   map[2] = address & ~kDeviceBit;
   for (uint32_t i = 0; i < rank; ++i) {
-    if (dims[i] == 0 || box[i] == 0 || box[i] > 256 || steps[i] != 1 || (i && (strides[i - 1] % 16 || !strides[i - 1])))
+    if (dims[i] == 0 || (i && (strides[i - 1] % 16 || !strides[i - 1])))
       return 1;
     map[3 + i] = dims[i];
-    map[13] |= static_cast<uint64_t>(box[i]) << 12 * i;
     if (i)
       map[7 + i] = strides[i - 1];
+  }
+  return CUDA_SUCCESS;
+}
+} // namespace
+API CUresult cuTensorMapEncodeTiled(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                                    const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
+                                    int swizzle, int promotion, int fill) {
+  ENTER(true);
+  if (const CUresult result = encodeMap(map, type, rank, address, dims, strides, interleave, swizzle, promotion, fill))
+    return result;
+  for (uint32_t i = 0; i < rank; ++i) {
+    if (box[i] == 0 || box[i] > 256 || steps[i] != 1)
+      return 1;
+    map[13] |= static_cast<uint64_t>(box[i]) << 12 * i;
+  }
+  return CUDA_SUCCESS;
+}
+/// Corners and steps are 8 bits each of the last two words.
+API CUresult cuTensorMapEncodeIm2col(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                                     const uint64_t *strides, const int *lower, const int *upper, uint32_t channels,
+                                     uint32_t pixels, const uint32_t *steps, int interleave, int swizzle, int promotion,
+                                     int fill) {
+  ENTER(true);
+  if (const CUresult result = encodeMap(map, type, rank, address, dims, strides, interleave, swizzle, promotion, fill))
+    return result;
+  if (rank < 3 || channels == 0 || channels > 256 || pixels == 0 || pixels > 1024 || steps[0] != 1 || steps[rank - 1] != 1)
+    return 1;
+  map[13] = channels | pixels << 12;
+  for (uint32_t i = 0; i + 2 < rank; ++i) {
+    const int reach = 1 << (16 / (rank - 2) - 1);
+    if (lower[i] < -reach || lower[i] >= reach || upper[i] < -reach || upper[i] >= reach || steps[i + 1] < 1 || steps[i + 1] > 8)
+      return 1;
+    map[14] |= static_cast<uint64_t>(lower[i] & 255) << 16 * i | static_cast<uint64_t>(upper[i] & 255) << (16 * i + 8);
+    map[15] |= static_cast<uint64_t>(steps[i + 1]) << 8 * i;
   }
   return CUDA_SUCCESS;
 }
