@@ -139,14 +139,14 @@ PartBytes Part::planned(const NamedShapes &given) const {
       wrong(rt::cat("has an input '", input.name, "' that is not known"));
     shapes.push_back(shape->second);
   }
-  return {weightBytes, module.plannedBytes(shapes).bytes};
+  return {weightBytes.bytes, module.plannedBytes(shapes).bytes, session ? 0 : weightBytes.loading};
 }
 
 PartBytes Part::held() const {
   uint64_t current = 0;
   flame_module_memory(module.get(), &current, nullptr);
-  const uint64_t kept = std::min(current, weightBytes);
-  return {kept, current - kept};
+  const uint64_t kept = std::min(current, weightBytes.bytes);
+  return {kept, current - kept, 0};
 }
 
 uint64_t Part::peak() const {
