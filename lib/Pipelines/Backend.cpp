@@ -71,11 +71,12 @@ public:
     // The parts of a joined product are taken behind the reshapes that split them.
     passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
     passes.addNestedPass<func::FuncOp>(createCSEPass());
+    passes.addNestedPass<func::FuncOp>(createNormChannelsLast());
   }
   void addRegionPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
-  FormRegionsOptions regionOptions() const override { return {/*attention=*/true, /*topk=*/true}; }
+  FormRegionsOptions regionOptions() const override { return {/*attention=*/true, /*topk=*/true, /*joined=*/true}; }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
     if (failed(kernel))

@@ -94,7 +94,7 @@ private:
     }
     // What is computed of a part alone is better computed with the product.
     for (Operation *user : member.last()->getUsers())
-      if (!isa<ReshapeOp, TransposeOp, SliceOp, MatMulOp>(user))
+      if (!isa<ReshapeOp, TransposeOp, SliceOp, ConcatOp, MatMulOp>(user))
         return {};
     return member;
   }

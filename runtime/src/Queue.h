@@ -155,8 +155,9 @@ public:
   virtual ~Backend() = default;
   virtual std::unique_ptr<Queue> makeQueue() = 0;
   /// Brings the weights and constants in `values` that kernels use to the device and puts them there in place of the
-  /// CPU's.
-  virtual void place(std::vector<Value> &values) { (void)values; }
+  /// CPU's. Those of `transient` slots are needed until forgetTransient().
+  virtual void place(std::vector<Value> &values, const std::vector<uint8_t> &transient) { (void)values, (void)transient; }
+  virtual void forgetTransient() {}
 };
 
 /// Kernels of the CPU: machine code in the artifact, called on the module's threads.

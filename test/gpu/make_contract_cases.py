@@ -232,6 +232,14 @@ def products():
                 y = c.input("y", (n, k) if order == "t" else (k, n))
                 y = c.transpose(y, [1, 0]) if order == "t" else y
                 yield c, c.epilogue("relu", c.matmul(c.input("x", (m, k), ["b", k]), y))
+        # A left operand in two parts.
+        for m, n, first, second in ((130, 264, 256, 320), (77, 72, 512, 8), (5, 40, 256, 33), (300, 520, 768, 256), (2, 64, 256, 64)):
+            for order in "nt":
+                c = Case(f"two_parts_{dtype}_{m}x{n}x{first}_{second}{order}", dtype)
+                parts = [c.input("a", (2, m, first), ["b", "m", first]), c.input("c", (2, m, second), ["b", "m", second])]
+                x = c.node("Concat", parts, np.concatenate([c.value[p] for p in parts], -1), axis=-1)
+                y = c.input("y", (n, first + second) if order == "t" else (first + second, n))
+                yield c, c.epilogue("relu", c.matmul(x, c.transpose(y, [1, 0]) if order == "t" else y))
         # Several products of one operand.
         for m in (1, 24, 130):
             c = Case(f"joined_{dtype}_{m}", dtype)
@@ -253,6 +261,12 @@ def products():
                 c.schedule = [{"family": "wgmma", "schedule": schedule}]
                 y = c.matmul(c.input("x", (m, k)), c.transpose(c.input("w", (n, k)), [1, 0]))
                 yield c, c.epilogue(kind, y) if kind else y
+        c = Case(f"wgmma_two_parts_{name}", "bf16")
+        c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        m = rows if rows % 64 else 333
+        parts = [c.input("a", (m, 512)), c.input("c", (m, 648))]
+        x = c.node("Concat", parts, np.concatenate([c.value[p] for p in parts], -1), axis=-1)
+        yield c, c.epilogue("relu", c.matmul(x, c.input("y", (1160, 520))))
         # Batches: each matrix has its own, one is the same for all, rows are cut out of more.
         m, n, k = (rows if rows % 64 else 141), 264, 200
         for kind, xs, ys in (

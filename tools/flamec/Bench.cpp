@@ -4,6 +4,7 @@
 #include "Machine.h"
 #include "Elements.h"
 #include "Model.h"
+#include "Roofline.h"
 #include "flame/Support/Version.h"
 #include <algorithm>
 #include <chrono>
@@ -50,6 +51,18 @@ double median(const std::vector<double> &sorted) {
   return sorted.size() % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
+/// Milliseconds that a run takes at least by its bytes and operations; 0 where nobody knows, as on a CPU.
+double leastMilliseconds(const Session &session, const std::vector<Value> &inputs, size_t outputs, const std::string &target) {
+  if (target != "cuda")
+    return 0;
+  check(flame_session_profile(session.get(), 1));
+  session.run(inputs, outputs);
+  const std::vector<Work> work = profiledWork(session);
+  check(flame_session_profile(session.get(), 0));
+  const Roofline roofline = Roofline::measure(session, target, work);
+  return std::accumulate(work.begin(), work.end(), 0.0, [&](double sum, const Work &w) { return sum + roofline.seconds(w); }) * 1e3;
+}
+
 Json report(const MeasureSettings &settings, const Model &model) {
   std::vector<flame_port> ports = model.module.inputs();
   std::vector<Value> inputs = io::resolveInputs(ports, settings.model.inputs);
@@ -65,6 +78,7 @@ Json report(const MeasureSettings &settings, const Model &model) {
   Json properties = Json::object();
   for (const auto &[key, value] : model.module.properties())
     properties[key] = value;
+  const double least = leastMilliseconds(session, inputs, model.module.outputs().size(), properties.value("target", ""));
   const char *threadVariable = std::getenv("FLAME_NUM_THREADS");
   return {{"model", settings.model.path},
           {"inputs", shapes},
@@ -75,6 +89,7 @@ Json report(const MeasureSettings &settings, const Model &model) {
             {"mean", std::accumulate(times.begin(), times.end(), 0.0) / double(times.size())},
             {"p95", quantile(times, 0.95)},
             {"max", times.back()}}},
+          {"roofline", least > 0 ? Json{{"least_ms", least}, {"share", least / median(times)}} : Json()},
           {"threads", model.module.threads()},
           {"peak_bytes", peak},
           {"environment",
@@ -125,6 +140,9 @@ std::string formatted(const Json &result, const std::string &format) {
   for (const char *column : columns)
     out += std::string(column) + " " + number(latency[column]) + (column == columns[4] ? " ms\n" : "   ");
   out += "runs      " + runs + " with " + threads + (threads == "1" ? " thread" : " threads") + "\n";
+  if (const Json &roofline = result["roofline"]; !roofline.is_null())
+    out += "roofline  at least " + number(roofline["least_ms"]) + " ms by bytes and operations, " +
+           number(100 * roofline["share"].get<double>()) + " % of the median\n";
   out += "memory    peak " + peak + " beside weights and inputs\n";
   for (const auto &[name, shape] : result["inputs"].items())
     out += "input     " + name + " " + shape.get<std::string>() + "\n";
@@ -141,7 +159,8 @@ Command flame::tool::addBench(CLI::App &app, Console &console) {
   document(sub, {"flamec bench MODEL [--input NAME=VALUE]... [--random-inputs] [options]",
                  "Runs the model again and again on the same inputs and reports the fastest run, the median, the mean, the "
                  "95th percentile and the slowest run in milliseconds, after a warm-up of a tenth of the time. Loading "
-                 "and compiling are not part of it.",
+                 "and compiling are not part of it. On a GPU also the time that the bytes and operations of all "
+                 "kernels take at least, by a copy and loops of arithmetic measured there, and its share of the median.",
                  {{"Batch 8, two threads:", "flamec bench model.flame --random-inputs --dim batch=8 --threads 2"},
                   {"For scripts:", "flamec bench model.flame --input x=1x16:f32 --seconds 5 --format json"}}});
   settings->add(sub, "three", {"json", "csv", "md"});

@@ -28,7 +28,8 @@ void flame::tool::addFolderOptions(CLI::App *app, std::string &dtype, std::strin
       ->check(oneOf({"f32", "bf16", "f16"}))
       ->type_name("TYPE");
   app->add_option("--part", part,
-                  "of a model folder with several parts: decoder (default) or encoder of an autoencoder")
+                  "of a model folder with several parts: decoder (default), encoder, or pictures (latents in patches to pixels) "
+                  "of an autoencoder; model (default) or step (of denoising) of a diffusion transformer")
       ->type_name("NAME");
 }
 

@@ -1,15 +1,14 @@
 //===- Profile.cpp - flamec profile: where the time of a model goes -----------------------------------------------===//
 //
 // The runtime's times by command: on a GPU between two events around the command, so that the launch of a very short
-// kernel is part of its time. Bytes are what a kernel has to read and write, each tensor once; what it reads again
-// counts against it. The roofline is a copy and, on a GPU, loops of nothing but arithmetic, measured in the same
-// session.
+// kernel is part of its time.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Help.h"
 #include "Machine.h"
 #include "Model.h"
+#include "Roofline.h"
 #include "Run.h"
 #include "flame/Support/Version.h"
 #include <algorithm>
@@ -31,38 +30,28 @@ struct ProfileSettings : MeasureSettings {
   unsigned top = 40;
 };
 
-/// One command of the plan, over all runs.
-struct Row {
-  std::string command, nodes;
-  uint64_t calls, nanoseconds, bytes, flops;
-  flame_math math;
-  double microseconds(uint64_t runs) const { return double(nanoseconds) / 1e3 / double(runs); }
-};
+double microseconds(const Work &work, uint64_t runs) { return double(work.nanoseconds) / 1e3 / double(runs); }
 
 struct Profile {
-  std::vector<Row> rows; // in the order of the plan
+  std::vector<Work> rows; // in the order of the plan
   uint64_t runs = 0;
-  double bandwidth = 0, milliseconds = 0; // bytes a second; of a run without profiling, the median
-  std::map<flame_math, double> peaks;     // operations a second, of what the commands do; none on a CPU
+  Roofline roof;
+  double milliseconds = 0; // of a run without profiling, the median
   std::string device;
 
   double microseconds() const {
     double sum = 0;
-    for (const Row &row : rows)
-      sum += row.microseconds(runs);
+    for (const Work &row : rows)
+      sum += ::microseconds(row, runs);
     return sum;
   }
   /// How much of the bandwidth a command reaches; 0 where it moves nothing.
-  double share(const Row &row) const {
-    return row.nanoseconds && bandwidth > 0 ? double(row.bytes) / (double(row.nanoseconds) / 1e9) / bandwidth : 0;
+  double share(const Work &row) const {
+    return row.nanoseconds && roof.bandwidth > 0 ? double(row.bytes) / (double(row.nanoseconds) / 1e9) / roof.bandwidth : 0;
   }
   /// How near it comes to the time that its bytes or its operations take at least; 0 where nobody knows.
-  double roofline(const Row &row) const {
-    if (!row.nanoseconds || peaks.empty())
-      return 0;
-    auto peak = peaks.find(row.math);
-    double seconds = peak == peaks.end() ? 0 : double(row.flops) / peak->second;
-    return std::max(share(row), seconds / (double(row.nanoseconds) / 1e9));
+  double roofline(const Work &row) const {
+    return row.nanoseconds && !roof.peaks.empty() ? roof.seconds(row) / (double(row.nanoseconds) / 1e9) : 0;
   }
 };
 
@@ -74,8 +63,6 @@ const char *nameOf(flame_math math) {
                                    : "unknown";
 }
 
-/// Branches and loops contain other commands; their time would count twice.
-bool isContainer(const std::string &command) { return command == "if" || command == "loop"; }
 /// What only keeps the books.
 bool isBookkeeping(const std::string &command) {
   return command == "alloc" || command == "free" || command == "bind_dims" || command == "alias" || command == "check";
@@ -91,7 +78,6 @@ Profile measure(const ProfileSettings &settings, const Model &model) {
   for (const auto &[key, value] : model.module.properties())
     if (key == "target")
       profile.device = value;
-  check(flame_session_bandwidth(session.get(), &profile.bandwidth));
   // Half of the time without profiling, which costs something and keeps CUDA graphs from being used.
   std::vector<double> times;
   session.run(inputs, outputs);
@@ -109,21 +95,8 @@ Profile measure(const ProfileSettings &settings, const Model &model) {
   check(flame_session_profile(session.get(), 1)); // from here it counts
   for (Clock::time_point start = Clock::now(); profile.runs < 3 || since(start) < settings.seconds / 2; ++profile.runs)
     session.run(inputs, outputs);
-  std::vector<flame_profile_entry> entries(flame_session_profile_entries(session.get(), nullptr, 0));
-  std::vector<flame_profile_work> work(entries.size());
-  flame_session_profile_entries(session.get(), entries.data(), entries.size());
-  flame_session_profile_work(session.get(), work.data(), work.size());
-  std::vector<flame_math> math(entries.size(), FLAME_MATH_UNKNOWN);
-  flame_session_profile_math(session.get(), math.data(), math.size());
-  for (size_t i = 0; i < entries.size(); ++i)
-    if (!isContainer(entries[i].command))
-      profile.rows.push_back({entries[i].command, entries[i].node, entries[i].calls, entries[i].nanoseconds,
-                              work[i].bytes, work[i].flops, math[i]});
-  if (profile.device != "cuda")
-    return profile;
-  for (const Row &row : profile.rows)
-    if (row.flops && row.math != FLAME_MATH_UNKNOWN && !profile.peaks.count(row.math))
-      check(flame_session_peak(session.get(), row.math, &profile.peaks[row.math]));
+  profile.rows = profiledWork(session);
+  profile.roof = Roofline::measure(session, profile.device, profile.rows);
   return profile;
 }
 
@@ -132,20 +105,20 @@ Json json(const ProfileSettings &settings, const Profile &profile) {
   Json rows = Json::array();
   double total = profile.microseconds();
   Json peaks = Json::object();
-  for (auto [math, peak] : profile.peaks)
+  for (auto [math, peak] : profile.roof.peaks)
     peaks[nameOf(math)] = peak;
-  for (const Row &row : profile.rows) {
+  for (const Work &row : profile.rows) {
     rows.push_back({{"command", row.command},
                     {"nodes", row.nodes},
                     {"calls_per_run", double(row.calls) / double(profile.runs)},
-                    {"microseconds_per_run", row.microseconds(profile.runs)},
-                    {"share_of_time", total > 0 ? row.microseconds(profile.runs) / total : 0},
+                    {"microseconds_per_run", microseconds(row, profile.runs)},
+                    {"share_of_time", total > 0 ? microseconds(row, profile.runs) / total : 0},
                     {"bytes_per_run", row.bytes / profile.runs},
                     {"flops_per_run", row.flops / profile.runs},
                     {"bytes_per_second", row.nanoseconds ? double(row.bytes) / double(row.nanoseconds) * 1e9 : 0},
                     {"flops_per_second", row.nanoseconds ? double(row.flops) / double(row.nanoseconds) * 1e9 : 0},
                     {"share_of_bandwidth", profile.share(row)}});
-    if (!profile.peaks.empty()) {
+    if (!profile.roof.peaks.empty()) {
       rows.back()["arithmetic"] = nameOf(row.math);
       rows.back()["share_of_roofline"] = profile.roofline(row);
     }
@@ -155,7 +128,7 @@ Json json(const ProfileSettings &settings, const Profile &profile) {
           {"runs", profile.runs},
           {"latency_ms", profile.milliseconds},
           {"profiled_ms", total / 1e3},
-          {"copy_bytes_per_second", profile.bandwidth},
+          {"copy_bytes_per_second", profile.roof.bandwidth},
           {"peak_flops_per_second", peaks},
           {"commands", rows},
           {"environment", {{"flame", version()}, {"processor", machine.processor}, {"system", machine.system}}}};
@@ -168,20 +141,20 @@ std::string cell(double value) {
 }
 
 std::string table(const ProfileSettings &settings, const Profile &profile) {
-  std::vector<const Row *> order;
+  std::vector<const Work *> order;
   double total = profile.microseconds(), rest = 0, kernelTime = 0;
   uint64_t bytes = 0, flops = 0;
-  for (const Row &row : profile.rows) {
+  for (const Work &row : profile.rows) {
     if (!isBookkeeping(row.command))
       order.push_back(&row);
     else
-      rest += row.microseconds(profile.runs);
+      rest += microseconds(row, profile.runs);
     bytes += row.bytes / profile.runs;
     flops += row.flops / profile.runs;
-    kernelTime += row.bytes ? row.microseconds(profile.runs) : 0;
+    kernelTime += row.bytes ? microseconds(row, profile.runs) : 0;
   }
   std::stable_sort(order.begin(), order.end(),
-                   [](const Row *a, const Row *b) { return a->nanoseconds > b->nanoseconds; });
+                   [](const Work *a, const Work *b) { return a->nanoseconds > b->nanoseconds; });
   std::string out;
   char line[256];
   auto print = [&](const std::string &us, const std::string &percent, const std::string &calls,
@@ -191,7 +164,7 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
     std::snprintf(line, sizeof line, "%10s %6s %6s %9s %8s %7s %9s  ", us.c_str(), percent.c_str(), calls.c_str(),
                   moved.c_str(), rate.c_str(), share.c_str(), operations.c_str());
     out += line;
-    if (!profile.peaks.empty()) {
+    if (!profile.roof.peaks.empty()) {
       std::snprintf(line, sizeof line, "%6s  ", roof.c_str());
       out += line;
     }
@@ -199,8 +172,8 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
   };
   print("us a run", "%", "calls", "bytes", "GB/s", "% copy", "GFLOP/s", "% roof", "command", "source");
   size_t shown = 0;
-  for (const Row *row : order) {
-    double us = row->microseconds(profile.runs);
+  for (const Work *row : order) {
+    double us = microseconds(*row, profile.runs);
     if (settings.top && shown++ >= settings.top) {
       rest += us;
       continue;
@@ -221,9 +194,9 @@ std::string table(const ProfileSettings &settings, const Profile &profile) {
   if (kernelTime > 0)
     out +=
         ", " + cell(double(bytes) / kernelTime / 1e3) + " GB/s, " + cell(double(flops) / kernelTime / 1e3) + " GFLOP/s";
-  out += "\nroofline  a copy moves " + cell(profile.bandwidth / 1e9) + " GB/s here (" + profile.device +
+  out += "\nroofline  a copy moves " + cell(profile.roof.bandwidth / 1e9) + " GB/s here (" + profile.device +
          "), read and written\n";
-  for (auto [math, peak] : profile.peaks)
+  for (auto [math, peak] : profile.roof.peaks)
     out += std::string("          ") + (math == FLAME_MATH_F32 ? "multiply-adds" : "matrix instructions") + " in " +
            nameOf(math) + " reach " + cell(peak / 1e9) + " GFLOP/s\n";
   return out;
@@ -239,8 +212,8 @@ void writeTrace(const ProfileSettings &settings, const Profile &profile) {
                     {"tid", 1},
                     {"args", {{"name", profile.device == "cuda" ? "GPU" : "CPU"}}}});
   double at = 0;
-  for (const Row &row : profile.rows) {
-    double us = row.microseconds(profile.runs);
+  for (const Work &row : profile.rows) {
+    double us = microseconds(row, profile.runs);
     if (isBookkeeping(row.command) && us < 1)
       continue;
     events.push_back({{"name", row.command},

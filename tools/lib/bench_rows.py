@@ -22,6 +22,7 @@ import sys
 from bench_gpu import clock, command_line, print_head, print_table
 
 ROWS = 32768
+MOVES = ("gather", "scatter", "concat", "concat_channels", "slice", "slice_odd", "pad", "transpose", "heads")
 HIDDEN = (2048, 4096, 8192)
 
 
@@ -53,6 +54,13 @@ def cases():
     yield "adaln flux 4608x3072", "adaln", [4608, 3072]
     yield "transpose 8192x8192", "transpose", [8192, 8192]
     yield "transpose 1x24x4608x128", "heads", [1, 4608, 24, 128]
+    yield "gather 32768 of 65536x2048", "gather", [65536, 2048]
+    yield "scatter 16384 into 65536x2048", "scatter", [65536, 2048]
+    yield "concat of columns 32768x2048", "concat", [32768, 2048]
+    yield "concat of channels 2x640x64x64", "concat_channels", [2, 640, 64, 64]
+    yield "slice of columns 32768x4096", "slice", [32768, 4096]
+    yield "slice of odd columns 32768x4096", "slice_odd", [32768, 4096]
+    yield "pad 2x320x128x128", "pad", [2, 320, 128, 128]
 
 
 # ---- models
@@ -159,8 +167,29 @@ def make(args):
         elif kind == "heads":
             outputs[:] = [("y", T.BFLOAT16, [shape[0], shape[2], shape[1], shape[3]])]
             node("Transpose", ["x"], ["y"], perm=[0, 2, 1, 3])
+        elif kind == "gather":
+            inputs.append(("i", [shape[0] // 2], shape[0]))
+            outputs[:] = [("y", T.BFLOAT16, [shape[0] // 2, last])]
+            node("Gather", ["x", "i"], ["y"], axis=0)
+        elif kind == "scatter":
+            inputs += [("i", [shape[0] // 4, 1], shape[0]), ("u", [shape[0] // 4, last])]
+            node("ScatterND", ["x", "i", "u"], ["y"])
+        elif kind.startswith("concat"):
+            axis = 1
+            inputs.append(("z", [n // 2 if d == axis else n for d, n in enumerate(shape)]))
+            outputs[:] = [("y", T.BFLOAT16, [n * 3 // 2 if d == axis else n for d, n in enumerate(shape)])]
+            node("Concat", ["x", "z"], ["y"], axis=axis)
+        elif kind.startswith("slice"):
+            start = 1 if kind == "slice_odd" else last // 4
+            outputs[:] = [("y", T.BFLOAT16, [shape[0], last // 2])]
+            constants += [h.make_tensor(n, T.INT64, [1], [v]) for n, v in (("from", start), ("to", start + last // 2), ("axis", 1))]
+            node("Slice", ["x", "from", "to", "axis"], ["y"])
+        elif kind == "pad":
+            outputs[:] = [("y", T.BFLOAT16, shape[:2] + [n + 2 for n in shape[2:]])]
+            constants.append(h.make_tensor("pads", T.INT64, [8], [0, 0, 1, 1] * 2))
+            node("Pad", ["x", "pads"], ["y"])
         graph = h.make_graph(
-            nodes, kind, [h.make_tensor_value_info(n, T.BFLOAT16, s) for n, s in inputs],
+            nodes, kind, [h.make_tensor_value_info(i[0], T.INT64 if len(i) > 2 else T.BFLOAT16, i[1]) for i in inputs],
             [h.make_tensor_value_info(n, t, s) for n, t, s in outputs], constants)  # fmt: skip
         model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23)], ir_version=11)
         stem = re.sub(r"\W+", "_", name)
@@ -168,7 +197,7 @@ def make(args):
         subprocess.run([args.flamec, "compile", folder / f"{stem}.onnx", "-o", folder / f"{stem}.flame", "--target=cuda",
                         f"--gpu={args.gpu}", "-q", *args.option], check=True)  # fmt: skip
         made.append({"name": name, "kind": kind, "shape": shape, "file": f"{stem}.flame",
-                     "inputs": [s for _, s in inputs]})  # fmt: skip
+                     "inputs": [i[1:] for i in inputs]})  # fmt: skip
         (folder / f"{stem}.onnx").unlink()
     (folder / "rows.json").write_text(json.dumps(made))
     print(f"{len(made)} cases in {folder}")
@@ -217,6 +246,13 @@ def torch_function(kind):
         "cumsum_columns": lambda x: x.cumsum(0),
         "transpose": lambda x: x.t().contiguous(),
         "heads": lambda x: x.transpose(1, 2).contiguous(),
+        "gather": lambda x, i: x[i],
+        "scatter": lambda x, i, u: x.index_copy(0, i[:, 0], u),
+        "concat": lambda x, z: torch.cat((x, z), 1),
+        "concat_channels": lambda x, z: torch.cat((x, z), 1),
+        "slice": lambda x: x[:, x.shape[1] // 4 : x.shape[1] * 3 // 4].contiguous(),
+        "slice_odd": lambda x: x[:, 1 : 1 + x.shape[1] // 2].contiguous(),
+        "pad": lambda x: F.pad(x, (1, 1, 1, 1)),
     }[kind]
 
 
@@ -232,6 +268,8 @@ def wrong(kind, got, inputs):
         order = torch.sort(inputs[0], stable=True, descending=True)
         same = [torch.equal(g, w[:, : int(kind[5:])]) for g, w in zip(got, order)]
         return None if all(same) else f"output {same.index(False)} is not that of a stable sort"
+    if kind in MOVES:
+        return None if torch.equal(got[0], torch_function(kind)(*inputs)) else "output 0 has other elements"
     function = torch_function("quantize" if kind == "quantize" else kind)
     if kind == "quantize":
         f = inputs[0].double()
@@ -252,6 +290,23 @@ def wrong(kind, got, inputs):
         if not error < limit:
             return f"output {i} differs by {error:.2e}, relative in the norm"
     return None
+
+
+def random_input(shape, limit=None):
+    """bf16, or with a limit whole numbers below it, all different where there are as many."""
+    import torch
+
+    if limit is None:
+        return torch.randn(shape, device="cuda").to(torch.bfloat16)
+    return torch.randperm(limit, device="cuda")[: torch.Size(shape).numel()].view(shape)
+
+
+def touched(kind, inputs, outputs):
+    """Bytes that the case must read and write: of what is gathered from or cut, the part that is asked for."""
+    size = sum(t.numel() * t.element_size() for t in inputs + outputs)
+    if kind in ("gather", "slice", "slice_odd"):
+        size -= (inputs[0].numel() - outputs[0].numel()) * inputs[0].element_size()
+    return size
 
 
 # ---- timing
@@ -278,7 +333,7 @@ def run(args):
     for case in json.loads((folder / "rows.json").read_text()):
         if args.filter and not re.search(args.filter, case["name"]):
             continue
-        inputs = [torch.randn(s, device="cuda").to(torch.bfloat16) for s in case["inputs"]]
+        inputs = [random_input(*i) for i in case["inputs"]]
         eager = torch_function(case["kind"])
         expected = flat(eager(*inputs))
         outputs = [torch.full_like(t, -1) if t.dtype == torch.int64 else torch.full_like(t, float("nan")) if t.dtype != torch.float8_e4m3fn else
@@ -298,7 +353,7 @@ def run(args):
             failures += 1
             print(f"{case['name']}: {row['error']}", file=sys.stderr, flush=True)
             continue
-        size = sum(t.numel() * t.element_size() for t in inputs + outputs)
+        size = touched(case["kind"], inputs, outputs)
         part, part_to = copy_from[: size // 4], copy_to[: size // 4]  # as many bytes read and written as the case has
         functions = {"flame": call, "eager": lambda: eager(*inputs), "copy": copy, "same": lambda: part_to.copy_(part)}
         if not args.no_compile:

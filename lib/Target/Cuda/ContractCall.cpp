@@ -33,7 +33,7 @@ LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
     kernel.kernel.shared = schedule.sharedBytes(type);
     kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
     kernel.kernel.cluster = schedule.splits;
-    tileRows = schedule.rows, tileColumns = schedule.columns;
+    tileRows = schedule.rows, tileColumns = schedule.columns, tileDepth = schedule.depth;
     kernel.templates.push_back("impl/Gemm.h");
     kernel.waitsLater = true;
     return success();

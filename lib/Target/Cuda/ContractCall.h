@@ -30,7 +30,7 @@ protected:
   ElementBuilder e;
   Arithmetic type = Arithmetic::F32;
   std::string head; // of the text: template and schedule
-  int tileRows = 0, tileColumns = 0;
+  int tileRows = 0, tileColumns = 0, tileDepth = 0;
   llvm::SmallVector<mlir::Value> operands; // of the call
   std::string wgmma; // the call's text in code for sm_90a; empty: the same
 

@@ -40,6 +40,11 @@ public:
       type = Arithmetic::TF32;
     if (failed(chooseTiles(sizes)))
       return failure();
+    // A schedule that a person gave may put the border of two tensors inside of a tile.
+    if (x.further && !isMultiple(x.border, tileDepth)) {
+      x.memory.reset();
+      x.further.reset();
+    }
     DimExpr blocks = tiles(rows, columns);
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
@@ -62,6 +67,9 @@ private:
     bool isVector, transposed;  // transposed: the inner dim comes before the line dim in x, after it in y
     std::optional<StridedOperand> memory;
     DimExpr lineStride, depthStride; // if memory
+    /// The operand from `border` of the inner dim on, in memory of its own, with the same strides but from line to line.
+    std::optional<StridedOperand> further;
+    DimExpr border, furtherStride;
   };
 
   MatMulOp op;
@@ -115,7 +123,28 @@ private:
       s.depthStride = s.isVector ? strides[0] : strides[strides.size() - (lineFirst ? 1 : 2)];
       s.lineStride = s.isVector ? shapes.constant(0) : strides[strides.size() - (lineFirst ? 2 : 1)];
     }
+    if (auto concat = value.getDefiningOp<ConcatOp>(); concat && isX)
+      joinTensors(s, concat);
     return s;
+  }
+
+  /// Two tensors one after the other along the inner dim, if both are lines along it.
+  void joinTensors(Side &s, ConcatOp concat) {
+    int64_t last = shapes.rank(concat.getResult()) - 1;
+    if (concat.getXs().size() != 2 || last < 1 || int64_t(concat.getAxis()) != last || s.transposed || !isMatrix(type) ||
+        sizeOf(type) != 2 || s.elementType != elementType)
+      return;
+    // No tile of any schedule has the border inside.
+    constexpr int64_t wholeTiles = 256;
+    DimExpr border = shapes.dim(concat.getXs()[0], last);
+    if (border.constant().value_or(1) % wholeTiles != 0)
+      return;
+    auto first = stridedOperand(kernel, concat.getXs()[0]), second = stridedOperand(kernel, concat.getXs()[1]);
+    if (!first || !second || !first->strides[last].isConstant(1) || !second->strides[last].isConstant(1))
+      return;
+    s.border = border;
+    s.memory = first, s.further = second;
+    s.depthStride = first->strides[last], s.lineStride = first->strides[last - 1], s.furtherStride = second->strides[last - 1];
   }
 
   /// Sizes of the product. A batch of x that meets one matrix y is more rows.
@@ -149,17 +178,20 @@ private:
   bool joinsRows() {
     if (!x.memory)
       return !x.transposed;
-    DimExpr reach = x.lineStride * rows;
+    return joinsRows(*x.memory, x.lineStride) && (!x.further || joinsRows(*x.further, x.furtherStride));
+  }
+  bool joinsRows(const StridedOperand &memory, DimExpr &lineStride) {
+    DimExpr reach = lineStride * rows;
     bool onlyOneRow = rows.isConstant(1), started = false;
     for (size_t d = x.batch.size(); d-- > 0;) {
       if (x.batch[d].isConstant(1))
         continue;
       if (onlyOneRow && !started)
-        x.lineStride = x.memory->strides[d]; // rows of one are as far apart as the batch says
-      else if (x.memory->strides[d] != reach)
+        lineStride = memory.strides[d]; // rows of one are as far apart as the batch says
+      else if (memory.strides[d] != reach)
         return false;
       started = true;
-      reach = x.memory->strides[d] * x.batch[d];
+      reach = memory.strides[d] * x.batch[d];
     }
     return true;
   }
@@ -186,10 +218,11 @@ private:
   }
 
   /// Where the matrix of this block's batch begins.
-  Value beginning(const Side &s) {
-    Value offset = e.expr(s.memory->offset);
+  Value beginning(const Side &s) { return beginning(s, *s.memory); }
+  Value beginning(const Side &s, const StridedOperand &memory) {
+    Value offset = e.expr(memory.offset);
     if (!s.batch.empty())
-      for (auto [at, stride] : llvm::zip(batchOf(s), s.memory->strides))
+      for (auto [at, stride] : llvm::zip(batchOf(s), memory.strides))
         offset = e.addi(offset, e.muli(at, e.expr(stride)));
     return offset;
   }
@@ -213,7 +246,11 @@ private:
     // The pitch of a single line matters to nobody, and a pitch of nothing is aligned.
     bool oneLine = alongDepth ? single : depth.isConstant(1);
     DimExpr pitch = oneLine ? shapes.constant(0) : alongDepth ? s.lineStride : s.depthStride;
-    return ContractCall::plainText(order, pitch, s.memory->memory, beginning(s), /*isWeight=*/true);
+    std::string text = ContractCall::plainText(order, pitch, s.memory->memory, beginning(s), /*isWeight=*/true);
+    if (!s.further)
+      return text;
+    std::string more = ContractCall::plainText(order, s.furtherStride, s.further->memory, beginning(s, *s.further), /*isWeight=*/true);
+    return "flame::joined<$I>(" + text + ", " + more + ", " + number(s.border) + ")";
   }
 
   std::string operandText(Side &s, bool isX) {
@@ -281,6 +318,8 @@ private:
     int size = sizeOf(type);
     if (!isPlain(s) || s.isVector || !isMultiple(s.memory->offset, 16 / size) || !isMultiple(s.batchStride, 16 / size))
       return std::nullopt;
+    if (s.further && !(isMultiple(s.further->offset, 16 / size) && isMultiple(s.furtherStride, 16 / size)))
+      return std::nullopt;
     if (s.depthStride.isConstant(1) && isMultiple(s.lineStride, 16 / size))
       return Major::Depth;
     if (s.lineStride.isConstant(1) && size == 2 && isMultiple(s.depthStride, 16 / size))
@@ -293,7 +332,7 @@ private:
     s.batchStride = shapes.constant(0);
     if (llvm::all_of(s.batch, [](DimExpr dim) { return dim.isConstant(1); }))
       return true;
-    if (!isPlain(s) || ArrayRef(s.batch) != ArrayRef(batch))
+    if (!isPlain(s) || s.further || ArrayRef(s.batch) != ArrayRef(batch))
       return false;
     DimExpr reach;
     for (size_t d = batch.size(); d-- > 0;) {
@@ -308,7 +347,7 @@ private:
     return true;
   }
 
-  TensorMap tensorMap(const Side &s, DimExpr lines, Major order, int linesOfBox) {
+  TensorMap tensorMap(const Side &s, DimExpr lines, Major order, int linesOfBox, DimExpr depth) {
     int64_t size = sizeOf(type);
     bool along = order == Major::Depth;
     DimExpr stride = (along ? s.lineStride : s.depthStride) * size;
@@ -334,7 +373,7 @@ private:
     auto chosen = chooseWgmmaTiles(product, sizes);
     if (failed(chosen))
       return failure();
-    if (!*chosen)
+    if (!*chosen || (x.further && !isMultiple(x.border, (*chosen)->depth)))
       return success();
     const WgmmaSchedule &s = **chosen;
     launchWgmma(s, product, batches, rows, columns);
@@ -342,8 +381,9 @@ private:
       return (order == Major::Depth ? lines : s.depth) / sharers;
     };
     WgmmaLaunch &launch = kernel.kernel.wgmma;
-    launch.tensors.push_back(tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns)));
-    launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows)));
+    launch.tensors.push_back(
+        tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), x.further ? x.border : depth));
+    launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows), depth));
     // A single result in the product's own order can be stored by the copy engine.
     Value yielded = kernel.region.getYielded()[0];
     Type stored = getElementTypeOrSelf(yielded.getType());
@@ -355,6 +395,13 @@ private:
       store = storeByMap(stored, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
     }
+    std::string left = "flame::TensorOperand{map0, ";
+    if (x.further) {
+      Side more = x;
+      more.memory = x.further, more.lineStride = x.furtherStride;
+      left = "flame::JoinedTensors{map0, map" + std::to_string(launch.tensors.size()) + ", " + this->number(x.border) + ", ";
+      launch.tensors.push_back(tensorMap(more, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), depth - x.border));
+    }
     std::string number = "1", make = "[&](int) { return ";
     if (batched) {
       number = this->number(batches);
@@ -364,7 +411,7 @@ private:
     kernel.templates.push_back("impl/WgmmaGemm.h");
     callWgmma(s, product,
               {problem + ", " + number,
-               std::string("flame::TensorOperand{map0, ") + step(x) + ", flame::TensorOperand{map1, " + step(y),
+               left + step(x) + ", flame::TensorOperand{map1, " + step(y),
                make + store + "; }"});
     return success();
   }
@@ -381,7 +428,7 @@ private:
     int64_t lines = likely(thinLines);
     // More lines than expected make more groups of them.
     bool grouped = !thinLines.constant();
-    if (lines < 1 || lines > fewLines || !isPlain(thin) || (grouped && (swapped || !batches.isConstant(1))))
+    if (lines < 1 || lines > fewLines || !isPlain(thin) || x.further || (grouped && (swapped || !batches.isConstant(1))))
       return false;
     if (grouped)
       lines = fewLines;

@@ -5,10 +5,12 @@
 // row take its elements in turns, a few neighbours at a time where sizes allow, so that a warp reads neighbouring addresses;
 // their partial results are joined by shuffles, and between warps through shared memory. A row of known length that fits
 // in the registers of its threads is read once: all loops over it are unrolled, and what they read in common is shared
-// (shareLoads). Where rows are so short that a thread would read next to nothing, it takes part in several.
+// (shareLoads). Rows of some hundred kilobytes are in the registers of a cluster of blocks. Where rows are so short that a thread would read next to nothing, it takes part in several.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "JoinThreads.h"
+#include "RenewLoads.h"
+#include "SharedRow.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <numeric>
 
 using namespace mlir;
@@ -26,6 +28,9 @@ struct Deal {
   int width = 1;
   int turns = 0; // groups of one thread, where they are known and few enough to unroll; 0: a loop
   int rows = 1;  // that a thread takes part in, one after the other
+  int blocks = 1; // of a cluster that share a row, `lanes` threads of each
+
+  int64_t span() const { return int64_t(lanes) * blocks; }
 };
 
 /// Folds by all threads of a row.
@@ -45,21 +50,97 @@ public:
     if (!parallel || size != length)
       return ElementBuilder::fold(extents, init, combine, element);
     parallel = false;
-    Value partial = forEachGroup(init, [&](Value group, Value inside, Value sum) {
-      Value next = sum;
-      for (const Values &at : neighbours(group, extents))
-        next = combine(next, element(at));
-      return inside ? select(inside, next, sum) : next;
+    // Neighbours are joined by themselves, so that sums need not wait for each other.
+    Values partials = forEachGroup(Values(std::min(deal.width, 4), init), [&](Value group, Value inside, ValueRange sums) {
+      Values next(sums);
+      for (auto [i, at] : llvm::enumerate(neighbours(group, extents))) {
+        Value &sum = next[i % next.size()];
+        sum = combine(sum, element(at));
+      }
+      if (inside)
+        for (auto [sum, before] : llvm::zip(next, sums))
+          sum = select(inside, sum, before);
+      return next;
     });
+    Value partial = partials.front();
+    for (Value other : llvm::drop_begin(partials))
+      partial = combine(partial, other);
     parallel = true;
     partial = joinWarp(*this, partial, combine, std::min(deal.lanes, warp));
-    return deal.lanes <= warp ? partial : joinBlock(kernel, *this, deal.lanes, static_cast<int>(kernel.kernel.threads), partial, combine);
+    if (deal.lanes > warp)
+      partial = joinBlock(kernel, *this, deal.lanes, static_cast<int>(kernel.kernel.threads), partial, combine);
+    return deal.blocks > 1 ? joinCluster(partial, combine) : partial;
+  }
+
+  /// Computes the reductions of a row, in their order.
+  void reduceRow(ArrayRef<Operation *> reductions, ValueRange at) {
+    for (Operation *op : reductions)
+      clearScalar(op->getResult(0)); // of an earlier row
+    for (Operation *op : reductions) {
+      Value result = op->getResult(0);
+      Values full(at);
+      full.resize(shapes().rank(result), index(0));
+      setScalar(result, element(result, full));
+    }
+  }
+
+  /// Stores the results of a row; `at` is its index.
+  void storeResults(const Values &at) {
+    SmallVector<bool> done(kernel.region.getNumResults(), false);
+    for (unsigned i = 0; i < done.size(); ++i) {
+      if (done[i])
+        continue;
+      SmallVector<DimExpr> dims(shapes().dims(kernel.region.getYielded()[i]));
+      SmallVector<unsigned> group;
+      for (unsigned j = i; j < done.size(); ++j)
+        if (shapes().dims(kernel.region.getYielded()[j]) == ArrayRef<DimExpr>(dims)) {
+          group.push_back(j);
+          done[j] = true;
+        }
+      ArrayRef<DimExpr> inner = ArrayRef<DimExpr>(dims).drop_front(at.size());
+      DimExpr size = shapes().constant(1);
+      for (DimExpr dim : inner)
+        size = size * dim;
+      if (size == length) {
+        storeRow(at, inner, group);
+        continue;
+      }
+      // One number a row, most often.
+      parallel = false;
+      loop(lane, expr(size), index(deal.span()), {}, [&](Value column, ValueRange) {
+        Values full = at;
+        llvm::append_range(full, delinearize(column, inner));
+        for (unsigned j : group)
+          kernel.storeResult(*this, j, full, element(kernel.region.getYielded()[j], full));
+        return Values();
+      });
+      parallel = true;
+    }
+  }
+
+private:
+  KernelBuilder &kernel;
+  Deal deal;
+  DimExpr length;
+  Value lane;
+  bool hasMet = false; // the cluster
+
+  /// Joins what the blocks of the cluster have joined, in the same order everywhere.
+  Value joinCluster(Value partial, function_ref<Value(Value, Value)> combine) {
+    if (!std::exchange(hasMet, true))
+      CallOp::create(b, loc, "cluster.meet()", ValueRange());
+    Value memory = kernel.sharedMemory(partial.getType(), deal.blocks);
+    CallOp::create(b, loc, "cluster.publish($0, $1)", ValueRange{memory, partial});
+    Value all = memref::LoadOp::create(b, loc, memory, index(0));
+    for (int i = 1; i < deal.blocks; ++i)
+      all = combine(all, memref::LoadOp::create(b, loc, memory, index(i)));
+    return all;
   }
 
   /// Stores the elements of results whose inner dims are `inner`.
   void storeRow(ValueRange outer, ArrayRef<DimExpr> inner, ArrayRef<unsigned> results) {
     parallel = false;
-    forEachGroup({}, [&](Value group, Value inside, Value) {
+    forEachGroup({}, [&](Value group, Value inside, ValueRange) {
       auto store = [&] {
         SmallVector<Values> elements(results.size()), indices;
         for (const Values &at : neighbours(group, inner)) {
@@ -77,39 +158,28 @@ public:
         ifThen(inside, store);
       else
         store();
-      return Value();
+      return Values();
     });
     parallel = true;
   }
 
-private:
-  KernelBuilder &kernel;
-  Deal deal;
-  DimExpr length;
-  Value lane;
-
   /// Runs `body` with each group of this thread, its position clamped to the row, and, where a group may lie beyond the row,
-  /// whether it is inside; carries a value along.
-  Value forEachGroup(Value init, function_ref<Value(Value, Value, Value)> body) {
+  /// whether it is inside; carries values along.
+  Values forEachGroup(Values carried, function_ref<Values(Value, Value, ValueRange)> body) {
     if (deal.turns == 0) {
       Value groups = deal.width == 1 ? expr(length) : index(*length.constant() / deal.width);
-      Values carried = loop(lane, groups, index(deal.lanes), init ? ValueRange(init) : ValueRange(),
-                            [&](Value group, ValueRange carried) {
-                              Value next = body(group, {}, init ? carried[0] : Value());
-                              return init ? Values{next} : Values();
-                            });
-      return init ? carried[0] : Value();
+      return loop(lane, groups, index(deal.span()), carried, [&](Value group, ValueRange c) { return body(group, {}, c); });
     }
     int64_t groups = *length.constant() / deal.width;
     for (int64_t turn = 0; turn < deal.turns; ++turn) {
-      Value group = addi(lane, index(turn * deal.lanes)), inside;
-      if ((turn + 1) * deal.lanes > groups) {
+      Value group = addi(lane, index(turn * deal.span())), inside;
+      if ((turn + 1) * deal.span() > groups) {
         inside = cmpi(arith::CmpIPredicate::slt, group, index(groups));
         group = select(inside, group, index(0));
       }
-      init = body(group, inside, init);
+      carried = body(group, inside, carried);
     }
-    return init;
+    return carried;
   }
 
   /// The indices of a group's elements.
@@ -198,6 +268,63 @@ static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns, DimExp
   return deal;
 }
 
+/// Rows that the registers of one block can't hold and those of a cluster can; one block where they are too few for
+/// clusters to keep a GPU busy. Teams of blocks in shared memory (EmitSplitRow.cpp) work off one row after the other, all in the
+/// same phase; clusters come and go, so that one loads while another computes.
+static Deal dealToCluster(KernelBuilder &kernel, ArrayRef<DimExpr> rowDims, size_t outer, DimExpr columns, DimExpr rows) {
+  constexpr int threads = 512, mostBlocks = 8; // that every GPU with clusters takes
+  constexpr int64_t threadBytes = 160;         // of a row; twice as many threads find room so
+  constexpr int64_t enoughBlocks = 132, fewestBlocks = 64;
+  Deal deal;
+  if (!kernel.wgmma || !rows.constant())
+    return deal;
+  const int64_t bytes = bytesOfRow(kernel, rowDims, outer);
+  if (bytes < leastSharedRow)
+    return deal;
+  deal.width = vectorWidth(kernel, rowDims.back(), kernel.shapes.constant(INT64_MAX));
+  const int64_t groups = *columns.constant() / deal.width, most = threadBytes / (bytes / groups);
+  int blocks = 2;
+  while (blocks <= mostBlocks && groups > blocks * threads * most)
+    blocks *= 2;
+  while (blocks < mostBlocks && *rows.constant() * blocks < enoughBlocks)
+    blocks *= 2;
+  if (blocks > mostBlocks || *rows.constant() * blocks < fewestBlocks)
+    return deal;
+  deal.blocks = blocks;
+  deal.lanes = threads;
+  deal.turns = (groups + deal.span() - 1) / deal.span();
+  return deal;
+}
+
+/// A row by a cluster. Where there are no clusters, its first block reads the row as often as it needs it.
+static void emitClusterRow(KernelBuilder &kernel, ArrayRef<Operation *> reductions, ArrayRef<DimExpr> outer, DimExpr columns,
+                           DimExpr rows, Deal deal) {
+  kernel.kernel.threads = deal.lanes;
+  kernel.kernel.minBlocks = 2;
+  kernel.kernel.cluster = deal.blocks;
+  kernel.templates.push_back("tile/RowCluster.h");
+  kernel.function->setAttr(renewsLoads, kernel.b.getUnitAttr());
+  ElementBuilder e(kernel.b, kernel.loc, kernel, kernel.shapes);
+  CallOp::create(kernel.b, kernel.loc, "const flame::RowCluster<" + std::to_string(deal.blocks) + "> cluster", ValueRange());
+  Value row = e.divi(kernel.block, e.index(deal.blocks)), rank = e.remi(kernel.block, e.index(deal.blocks));
+  auto program = [&](Deal shared, Value lane) {
+    RowBuilder r(kernel, shared, columns, lane);
+    Values at = r.delinearize(row, outer);
+    r.reduceRow(reductions, at);
+    r.storeResults(at);
+  };
+  Value clusters = ValueOp::create(kernel.b, kernel.loc, kernel.b.getI1Type(), "flame::hasClusters", ValueRange());
+  e.ifThen(clusters, [&] { program(deal, e.addi(e.muli(rank, e.index(deal.lanes)), kernel.thread)); });
+  Deal alone = deal;
+  alone.blocks = 1;
+  alone.turns = 0;
+  Value none = arith::XOrIOp::create(kernel.b, kernel.loc, clusters,
+                                     arith::ConstantIntOp::create(kernel.b, kernel.loc, kernel.b.getI1Type(), 1));
+  Value first = e.cmpi(arith::CmpIPredicate::eq, rank, e.index(0));
+  e.ifThen(arith::AndIOp::create(kernel.b, kernel.loc, none, first), [&] { program(alone, kernel.thread); });
+  kernel.kernel.extent = rows * kernel.shapes.constant(deal.blocks);
+}
+
 LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ShapeContext &shapes = kernel.shapes;
   SmallVector<Operation *> reductions;
@@ -231,6 +358,10 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ArrayRef<DimExpr> rowDims = shapes.dims(reductions.front()->getOperand(0));
   for (DimExpr dim : rowDims.drop_front(outer.size()))
     columns = columns * dim;
+  if (Deal deal = dealToCluster(kernel, rowDims, outer.size(), columns, rows); deal.blocks > 1) {
+    emitClusterRow(kernel, reductions, outer, columns, rows, deal);
+    return success();
+  }
   if (emitSplitRow(kernel, reductions, outer, rowDims.drop_front(outer.size())))
     return success();
   Deal deal = dealOut(kernel, rowDims.back(), columns, rows);
@@ -243,6 +374,9 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
     threads /= 2;
   bool shared = lanes < threads;
   kernel.kernel.threads = threads;
+  constexpr int64_t manyElements = 32; // of a thread
+  if (lanes > warp && deal.turns * deal.width >= manyElements)
+    kernel.function->setAttr(renewsLoads, kernel.b.getUnitAttr());
   int rowsAtOnce = kernel.kernel.threads / lanes, rowsPerBlock = rowsAtOnce * deal.rows;
 
   ElementBuilder e(kernel.b, kernel.loc, kernel, shapes);
@@ -252,52 +386,10 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
     lane = e.remi(kernel.thread, e.index(lanes));
   }
   RowBuilder r(kernel, deal, columns, lane);
-  auto reduceRow = [&](ValueRange at) {
-    for (Operation *op : reductions)
-      r.clearScalar(op->getResult(0)); // of an earlier row
-    for (Operation *op : reductions) {
-      Value result = op->getResult(0);
-      Values full(at);
-      full.resize(shapes.rank(result), r.index(0));
-      r.setScalar(result, r.element(result, full));
-    }
-  };
-  auto storeResults = [&](const Values &at) {
-    SmallVector<bool> done(kernel.region.getNumResults(), false);
-    for (unsigned i = 0; i < done.size(); ++i) {
-      if (done[i])
-        continue;
-      SmallVector<DimExpr> dims(shapes.dims(kernel.region.getYielded()[i]));
-      SmallVector<unsigned> group;
-      for (unsigned j = i; j < done.size(); ++j)
-        if (shapes.dims(kernel.region.getYielded()[j]) == ArrayRef<DimExpr>(dims)) {
-          group.push_back(j);
-          done[j] = true;
-        }
-      ArrayRef<DimExpr> inner = ArrayRef<DimExpr>(dims).drop_front(outer.size());
-      DimExpr size = shapes.constant(1);
-      for (DimExpr dim : inner)
-        size = size * dim;
-      if (size == columns) {
-        r.storeRow(at, inner, group);
-        continue;
-      }
-      // One number a row, most often.
-      r.parallel = false;
-      r.loop(lane, r.expr(size), r.index(lanes), {}, [&](Value column, ValueRange) {
-        Values full = at;
-        llvm::append_range(full, r.delinearize(column, inner));
-        for (unsigned j : group)
-          kernel.storeResult(r, j, full, r.element(kernel.region.getYielded()[j], full));
-        return Values();
-      });
-      r.parallel = true;
-    }
-  };
   auto program = [&](Value row) {
     Values at = r.delinearize(row, outer);
-    reduceRow(at);
-    storeResults(at);
+    r.reduceRow(reductions, at);
+    r.storeResults(at);
   };
   // Threads beyond the last row have nothing to do. But all threads of a warp take part in its shuffles, and all of a block in its
   // barriers: those that share one with another row compute the last row again, and store nothing.
@@ -313,8 +405,8 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
       r.ifThen(inside, [&] { program(row); });
     } else {
       Values at = r.delinearize(r.mini(row, r.expr(rows - shapes.constant(1))), outer);
-      reduceRow(at);
-      r.ifThen(inside, [&] { storeResults(at); });
+      r.reduceRow(reductions, at);
+      r.ifThen(inside, [&] { r.storeResults(at); });
     }
   }
   kernel.kernel.extent = ceilDiv(rows, shapes.constant(rowsPerBlock));

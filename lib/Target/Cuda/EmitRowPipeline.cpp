@@ -100,6 +100,7 @@ bool RowPipelineBuilder::choose(RowStage stage) {
   kernel.kernel.sharedBefore90 = placeBytes * olderStages;
   kernel.templates.push_back("tile/RowPipeline.h");
 
+  evenPieces = capacity;
   pieces = index(chunksOfRow);
   chunk = index(capacity);
   items = muli(expr(rows), pieces);

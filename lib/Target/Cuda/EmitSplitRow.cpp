@@ -24,8 +24,6 @@ namespace {
 constexpr int threads = 512, blocksPerMultiprocessor = 2;
 /// Shared memory of a block: two of them fit on every GPU from sm_80 on that has 164 KB or more, one on the others.
 constexpr int64_t pieceBytes = 96 << 10;
-/// Shorter rows are done sooner by one block than blocks can talk.
-constexpr int64_t leastRowBytes = 128 << 10;
 
 class SplitRowBuilder : public SharedRowBuilder {
 public:
@@ -176,18 +174,9 @@ static SmallVector<RowStage> stagesOf(ArrayRef<Operation *> reductions) {
 
 bool flame::cuda::emitSplitRow(KernelBuilder &kernel, ArrayRef<Operation *> reductions, ArrayRef<DimExpr> outer,
                                ArrayRef<DimExpr> inner) {
-  int64_t columns = 1, bytes = 0;
-  for (DimExpr dim : inner) {
-    if (!dim.constant() || *dim.constant() == 0)
-      return false;
-    columns *= *dim.constant();
-  }
-  SmallVector<DimExpr> full(outer);
-  llvm::append_range(full, inner);
-  for (BlockArgument input : kernel.region.getBlock()->getArguments())
-    if (kernel.shapes.dims(input) == ArrayRef<DimExpr>(full))
-      bytes += columns * storageType(getElementTypeOrSelf(input.getType())).getIntOrFloatBitWidth() / 8;
-  if (bytes < leastRowBytes)
+  SmallVector<DimExpr> dims(outer);
+  llvm::append_range(dims, inner);
+  if (bytesOfRow(kernel, dims, outer.size()) < leastSharedRow)
     return false;
   int width = vectorWidth(kernel, inner.back(), kernel.shapes.constant(INT64_MAX));
   SmallVector<RowStage> stages = stagesOf(reductions);

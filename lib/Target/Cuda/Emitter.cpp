@@ -3,6 +3,7 @@
 #include "KernelBuilder.h"
 #include "KernelOps.h"
 #include "Printer.h"
+#include "RenewLoads.h"
 #include "Templates.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -81,7 +82,9 @@ static LogicalResult simplify(KernelBuilder &builder) {
     if (failed(run(createCSEPass())))
       return failure();
   }
+  shareFactors(function);
   packMemory(function);
+  renewLoads(function);
   return success();
 }
 

@@ -95,6 +95,8 @@ void mergeBranches(mlir::func::FuncOp function);
 void unifyBranches(mlir::func::FuncOp function);
 /// Many quotients of one divisor, rounded to narrow floats, need one division; see ShareReciprocals.cpp.
 void shareReciprocals(mlir::func::FuncOp function);
+/// Factors that many elements have in common are multiplied once; see ShareFactors.cpp.
+void shareFactors(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
 void packMemory(mlir::func::FuncOp function);
 

@@ -158,7 +158,7 @@ void readEarly(Block &block, function_ref<bool(Value)> isReadOnly) {
   auto bytesOf = [](Operation *load) {
     Type type = load->getResult(0).getType();
     auto vector = dyn_cast<VectorType>(type);
-    return (vector ? vector.getNumElements() : 1) * int64_t(getElementTypeOrSelf(type).getIntOrFloatBitWidth()) / 8;
+    return std::max<int64_t>(4, (vector ? vector.getNumElements() : 1) * int64_t(getElementTypeOrSelf(type).getIntOrFloatBitWidth()) / 8);
   };
   for (Operation &op : block) {
     if (!wait && isa<gpu::ShuffleOp, gpu::BarrierOp>(op))

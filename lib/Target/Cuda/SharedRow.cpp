@@ -9,6 +9,16 @@ using namespace flame;
 using namespace flame::cuda;
 using arith::CmpIPredicate;
 
+int64_t flame::cuda::bytesOfRow(KernelBuilder &kernel, ArrayRef<DimExpr> dims, size_t outer) {
+  int64_t columns = 1, bytes = 0;
+  for (DimExpr dim : dims.drop_front(outer))
+    columns *= dim.constant().value_or(0);
+  for (BlockArgument input : kernel.region.getBlock()->getArguments())
+    if (kernel.shapes.dims(input) == dims)
+      bytes += columns * storageType(getElementTypeOrSelf(input.getType())).getIntOrFloatBitWidth() / 8;
+  return bytes;
+}
+
 SharedRowBuilder::SharedRowBuilder(KernelBuilder &kernel, ArrayRef<DimExpr> outer, ArrayRef<DimExpr> inner, int width)
     : ElementBuilder(kernel.b, kernel.loc, kernel, kernel.shapes), kernel(kernel), outer(outer), inner(inner),
       width(width), rows(kernel.shapes.constant(1)) {
@@ -87,13 +97,27 @@ void SharedRowBuilder::watchHeld() {
   };
 }
 
-/// The indices of a group's elements.
-SmallVector<ElementBuilder::Values> SharedRowBuilder::neighbours(Value group, ArrayRef<DimExpr> dims) {
-  if (width == 1)
-    return {delinearize(group, dims)};
+/// The indices of the elements of the piece's group `slot`. Where pieces lie within the dims behind the first few, the first few
+/// indices are the piece's.
+SmallVector<ElementBuilder::Values> SharedRowBuilder::neighbours(Value slot, ArrayRef<DimExpr> dims) {
   SmallVector<DimExpr> grouped(dims);
-  grouped.back() = shapes().constant(*dims.back().constant() / width);
+  if (width > 1)
+    grouped.back() = shapes().constant(*dims.back().constant() / width);
+  Value group = addi(begin, slot);
   Values first = delinearize(group, grouped);
+  int64_t run = 1;
+  size_t common = grouped.size();
+  while (common > 0 && (evenPieces == 0 || run % evenPieces != 0))
+    run *= *grouped[--common].constant();
+  if (common > 0 && run < groups) {
+    ArrayRef<DimExpr> leading = ArrayRef<DimExpr>(grouped).take_front(common);
+    Value whole = linearize(ValueRange(first).take_front(common + 1), ArrayRef<DimExpr>(grouped).take_front(common + 1));
+    Values ofPiece = delinearize(divi(begin, index(run)), leading);
+    kernel.noteSplit(linearize(ofPiece, leading), first[common], grouped[common], whole);
+    llvm::copy(ofPiece, first.begin());
+  }
+  if (width == 1)
+    return {first};
   SmallVector<Values> all;
   for (int i = 0; i < width; ++i) {
     all.push_back(first);
@@ -121,20 +145,26 @@ void SharedRowBuilder::enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<Di
   }
 }
 
+/// Runs `body` with those of this thread's groups from slot `low` on that lie below `high`.
+ElementBuilder::Values SharedRowBuilder::overGroups(Value low, Value high, bool areHeld, ArrayRef<DimExpr> dims,
+                                                    ValueRange init, Body body, function_ref<void(Value)> afterHeld) {
+  return loop(low, high, index(members), init, [&](Value slot, ValueRange carried) {
+    SmallVector<Values> group = neighbours(slot, dims);
+    if (areHeld)
+      enterHeld(slot, group, dims);
+    Values next = body(group, carried);
+    elements.clear();
+    if (areHeld && afterHeld)
+      afterHeld(slot);
+    return next;
+  });
+}
+
 ElementBuilder::Values SharedRowBuilder::overPiece(ArrayRef<DimExpr> dims, ValueRange init, Body body,
                                                    function_ref<void(Value)> afterHeld) {
   Values carried(init);
   auto run = [&](Value low, Value high, bool isHeld) {
-    carried = loop(low, high, index(members), carried, [&](Value slot, ValueRange c) {
-      SmallVector<Values> group = neighbours(addi(begin, slot), dims);
-      if (isHeld)
-        enterHeld(slot, group, dims);
-      Values next = body(group, c);
-      elements.clear();
-      if (isHeld && afterHeld)
-        afterHeld(slot);
-      return next;
-    });
+    carried = overGroups(low, high, isHeld, dims, carried, body, afterHeld);
     Block *block = b.getInsertionBlock();
     auto rows = b.getInsertionPoint() == block->begin() ? scf::ForOp() : dyn_cast<scf::ForOp>(*std::prev(b.getInsertionPoint()));
     if (rows && unroll > 1)
@@ -198,6 +228,49 @@ Value SharedRowBuilder::finiteOrZero(Value x, Type type) {
   return s.select(s.lt(s.abs(x), s.number(type, std::numeric_limits<double>::infinity())), x, s.number(type, 0));
 }
 
+/// The piece's mean and the sum of squared differences from it, in one pass: a thread sums up differences from a number of its
+/// own, the mean of its first group, and their squares. What that number is off the thread's mean by is the mean of the group's own
+/// differences from it, so its square is no more than the mean of their squares (Jensen): with m groups a thread the sum of
+/// squares is at most 1 + m times as large as it is about the mean, and so is its relative error.
+ElementBuilder::Values SharedRowBuilder::countMoments(std::function<Value(ValueRange)> element, Type type) {
+  ScalarBuilder s = scalars(type);
+  Value zero = s.number(type, 0);
+  auto add = [&](Value a, Value c) { return s.add(a, c); };
+  auto sumOf = [&](ValueRange terms) {
+    Value all = terms[0];
+    for (Value term : terms.drop_front())
+      all = s.add(all, term);
+    return all;
+  };
+  Part saved = std::exchange(part, Part::None);
+  Value shift = overGroups(self, mini(count, addi(self, index(1))), holds != Holds::Nothing && capacity > 0, inner, zero,
+                           [&](ArrayRef<Values> group, ValueRange) {
+                             Values terms;
+                             for (const Values &inside : group)
+                               terms.push_back(element(inside));
+                             return Values{s.mul(sumOf(terms), s.number(type, 1.0 / width))};
+                           })[0];
+  const int chains = std::min(width, 4);
+  Values partials = overPiece(inner, Values(2 * chains, zero), [&](ArrayRef<Values> group, ValueRange sums) {
+    Values next(sums);
+    for (auto [i, inside] : llvm::enumerate(group)) {
+      Value off = s.sub(element(inside), shift), &sum = next[i % chains], &squares = next[chains + i % chains];
+      sum = s.add(sum, off);
+      squares = s.add(squares, s.mul(off, off));
+    }
+    return next;
+  });
+  part = saved;
+  Value sum = sumOf(ValueRange(partials).take_front(chains)), squares = sumOf(ValueRange(partials).drop_front(chains));
+  Value mine = fromIndex(muli(ceilDivide(maxi(subi(count, self), index(0)), index(members)), index(width)), type);
+  auto joined = [&](Value x) {
+    return joinBlock(kernel, *this, members, members, joinWarp(*this, x, add), add, self, syncMembers);
+  };
+  Value mean = s.div(joined(s.add(s.mul(mine, shift), sum)), elementsIn(member, type));
+  Value off = s.sub(shift, mean);
+  return {mean, joined(s.add(squares, s.mul(off, s.add(s.add(sum, sum), s.mul(mine, off)))))};
+}
+
 ElementBuilder::Values SharedRowBuilder::countStage(RowStage stage) {
   Value first = stage.first.getResult();
   if (!stage.second) {
@@ -212,14 +285,11 @@ ElementBuilder::Values SharedRowBuilder::countStage(RowStage stage) {
   ScalarBuilder s = scalars(type);
   Value zero = s.number(type, 0), own;
   auto add = [&](Value a, Value c) { return s.add(a, c); };
-  if (stage.first.getKind() == "mean") {
-    own = s.div(foldPiece(inner, zero, add, elementsOf(stage.first.getX())), elementsIn(member, type));
-    setScalar(first, own);
-  } else {
-    auto larger = [&](Value a, Value c) { return s.max(a, c); };
-    own = foldPiece(inner, s.lowest(type), larger, elementsOf(stage.first.getX()));
-    setScalar(first, finiteOrZero(own, type));
-  }
+  if (stage.first.getKind() == "mean")
+    return countMoments(elementsOf(stage.first.getX()), type);
+  auto larger = [&](Value a, Value c) { return s.max(a, c); };
+  own = foldPiece(inner, s.lowest(type), larger, elementsOf(stage.first.getX()));
+  setScalar(first, finiteOrZero(own, type));
   Value second = foldPiece(inner, zero, add, elementsOf(stage.second.getX()));
   clearScalar(first);
   return {own, second};

@@ -22,6 +22,11 @@ struct RowStage {
   ReduceOp first, second;
 };
 
+/// Shorter rows, in bytes, are done sooner by one block than blocks can talk.
+constexpr int64_t leastSharedRow = 128 << 10;
+/// Bytes of a row of all inputs that have its dims, the first `outer` of which number the rows; 0 where a dim is unknown or 0.
+int64_t bytesOfRow(KernelBuilder &kernel, llvm::ArrayRef<DimExpr> dims, size_t outer);
+
 class SharedRowBuilder : public ElementBuilder {
 public:
   SharedRowBuilder(KernelBuilder &kernel, llvm::ArrayRef<DimExpr> outer, llvm::ArrayRef<DimExpr> inner, int width);
@@ -50,6 +55,7 @@ protected:
   int64_t capacity = 0; // groups of a piece that shared memory holds
   Holds holds = Holds::First;
   int unroll = 1;          // of the loop over a piece's groups
+  int64_t evenPieces = 0;  // every piece begins at a multiple of so many groups and has no more; 0: not known
   int64_t placeBytes = 0;  // between places of pieces in shared memory
   mlir::Value place;       // which one; null: the first
   Values at;               // of the row
@@ -95,8 +101,11 @@ private:
   llvm::DenseMap<std::pair<mlir::Value, Key>, mlir::Value> elements; // of inputs, in shared memory
 
   static void appendKey(Key &key, llvm::ArrayRef<DimExpr> dims, mlir::ValueRange index);
-  llvm::SmallVector<Values> neighbours(mlir::Value group, llvm::ArrayRef<DimExpr> dims);
+  llvm::SmallVector<Values> neighbours(mlir::Value slot, llvm::ArrayRef<DimExpr> dims);
   void enterHeld(mlir::Value slot, llvm::ArrayRef<Values> group, llvm::ArrayRef<DimExpr> dims);
+  Values overGroups(mlir::Value low, mlir::Value high, bool areHeld, llvm::ArrayRef<DimExpr> dims, mlir::ValueRange init,
+                    Body body, llvm::function_ref<void(mlir::Value slot)> afterHeld = nullptr);
+  Values countMoments(std::function<mlir::Value(mlir::ValueRange)> element, mlir::Type type);
   mlir::Value foldPiece(llvm::ArrayRef<DimExpr> dims, mlir::Value init,
                         llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,
                         llvm::function_ref<mlir::Value(mlir::ValueRange)> element);

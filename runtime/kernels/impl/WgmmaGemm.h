@@ -38,6 +38,27 @@ struct TensorOperand {
   }
 };
 
+/// Two operands one after the other along the inner dim, of which the first ends at `border`, between two tiles.
+struct JoinedTensors {
+  const TensorMap &map, &further;
+  int border, batchStep;
+
+  template <typename Tile> struct Steps {
+    const TensorMap &map, &further;
+    int border, line, inner, batch, rank;
+    FLAME_DEVICE void load(SharedAddress to, SharedAddress barrier) {
+      if (inner < border)
+        Tile::load(map, to, barrier, line, inner, {batch}, rank);
+      else
+        Tile::load(further, to, barrier, line, inner - border, {batch}, rank);
+      inner += Tile::step;
+    }
+  };
+  template <typename Tile> FLAME_DEVICE Steps<Tile> steps(int line, int inner, int batch, int rank) const {
+    return {map, further, border, line, inner, batch * batchStep, rank};
+  }
+};
+
 /// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
 template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename Y,
           typename MakeEpilogue>

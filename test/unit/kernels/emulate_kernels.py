@@ -15,6 +15,7 @@ HEAD = """
 #include "impl/Gemm.h"
 #include "impl/Simt.h"
 #include "impl/Thin.h"
+#include "tile/RowCluster.h"
 #include "tile/RowPipeline.h"
 #include "impl/TopK.h"
 #include "tile/Team.h"
@@ -60,6 +61,7 @@ template <int n, class T> static void flame_store(T *to, const flame_vector<T, n
     __builtin_trap();
   *reinterpret_cast<flame_vector<T, n> *>(to) = v;
 }
+template <class T, int n> static flame_vector<T, n> flame_renew(const flame_vector<T, n> &v) { return v; }
 static float flame_bf16_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::BF16>(x); }
 static unsigned short flame_float_to_bf16(float x) {
   unsigned bits;

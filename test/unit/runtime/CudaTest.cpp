@@ -362,6 +362,7 @@ TEST_F(Cuda, UploadsWeightsOnce) {
   p.launch("k_add", {y, v, z}, {}, many, "add");
   p.output("z", z, {"n"});
   auto module = load(p.onCuda().finish());
+  EXPECT_EQ(flame_module_weight_bytes(module.get()), 24u << 20);
   auto s1 = session(module);
   const int64_t copies = gpu.copiesToDevice;
   auto s2 = session(module);
@@ -611,6 +612,41 @@ TEST_F(Cuda, PlansThePeakOfAnyShape) {
   EXPECT_EQ(after.used - before.used, planned(1024) - 1024 * 16);
   EXPECT_GE(after.peak - before.used, planned(1024));
   EXPECT_LE(after.peak - before.used, planned(1024) + (kept.used - before.used));
+}
+
+TEST_F(Cuda, ForgetsWeightsThatOnlyTheInitBlockReads) {
+  constexpr int64_t large = 1 << 18; // elements
+  auto plan = [&](bool readLater) {
+    PlanBuilder p;
+    const int two = p.constant(2), one = p.constant(1), four = p.constant(4), init = p.addBlock("init");
+    const int w = p.data<float>("w", DType::F32, {large}, iota(large));
+    const int folded = p.slot("folded", Storage::Persistent, DType::F32, {four}, init);
+    p.launch("k_scale", {w, folded}, {two, one}, four, "fold", init);
+    const int x = p.input("x", DType::F32, {four}, {"4"}), y = p.heap("y", DType::F32, {four});
+    p.alloc(y);
+    p.launch("k_add", {x, readLater ? w : folded, y}, {}, four, "sum");
+    p.output("y", y, {"4"});
+    return p.onCuda().finish();
+  };
+  for (bool readLater : {false, true}) {
+    flame_gpu_memory before{}, after{};
+    const auto bytes = plan(readLater);
+    ASSERT_OK(flame_device_trim(0));
+    ASSERT_OK(flame_device_memory(0, &before));
+    auto module = load(bytes);
+    auto s = session(module);
+    auto x = tensor<float>({4}, iota(4));
+    for (int round = 0; round < 2; ++round)
+      EXPECT_EQ(values<float>(run(s, 1, x)[0]),
+                readLater ? (std::vector<float>{0, 2, 4, 6}) : (std::vector<float>{1, 4, 7, 10}));
+    ASSERT_OK(flame_device_trim(0));
+    ASSERT_OK(flame_device_memory(0, &after));
+    if (readLater)
+      EXPECT_GE(after.used - before.used, uint64_t(large) * 4);
+    else
+      EXPECT_LT(after.used - before.used, uint64_t(large) * 4);
+    EXPECT_GE(after.peak - before.used, uint64_t(large) * 4);
+  }
 }
 
 TEST_F(Cuda, TellsTheMemoryOfADevice) {

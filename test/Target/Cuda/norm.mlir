@@ -1,0 +1,55 @@
+// RUN: flame-opt %s --flame-emit-cuda | FileCheck %s
+
+// A group of channels that streams through the grid. A chunk lies within a channel, so weight and bias are read by the chunk's
+// number and not by the element's, and the weight meets the reciprocal of the deviation once for all neighbours.
+// CHECK-LABEL: // row: cast reduce sub mul reduce add sqrt reciprocal mul cast mul add sigmoid mul
+// CHECK: row_0(
+// CHECK: pipeline.awaitJoined(
+// CHECK: [[VARIANCE:v[0-9]+]] = pipeline.number<float>({{.+}}, 1);
+// CHECK: for (int [[SLOT:i[0-9]+]] = {{.+}} += 512)
+// CHECK: [[CHANNEL:n[0-9]+]] = {{n[0-9]+}} * 16 + {{n[0-9]+}} / 32768;
+// CHECK: [[WEIGHT:v[0-9]+]] = in1{{\[}}[[CHANNEL]]];
+// CHECK: [[FACTOR:v[0-9]+]] = 1.0f / sqrtf([[VARIANCE]] + {{.+}}) * flame_bf16_to_float([[WEIGHT]]);
+// CHECK: (flame_bf16_to_float({{v[0-9]+}}[7]) - {{v[0-9]+}}) * [[FACTOR]] + {{v[0-9]+}};
+func.func @group_norm(%x: tensor<1x32x16x512x512xbf16>, %w: tensor<32x16x1x1xbf16>, %b: tensor<32x16x1x1xbf16>) -> tensor<1x32x16x512x512xbf16> {
+  %0 = flame.region "row"(%x, %w, %b) : (tensor<1x32x16x512x512xbf16>, tensor<32x16x1x1xbf16>, tensor<32x16x1x1xbf16>) -> tensor<1x32x16x512x512xbf16> {
+  ^bb0(%a: tensor<1x32x16x512x512xbf16>, %s: tensor<32x16x1x1xbf16>, %t: tensor<32x16x1x1xbf16>):
+    %epsilon = flame.constant {value = dense<1.0e-5> : tensor<f32>} : () -> tensor<f32>
+    %1 = flame.cast %a {to = f32} : (tensor<1x32x16x512x512xbf16>) -> tensor<1x32x16x512x512xf32>
+    %2 = flame.reduce %1 {axes = array<i64: 2, 3, 4>, kind = "mean"} : (tensor<1x32x16x512x512xf32>) -> tensor<1x32x1x1x1xf32>
+    %3 = flame.sub %1, %2 : (tensor<1x32x16x512x512xf32>, tensor<1x32x1x1x1xf32>) -> tensor<1x32x16x512x512xf32>
+    %4 = flame.mul %3, %3 : (tensor<1x32x16x512x512xf32>, tensor<1x32x16x512x512xf32>) -> tensor<1x32x16x512x512xf32>
+    %5 = flame.reduce %4 {axes = array<i64: 2, 3, 4>, kind = "mean"} : (tensor<1x32x16x512x512xf32>) -> tensor<1x32x1x1x1xf32>
+    %6 = flame.add %5, %epsilon : (tensor<1x32x1x1x1xf32>, tensor<f32>) -> tensor<1x32x1x1x1xf32>
+    %7 = flame.sqrt %6 : (tensor<1x32x1x1x1xf32>) -> tensor<1x32x1x1x1xf32>
+    %8 = flame.reciprocal %7 : (tensor<1x32x1x1x1xf32>) -> tensor<1x32x1x1x1xf32>
+    %9 = flame.mul %3, %8 : (tensor<1x32x16x512x512xf32>, tensor<1x32x1x1x1xf32>) -> tensor<1x32x16x512x512xf32>
+    %10 = flame.cast %9 {excess, to = bf16} : (tensor<1x32x16x512x512xf32>) -> tensor<1x32x16x512x512xbf16>
+    %11 = flame.mul %10, %s : (tensor<1x32x16x512x512xbf16>, tensor<32x16x1x1xbf16>) -> tensor<1x32x16x512x512xbf16>
+    %12 = flame.add %11, %t : (tensor<1x32x16x512x512xbf16>, tensor<32x16x1x1xbf16>) -> tensor<1x32x16x512x512xbf16>
+    %13 = flame.sigmoid %12 : (tensor<1x32x16x512x512xbf16>) -> tensor<1x32x16x512x512xbf16>
+    %14 = flame.mul %12, %13 : (tensor<1x32x16x512x512xbf16>, tensor<1x32x16x512x512xbf16>) -> tensor<1x32x16x512x512xbf16>
+    flame.yield %14 : tensor<1x32x16x512x512xbf16>
+  }
+  return %0 : tensor<1x32x16x512x512xbf16>
+}
+
+// While the threads of a row join what they have, its elements wait as they were read.
+// CHECK-LABEL: // row: reduce sub
+// CHECK: row_1(
+// CHECK: [[READ:v[0-9]+]] = flame_load<8>(in0 +
+// CHECK: flame_bf16_to_float([[READ]][0])
+// CHECK: __syncthreads();
+// CHECK: [[AGAIN:v[0-9]+]] = flame_renew([[READ]]);
+// CHECK-NOT: flame_bf16_to_float([[READ]]
+// CHECK: flame_bf16_to_float([[AGAIN]][0]) -
+// CHECK: flame_store<8>(out0 +
+func.func @centre(%x: tensor<32768x8192xbf16>) -> tensor<32768x8192xbf16> {
+  %0 = flame.region "row"(%x) : (tensor<32768x8192xbf16>) -> tensor<32768x8192xbf16> {
+  ^bb0(%a: tensor<32768x8192xbf16>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "mean"} : (tensor<32768x8192xbf16>) -> tensor<32768x1xbf16>
+    %2 = flame.sub %a, %1 : (tensor<32768x8192xbf16>, tensor<32768x1xbf16>) -> tensor<32768x8192xbf16>
+    flame.yield %2 : tensor<32768x8192xbf16>
+  }
+  return %0 : tensor<32768x8192xbf16>
+}
