@@ -52,7 +52,4 @@ inline bool syncThreadsAny(int number, int threads, bool condition) {
   return *any;
 }
 
-inline void arriveCluster() {}
-inline void awaitCluster() {}
-
 } // namespace flame
