@@ -6,6 +6,7 @@
 #   bash tools/bench.sh rows [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
 #   bash tools/bench.sh attention [--filter REGEX] [--rounds N] [--format table|md|json]
 #   bash tools/bench.sh matrix [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
+#   bash tools/bench.sh flux [--filter REGEX] [--rounds N] [--no-compile|--whole] [--weights FOLDER] [--format table|md|json]
 #
 # cpu: whole models against ONNX Runtime: latency in alternating rounds, compile time, memory. The models are built on the
 # fly (test/e2e/models); results must agree before they are timed. The ratio is flame's time over ONNX Runtime's, so
@@ -15,13 +16,15 @@
 # attention: against PyTorch's backends of scaled_dot_product_attention, FlashAttention-2 and cuDNN; needs the same.
 # matrix: products against cuBLASLt and, with more behind them, torch.compile; needs the same.
 # short: latency of BERT base and ResNet-50, batch 1, in f16, against PyTorch eager and compiled; needs the same.
+# flux: the models of FLUX.1-schnell in their full sizes, from their folders, against diffusers and transformers, which must be
+# installed; needs the same, 34 GB for weights that it makes and removes, and 80 GB on the GPU.
 # The status is 1 if a result deviates.
 
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 
 case "${1:-}" in
 cpu) shift ;;
-rows | attention | matrix)
+rows | attention | matrix | flux)
   what=$1
   shift
   [ -d "$FLAME_BUILD/gpu/$what" ] || die "build/gpu/$what is missing" "bash tools/gpu-pack.sh makes it"
@@ -33,7 +36,7 @@ short)
   exec python3 tools/lib/bench_short.py run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/short"
   ;;
 -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit 0 ;;
-*) die "usage: bash tools/bench.sh cpu|rows|attention|matrix|short [options]" "see bash tools/bench.sh --help" ;;
+*) die "usage: bash tools/bench.sh cpu|rows|attention|matrix|short|flux [options]" "see bash tools/bench.sh --help" ;;
 esac
 
 setup

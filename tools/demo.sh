@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds flame, compiles the two digit classifiers of examples/digits and puts them to work:
-# accuracy on held-out scans, agreement with ONNX Runtime, latency, and what flamec says about the artifacts.
+# accuracy on held-out scans, agreement with ONNX Runtime, latency, and what flamec says about the artifacts. Then makes a
+# picture of a text with a FLUX pipeline of small random weights, build/demo/fox.png.
 #
 #   bash tools/demo.sh
 

@@ -33,6 +33,11 @@ Value FunctionBuilder::addInput(StringRef name, Type type, ArrayRef<Attribute> d
   return argument;
 }
 
+void FunctionBuilder::setTypical(StringRef dim, int64_t size) {
+  typicalDims.push_back(builder.getNamedAttr(dim, builder.getI64IntegerAttr(size)));
+  function->setAttr("flame.typical_dims", builder.getDictionaryAttr(typicalDims));
+}
+
 Value FunctionBuilder::first(Location loc, StringRef op, ArrayRef<NamedAttribute> attributes) {
   OpBuilder::InsertionGuard guard(builder);
   if (lastConstant)

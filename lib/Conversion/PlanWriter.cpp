@@ -61,7 +61,12 @@ struct Writer {
     if (!c.tensors.empty())
       tensors = tables<fp::TensorMap>(c.tensors, [&](const TensorMap &t) {
         auto dims = b.CreateVector(t.dims), strides = b.CreateVector(t.strides), box = b.CreateVector(t.box);
-        return fp::CreateTensorMap(b, t.buffer, static_cast<fp::DType>(t.dtype), t.offset, dims, strides, box, t.tf32);
+        auto optional = [&](const std::vector<int32_t> &list) {
+          return list.empty() ? fb::Offset<fb::Vector<int32_t>>() : b.CreateVector(list);
+        };
+        auto lower = optional(t.lower), upper = optional(t.upper), steps = optional(t.steps);
+        return fp::CreateTensorMap(b, t.buffer, static_cast<fp::DType>(t.dtype), t.offset, dims, strides, box, t.tf32,
+                                   lower, upper, steps);
       });
     auto inPlace = c.inPlace.empty() ? 0 : b.CreateVector(c.inPlace);
     return fp::CreateLaunch(b, c.kernel, buffers, args, c.extent, c.grain, c.scratch, c.flops, inPlace, tensors,

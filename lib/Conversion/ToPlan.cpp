@@ -161,9 +161,10 @@ private:
           ids.push_back(b.expr(e));
         return ids;
       };
+      auto numbers = [](ArrayRef<int> list) { return std::vector<int32_t>(list.begin(), list.end()); };
       command.tensors.push_back({int32_t(tensor.buffer), uint8_t(dtypeCode(tensor.elementType)), b.expr(tensor.offset),
-                                 exprs(tensor.dims), exprs(tensor.strides),
-                                 std::vector<int32_t>(tensor.box.begin(), tensor.box.end()), tensor.tf32});
+                                 exprs(tensor.dims), exprs(tensor.strides), numbers(tensor.box), tensor.tf32,
+                                 numbers(tensor.lower), numbers(tensor.upper), numbers(tensor.steps)});
     }
     if (launch->wgmmaExtent)
       command.extentWgmma = b.expr(launch->wgmmaExtent);

@@ -16,6 +16,15 @@ Type ShapeContext::typeOf(const ResultInfo &info) {
   return RankedTensorType::get(shape, info.elementType);
 }
 
+/// The size that kernels are tuned for, of the dim of that name, from the function's `flame.typical_dims`.
+static std::optional<int64_t> typicalSize(Value value, StringRef name) {
+  if (auto function = dyn_cast_or_null<func::FuncOp>(value.getParentBlock()->getParentOp()))
+    if (auto sizes = function->getAttrOfType<DictionaryAttr>("flame.typical_dims"))
+      if (auto size = sizes.getAs<IntegerAttr>(name))
+        return size.getInt();
+  return std::nullopt;
+}
+
 /// The name of dim `d` of a function argument, from its `flame.dims` attribute.
 static std::string argumentDimName(Value value, int64_t d) {
   if (auto argument = dyn_cast<BlockArgument>(value))
@@ -50,6 +59,8 @@ ResultInfo ShapeContext::fromType(Value value) {
       if (name.empty())
         name = "d" + std::to_string(dimContext.numSymbols());
       DimExpr symbol = dimContext.symbol(name);
+      if (auto size = typicalSize(value, name))
+        dimContext.setTypical(*symbol.symbol(), *size);
       symbolOrigins[*symbol.symbol()] = {SymbolOrigin::Dim, value, int64_t(d)};
       resultDims[{value, int64_t(d)}] = symbol;
       info.dims.push_back(symbol);

@@ -3,12 +3,13 @@
 //
 // Convolutions with group norms; attention over all positions in the middle. The decoder makes pictures of latents, the
 // encoder the mean and the logarithm of the variance of the latents of pictures. Scale and shift of the latents are the
-// pipeline's business.
+// pipeline's business. The part `pictures` is that business, too: from the tokens of a transformer to pixels.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Builder/NeuralOps.h"
 #include "flame/Models/Layers.h"
 #include "flame/Models/ModelClass.h"
+#include "flame/Ops/Pointwise.h"
 #include <cmath>
 
 using namespace mlir;
@@ -42,11 +43,12 @@ Value residualBlock(const Scope &m, Value x, int64_t out, const Architecture &a)
 Value attentionBlock(const Scope &m, Value x, const Architecture &a) {
   DimExpr n = m->dim(x, 0), c = m->dim(x, 1), h = m->dim(x, 2), w = m->dim(x, 3);
   int64_t width = fixedDim(m, x, 1);
-  Value tokens = m->transpose(m->reshape(groupNorm(m / "group_norm", x, a.groups, kEpsilon), {n, c, h * w}), {0, 2, 1});
+  Value last = m->transpose(groupNorm(m / "group_norm", x, a.groups, kEpsilon), {0, 2, 3, 1});
+  Value tokens = m->reshape(last, {n, h * w, c});
   auto head = [&](const char *name) { return m->unsqueeze(linear(m / name, tokens, width), {1}); };
   Value y = attention(m, head("to_q"), head("to_k"), head("to_v"), {1 / std::sqrt(double(width)), {}});
   y = linear(m / "to_out.0", m->squeeze(y, {1}), width);
-  return m->add(m->reshape(m->transpose(y, {0, 2, 1}), {n, c, h, w}), x);
+  return m->add(m->transpose(m->reshape(y, {n, h, w, c}), {0, 3, 1, 2}), x);
 }
 
 Value middleBlock(const Scope &m, Value x, const Architecture &a) {
@@ -85,6 +87,30 @@ Value encode(const Scope &m, Value x, const Architecture &a) {
   return conv2d(m / "conv_out", normActivation(m, "conv_norm_out", x, a), 2 * a.latent);
 }
 
+/// Tokens [N, rows, columns, C * 4], each a patch of two by two latent pixels, as the latents [N, C, H, W] that the
+/// decoder takes.
+Value unpack(const Scope &m, Value tokens, const Architecture &a, double factor, double shift) {
+  DimExpr n = m->dim(tokens, 0), rows = m->dim(tokens, 1), columns = m->dim(tokens, 2), two = m->shapes.constant(2),
+          channels = m->shapes.constant(a.latent);
+  Value patches = m->transpose(m->reshape(tokens, {n, rows, columns, channels, two, two}), {0, 3, 1, 4, 2, 5});
+  Value latents = m->reshape(patches, {n, channels, rows * 2, columns * 2});
+  // The two numbers are not rounded to the type, the results are.
+  Type f32 = m->b.getF32Type();
+  Value scaled = rounded(m, m->div(m->widen(latents), m->scalar(f32, factor)));
+  return m->cast(m->add(scaled, m->scalar(f32, shift)), m.type);
+}
+
+/// What is decoded, [N, 3, H, W] in [-1, 1], as bytes [N, H, W, 3], rounded as an image processor in the model's type
+/// rounds; what is no number becomes black.
+Value pixels(const Scope &m, Value x) {
+  Type f32 = m->b.getF32Type();
+  Value half = m->scalar(f32, 0.5), zero = m->scalar(f32, 0), one = m->scalar(f32, 1);
+  Value y = rounded(m, m->add(rounded(m, m->mul(m->widen(x), half)), half));
+  Value level = m->where(m->greater(y, zero), m->where(m->less(y, one), y, one), zero);
+  Value integer = m->op<RoundOp>(m->mul(level, m->scalar(f32, 255)));
+  return m->transpose(m->cast(integer, m->b.getIntegerType(8, /*isSigned=*/false)), {0, 2, 3, 1});
+}
+
 } // namespace
 
 void models::buildAutoencoderKL(ModelContext &c) {
@@ -116,6 +142,7 @@ void models::buildAutoencoderKL(ModelContext &c) {
   if (encoder) {
     c.weights.ignore("decoder.");
     c.weights.ignore("post_quant_conv.");
+    c.tuneFor({{"batch", 1}, {"height", 1024}, {"width", 1024}});
     Value moments = encode(m / "encoder", c.input("sample", m.type, {"batch", a.in, "height", "width"}), a);
     if (config.flag("use_quant_conv", true))
       moments = conv2d(m / "quant_conv", moments, 2 * a.latent, kPointwise);
@@ -127,8 +154,27 @@ void models::buildAutoencoderKL(ModelContext &c) {
   }
   c.weights.ignore("encoder.");
   c.weights.ignore("quant_conv.");
-  Value latent = c.input("latent", m.type, {"batch", a.latent, "height", "width"});
+  bool pictures = c.part == "pictures";
+  Value latent;
+  if (pictures) {
+    if (a.out != 3)
+      config.fail("out_channels", "a picture has three colours");
+    double factor = config.number("scaling_factor", 0.18215);
+    if (factor == 0)
+      config.fail("scaling_factor", "it must not be 0");
+    c.tuneFor({{"batch", 1}, {"rows", 64}, {"columns", 64}});
+    latent = unpack(m / "tokens", c.input("tokens", m.type, {"batch", "rows", "columns", 4 * a.latent}), a, factor,
+                    config.number("shift_factor", 0));
+  } else {
+    c.tuneFor({{"batch", 1}, {"height", 128}, {"width", 128}});
+    latent = c.input("latent", m.type, {"batch", a.latent, "height", "width"});
+  }
   if (config.flag("use_post_quant_conv", true))
     latent = conv2d(m / "post_quant_conv", latent, a.latent, kPointwise);
-  c.output("sample", decode(m / "decoder", latent, a));
+  Value sample = decode(m / "decoder", latent, a);
+  if (!pictures)
+    return c.output("sample", sample);
+  c.output("pixels", pixels(m / "pixels", sample));
+  Value isNone = m->op<IsNaNOp>(sample);
+  c.output("not_numbers", m->sum(m->cast(isNone, c.i64()), {1, 2, 3}, /*keepDims=*/false));
 }

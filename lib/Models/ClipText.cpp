@@ -54,6 +54,7 @@ Encoded encode(ModelContext &c) {
   c.weights.ignore("text_model.embeddings.position_ids"); // 0, 1, 2, …: old files have them
 
   const Scope m = c.root / "text_model";
+  c.tuneFor({{"batch", 1}, {"tokens", 77}});
   Value ids = c.input("input_ids", c.i64(), {"batch", "tokens"});
   Scope embed = m / "embeddings";
   Value place = embed->checkedIndices(embed->iota(embed->dim(ids, 1), c.i64()), embed->shapes.constant(positions));

@@ -3,7 +3,8 @@
 //
 // A rectified-flow transformer. Blocks of two streams, image and text, attend jointly; then blocks of one stream, text
 // before image, compute attention and MLP side by side. Every block is modulated by the time step, the pooled text and,
-// in distilled models, the guidance.
+// in distilled models, the guidance. The part `step` is a step of denoising: it looks up where in a schedule it is, and
+// goes on to the next noise level, so that nothing but its own outputs passes from step to step.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Builder/NeuralOps.h"
@@ -146,6 +147,17 @@ Rotation rotationOf(const Scope &m, Value ids, ArrayRef<int64_t> axes) {
   return {m->concat(cosines, 1), m->concat(sines, 1)};
 }
 
+/// The steps of a schedule: what the model is told of each, and by what its prediction is multiplied.
+struct Schedule {
+  Value step, timesteps, sizes; // i64 [], f32 [steps], f32 [steps]
+
+  /// The current step's element of one of them, as [1]. A step beyond the schedule has zeros.
+  Value current(const Scope &m, Value of) const {
+    Value here = m->equal(m->iota(m->dim(of, 0), m->b.getI64Type()), step);
+    return m->sum(m->where(here, of, m->scalarLike(of, 0)), {0});
+  }
+};
+
 } // namespace
 
 void models::buildFluxTransformer(ModelContext &c) {
@@ -171,10 +183,20 @@ void models::buildFluxTransformer(ModelContext &c) {
   int64_t singleBlocks = c.layers("num_single_layers", 38, "single_transformer_blocks");
 
   const Scope &m = c.root;
+  c.tuneFor({{"batch", 1}, {"image_tokens", 4096}, {"text_tokens", 512}, {"steps", 4}}); // a picture of 1024²
   Value hiddenStates = c.input("hidden_states", m.type, {"batch", "image_tokens", channels});
   Value encoderHiddenStates = c.input("encoder_hidden_states", m.type, {"batch", "text_tokens", contextWidth});
   Value pooled = c.input("pooled_projections", m.type, {"batch", pooledWidth});
-  Value timestep = c.input("timestep", c.f32(), {"batch"});
+  bool isStep = c.part == "step";
+  Schedule schedule;
+  Value timestep;
+  if (isStep) {
+    schedule = {c.input("step", c.i64(), {}), c.input("timesteps", c.f32(), {"steps"}),
+                c.input("step_sizes", c.f32(), {"steps"})};
+    timestep = schedule.current(m / "schedule", schedule.timesteps);
+  } else {
+    timestep = c.input("timestep", c.f32(), {"batch"});
+  }
   Value imageIds = c.input("img_ids", c.f32(), {"image_tokens", int64_t(axes.size())});
   Value textIds = c.input("txt_ids", c.f32(), {"text_tokens", int64_t(axes.size())});
   Value guidance = config.flag("guidance_embeds", false) ? c.input("guidance", c.f32(), {"batch"}) : Value();
@@ -201,5 +223,15 @@ void models::buildFluxTransformer(ModelContext &c) {
   Value image = m->sliceAxis(joint, 1, textTokens, imageTokens);
 
   auto last = modulation(m / "norm_out", conditioning, 2); // scale, shift
-  c.output("sample", linear(m / "proj_out", modulate(m / "norm_out", image, last[1], last[0]), outChannels));
+  Value prediction = linear(m / "proj_out", modulate(m / "norm_out", image, last[1], last[0]), outChannels);
+  if (!isStep)
+    return c.output("sample", prediction);
+  // Euler's step; a number that multiplies a tensor, and the product, have the tensor's type in PyTorch.
+  Scope after = m / "schedule";
+  if (channels != outChannels)
+    config.fail("out_channels", "a step of denoising needs as many as 'in_channels'");
+  Value size = rounded(after, schedule.current(after, schedule.sizes));
+  Value change = rounded(after, after->mul(after->widen(prediction), size));
+  c.output("sample", after->cast(after->add(after->widen(hiddenStates), change), m.type));
+  c.output("next_step", after->add(schedule.step, after->i64Scalar(1)));
 }

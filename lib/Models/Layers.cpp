@@ -62,8 +62,10 @@ Value models::conv2d(const Scope &m, Value x, int64_t out, const ConvOptions &op
 
 Value models::upsampleNearest(const Scope &m, Value x) {
   DimExpr n = m->dim(x, 0), c = m->dim(x, 1), h = m->dim(x, 2), w = m->dim(x, 3), two = m->shapes.constant(2);
-  Value repeated = m->expand(m->unsqueeze(x, {3, 5}), {n, c, h, two, w, two});
-  return m->reshape(repeated, {n, c, h * 2, w * 2});
+  // With the channels inside, as convolutions on a GPU read them. The transposes are ways to read and to store.
+  Value last = m->unsqueeze(m->transpose(x, {0, 2, 3, 1}), {2, 4});
+  Value repeated = m->reshape(m->expand(last, {n, h, two, w, two, c}), {n, h * 2, w * 2, c});
+  return m->transpose(repeated, {0, 3, 1, 2});
 }
 
 Value models::activation(const Scope &m, StringRef name, Value x) {

@@ -87,6 +87,7 @@ void models::buildLlama(ModelContext &c) {
   int64_t count = c.layers("num_hidden_layers", 32, "model.layers");
 
   const Scope m = c.root / "model";
+  c.tuneFor({{"batch", 1}, {"tokens", 512}});
   Value ids = c.input("input_ids", c.i64(), {"batch", "tokens"});
   Value x = embedding(m / "embed_tokens", ids, vocabulary, width);
   Scope place = m / "rotary_emb";

@@ -9,10 +9,10 @@ using namespace flame::models;
 
 const std::vector<ModelClass> &models::modelClasses() {
   static const std::vector<ModelClass> classes = {
-      {"AutoencoderKL", {"decoder", "encoder"}, buildAutoencoderKL},
+      {"AutoencoderKL", {"decoder", "encoder", "pictures"}, buildAutoencoderKL},
       {"CLIPTextModel", {}, buildClipText},
       {"CLIPTextModelWithProjection", {}, buildClipTextWithProjection},
-      {"FluxTransformer2DModel", {}, buildFluxTransformer},
+      {"FluxTransformer2DModel", {"model", "step"}, buildFluxTransformer},
       {"LlamaForCausalLM", {}, buildLlama},
       {"T5EncoderModel", {}, buildT5Encoder},
   };

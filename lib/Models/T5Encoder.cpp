@@ -85,6 +85,7 @@ void models::buildT5Encoder(ModelContext &c) {
     config.fail("num_layers", "at least one is needed: the first has the biases of all");
 
   const Scope &m = c.root;
+  c.tuneFor({{"batch", 1}, {"tokens", 512}});
   Value ids = c.input("input_ids", c.i64(), {"batch", "tokens"});
   // The table is stored under either name or both.
   if (m.has("shared.weight"))

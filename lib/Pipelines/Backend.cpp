@@ -71,11 +71,12 @@ public:
     // The parts of a joined product are taken behind the reshapes that split them.
     passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
     passes.addNestedPass<func::FuncOp>(createCSEPass());
+    passes.addNestedPass<func::FuncOp>(createNormChannelsLast());
   }
   void addRegionPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
-  FormRegionsOptions regionOptions() const override { return {/*attention=*/true, /*topk=*/true}; }
+  FormRegionsOptions regionOptions() const override { return {/*attention=*/true, /*topk=*/true, /*joined=*/true}; }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
     if (failed(kernel))
@@ -93,7 +94,8 @@ public:
     launch.wgmmaExtent = kernel->wgmma.extent;
     for (cuda::TensorMap &map : kernel->wgmma.tensors)
       launch.tensors.push_back({map.buffer, map.elementType, map.offset, std::move(map.dims), std::move(map.strides),
-                                std::move(map.box), map.tf32});
+                                std::move(map.box), map.tf32, std::move(map.lower), std::move(map.upper),
+                                std::move(map.steps)});
     // Blocks that wait for each other must all find a place, so they start when the kernels before them have gone.
     launch.waits = !kernel->cooperative;
     return launch;

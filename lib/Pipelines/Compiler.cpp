@@ -21,6 +21,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Threading.h"
 #include <chrono>
+#include <set>
 
 using namespace mlir;
 using namespace flame;
@@ -66,7 +67,7 @@ public:
 
   CompileResult run() {
     ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { return collect(diagnostic); });
-    if (!import())
+    if (!import() || !tune())
       return std::move(result);
     if (options.stage == Stage::OnnxIr)
       return textOf(*module);
@@ -191,6 +192,27 @@ private:
     result.graph = std::move(imported.graph);
     result.intermediates = imported.intermediates;
     return take(imported);
+  }
+
+  /// Notes the sizes that kernels are tuned for, which take the place of the model builder's own.
+  bool tune() {
+    if (options.typicalDims.empty())
+      return true;
+    auto function = module->lookupSymbol<func::FuncOp>("main");
+    std::set<std::string> known;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (auto dims = function.getArgAttrOfType<ArrayAttr>(i, "flame.dims"))
+        for (StringAttr name : llvm::make_filter_range(llvm::map_range(dims, [](Attribute a) { return dyn_cast<StringAttr>(a); }), [](StringAttr name) { return bool(name); }))
+          known.insert(name.str());
+    NamedAttrList sizes(function->getAttrOfType<DictionaryAttr>("flame.typical_dims"));
+    for (const auto &[name, size] : options.typicalDims) {
+      if (!known.count(name))
+        return fail(Status::Usage, path + ": no input has a symbolic dim '" + name + "'; " +
+                                       (known.empty() ? "all sizes are fixed" : "there are: " + llvm::join(known, ", ")));
+      sizes.set(name, IntegerAttr::get(IntegerType::get(&context, 64), size));
+    }
+    function->setAttr("flame.typical_dims", sizes.getDictionary(&context));
+    return true;
   }
 
   bool importFolder(std::string &detail) {

@@ -9,6 +9,9 @@
 //
 // With the option `topk`, each topk is a region of its own; otherwise it stays a host function.
 //
+// With the option `joined`, a product of f16 or bf16 may read its left operand out of two tensors, instead of out of their
+// concatenation along the inner dim.
+//
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
 // the scaling of its operands. Positions, such as those of a causal mask, are cloned into it.
 //
@@ -22,6 +25,7 @@
 #include "flame/Analysis/Demand.h"
 #include "flame/Ops/Index.h"
 #include "flame/Ops/Region.h"
+#include "flame/Ops/Shape.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
@@ -350,13 +354,18 @@ private:
     return inputs.size();
   }
 
-  /// A reduction inside a loop group: its users must be pointwise of its own shape, so that it runs once per element.
+  /// A reduction inside a loop group: its users must be pointwise of its own shape, so that it runs once per element. Beside
+  /// it there may be others over the same elements.
   bool joinsAsInnerLoop(Operation *op, Group &group) {
     Value value = op->getResult(0);
     if (isReduce(group.root) || !sameDims(value, group.root->getResult(0)))
       return false;
+    auto isBeside = [&](Operation *member) {
+      return isReduce(member) && member->getAttr("axes") == op->getAttr("axes") &&
+             member->getAttr("keepdims") == op->getAttr("keepdims") && sameDims(member->getOperand(0), op->getOperand(0));
+    };
     for (Operation *member : group.ops)
-      if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), value))
+      if (!(isa<PointwiseInterface>(member) || isBeside(member)) || !sameDims(member->getResult(0), value))
         return false;
     return true;
   }
@@ -389,8 +398,8 @@ private:
   /// No loads beyond one and no arithmetic to speak of behind `op`.
   bool isCheapTree(Operation *op, Group &) {
     unsigned operands = 0;
-    for (Value operand : op->getOperands())
-      operands += !isFree(operand.getDefiningOp());
+    for (OpOperand &operand : op->getOpOperands())
+      operands += !isShapeOperand(operand) && !isFree(operand.get().getDefiningOp());
     return operands <= 1;
   }
 
@@ -438,13 +447,35 @@ private:
   /// Movement that a product can read its operand through: each row is packed about once, from contiguous elements.
   bool isOperandRead(Operation *op, Group &group) {
     StringRef name = op->getName().stripDialect();
-    if (group.anchor != Anchor::Contract || !(keepsRows(op) || name == "slice" || name == "expand"))
+    if (group.anchor != Anchor::Contract || !(keepsRows(op) || name == "slice" || name == "expand" || isJoined(op, group)))
       return false;
     for (Operation *user : op->getUsers())
       if (user != group.anchorOp && !group.reads.contains(user))
         return false;
     group.reads.insert(op);
     return true;
+  }
+
+  /// Two tensors that the product reads as one along its inner dim: the border is between whole tiles, and there are rows enough
+  /// for tiles at all.
+  bool isJoined(Operation *op, Group &group) {
+    constexpr int64_t wholeTiles = 256, fewRows = 4;
+    auto product = dyn_cast<MatMulOp>(group.anchorOp);
+    auto concat = dyn_cast<ConcatOp>(op);
+    if (!options.joined || !concat || !product || concat.getXs().size() != 2 || product.getX() != concat.getResult() ||
+        product.getY() == concat.getResult() || product.getTransposeX() || product.getPackedColumns())
+      return false;
+    int64_t last = shapes.rank(product.getX()) - 1;
+    Type type = getElementTypeOrSelf(product.getX().getType());
+    if (last < 1 || int64_t(concat.getAxis()) != last || !(type.isF16() || type.isBF16()) ||
+        getElementTypeOrSelf(product.getY().getType()) != type)
+      return false;
+    auto border = shapes.dim(concat.getXs()[0], last).constant(), columns = shapes.dims(product.getResult()).back().constant();
+    DimExpr rows = shapes.constant(1);
+    for (DimExpr dim : shapes.dims(product.getX()).drop_back())
+      rows = rows * dim;
+    return border && *border > 0 && *border % wholeTiles == 0 && columns.value_or(INT64_MAX) > fewRows &&
+           rows.constant().value_or(INT64_MAX) > fewRows;
   }
 
   /// What queries, keys and values are read through: movement that leaves lines of one of the last two dims contiguous, and
@@ -510,13 +541,15 @@ private:
       for (Region &region : op->getRegions())
         for (Block &inner : region)
           formBlock(inner);
-      // A view costs nothing as long as it has a buffer to show. Reading constants through one saves that buffer.
+      // A view costs nothing as long as it has a buffer to show. Reading constants through one saves that buffer, and so does
+      // reading what is repeated.
       bool isView = op->hasTrait<trait::ViewLike>();
       if (isClonedOnly(op, block, cloned)) {
         cloned.insert(op);
         continue;
       }
-      if (!(isKernelOp(op) || (options.topk && isKernelTopK(op))) || !demand.isDemanded(op) || isSource(op) || (isView && !demand.isConstant(op)))
+      if (!(isKernelOp(op) || (options.topk && isKernelTopK(op))) || !demand.isDemanded(op) || isSource(op) ||
+          (isView && !demand.isConstant(op) && !isBesideExpand(op)))
         continue;
       Group *joined = nullptr;
       bool outside = false;
@@ -564,6 +597,15 @@ private:
     for (Operation *op : llvm::reverse(ops))
       if (!groupOf.count(op) && isOpTriviallyDead(op) && !isa<func::FuncOp>(op))
         op->erase();
+  }
+
+  /// A view of what an expand makes, or of movement that an expand reads: between its kernel's ops if it joins them.
+  static bool isBesideExpand(Operation *op) {
+    auto isExpand = [](Operation *other) { return other && other->getName().stripDialect() == "expand"; };
+    Operation *producer = op->getOperand(0).getDefiningOp();
+    if (!producer || !producer->hasOneUse() || !op->hasOneUse())
+      return false;
+    return isExpand(producer) || (isMovement(producer) && isExpand(*op->user_begin()));
   }
 
   bool isSource(Operation *op) {
@@ -639,6 +681,7 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   StringRef getArgument() const override { return "flame-form-regions"; }
   StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
   Option<bool> attention{*this, "attention", llvm::cl::desc("Put attention into one region"), llvm::cl::init(false)};
+  Option<bool> joined{*this, "joined", llvm::cl::desc("Let products read two tensors as one"), llvm::cl::init(false)};
   Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
 
   FormRegionsPass() = default;
@@ -646,12 +689,13 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   explicit FormRegionsPass(const FormRegionsOptions &options) {
     attention = options.attention;
     topk = options.topk;
+    joined = options.joined;
   }
 
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention, topk}).run())
+    while (Former(getOperation(), {attention, topk, joined}).run())
       ;
   }
 };

@@ -24,7 +24,7 @@ struct DimContext::Impl {
   std::map<Key, std::unique_ptr<DimNode>> nodes;
   std::map<std::tuple<AtomKind, const DimNode *, const DimNode *>, const DimAtom *> opaque;
   std::vector<std::unique_ptr<DimAtom>> atoms;
-  std::vector<const DimAtom *> symbols;
+  std::vector<DimAtom *> symbols;
 };
 
 DimContext::DimContext() : impl(std::make_unique<Impl>()) {}
@@ -84,6 +84,8 @@ DimExpr DimContext::symbol(llvm::StringRef name, bool nonNegative) {
 
 unsigned DimContext::numSymbols() const { return impl->symbols.size(); }
 llvm::StringRef DimContext::symbolName(unsigned symbol) const { return impl->symbols[symbol]->name; }
+int64_t DimContext::typical(unsigned symbol) const { return impl->symbols[symbol]->typical; }
+void DimContext::setTypical(unsigned symbol, int64_t size) { impl->symbols[symbol]->typical = size; }
 
 std::optional<int64_t> DimExpr::constant() const {
   if (node->terms.empty())

@@ -23,8 +23,8 @@ namespace flame {
 
 namespace {
 
-/// With more rows than this each product keeps the machine busy by itself.
-constexpr int64_t manyRows = 2048;
+/// With more rows or columns than this each product keeps the machine busy by itself, and a joined weight is memory twice.
+constexpr int64_t manyRows = 2048, manyColumns = 8192;
 /// Columns of 16 bytes and more, whatever the type, so that each part begins at a multiple of that.
 constexpr int64_t columnUnit = 16;
 
@@ -82,7 +82,7 @@ private:
     for (DimExpr dim : shapes.dims(op.getX()).drop_back())
       rows = rows * dim;
     Member member{op, {}, {}, y.getDimSize(op.getTransposeY() ? 0 : 1)};
-    if (rows.constant().value_or(0) > manyRows || member.columns % columnUnit != 0)
+    if (rows.constant().value_or(0) > manyRows || member.columns > manyColumns || member.columns % columnUnit != 0)
       return {};
     if (auto sum = op->hasOneUse() ? dyn_cast<AddOp>(*op->user_begin()) : AddOp()) {
       Value other = sum->getOperand(sum->getOperand(0) == op.getResult());
@@ -94,7 +94,7 @@ private:
     }
     // What is computed of a part alone is better computed with the product.
     for (Operation *user : member.last()->getUsers())
-      if (!isa<ReshapeOp, TransposeOp, SliceOp, MatMulOp>(user))
+      if (!isa<ReshapeOp, TransposeOp, SliceOp, ConcatOp, MatMulOp>(user))
         return {};
     return member;
   }

@@ -1,27 +1,39 @@
-//===- Part.cpp - a compiled model of a pipeline ---------------------------===//
+//===- Part.cpp - see Part.h -----------------------------------------------===//
+
+#include "Part.h"
 
 #include "Error.h"
 #include "Files.h"
-#include "Pipeline.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstring>
 
 namespace flame::diffusion {
 
-Part::Part(const std::string &folder, const std::string &artifacts, const char *name, Options options)
-    : name(name), artifact(joinPath(artifacts, std::string(name) + ".flame")) {
+Part::Part(const std::string &folder, const std::string &artifacts, const std::string &name, const std::string &kind,
+           const Options &options)
+    : name(name), kind(kind), artifact(joinPath(artifacts, name + ".flame")), weights(joinPath(folder, name)),
+      options(options) {
   if (!fileExists(artifact))
-    rt::fail(FLAME_IO, artifact, " is missing: compile ", joinPath(folder, name), " to it");
-  const std::string weights = joinPath(folder, name);
+    rt::fail(FLAME_IO, artifact, " is missing: compile ", weights, " to it");
+  open();
+}
+
+void Part::open() {
   options.weights_directory = weights.c_str();
   module = Module::load(artifact, options);
   inputs = module.inputs();
   outputs = module.outputs();
+  weightBytes = module.weightBytes();
+  onGpu = false;
+  for (const auto &[key, value] : module.properties())
+    onGpu |= key == "target" && value == "cuda";
 }
 
 void Part::wrong(const std::string &problem) const {
   rt::fail(FLAME_BAD_ARTIFACT, artifact, " ", problem, ": it was not compiled from the ", name,
-           " of a FLUX pipeline, or by another version; compile it again");
+           " of a FLUX pipeline", kind.empty() ? "" : " with --part=" + kind, ", or by another version; compile it again");
 }
 
 namespace {
@@ -33,7 +45,7 @@ const flame_port *find(const std::vector<flame_port> &ports, std::string_view na
 
 } // namespace
 
-flame_dtype Part::input(const char *port, int32_t rank) const {
+flame_dtype Part::input(const std::string &port, int32_t rank) const {
   const flame_port *found = find(inputs, port);
   if (!found)
     wrong(rt::cat("has no input '", port, "'"));
@@ -42,7 +54,7 @@ flame_dtype Part::input(const char *port, int32_t rank) const {
   return found->dtype;
 }
 
-void Part::output(const char *port, int32_t rank) const {
+void Part::output(const std::string &port, int32_t rank) const {
   const flame_port *found = find(outputs, port);
   if (!found)
     wrong(rt::cat("has no output '", port, "'"));
@@ -50,12 +62,39 @@ void Part::output(const char *port, int32_t rank) const {
     wrong(rt::cat("has an output '", port, "' of the type ", found->type, ", of ", rank, " dims expected"));
 }
 
-Value Part::run(const std::map<std::string, Value> &given, const char *port) {
+size_t Part::fixedDim(const std::string &port, int32_t dim) const {
+  const flame_port *found = find(inputs, port);
+  if (!found || found->rank <= dim)
+    wrong(rt::cat("has no input '", port, "' with a dimension ", dim));
+  const char *text = found->dims[dim];
+  size_t size = 0;
+  if (const auto parsed = std::from_chars(text, text + std::strlen(text), size); parsed.ec != std::errc() || *parsed.ptr)
+    wrong(rt::cat("has an input '", port, "' whose dimension ", dim, " is ", text, ", not a number"));
+  return size;
+}
+
+void Part::load(bool inStream) {
+  if (session)
+    return;
+  Session made(module);
+  if (onGpu && inStream)
+    made.setStream(nullptr);
+  if (profiling)
+    check(flame_session_profile(made.get(), 1));
+  const std::lock_guard lock(mutex);
+  session = std::move(made);
+}
+
+void Part::unload(bool weightsToo) {
   {
     const std::lock_guard lock(mutex);
-    if (!session)
-      session = Session(module);
+    session = Session();
   }
+  if (weightsToo)
+    open(); // what was there goes with the old module
+}
+
+std::vector<Value> Part::ordered(const NamedValues &given) const {
   std::vector<Value> values;
   for (const flame_port &input : inputs) {
     const auto value = given.find(input.name);
@@ -63,11 +102,26 @@ Value Part::run(const std::map<std::string, Value> &given, const char *port) {
       wrong(rt::cat("has an input '", input.name, "' that is not known"));
     values.push_back(value->second);
   }
-  const auto results = session.run(values, outputs.size());
+  return values;
+}
+
+NamedValues Part::run(const NamedValues &given) {
+  const auto results = session.run(ordered(given), outputs.size());
+  NamedValues named;
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (std::string_view(outputs[i].name) == port)
-      return results[i];
-  wrong(rt::cat("has no output '", port, "'"));
+    named.emplace(outputs[i].name, results[i]);
+  return named;
+}
+
+void Part::runInto(const NamedValues &given, const NamedValues &results) {
+  std::vector<Value> targets;
+  for (const flame_port &output : outputs) {
+    const auto value = results.find(output.name);
+    if (value == results.end())
+      wrong(rt::cat("has an output '", output.name, "' that is not known"));
+    targets.push_back(value->second);
+  }
+  session.runInto(ordered(given), targets);
 }
 
 void Part::cancel() {
@@ -76,10 +130,34 @@ void Part::cancel() {
     session.cancel();
 }
 
-std::pair<uint64_t, uint64_t> Part::memory() const {
-  uint64_t current = 0, peak = 0;
-  flame_module_memory(module.get(), &current, &peak);
-  return {current, peak};
+PartBytes Part::planned(const NamedShapes &given) const {
+  std::vector<std::vector<int64_t>> shapes;
+  for (const flame_port &input : inputs) {
+    const auto shape = given.find(input.name);
+    if (shape == given.end())
+      wrong(rt::cat("has an input '", input.name, "' that is not known"));
+    shapes.push_back(shape->second);
+  }
+  return {weightBytes, module.plannedBytes(shapes).bytes};
+}
+
+PartBytes Part::held() const {
+  uint64_t current = 0;
+  flame_module_memory(module.get(), &current, nullptr);
+  const uint64_t kept = std::min(current, weightBytes);
+  return {kept, current - kept};
+}
+
+uint64_t Part::peak() const {
+  uint64_t peak = 0;
+  flame_module_memory(module.get(), nullptr, &peak);
+  return peak;
+}
+
+void Part::profile(bool enable) {
+  profiling = enable;
+  if (session)
+    check(flame_session_profile(session.get(), enable));
 }
 
 } // namespace flame::diffusion

@@ -5,14 +5,14 @@
 #include "Elements.h"
 #include "Error.h"
 #include "Files.h"
-#include "Image.h"
+#include "Json.h"
 #include "Random.h"
+#include "Tensors.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <variant>
 
 namespace flame::diffusion {
 
@@ -25,62 +25,27 @@ constexpr size_t kSampleSize = 128; // latent pixels of the size that FLUX was m
 constexpr size_t kMostTextTokens = 512;
 constexpr size_t kLargestSide = 1 << 16;
 constexpr size_t kMostPictures = 1 << 16;
-constexpr size_t kCachedTexts = 32;
 
-std::vector<int64_t> shape(std::initializer_list<size_t> dims) { return {dims.begin(), dims.end()}; }
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-/// A tensor of another float type, rounded.
-Value converted(const Value &value, flame_dtype type) {
-  if (value.dtype() == type)
-    return value;
-  Value out = Value::tensor(type, value.dims());
-  withFloatType(value.dtype(), [&]<typename From>(From) {
-    withFloatType(type, [&]<typename To>(To) {
-      const auto *from = static_cast<const typename From::Storage *>(value.data());
-      auto *to = static_cast<typename To::Storage *>(out.data());
-      for (size_t i = 0, n = value.elements(); i < n; ++i)
-        to[i] = To::store(From::load(from[i]));
-    });
-  });
-  return out;
-}
+/// Says which part runs, for as long as it does.
+class RunningPart {
+public:
+  RunningPart(std::atomic<Part *> &running, Part &part) : running(running) { running = &part; }
+  ~RunningPart() { running = nullptr; }
 
-/// A tensor of one float type whose elements are all x.
-Value filled(flame_dtype type, const std::vector<int64_t> &dims, float x) {
-  Value out = Value::tensor(type, dims);
-  withFloatType(type, [&]<typename Type>(Type) {
-    auto *to = static_cast<typename Type::Storage *>(out.data());
-    std::fill_n(to, out.elements(), Type::store(x));
-  });
-  return out;
-}
-
-/// `x` as a tensor of the type would keep it.
-float roundedTo(flame_dtype type, float x) {
-  withFloatType(type, [&]<typename Type>(Type) { x = rounded<Type>(x); });
-  return x;
-}
-
-/// One tensor [n, …] of n tensors [1, …] of the same shape.
-Value stacked(const std::vector<Value> &values) {
-  std::vector<int64_t> dims(values[0].dims().begin(), values[0].dims().end());
-  dims[0] = static_cast<int64_t>(values.size());
-  Value out = Value::tensor(values[0].dtype(), dims);
-  auto *to = static_cast<char *>(out.data());
-  for (const Value &value : values) {
-    std::memcpy(to, value.data(), value.bytes());
-    to += value.bytes();
-  }
-  return out;
-}
+private:
+  std::atomic<Part *> &running;
+};
 
 } // namespace
 
-/// Times a stage and reports its steps.
+/// Times a stage and reports its steps. Loading parts is not the stage's time.
 class Pipeline::StageClock {
 public:
   StageClock(Pipeline &pipeline, const PipelineRequest &request, flame_stage stage, size_t steps)
-      : pipeline(pipeline), request(request), progress{stage, 0, steps, 0}, before(pipeline.stageSeconds[stage]) {
+      : pipeline(pipeline), request(request), progress{stage, 0, steps, 0}, loading(pipeline.statistics.loading) {
     report();
   }
   void step() {
@@ -90,23 +55,22 @@ public:
 
 private:
   void report() {
-    progress.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    pipeline.stageSeconds[progress.stage] = before + progress.seconds;
+    progress.seconds = since(begin) - (pipeline.statistics.loading - loading);
+    pipeline.statistics.stages[progress.stage] = progress.seconds;
     if (request.progress && !request.progress(progress))
       pipeline.cancelled = true;
-    if (pipeline.cancelled)
-      fail(FLAME_CANCELLED, "the run was cancelled");
+    pipeline.checkCancelled();
   }
 
   Pipeline &pipeline;
   const PipelineRequest &request;
   flame_progress progress;
-  double before;
-  std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
+  const double loading;
+  const Clock::time_point begin = Clock::now();
 };
 
 Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, const Options &options)
-    : folder(folder), device(options.device) {
+    : folder(folder), device(options.device), memoryLimit(options.memory_limit) {
   const Json index = Json::load(joinPath(folder, "model_index.json"));
   const std::string name = index.at("_class_name").string();
   if (name != "FluxPipeline")
@@ -118,10 +82,6 @@ Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, cons
     blocks.fail("must be an array of 1 to 10 numbers");
   scale = size_t{1} << (blocks.size() - 1);
   latentChannels = static_cast<size_t>(vaeConfig.at("latent_channels").integer(1, 1 << 16));
-  latentScale = vaeConfig.at("scaling_factor").number();
-  latentShift = vaeConfig.number("shift_factor", 0);
-  if (latentScale == 0)
-    vaeConfig.fail("scaling_factor must not be 0");
   const int64_t channels = transformerConfig.integer("in_channels", 64, 1, 1 << 24);
   if (static_cast<size_t>(channels) != latentChannels * kPatch * kPatch)
     transformerConfig.fail(rt::cat("in_channels is ", channels, ", but a token of the VAE's latents has ",
@@ -134,25 +94,33 @@ Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, cons
 
   clipTokenizer = loadTokenizer(joinPath(folder, "tokenizer"));
   t5Tokenizer = loadTokenizer(joinPath(folder, "tokenizer_2"));
-  scheduler = loadScheduler(joinPath(joinPath(folder, "scheduler"), "scheduler_config.json"));
-  for (const char *part : kParts)
-    parts.emplace_back(folder, artifacts, part, options);
-  for (Part *encoder : {&clip(), &t5()})
-    encoder->input("input_ids", 2);
-  clip().output("pooler_output", 2);
-  t5().output("last_hidden_state", 3);
-  type = transformer().input("hidden_states", 3);
+  const std::string schedule = joinPath(joinPath(folder, "scheduler"), "scheduler_config.json");
+  scheduler = loadScheduler(schedule);
+  const std::string kind = Json::load(schedule).string("_class_name", "");
+  if (kind != "FlowMatchEulerDiscreteScheduler")
+    fail(FLAME_UNSUPPORTED, schedule, ": a FluxPipeline takes steps of FlowMatchEulerDiscreteScheduler, not of ", kind);
+  for (const auto &[part, partKind] : kParts)
+    parts.emplace_back(folder, artifacts, part, partKind, options);
+  for (const size_t encoder : {kClip, kT5})
+    parts[encoder].input("input_ids", 2);
+  parts[kClip].output("pooler_output", 2);
+  parts[kT5].output("last_hidden_state", 3);
+  type = parts[kTransformer].input("hidden_states", 3);
   for (const auto &[port, rank] : {std::pair{"encoder_hidden_states", 3},
                                    {"pooled_projections", 2},
-                                   {"timestep", 1},
+                                   {"step", 0},
+                                   {"timesteps", 1},
+                                   {"step_sizes", 1},
                                    {"img_ids", 2},
                                    {"txt_ids", 2}})
-    transformer().input(port, rank);
+    parts[kTransformer].input(port, rank);
   if (guided)
-    transformer().input("guidance", 1);
-  transformer().output("sample", 3);
-  vae().input("latent", 4);
-  vae().output("sample", 4);
+    parts[kTransformer].input("guidance", 1);
+  parts[kTransformer].output("sample", 3);
+  parts[kTransformer].output("next_step", 0);
+  parts[kVae].input("tokens", 4);
+  parts[kVae].output("pixels", 4);
+  parts[kVae].output("not_numbers", 1);
 }
 
 /// Puts the model's values where nothing was asked for, and checks what was.
@@ -187,38 +155,126 @@ void Pipeline::complete(PipelineRequest &r) const {
     r.batch = r.seeds.size();
 }
 
-Value Pipeline::run(Part &part, const std::map<std::string, Value> &inputs, const char *port) {
-  running = &part;
-  struct Reset {
-    std::atomic<Part *> &running;
-    ~Reset() { running = nullptr; }
-  } reset{running};
-  if (cancelled)
-    fail(FLAME_CANCELLED, "the run was cancelled");
-  Value result = part.run(inputs, port);
-  uint64_t held = 0;
-  for (const Part &other : parts)
-    held += &other == &part ? other.memory().second : other.memory().first;
-  peakBytes = std::max(peakBytes, held);
-  return result;
+// ---- memory
+
+/// Of the inputs of each part's runs, the largest where they differ.
+std::array<NamedShapes, Pipeline::kParts.size()> Pipeline::shapesOf(const PipelineRequest &r) const {
+  const size_t rows = r.height / scale / kPatch, columns = r.width / scale / kPatch,
+               channels = latentChannels * kPatch * kPatch;
+  // Widths of the texts are those that the transformer's ports say, which the planner checks against its own.
+  return {{{{"input_ids", shapeOf({1, clipTokenizer->modelMaxLength()})}},
+           {{"input_ids", shapeOf({1, r.textTokens})}},
+           {{"hidden_states", shapeOf({r.batch, rows * columns, channels})},
+            {"encoder_hidden_states", shapeOf({r.batch, r.textTokens, parts[kTransformer].fixedDim("encoder_hidden_states", 2)})},
+            {"pooled_projections", shapeOf({r.batch, parts[kTransformer].fixedDim("pooled_projections", 1)})},
+            {"step", {}},
+            {"timesteps", shapeOf({r.steps})},
+            {"step_sizes", shapeOf({r.steps})},
+            {"img_ids", shapeOf({rows * columns, axes})},
+            {"txt_ids", shapeOf({r.textTokens, axes})},
+            {"guidance", shapeOf({r.batch})}},
+           {{"tokens", shapeOf({1, rows, columns, channels})}}}};
 }
 
-const Pipeline::Encoded &Pipeline::encode(const std::string &prompt, size_t tokens) {
-  const auto known = std::find_if(cache.begin(), cache.end(),
-                                  [&](const Encoded &e) { return e.prompt == prompt && e.tokens == tokens; });
-  if (known != cache.end())
-    return *known;
+std::vector<PartBytes> Pipeline::plan(const PipelineRequest &request) const {
+  const auto shapes = shapesOf(request);
+  std::vector<PartBytes> needed;
+  for (size_t i = 0; i < parts.size(); ++i)
+    needed.push_back(parts[i].planned(shapes[i]));
+  return needed;
+}
+
+std::pair<uint64_t, std::array<PartBytes, Pipeline::kParts.size()>> Pipeline::planned(PipelineRequest request) {
+  complete(request);
+  const std::vector<PartBytes> needed = plan(request);
+  std::array<PartBytes, kParts.size()> each;
+  std::copy(needed.begin(), needed.end(), each.begin());
+  return {peakOf(needed, memoryLimit), each};
+}
+
+/// Makes room for a part, and brings its weights to where they are used.
+void Pipeline::enter(size_t part, const PipelineRequest &request) {
+  checkCancelled();
+  const Clock::time_point begin = Clock::now();
+  if (memoryLimit) {
+    const PartBytes needed = plan(request)[part];
+    std::vector<PartBytes> held;
+    for (const Part &each : parts)
+      held.push_back(each.held());
+    for (const Eviction &eviction : evictionsFor(part, needed, held, memoryLimit))
+      parts[eviction.part].unload(eviction.weightsToo);
+  }
+  if (parts[part].isLoaded())
+    return;
+  parts[part].load(/*inStream=*/part == kTransformer);
+  ++statistics.partsLoaded;
+  statistics.loading += since(begin);
+}
+
+void Pipeline::noteMemory(size_t running) {
+  uint64_t held = 0;
+  for (size_t i = 0; i < parts.size(); ++i)
+    held += i == running ? parts[i].peak() : parts[i].held().all();
+  statistics.peak = std::max(statistics.peak, held);
+}
+
+void Pipeline::profile(bool enable) {
+  const std::lock_guard lock(runMutex);
+  for (Part &part : parts)
+    part.profile(enable);
+}
+
+// ---- stages
+
+void Pipeline::checkCancelled() const {
+  if (cancelled)
+    fail(FLAME_CANCELLED, "the run was cancelled");
+}
+
+NamedValues Pipeline::run(size_t part, const NamedValues &inputs) {
+  const RunningPart scope(running, parts[part]);
+  checkCancelled();
+  NamedValues outputs = parts[part].run(inputs);
+  noteMemory(part);
+  return outputs;
+}
+
+/// What the transformer takes of each prompt. One encoder has done its work before the other one begins.
+std::vector<Pipeline::Text> Pipeline::encode(const PipelineRequest &r) {
+  StageClock clock(*this, r, FLAME_STAGE_ENCODE, r.prompts.size());
+  std::vector<Text> texts;
+  std::map<std::string, std::vector<size_t>> unknown;
+  for (const std::string &prompt : r.prompts) {
+    texts.push_back(cache.find(prompt, r.textTokens));
+    if (texts.back())
+      clock.step();
+    else
+      unknown[prompt].push_back(texts.size() - 1);
+  }
   const auto ids = [](const Tokenizer &tokenizer, const std::string &text, size_t length) {
     const Encoding encoding = tokenizer.encode(text, length);
     const std::vector<int64_t> wide(encoding.ids.begin(), encoding.ids.end());
-    return Value::tensor<int64_t>(shape({1, wide.size()}), wide);
+    return Value::tensor<int64_t>(shapeOf({1, wide.size()}), wide);
   };
-  Encoded encoded{prompt, tokens, {}, {}};
-  encoded.pooled = run(clip(), {{"input_ids", ids(*clipTokenizer, prompt, 0)}}, "pooler_output");
-  encoded.states = run(t5(), {{"input_ids", ids(*t5Tokenizer, prompt, tokens)}}, "last_hidden_state");
-  encoded.pooled = converted(encoded.pooled, transformer().input("pooled_projections", 2));
-  encoded.states = converted(encoded.states, transformer().input("encoder_hidden_states", 3));
-  return cache.emplace_back(std::move(encoded));
+  const Part &transformer = parts[kTransformer];
+  std::map<std::string, Value> pooled;
+  for (const auto &[prompt, places] : unknown) {
+    enter(kClip, r);
+    const Value output = run(kClip, {{"input_ids", ids(*clipTokenizer, prompt, 0)}}).at("pooler_output");
+    pooled[prompt] = converted(output, transformer.input("pooled_projections", 2));
+  }
+  for (const auto &[prompt, places] : unknown) {
+    enter(kT5, r);
+    const Value output = run(kT5, {{"input_ids", ids(*t5Tokenizer, prompt, r.textTokens)}}).at("last_hidden_state");
+    const Value states = converted(output, transformer.input("encoder_hidden_states", 3));
+    const Text text = cache.add({prompt, r.textTokens, states, pooled[prompt]});
+    ++statistics.textsEncoded;
+    for (const size_t place : places) {
+      texts[place] = text;
+      clock.step();
+    }
+  }
+  return texts;
 }
 
 /// Tokens of noise for pictures `first` and on: each picture's is drawn by its own generator, as [channels, rows,
@@ -227,7 +283,7 @@ Value Pipeline::noise(const PipelineRequest &r, size_t first, size_t count) cons
   const size_t rows = r.height / scale, columns = r.width / scale, tokensDown = rows / kPatch,
                tokensAcross = columns / kPatch;
   const size_t size = latentChannels * rows * columns;
-  Value out = Value::tensor(type, shape({count, tokensDown * tokensAcross, latentChannels * kPatch * kPatch}));
+  Value out = Value::tensor(type, shapeOf({count, tokensDown * tokensAcross, latentChannels * kPatch * kPatch}));
   withFloatType(type, [&]<typename Type>(Type) {
     std::vector<typename Type::Storage> drawn(size);
     auto *to = static_cast<typename Type::Storage *>(out.data());
@@ -243,93 +299,69 @@ Value Pipeline::noise(const PipelineRequest &r, size_t first, size_t count) cons
               for (size_t j = 0; j < kPatch; ++j)
                 *to++ = drawn[(c * rows + y * kPatch + i) * columns + x * kPatch + j];
     }
-    const float initial = scheduler->initialScale();
-    if (initial != 1)
-      for (auto *p = static_cast<typename Type::Storage *>(out.data()); p != to; ++p)
-        *p = Type::store(Type::load(*p) * initial);
   });
   return out;
 }
 
-Value Pipeline::denoise(const PipelineRequest &r, size_t first, size_t count, const std::vector<size_t> &encoded,
-                        StageClock &clock) {
-  const size_t rows = r.height / scale / kPatch, columns = r.width / scale / kPatch;
-  std::vector<Value> states, pooled;
-  for (size_t picture = first; picture < first + count; ++picture) {
-    const Encoded &text = cache[encoded[picture / r.images]];
-    states.push_back(text.states);
-    pooled.push_back(text.pooled);
-  }
-  // Positions: 0, row, column. What is beyond three axes stays 0.
-  const flame_dtype idType = transformer().input("img_ids", 2);
-  Value imageIds = filled(idType, shape({rows * columns, axes}), 0);
+/// Positions: 0, row, column. What is beyond three axes stays 0.
+Value Pipeline::imageIds(size_t rows, size_t columns) const {
+  const flame_dtype idType = parts[kTransformer].input("img_ids", 2);
+  Value ids = filled(idType, shapeOf({rows * columns, axes}), 0);
   withFloatType(idType, [&]<typename Type>(Type) {
-    auto *to = static_cast<typename Type::Storage *>(imageIds.data());
+    auto *to = static_cast<typename Type::Storage *>(ids.data());
     for (size_t i = 0; i < rows * columns; ++i) {
       to[i * axes + 1] = Type::store(static_cast<float>(i / columns));
       to[i * axes + 2] = Type::store(static_cast<float>(i % columns));
     }
   });
-  std::map<std::string, Value> inputs = {
-      {"encoder_hidden_states", stacked(states)},
-      {"pooled_projections", stacked(pooled)},
-      {"img_ids", imageIds},
-      {"txt_ids", filled(transformer().input("txt_ids", 2), shape({r.textTokens, axes}), 0)},
-  };
-  if (guided)
-    inputs["guidance"] = filled(transformer().input("guidance", 1), shape({count}), static_cast<float>(r.guidance));
-  Value latents = noise(r, first, count);
-  const flame_dtype timeType = transformer().input("timestep", 1);
-  for (size_t i = 0; i < scheduler->steps(); ++i) {
-    Value scaled = latents;
-    if (scheduler->initialScale() != 1) { // schedules of sigmas beyond 1 scale what the model sees
-      scaled = Value::tensor(type, latents.dims());
-      std::memcpy(scaled.data(), latents.data(), latents.bytes());
-      scheduler->scaleInput(i, type, scaled.data(), scaled.elements());
-    }
-    inputs["hidden_states"] = scaled;
-    // The model multiplies by 1000 again.
-    const float time = roundedTo(type, roundedTo(type, scheduler->timesteps[i]) / 1000.0f);
-    inputs["timestep"] = filled(timeType, shape({count}), time);
-    const Value prediction = run(transformer(), inputs, "sample");
-    if (prediction.dtype() != type || prediction.elements() != latents.elements())
-      fail(FLAME_BAD_ARTIFACT, "the transformer's output 'sample' has ", prediction.elements(), " elements of ",
-           flame_dtype_name(prediction.dtype()), ", ", latents.elements(), " of ", flame_dtype_name(type), " expected");
-    scheduler->step(i, type, prediction.data(), latents.data(), latents.elements());
-    clock.step();
-  }
-  return latents;
+  return ids;
 }
 
-/// Picture `index` of the tokens; it is number `picture` of the request.
-Picture Pipeline::decode(const PipelineRequest &r, const Value &latents, size_t index, size_t picture) {
-  const size_t rows = r.height / scale, columns = r.width / scale, across = columns / kPatch;
-  const size_t size = latentChannels * rows * columns;
-  Value planes = Value::tensor(type, shape({1, latentChannels, rows, columns}));
-  withFloatType(type, [&]<typename Type>(Type) {
-    const auto *from = static_cast<const typename Type::Storage *>(latents.data()) + index * size;
-    auto *to = static_cast<typename Type::Storage *>(planes.data());
-    const float by = static_cast<float>(latentScale), shift = static_cast<float>(latentShift);
-    for (size_t c = 0; c < latentChannels; ++c)
-      for (size_t y = 0; y < rows; ++y)
-        for (size_t x = 0; x < columns; ++x) {
-          const size_t token = y / kPatch * across + x / kPatch;
-          const size_t within = (c * kPatch + y % kPatch) * kPatch + x % kPatch;
-          const float value = Type::load(from[token * latentChannels * kPatch * kPatch + within]);
-          *to++ = Type::store(rounded<Type>(value / by) + shift);
-        }
-  });
-  const Value image = run(vae(), {{"latent", converted(planes, vae().input("latent", 4))}}, "sample");
-  const auto dims = image.dims();
-  if (dims.size() != 4 || dims[1] != 3 || static_cast<size_t>(dims[2]) != r.height ||
-      static_cast<size_t>(dims[3]) != r.width)
-    fail(FLAME_BAD_ARTIFACT, "the VAE's output 'sample' is no picture of three colours and ", r.width, " x ", r.height,
-         " pixels");
-  Picture out{r.width, r.height, std::vector<uint8_t>(r.width * r.height * 3), {}};
-  if (const size_t bad = pixelsOf(image.dtype(), image.data(), r.width, r.height, out.pixels.data()))
-    fail(FLAME_BAD_DATA, "the picture of seed ", r.seeds[picture], " has ", bad,
-         " values that are no numbers: an intermediate value was too large for ", flame_dtype_name(type),
-         "; compile the models with bf16 or f32");
+void Pipeline::denoise(const PipelineRequest &r, Batch &batch, const std::vector<Text> &texts, StageClock &clock) {
+  enter(kTransformer, r);
+  Part &part = parts[kTransformer];
+  const RunningPart scope(running, part);
+  std::vector<Value> states, pooled;
+  for (size_t picture = batch.first; picture < batch.first + batch.count; ++picture) {
+    states.push_back(texts[picture / r.images]->states);
+    pooled.push_back(texts[picture / r.images]->pooled);
+  }
+  std::vector<float> timesteps, stepSizes;
+  for (size_t i = 0; i < scheduler->steps(); ++i) {
+    // The model multiplies by 1000 again.
+    timesteps.push_back(roundedTo(type, roundedTo(type, scheduler->timesteps[i]) / 1000.0f));
+    stepSizes.push_back(scheduler->sigmas[i + 1] - scheduler->sigmas[i]);
+  }
+  NamedValues inputs = {
+      {"hidden_states", noise(r, batch.first, batch.count)},
+      {"encoder_hidden_states", stacked(states)},
+      {"pooled_projections", stacked(pooled)},
+      {"step", Value::tensor<int64_t>({}, std::array<int64_t, 1>{0})},
+      {"timesteps", Value::tensor<float>(shapeOf({timesteps.size()}), timesteps)},
+      {"step_sizes", Value::tensor<float>(shapeOf({stepSizes.size()}), stepSizes)},
+      {"img_ids", imageIds(r.height / scale / kPatch, r.width / scale / kPatch)},
+      {"txt_ids", filled(part.input("txt_ids", 2), shapeOf({r.textTokens, axes}), 0)},
+  };
+  if (guided)
+    inputs["guidance"] = filled(part.input("guidance", 1), shapeOf({batch.count}), static_cast<float>(r.guidance));
+  for (auto &[name, value] : inputs)
+    value = part.upload(value);
+  // A step's outputs are the next one's inputs, in the same memory: nothing comes to the CPU, and nobody waits but for a
+  // step that is to be reported.
+  const NamedValues outputs = {{"sample", inputs["hidden_states"]}, {"next_step", inputs["step"]}};
+  for (size_t i = 0; i < scheduler->steps(); ++i) {
+    checkCancelled();
+    part.runInto(inputs, outputs);
+    if (r.progress)
+      part.wait();
+    clock.step();
+  }
+  part.wait();
+  noteMemory(kTransformer);
+  batch.latents = outputs.at("sample");
+}
+
+std::string Pipeline::parametersOf(const PipelineRequest &r, size_t picture) const {
   nlohmann::ordered_json parameters = {{"prompt", r.prompts[picture / r.images]},
                                        {"seed", r.seeds[picture]},
                                        {"steps", r.steps},
@@ -344,46 +376,63 @@ Picture Pipeline::decode(const PipelineRequest &r, const Value &latents, size_t 
     model.pop_back();
   parameters["model"] = model.substr(model.rfind('/') + 1);
   parameters["software"] = std::string("flame ") + flame_version();
-  using Handler = nlohmann::json::error_handler_t;
-  out.texts.push_back({"parameters", parameters.dump(-1, ' ', false, Handler::replace)});
-  return out;
+  return parameters.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// Picture `index` of the latents; it is number `picture` of the request.
+Picture Pipeline::decode(const PipelineRequest &r, const Value &latents, size_t index, size_t picture) {
+  const size_t rows = r.height / scale / kPatch, columns = r.width / scale / kPatch,
+               channels = latentChannels * kPatch * kPatch, size = rows * columns * channels;
+  Value tokens = viewOf(latents, index * size, shapeOf({1, rows, columns, channels}));
+  if (const flame_dtype wanted = parts[kVae].input("tokens", 4); wanted != type)
+    tokens = converted(tokens.device() < 0 ? tokens : tokens.copy(), wanted);
+  const NamedValues outputs = run(kVae, {{"tokens", tokens}});
+  const Value &image = outputs.at("pixels");
+  const auto dims = image.dims();
+  if (image.dtype() != FLAME_U8 || dims.size() != 4 || static_cast<size_t>(dims[1]) != r.height ||
+      static_cast<size_t>(dims[2]) != r.width || dims[3] != 3)
+    fail(FLAME_BAD_ARTIFACT, "the VAE's output 'pixels' is no picture of three colours and ", r.width, " x ", r.height,
+         " pixels");
+  if (const int64_t bad = outputs.at("not_numbers").as<int64_t>()[0])
+    fail(FLAME_BAD_DATA, "the picture of seed ", r.seeds[picture], " has ", bad,
+         " values that are no numbers: an intermediate value was too large for ", flame_dtype_name(type),
+         "; compile the models with bf16 or f32");
+  const auto *pixels = static_cast<const uint8_t *>(image.data());
+  return {r.width, r.height, {pixels, pixels + image.bytes()}, {{"parameters", parametersOf(r, picture)}}};
 }
 
 std::vector<Picture> Pipeline::generate(PipelineRequest request) {
   const std::lock_guard lock(runMutex);
   complete(request);
   cancelled = false;
-  peakBytes = 0;
-  stageSeconds = {};
-  const size_t tokens = request.width / scale / kPatch * (request.height / scale / kPatch);
-  scheduler->prepare(request.steps, tokens);
-
-  if (cache.size() > kCachedTexts) // indices into it are needed below: it is emptied before, never while
-    cache.erase(cache.begin(), cache.end() - kCachedTexts);
-  std::vector<size_t> encoded;
+  statistics = {};
+  if (memoryLimit) {
+    const std::vector<PartBytes> needed = plan(request);
+    for (size_t i = 0; i < parts.size(); ++i)
+      if (needed[i].all() > memoryLimit)
+        fail(FLAME_OUT_OF_MEMORY, "the memory limit is ", bytesText(memoryLimit), ", and ", parts[i].name,
+             " alone needs ", bytesText(needed[i].all()), ", ", bytesText(needed[i].weights),
+             " of them for its weights; raise the limit, make smaller pictures, or fewer at once (batch)");
+  }
+  scheduler->prepare(request.steps, request.width / scale / kPatch * (request.height / scale / kPatch));
+  const std::vector<Text> texts = encode(request);
+  const size_t count = request.seeds.size();
+  std::vector<Batch> batches;
+  for (size_t first = 0; first < count; first += request.batch)
+    batches.push_back({first, std::min(request.batch, count - first), {}});
   {
-    StageClock clock(*this, request, FLAME_STAGE_ENCODE, request.prompts.size());
-    for (const std::string &prompt : request.prompts) {
-      const Encoded &text = encode(prompt, request.textTokens);
-      encoded.push_back(static_cast<size_t>(
-          std::find_if(cache.begin(), cache.end(), [&](const Encoded &e) { return &e == &text; }) - cache.begin()));
-      clock.step();
-    }
+    StageClock clock(*this, request, FLAME_STAGE_DENOISE, batches.size() * scheduler->steps());
+    for (Batch &batch : batches)
+      denoise(request, batch, texts, clock);
   }
   std::vector<Picture> pictures;
-  for (size_t first = 0; first < request.seeds.size(); first += request.batch) {
-    const size_t count = std::min(request.batch, request.seeds.size() - first);
-    Value latents;
-    {
-      StageClock clock(*this, request, FLAME_STAGE_DENOISE, scheduler->steps());
-      latents = denoise(request, first, count, encoded, clock);
-    }
-    StageClock clock(*this, request, FLAME_STAGE_DECODE, count);
-    for (size_t i = 0; i < count; ++i) {
-      pictures.push_back(decode(request, latents, i, first + i));
+  StageClock clock(*this, request, FLAME_STAGE_DECODE, count);
+  for (const Batch &batch : batches)
+    for (size_t i = 0; i < batch.count; ++i) {
+      enter(kVae, request);
+      pictures.push_back(decode(request, batch.latents, i, batch.first + i));
       clock.step();
     }
-  }
   return pictures;
 }
 

@@ -120,7 +120,8 @@ typedef struct flame_pipeline_options {
   size_t struct_size;
   const char *artifacts; /* folder of text_encoder.flame, text_encoder_2.flame, transformer.flame, vae.flame; NULL: the
                             pipeline's folder. Weights are looked for in the pipeline's folder of the same name */
-  uint64_t memory_limit; /* of each part, in bytes, as in flame_options; 0: none */
+  uint64_t memory_limit; /* bytes that all parts together may hold, as flame_options counts them; what is idle is moved
+                            out of the way (from a GPU to where it was read from) as far as that is needed. 0: none */
   int32_t threads;       /* as in flame_options */
   int32_t device;
   flame_log_fn log;
@@ -136,10 +137,13 @@ FLAME_API void flame_pipeline_release(flame_pipeline *pipeline);
 /** Folders of a diffusers folder with models to compile, which are also the names of the artifacts: "text_encoder",
  *  "text_encoder_2", "transformer", "vae". NULL where `index` is too large. */
 FLAME_API const char *flame_pipeline_part(size_t index);
+/** What `flamec compile --part` calls the thing to compile of that folder: "step" of the transformer, "pictures" of the VAE;
+ *  "" where there is one thing only; NULL where `index` is too large. */
+FLAME_API const char *flame_pipeline_part_kind(size_t index);
 
 typedef enum flame_stage {
   FLAME_STAGE_ENCODE = 0,  /* texts; step counts prompts */
-  FLAME_STAGE_DENOISE = 1, /* step counts the schedule's steps */
+  FLAME_STAGE_DENOISE = 1, /* step counts the schedule's steps, batch by batch */
   FLAME_STAGE_DECODE = 2,  /* step counts pictures */
   FLAME_STAGE_FORCE_INT = 0x7FFFFFFF
 } flame_stage;
@@ -147,9 +151,10 @@ typedef struct flame_progress {
   flame_stage stage;
   size_t step;    /* done, from 0 on, when a stage begins, to `steps` */
   size_t steps;   /* of this stage */
-  double seconds; /* since the stage began */
+  double seconds; /* since the stage began, without the time that bringing weights to the GPU took */
 } flame_progress;
-/** Called when a stage begins and after each of its steps. A result other than 0 ends the run with FLAME_CANCELLED. */
+/** Called when a stage begins and after each of its steps. A result other than 0 ends the run with FLAME_CANCELLED. With a
+ *  progress function each step of denoising is waited for; without one they follow each other on the GPU. */
 typedef int (*flame_progress_fn)(const flame_progress *progress, void *user);
 
 /** Set struct_size to sizeof(flame_generate_options); what stays zero has the default that is said. */
@@ -180,8 +185,37 @@ FLAME_API flame_status *flame_pipeline_generate(flame_pipeline *pipeline, const 
                                                 flame_image **images_out);
 /** Ends the run in progress, if there is one, with FLAME_CANCELLED at its next command. From any thread. */
 FLAME_API void flame_pipeline_cancel(flame_pipeline *pipeline);
-/** Seconds that each stage of the last run took, and the peak of memory in bytes that the parts held together. */
-FLAME_API void flame_pipeline_statistics(const flame_pipeline *pipeline, double seconds[3], uint64_t *peak);
+
+/** Of the last run. Set struct_size to sizeof(flame_statistics). */
+typedef struct flame_statistics {
+  size_t struct_size;
+  double seconds[3];      /* of each stage, by flame_stage */
+  double loading_seconds; /* bringing weights to the GPU, computing initialised weights; in no stage's time */
+  uint64_t peak_bytes;    /* the most that the parts held together: tensors, and weights that are on the GPU or initialised */
+  uint64_t texts_encoded; /* prompts that were not in the cache, which keeps the last 32 */
+  uint64_t parts_loaded;  /* weights that were brought to the GPU */
+} flame_statistics;
+/** Writes as many fields as the caller's struct_size covers. Not during a run. */
+FLAME_API flame_status *flame_pipeline_statistics(const flame_pipeline *pipeline, flame_statistics *statistics);
+
+/** What flame_pipeline_generate with these options will hold at its peak, before anything is allocated. Set struct_size to
+ *  sizeof(flame_memory_plan). */
+typedef struct flame_memory_plan {
+  size_t struct_size;
+  uint64_t peak_bytes;       /* within the memory limit, if each part fits there */
+  uint64_t weight_bytes[4];  /* of each part, by flame_pipeline_part */
+  uint64_t run_bytes[4];     /* of each part beside its weights */
+} flame_memory_plan;
+/** Errors: as flame_pipeline_generate for these options. */
+FLAME_API flame_status *flame_pipeline_plan(flame_pipeline *pipeline, const flame_generate_options *options,
+                                            flame_memory_plan *plan);
+
+/** Time by command in the parts' sessions, as flame_session_profile; gathered from the moment it is switched on, and lost where a
+ *  part is moved out of the way. Not during a run. */
+FLAME_API flame_status *flame_pipeline_profile(flame_pipeline *pipeline, int enable);
+/** The session of a part, for flame_session_profile_entries and its like; NULL before the part has run, and where it was moved out of
+ *  the way. It is the pipeline's: valid until the next run, and not to be run or released. */
+FLAME_API flame_session *flame_pipeline_session(const flame_pipeline *pipeline, size_t part);
 
 #ifdef __cplusplus
 }

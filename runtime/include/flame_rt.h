@@ -194,6 +194,9 @@ typedef struct flame_shape {
  * allocated. */
 FLAME_API flame_status *flame_module_planned_bytes(const flame_module *module, const flame_shape *shapes, size_t count,
                                                    uint64_t *bytes, int *exact);
+/** The bytes that the module's first session takes for weights: on a GPU for all that its kernels read, and on CPU and GPU
+ *  for initialised weights. Known before that session exists; 0 for NULL. */
+FLAME_API uint64_t flame_module_weight_bytes(const flame_module *module);
 /** Bytes that this module, its sessions and the values they made hold now, and the most they ever held. Mapped weights
  *  are not included. */
 FLAME_API void flame_module_memory(const flame_module *module, uint64_t *current, uint64_t *peak);
@@ -237,6 +240,11 @@ FLAME_API flame_status *flame_session_run(flame_session *session, const flame_va
 /** Outputs that the run makes stay in the GPU's memory (enable != 0) instead of coming to the CPU's. Without effect for
  *  CPU artifacts and for strings, sequences and optionals. */
 FLAME_API flame_status *flame_session_device_outputs(flame_session *session, int enable);
+/** The tensor where the session's kernels work, in *value: a copy in the GPU's memory, of the module's account, or for a CPU
+ *  artifact in the CPU's; another reference where it is there already, and for strings. It may be changed or released at
+ *  once; the copy is ordered with the session's runs, also in a stream of the application's. What is the input of many runs
+ *  is so brought there once. Errors: FLAME_INVALID_ARGUMENT (no tensor; on another GPU), FLAME_OUT_OF_MEMORY, FLAME_DEVICE. */
+FLAME_API flame_status *flame_session_upload(flame_session *session, const flame_value *tensor, flame_value **value);
 /** Runs go into the host application's stream (a CUstream or cudaStream_t of the same device): after the work that the
  *  stream has at the call, and before what is put into it afterwards. A run whose inputs and outputs are all in GPU
  *  memory then returns before it has ended. What goes wrong in it afterwards, a failing kernel or an index that is out of

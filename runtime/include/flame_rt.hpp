@@ -159,6 +159,14 @@ public:
                          std::string("the tensor's element type is ") + flame_dtype_name(dtype()));
     return {static_cast<T *>(data()), elements()};
   }
+  /// A copy in CPU memory, wherever the tensor is.
+  Value copy() const {
+    Value out;
+    check(flame_tensor_copy(object, &out.object));
+    return out;
+  }
+  /// Number of the GPU that the tensor is on; -1: CPU memory.
+  int device() const { return flame_tensor_device(object); }
   std::string_view string(size_t index) const {
     const char *text;
     size_t length;
@@ -223,6 +231,8 @@ public:
       check(flame_module_output(object, i, &out[i]));
     return out;
   }
+  /// As flame_module_weight_bytes.
+  uint64_t weightBytes() const { return flame_module_weight_bytes(object); }
   struct Planned {
     uint64_t bytes;
     bool exact;
@@ -267,6 +277,12 @@ public:
     check(flame_session_run(object, raw.data(), raw.size(), results.data(), results.size()));
   }
   void cancel() const { flame_session_cancel(object); }
+  /// As flame_session_upload.
+  Value upload(const Value &tensor) const {
+    Value out;
+    check(flame_session_upload(object, tensor.get(), &out.object));
+    return out;
+  }
   /// Outputs stay in the GPU's memory.
   void deviceOutputs(bool enable) const { check(flame_session_device_outputs(object, enable)); }
   /// As flame_session_wait.

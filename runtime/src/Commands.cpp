@@ -135,12 +135,18 @@ void Executor::execute(const LaunchCommand &c) {
 
 TensorView Executor::view(const TensorMapInfo &tensor) {
   TensorView view{static_cast<const char *>(pointers[tensor.buffer]) + shapes.eval(tensor.offset), tensor.dtype,
-                  static_cast<int32_t>(tensor.dims.size()), {}, {}, {}, tensor.tf32};
+                  static_cast<int32_t>(tensor.dims.size()), {}, {}, {}, tensor.tf32, {}};
   for (size_t i = 0; i < tensor.dims.size(); ++i)
     view.dims[i] = shapes.eval(tensor.dims[i]);
   for (size_t i = 0; i < tensor.strides.size(); ++i)
     view.strides[i] = shapes.eval(tensor.strides[i]);
   std::copy(tensor.box.begin(), tensor.box.end(), view.box.begin());
+  if (!tensor.steps.empty()) {
+    auto &windows = view.windows.emplace();
+    std::copy(tensor.lower.begin(), tensor.lower.end(), windows.lower.begin());
+    std::copy(tensor.upper.begin(), tensor.upper.end(), windows.upper.begin());
+    std::copy(tensor.steps.begin(), tensor.steps.end(), windows.steps.begin());
+  }
   return view;
 }
 

@@ -127,10 +127,15 @@ void Module::makeBackend() try {
 void Module::placeOnDevice() {
   checkFiles();
   std::vector<Value> there = values;
-  theBackend->place(there);
+  const std::vector<uint8_t> transient = readByInitAlone(thePlan);
+  theBackend->place(there, transient);
   std::vector<Mirror> mirrors;
   for (size_t i = 0; i < values.size(); ++i)
     if (there[i].set && !there[i].tensor.onHost()) {
+      if (transient[i]) {
+        onHost.emplace_back(i, values[i]);
+        continue;
+      }
       const Tensor &t = there[i].tensor;
       mirrors.push_back({t.as<char>(), t.bytes, nullptr, values[i].tensor});
     }
@@ -155,6 +160,10 @@ void Module::initialise() {
       if (thePlan.slots[i].storage == Storage::Persistent)
         values[i] = executor.persistentValue(i);
   }
+  for (auto &[slot, value] : onHost)
+    values[slot] = std::move(value);
+  onHost.clear();
+  theBackend->forgetTransient();
   initialised = true;
 }
 

@@ -74,6 +74,8 @@ private:
   std::unique_ptr<Backend> theBackend;
   std::vector<Value> values;
   std::vector<Mirror> theMirrors; // by address
+  /// What is on the device only until the init block has run: slot, and its value on the CPU.
+  std::vector<std::pair<size_t, Value>> onHost;
   std::mutex initMutex;
   bool placed = false, initialised = false;
 };

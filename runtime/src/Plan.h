@@ -65,13 +65,14 @@ struct AllocCommand {
 struct FreeCommand {
   int32_t slot;
 };
-/// Expressions, but for the box and `buffer`, a position in the launch's buffers.
+/// Expressions, but for the box, windows and `buffer`, a position in the launch's buffers.
 struct TensorMapInfo {
   int32_t buffer;
   DType dtype;
   int32_t offset;
   std::vector<int32_t> dims, strides, box;
   bool tf32;
+  std::vector<int32_t> lower, upper, steps; // of windows, numbers; otherwise empty
 };
 struct LaunchCommand {
   int32_t kernel;
@@ -161,7 +162,7 @@ struct KernelInfo {
 
 inline constexpr int kMaxThreadsPerBlock = 1024;
 inline constexpr int kMaxSharedBytes = 227 * 1024;
-inline constexpr int kMaxTensorRank = 5, kMaxBox = 256, kSwizzledLine = 128; // of tensor maps; bytes of a box's line
+inline constexpr int kMaxTensorRank = 5, kMaxBox = 256, kMaxStep = 8, kSwizzledLine = 128; // of tensor maps; bytes of a box's line
 inline constexpr int kMaxStateBytes = 1 << 20;
 inline constexpr int64_t kMaxGridBlocks = INT32_MAX;
 

@@ -155,7 +155,10 @@ Command Reader::command(const fb::Command &table) {
                                numbers<int32_t>(t.dims()),
                                numbers<int32_t>(t.strides()),
                                numbers<int32_t>(t.box()),
-                               t.tf32()};
+                               t.tf32(),
+                               numbers<int32_t>(t.lower()),
+                               numbers<int32_t>(t.upper()),
+                               numbers<int32_t>(t.steps())};
         }),
         c.extent_wgmma()};
     break;

@@ -256,9 +256,22 @@ void Validator::checkTensorMap(const TensorMapInfo &tensor, const LaunchCommand 
     checkExpr(dim);
   for (int32_t stride : tensor.strides)
     checkExpr(stride);
-  const size_t rank = tensor.dims.size();
-  if (rank < 2 || rank > size_t(kMaxTensorRank) || tensor.strides.size() != rank - 1 || tensor.box.size() != rank)
+  const size_t rank = tensor.dims.size(), positions = tensor.steps.size();
+  if (rank < 2 || rank > size_t(kMaxTensorRank) || tensor.strides.size() != rank - 1 ||
+      tensor.box.size() != (positions ? 2 : rank))
     bad("a tensor map has ", rank, " dims, ", tensor.strides.size(), " strides and a box of ", tensor.box.size());
+  if (tensor.lower.size() != positions || tensor.upper.size() != positions || (positions && positions + 2 != rank))
+    bad("a tensor map of ", rank, " dims has windows of ", positions, " dims from ", tensor.lower.size(), " to ",
+        tensor.upper.size());
+  for (size_t i = 0; i < positions; ++i) {
+    // All dims share 16 bits of the map.
+    const int32_t reach = 1 << (16 / positions - 1);
+    for (int32_t corner : {tensor.lower[i], tensor.upper[i]})
+      if (corner < -reach || corner >= reach)
+        bad("windows of a tensor map of ", rank, " dims have a corner at ", corner);
+    if (tensor.steps[i] < 1 || tensor.steps[i] > kMaxStep)
+      bad("windows of a tensor map are ", tensor.steps[i], " positions apart");
+  }
   for (int32_t size : tensor.box)
     if (size < 1 || size > kMaxBox)
       bad("the box of a tensor map has a dim of ", size);

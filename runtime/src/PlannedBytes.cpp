@@ -180,4 +180,34 @@ PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes, int threa
   return Planner(plan, shapes, threads).run();
 }
 
+uint64_t planWeights(const Plan &plan) {
+  const std::vector<uint8_t> used = usedByKernels(plan);
+  std::vector<uint8_t> isView(plan.slots.size());
+  if (plan.hasInit())
+    for (const Command &command : plan.blocks[Plan::kInit].commands)
+      if (auto *c = std::get_if<AliasCommand>(&command.body))
+        isView[c->dst] = 1;
+  ShapeProgram shapes(plan);
+  uint64_t total = 0;
+  auto add = [&](DType dtype, const Dims &dims, bool rounded) {
+    const auto bytes = countBytes(dtype, dims);
+    if (bytes)
+      total += rounded ? alignUp(std::max<size_t>(*bytes, 1), kernelAlignment(plan.device)) : *bytes;
+  };
+  for (size_t i = 0; i < plan.slots.size(); ++i) {
+    const SlotInfo &slot = plan.slots[i];
+    if (slot.storage == Storage::Persistent && slot.kind == FLAME_TENSOR && !isView[i]) {
+      Dims dims;
+      for (int32_t expr : slot.dims)
+        dims.push_back(shapes.tryEval(expr).value_or(0));
+      add(slot.dtype, dims, false);
+    } else if (plan.device == DeviceKind::Cuda && used[i] && slot.storage == Storage::Param) {
+      add(plan.params[slot.source].dtype, plan.params[slot.source].dims, true);
+    } else if (plan.device == DeviceKind::Cuda && used[i] && slot.storage == Storage::Constant) {
+      add(plan.constants[slot.source].dtype, plan.constants[slot.source].dims, true);
+    }
+  }
+  return total;
+}
+
 } // namespace flame::rt

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <compare>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace flame::rt {
@@ -33,6 +34,12 @@ struct TensorView {
   std::array<int64_t, kMaxTensorRank - 1> strides;
   std::array<int32_t, kMaxTensorRank> box;
   bool tf32; // rounds F32
+  struct Windows {
+    std::array<int32_t, kMaxTensorRank - 2> lower{}, upper{}, steps{};
+
+    auto operator<=>(const Windows &) const = default;
+  };
+  std::optional<Windows> windows; // of a convolution; the box is channels and windows then
 
   auto operator<=>(const TensorView &) const = default;
 };
@@ -148,8 +155,9 @@ public:
   virtual ~Backend() = default;
   virtual std::unique_ptr<Queue> makeQueue() = 0;
   /// Brings the weights and constants in `values` that kernels use to the device and puts them there in place of the
-  /// CPU's.
-  virtual void place(std::vector<Value> &values) { (void)values; }
+  /// CPU's. Those of `transient` slots are needed until forgetTransient().
+  virtual void place(std::vector<Value> &values, const std::vector<uint8_t> &transient) { (void)values, (void)transient; }
+  virtual void forgetTransient() {}
 };
 
 /// Kernels of the CPU: machine code in the artifact, called on the module's threads.

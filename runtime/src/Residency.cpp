@@ -141,6 +141,44 @@ std::vector<uint8_t> usedByKernels(const Plan &plan) {
   return used;
 }
 
+std::vector<uint8_t> readByInitAlone(const Plan &plan) {
+  std::vector<uint8_t> initial(plan.slots.size()), others(plan.slots.size());
+  auto mark = [](std::vector<uint8_t> &flags, int32_t slot) {
+    if (slot != -1)
+      flags[slot] = 1;
+  };
+  auto all = [&](const std::vector<int32_t> &slots) {
+    for (int32_t slot : slots)
+      mark(others, slot);
+  };
+  for (const PortInfo &output : plan.outputs)
+    mark(others, output.slot);
+  for (size_t b = 0; b < plan.blocks.size(); ++b) {
+    all(plan.blocks[b].results);
+    for (const Command &command : plan.blocks[b].commands) {
+      if (auto *c = std::get_if<LaunchCommand>(&command.body)) {
+        for (int32_t slot : c->buffers)
+          mark(b == Plan::kInit ? initial : others, slot);
+      } else if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
+        all(c->inputs);
+      } else if (auto *c = std::get_if<ReadElementCommand>(&command.body)) {
+        mark(others, c->slot);
+      } else if (auto *c = std::get_if<AliasCommand>(&command.body)) {
+        mark(others, c->src);
+      } else if (auto *c = std::get_if<CopyCommand>(&command.body)) {
+        mark(others, c->src);
+      } else if (auto *c = std::get_if<IfCommand>(&command.body)) {
+        mark(others, c->condition);
+      } else if (auto *c = std::get_if<LoopCommand>(&command.body)) {
+        mark(others, c->trip), mark(others, c->condition), all(c->carried);
+      }
+    }
+  }
+  for (size_t i = 0; i < initial.size(); ++i)
+    initial[i] &= !others[i] && (plan.slots[i].storage == Storage::Param || plan.slots[i].storage == Storage::Constant);
+  return initial;
+}
+
 std::vector<uint8_t> writableByKernels(const Plan &plan) {
   std::vector<uint8_t> writable(plan.slots.size());
   for (size_t i = 0; i < writable.size(); ++i)

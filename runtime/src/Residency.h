@@ -56,6 +56,9 @@ private:
 /// For each slot: whether kernels use its value, be it through an alias, a block's argument or a result. What only host
 /// functions, conditions and shapes look at stays in CPU memory.
 std::vector<uint8_t> usedByKernels(const Plan &plan);
+
+/// For each slot: whether it is a weight or a constant that kernels of the init block read and nothing else does.
+std::vector<uint8_t> readByInitAlone(const Plan &plan);
 /// Fills HostCallCommand::kernelCheck.
 void findKernelChecks(Plan &plan);
 /// For each slot: whether a kernel may write to its memory (see Storage in plan.fbs).

@@ -106,6 +106,14 @@ void Executor::runInit() {
   checkRedZones();
 }
 
+Tensor Executor::upload(const Tensor &tensor) {
+  RunScope scope(*queue, [] {});
+  Tensor there = queue->toDevice(tensor);
+  if (!queue->mayRunOn())
+    queue->finish();
+  return there;
+}
+
 Value Executor::persistentValue(int32_t slot) const {
   Value value = slots[slot];
   if (!value.set)
@@ -490,6 +498,11 @@ void Session::run(std::span<const Value *const> inputs, std::span<const Tensor *
   std::lock_guard lock(mutex);
   module->checkFiles();
   executor.run(inputs, targets, results);
+}
+
+Tensor Session::upload(const Tensor &tensor) {
+  std::lock_guard lock(mutex);
+  return executor.upload(tensor);
 }
 
 } // namespace flame::rt

@@ -35,6 +35,8 @@ public:
   /// there is none.
   void run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets, std::span<Value> results);
   void runInit();
+  /// The tensor where kernels work.
+  Tensor upload(const Tensor &tensor);
   /// Waits for runs that went on behind their call; throws what came of them.
   void wait() { queue->wait(); }
   /// After runInit: the value of a Persistent slot, with a life of its own.
@@ -137,6 +139,8 @@ class Session : public RefCounted {
 public:
   explicit Session(Ref<Module> module);
   void run(std::span<const Value *const> inputs, std::span<const Tensor *const> targets, std::span<Value> results);
+  /// As flame_session_upload.
+  Tensor upload(const Tensor &tensor);
   /// As flame_session_profile_entries.
   size_t profileEntries(flame_profile_entry *entries, size_t capacity);
   /// As flame_session_profile_work.
@@ -162,6 +166,8 @@ struct PlannedBytes {
 };
 /// The peak of arenas, heap tensors and scratch memory of a run with these input shapes on so many threads.
 PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes, int threads);
+/// As flame_module_weight_bytes.
+uint64_t planWeights(const Plan &plan);
 
 } // namespace flame::rt
 

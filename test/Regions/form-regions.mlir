@@ -160,3 +160,28 @@ func.func @parts(%x: tensor<7x6x32xf32>, %m: tensor<7x3x32xf32>) -> tensor<7x2x3
   %6 = flame.mul %5, %1 : (tensor<7x2x32xf32>, tensor<7x1x32xf32>) -> tensor<7x2x32xf32>
   return %6 : tensor<7x2x32xf32>
 }
+
+// -----
+
+// Repeated rows and columns of an image, with channels inside: views between the repetition and its two orders are no reason
+// to store anything.
+// CHECK-LABEL: @upsample
+// CHECK: flame.region "loop"
+// CHECK: flame.transpose
+// CHECK: flame.reshape
+// CHECK: flame.expand
+// CHECK: flame.reshape
+// CHECK: flame.transpose
+// CHECK: return
+// CHECK-NOT: flame.region
+func.func @upsample(%x: tensor<2x8x4x5xbf16>) -> tensor<2x8x8x10xbf16> {
+  %apart = flame.constant {value = dense<[2, 4, 1, 5, 1, 8]> : tensor<6xi64>} : () -> tensor<6xi64>
+  %twice = flame.constant {value = dense<[2, 4, 2, 5, 2, 8]> : tensor<6xi64>} : () -> tensor<6xi64>
+  %image = flame.constant {value = dense<[2, 8, 10, 8]> : tensor<4xi64>} : () -> tensor<4xi64>
+  %0 = flame.transpose %x {perm = array<i64: 0, 2, 3, 1>} : (tensor<2x8x4x5xbf16>) -> tensor<2x4x5x8xbf16>
+  %1 = flame.reshape %0, %apart : (tensor<2x4x5x8xbf16>, tensor<6xi64>) -> tensor<2x4x1x5x1x8xbf16>
+  %2 = flame.expand %1, %twice : (tensor<2x4x1x5x1x8xbf16>, tensor<6xi64>) -> tensor<2x4x2x5x2x8xbf16>
+  %3 = flame.reshape %2, %image : (tensor<2x4x2x5x2x8xbf16>, tensor<4xi64>) -> tensor<2x8x10x8xbf16>
+  %4 = flame.transpose %3 {perm = array<i64: 0, 3, 1, 2>} : (tensor<2x8x10x8xbf16>) -> tensor<2x8x8x10xbf16>
+  return %4 : tensor<2x8x8x10xbf16>
+}

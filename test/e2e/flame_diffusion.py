@@ -39,6 +39,8 @@ class Library:
             function = getattr(self.c, f"flame_scheduler_{name}")
             function.restype, function.argtypes = c_size_t, [c_void_p, POINTER(c_float), c_size_t]
         self.c.flame_image_pixels.restype = POINTER(c_uint8)
+        for name in ("width", "height"):
+            getattr(self.c, f"flame_image_{name}").restype = c_size_t
 
     def call(self, name, *arguments):
         function = getattr(self.c, name)
@@ -165,6 +167,14 @@ class Image(Object):
         library.call("flame_image_from_tensor", c_int(number), c_void_p(pixels.ctypes.data), c_size_t(width),
                      c_size_t(height), byref(self.handle), byref(bad))  # fmt: skip
         self.bad, self.shape = bad.value, (height, width, 3)
+
+    @classmethod
+    def adopt(cls, library, handle):
+        """Takes over a picture that the library made."""
+        image = cls.__new__(cls)
+        image.library, image.handle = library, handle
+        image.shape = (library.c.flame_image_height(handle), library.c.flame_image_width(handle), 3)
+        return image
 
     def pixels(self):
         return np.ctypeslib.as_array(self.library.c.flame_image_pixels(self.handle), self.shape).copy()

@@ -8,13 +8,16 @@ its description counts; it can't run real kernels (test/gpu/commands.py does tha
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import unittest
 
 import onnx
+import PIL.Image
 from models import catalogue
 from models.graph import save
 from onnx import TensorProto, helper
+from pipelines import whole
 from support import BIN, ROOT, FlameTest, main
 
 FAKE_DRIVER = BIN.parent / "lib" / "libflame_fake_cuda.so"
@@ -107,6 +110,33 @@ class WithNvrtc(CudaTest):
     def test_a_folder_that_cannot_be_written_is_no_error(self):
         self.cache.write_text("a file")
         self.assertNotIn("cached", self.cuda()[1])
+
+    def test_pictures_but_for_the_kernels(self):
+        """All of `flamec generate` that is no kernel: compiling, uploads, steps in a stream, graphs, parts that take turns."""
+        if not FAKE_DRIVER.exists():
+            self.skipTest("this build has no fake driver")
+        folder = whole.make(self.scratch / "tiny", dtype="BF16")
+        env = {"FLAME_CUDA_DRIVER": str(FAKE_DRIVER), "FLAME_FAKE_KERNELS": "none"}
+
+        def generate(*arguments):
+            done = self.ok(self.flamec("generate", folder, "--target=cuda", "--size", "64x32", "--steps", "3", "--text-tokens", "16",
+                                       "--prompt", "a fox", *arguments, "-o", self.scratch / "p.png", env=env))  # fmt: skip
+            for line in done.stdout.splitlines():
+                with PIL.Image.open(line) as image:
+                    self.assertEqual((image.size, image.getextrema()), ((64, 32), ((0, 0),) * 3))
+            return done
+
+        first = generate("--prompt", "a hare", "--images", "2", "--batch", "3")
+        self.assertEqual((first.stderr.count("compiled "), len(first.stdout.splitlines())), (4, 4))
+        parts = re.findall(r"(\w+) ([\d.]+) (kB|MB)[,)]", first.stderr)
+        sizes = [float(number) * {"kB": 1e3, "MB": 1e6}[unit] for _, number, unit in parts]
+        self.assertEqual(len(sizes), 4, first.stderr)
+        peak = re.search(r"done +peak ([\d.]+) MB ", first.stderr)
+        self.assertAlmostEqual(float(peak[1]) * 1e6, sum(sizes), delta=0.1 * sum(sizes))
+        limited = generate("--images", "3", "--batch", "1", "--memory-limit", str(int(max(sizes) * 1.1)))
+        self.assertNotIn("compiled ", limited.stderr)
+        self.assertIn("idle parts are moved out of the way", limited.stderr)
+        self.assertRegex(generate("--profile").stderr, r" 3  transformer +\w+")
 
     def test_edited_kernels(self):
         text = self.ok(self.flamec("compile", CNN, "--emit=cuda")).stdout

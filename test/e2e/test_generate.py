@@ -3,62 +3,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
+import os
 import pathlib
+import re
+import shutil
+import subprocess
 import tempfile
 import threading
 
 import numpy as np
 import PIL.Image
-import tokenizer_folders
 from flame_diffusion import CPU, FlameError, Library
-from pipelines import make_pipeline, reference, safetensors
+from flame_pipeline import Pipeline, ProgressFunction
+from pipelines import make_pipeline, reference, safetensors, whole
 from support import BIN, FlameTest, main
 from transformers import CLIPTokenizer, T5Tokenizer
 
 PROMPTS = ["A red fox in the snow", "une étoile filante 🌠, très détaillée"]
 CANCELLED, BAD_DATA, INVALID_ARGUMENT, IO, BAD_ARTIFACT = 6, 8, 1, 7, 2
-
-
-class GenerateOptions(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_size_t), ("prompts", ctypes.POINTER(ctypes.c_char_p)), ("prompt_count", ctypes.c_size_t),
-        ("images", ctypes.c_size_t), ("seeds", ctypes.POINTER(ctypes.c_uint64)), ("seed", ctypes.c_uint64),
-        ("steps", ctypes.c_size_t), ("width", ctypes.c_size_t), ("height", ctypes.c_size_t), ("guidance", ctypes.c_double),
-        ("text_tokens", ctypes.c_size_t), ("batch", ctypes.c_size_t), ("generator", ctypes.c_int),
-        ("progress", ctypes.c_void_p), ("progress_user", ctypes.c_void_p),
-    ]  # fmt: skip
-
-
-class PipelineOptions(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", ctypes.c_size_t), ("artifacts", ctypes.c_char_p), ("memory_limit", ctypes.c_uint64),
-        ("threads", ctypes.c_int32), ("device", ctypes.c_int32), ("log", ctypes.c_void_p), ("log_user", ctypes.c_void_p),
-    ]  # fmt: skip
-
-
-class Progress(ctypes.Structure):
-    _fields_ = [("stage", ctypes.c_int), ("step", ctypes.c_size_t), ("steps", ctypes.c_size_t), ("seconds", ctypes.c_double)]
-
-
-ProgressFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Progress), ctypes.c_void_p)
-
-
-def make_folder(folder, dtype="F32", guided=False):
-    """A tiny pipeline whose tokenizers and vocabularies fit."""
-    clip = tokenizer_folders.clip(folder / "tokenizer", 600)
-    t5 = tokenizer_folders.t5(folder / "tokenizer_2", 360)
-    words = json.loads((clip / "vocab.json").read_text())
-    changes = {
-        "text_encoder": {"eos_token_id": words["<|endoftext|>"], "bos_token_id": words["<|startoftext|>"]},
-        "transformer": {"guidance_embeds": guided},
-    }
-    make_pipeline.make(folder, dtype=dtype, changes=changes, clip_vocabulary=len(words),
-                       t5_vocabulary=len(T5Tokenizer.from_pretrained(t5)))  # fmt: skip
-    if guided:
-        (folder / "scheduler/scheduler_config.json").write_text(json.dumps(make_pipeline.scheduler(True)))
-    return folder
 
 
 class Reference:
@@ -111,7 +74,7 @@ class Generate(FlameTest):
         cls.addClassCleanup(folder.cleanup)
         cls.shared = pathlib.Path(folder.name)
         cls.library = Library(BIN.parent / "lib/libflame_diffusion.so")
-        cls.folder = make_folder(cls.shared / "tiny")
+        cls.folder = whole.make(cls.shared / "tiny")
 
     def generate(self, *arguments, folder=None):
         env = {"FLAME_CACHE_DIR": str(self.shared / "cache")}
@@ -138,7 +101,7 @@ class Generate(FlameTest):
             self.assertEqual(parameters[key], value)
 
     def test_guidance_and_dynamic_shift(self):
-        folder = make_folder(self.shared / "dev", guided=True)
+        folder = whole.make(self.shared / "dev", guided=True)
         arguments = ("--prompt", PROMPTS[1], "--size", "64", "--seed", "3", "--steps", "6", "--text-tokens", "40")
         [picture] = self.pictures(*arguments, "--guidance", "2.5", folder=folder)
         self.agrees(picture, PROMPTS[1], 3, 6, 64, 64, 40, 2.5, folder=folder)
@@ -146,7 +109,7 @@ class Generate(FlameTest):
         self.assertTrue((picture != other).any())
 
     def test_bf16(self):
-        folder = make_folder(self.shared / "bf16", "BF16")
+        folder = whole.make(self.shared / "bf16", dtype="BF16")
         [picture] = self.pictures("--prompt", PROMPTS[0], "--size", "64", "--seed", "1", folder=folder)
         self.assertEqual(picture.shape, (64, 64, 3))
         wide = self.pictures("--prompt", PROMPTS[0], "--size", "64", "--seed", "1", "--dtype", "f32", folder=folder)[0]
@@ -169,15 +132,64 @@ class Generate(FlameTest):
 
     def test_models_are_compiled_once(self):
         arguments = ("--prompt", "x", "--size", "32", "--steps", "1", "--text-tokens", "8", "--threads", "1")
-        folder = make_folder(self.shared / "once")
+        folder = whole.make(self.shared / "once", dtype="F16")
         self.assertEqual(self.ok(self.generate(*arguments, folder=folder)).stderr.count("compiled "), 4)
         self.assertEqual(self.ok(self.generate(*arguments, folder=folder)).stderr.count("compiled "), 0)
+        # What counts is what the files say, not where they lie, when they were written, or the weights.
+        moved = self.shared / "moved"
+        shutil.copytree(folder, moved)
+        weights = moved / "vae/diffusion_pytorch_model.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+        self.assertEqual(self.ok(self.generate(*arguments, folder=moved)).stderr.count("compiled "), 0)
         config = folder / "vae/config.json"
         config.write_text(config.read_text() + " ")
         self.assertEqual(self.ok(self.generate(*arguments, folder=folder)).stderr.count("compiled "), 4)
         where = self.ok(self.generate("--compile-only", "--artifacts", "here", folder=folder)).stdout.strip()
         self.assertEqual({p.name for p in (self.scratch / where).iterdir()},
                          {f"{n}.flame" for n in ("text_encoder", "text_encoder_2", "transformer", "vae")})  # fmt: skip
+
+    def test_processes_that_start_together_compile_once(self):
+        folder = whole.make(self.shared / "together", guided=True)
+        command = [BIN / "flamec", "generate", folder, "--prompt", "x", "--size", "32", "--steps", "1", "--text-tokens", "8"]
+        children = [subprocess.Popen([*map(str, command), "-o", self.scratch / f"{i}.png"], text=True, stderr=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1", "FLAME_CACHE_DIR": str(self.scratch / "c")})
+                    for i in range(3)]  # fmt: skip
+        said = [child.communicate(timeout=600)[1] for child in children]
+        self.assertEqual([child.returncode for child in children], [0] * 3, said)
+        self.assertEqual("".join(said).count("compiled "), 4)
+        self.assertEqual(len({(self.scratch / f"{i}.png").read_bytes() for i in range(3)}), 1)
+        [kept] = (self.scratch / "c/pipelines").iterdir()
+        self.assertEqual({p.name for p in kept.iterdir()},
+                         {f"{n}.flame" for n in ("text_encoder", "text_encoder_2", "transformer", "vae")})  # fmt: skip
+
+    def test_memory_limit(self):
+        arguments = ("--prompt", PROMPTS[0], "--size", "64", "--seed", "1", "--steps", "2", "--text-tokens", "16")
+        done = self.ok(self.generate(*arguments, "-o", "a.png"))
+        parts = dict(re.findall(r"(text_encoder|text_encoder_2|transformer|vae) ([\d.]+ [kM]?B)", done.stderr))
+        self.assertEqual(len(parts), 4, done.stderr)
+        sizes = {name: float(text.split()[0]) * {"kB": 1e3, "MB": 1e6}[text.split()[1]] for name, text in parts.items()}
+        self.assertRegex(done.stderr, r"memory +peak [\d.]+ MB planned \(")
+        self.assertRegex(done.stderr, r"done +peak [\d.]+ .?B beside mapped weights")
+        # Between the largest part alone and all of them: parts take turns, the picture is the same.
+        limit = int(max(sizes.values()) * 1.1)
+        self.assertLess(limit, sum(sizes.values()))
+        limited = self.ok(self.generate(*arguments, "-o", "b.png", "--memory-limit", str(limit)))
+        self.assertIn("idle parts are moved out of the way", limited.stderr)
+        self.assertEqual((self.scratch / "a.png").read_bytes(), (self.scratch / "b.png").read_bytes())
+        peak = re.search(r"done +peak ([\d.]+) (.?B)", limited.stderr)
+        self.assertLessEqual(float(peak[1]) * {"kB": 1e3, "MB": 1e6}[peak[2]], limit * 1.01)
+        refused = self.generate(*arguments, "--memory-limit", str(int(max(sizes.values()) * 0.9)))
+        self.assert_clear_error(refused, [6], ["memory limit"], "alone needs .* raise the limit")
+
+    def test_profile(self):
+        done = self.ok(self.generate("--prompt", "x", "--size", "32", "--steps", "2", "--text-tokens", "8", "--profile"))
+        rows = re.findall(r"^ +[\d.]+ +[\d.]+ +(\d+)  (\w+) +\S", done.stderr, re.MULTILINE)
+        self.assertEqual(len(rows), 30, done.stderr)
+        self.assertIn(("2", "transformer"), rows)
+        self.assertIn(("1", "vae"), rows)
+        self.assertRegex(done.stderr, r"denoising +1 picture, [\d.]+ it/s")
 
     def test_errors(self):
         def fails(status, names, says, *arguments, folder=None):
@@ -194,40 +206,35 @@ class Generate(FlameTest):
         fails(3, ["missing.txt"], "is no file", "--prompt-file", "missing.txt")
         (self.scratch / "empty.txt").write_text("\n \n")
         fails(3, ["empty.txt"], "no prompt", "--prompt-file", "empty.txt")
-        broken = make_folder(self.shared / "broken")
+        broken = whole.make(self.shared / "broken")
         index = broken / "model_index.json"
         index.write_text('{"_class_name": "StableDiffusionPipeline"}')
         fails(4, ["StableDiffusionPipeline", "model_index.json"], "not supported", *prompt, folder=broken)
         index.write_text("{")
         fails(3, ["model_index.json"], "JSON", *prompt, folder=broken)
         index.write_text(json.dumps(make_pipeline.MODEL_INDEX))
+        schedule = broken / "scheduler/scheduler_config.json"
+        kept = schedule.read_text()
+        schedule.write_text('{"_class_name": "DDIMScheduler"}')
+        fails(4, ["scheduler_config.json", "DDIMScheduler"], "FlowMatchEulerDiscreteScheduler", *prompt, folder=broken)
+        schedule.write_text(kept)
         (broken / "tokenizer/vocab.json").unlink()
         fails(3, ["vocab.json"], "No such file", *prompt, folder=broken)
         fails(3, ["text_encoder"], "is missing", *prompt, folder=self.shared / "tiny/tokenizer")
 
     def load(self, folder=None):
         where = self.ok(self.generate("--compile-only", folder=folder)).stdout.strip()
-        options = PipelineOptions(ctypes.sizeof(PipelineOptions), where.encode())
-        pipeline = ctypes.c_void_p()
-        self.library.call("flame_pipeline_load", str(folder or self.folder).encode(), ctypes.byref(options),
-                          ctypes.byref(pipeline))  # fmt: skip
-        self.addCleanup(self.library.c.flame_pipeline_release, pipeline)
-        return pipeline
+        return Pipeline(self.library, folder or self.folder, where)
+
+    def statistics(self, pipeline):
+        """(texts encoded, parts loaded) of the last run; checks the rest."""
+        out = pipeline.statistics()
+        self.assertTrue(all(s >= 0 for s in out.seconds) and out.seconds[1] > 0 and out.peak_bytes > 1000)
+        return out.texts_encoded, out.parts_loaded
 
     def run_pipeline(self, pipeline, prompts, progress=None, **values):
-        texts = (ctypes.c_char_p * len(prompts))(*[p.encode() if isinstance(p, str) else p for p in prompts])
         settings = {"steps": 2, "width": 64, "height": 64, "text_tokens": 16} | values
-        options = GenerateOptions(struct_size=ctypes.sizeof(GenerateOptions), prompts=texts, prompt_count=len(prompts), **settings)
-        if progress:
-            options.progress = ctypes.cast(progress, ctypes.c_void_p)
-        images = (ctypes.c_void_p * max(1, len(prompts) * settings.get("images", 1)))()
-        self.library.call("flame_pipeline_generate", pipeline, ctypes.byref(options), images)
-        pixels = []
-        for image in images:
-            pointer = self.library.c.flame_image_pixels(ctypes.c_void_p(image))
-            pixels.append(np.ctypeslib.as_array(pointer, (settings["height"], settings["width"], 3)).copy())
-            self.library.c.flame_image_release(ctypes.c_void_p(image))
-        return pixels
+        return [image.pixels() for image in pipeline.generate(prompts, progress, **settings)]
 
     def test_progress_and_cancellation(self):
         pipeline = self.load()
@@ -240,6 +247,7 @@ class Generate(FlameTest):
             return 0
 
         first = self.run_pipeline(pipeline, PROMPTS, watch)
+        self.assertEqual(self.statistics(pipeline), (2, 4))
         stages = [[(s, i, n) for i in range(n + 1)] for s, n in ((0, 2), (1, 2), (2, 2))]
         self.assertEqual(seen, sum(stages, []))
         for end in range(len(seen)):
@@ -253,8 +261,12 @@ class Generate(FlameTest):
             with self.assertRaisesRegex(FlameError, "cancelled") as caught:
                 self.run_pipeline(pipeline, PROMPTS, stop)
             self.assertEqual(caught.exception.code, CANCELLED)
-        # A cancelled run leaves nothing behind.
+        # A cancelled run leaves nothing behind, and what was encoded is known.
         np.testing.assert_array_equal(self.run_pipeline(pipeline, PROMPTS), first)
+        self.assertEqual(self.statistics(pipeline), (0, 0))
+        # Nothing is reported, and nothing else changes, with batches of one.
+        for a, b in zip(self.run_pipeline(pipeline, PROMPTS, batch=1), first):
+            self.assertGreaterEqual(psnr(a, b), 60)
 
     def test_cancellation_from_another_thread(self):
         pipeline = self.load()
@@ -268,7 +280,7 @@ class Generate(FlameTest):
 
         def cancel():
             begun.wait(60)
-            self.library.c.flame_pipeline_cancel(pipeline)
+            pipeline.cancel()
 
         thread = threading.Thread(target=cancel)
         thread.start()
@@ -286,27 +298,25 @@ class Generate(FlameTest):
             (["x"], {"images": 1 << 40}, INVALID_ARGUMENT, "pictures"), (["x"], {"text_tokens": 1}, INVALID_ARGUMENT, "text tokens"),
         ):  # fmt: skip
             with self.subTest(says), self.assertRaisesRegex(FlameError, says) as caught:
-                if values.get("images", 1) > 1:
-                    self.library.call("flame_pipeline_generate", pipeline, ctypes.byref(GenerateOptions(
-                        struct_size=ctypes.sizeof(GenerateOptions), prompts=(ctypes.c_char_p * 1)(b"x"), prompt_count=1,
-                        images=values["images"])), (ctypes.c_void_p * 1)())  # fmt: skip
                 self.run_pipeline(pipeline, prompts, **values)
             self.assertEqual(caught.exception.code, code)
         # Artifacts of other models, and none.
         where = pathlib.Path(self.ok(self.generate("--compile-only")).stdout.strip())
-        for change, says in (({"vae": "transformer"}, "vae.flame has no input 'latent'"),
-                             ({"transformer": "vae"}, "transformer.flame has no input 'hidden_states'"),
-                             ({"text_encoder": None}, "text_encoder.flame is missing: compile")):  # fmt: skip
-            other = self.scratch / says[:4] / str(len(says))
-            other.mkdir(parents=True)
-            for artifact in where.iterdir():
-                source = change.get(artifact.stem, artifact.stem)
-                if source:
-                    (other / artifact.name).write_bytes((where / f"{source}.flame").read_bytes())
-            options = PipelineOptions(ctypes.sizeof(PipelineOptions), str(other).encode())
+        for part, says in (("vae", "vae.flame has no input 'tokens': .* with --part=pictures"),
+                           ("transformer", "transformer.flame has no input 'step': .* with --part=step"),
+                           ("text_encoder_2", "text_encoder_2.flame is missing: compile")):  # fmt: skip
+            other = self.scratch / part
+            shutil.copytree(where, other)
+            (other / f"{part}.flame").unlink()
+            if "is missing" not in says:
+                self.ok(self.flamec("compile", self.folder / part, "--weights=external", "-o", other / f"{part}.flame"))
             with self.assertRaisesRegex(FlameError, says):
-                self.library.call("flame_pipeline_load", str(self.folder).encode(), ctypes.byref(options),
-                                  ctypes.byref(ctypes.c_void_p()))  # fmt: skip
+                Pipeline(self.library, self.folder, other)
+        wrong = self.scratch / "wrong"
+        shutil.copytree(where, wrong)
+        shutil.copy(where / "vae.flame", wrong / "transformer.flame")
+        with self.assertRaisesRegex(FlameError, "the artifact was made from one of"):
+            Pipeline(self.library, self.folder, wrong)
 
 
 if __name__ == "__main__":

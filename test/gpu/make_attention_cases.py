@@ -10,7 +10,7 @@ two, which every type holds. `--target=cpu` and an emulated GPU work as there.
 from __future__ import annotations
 
 import numpy as np
-from make_contract_cases import DTYPES, EPSILON, Case, main
+from make_contract_cases import Case, main
 
 
 class Attention(Case):
@@ -49,8 +49,7 @@ class Attention(Case):
             attributes |= {"q_num_heads": heads[0], "kv_num_heads": heads[1]}
             x, y, z = (t.reshape(*t.shape[:2], h, -1).swapaxes(1, 2) for t, h in zip((x, y, z), (heads[0], *heads[1:] * 2)))
         y, z = (np.repeat(t, x.shape[1] // t.shape[1], 1) for t in (y, z))
-        # The operator is defined by a product in the type of its inputs.
-        scores = (x @ y.swapaxes(-1, -2)).astype(DTYPES[self.dtype][1]).astype(np.float64) * scale
+        scores = x @ y.swapaxes(-1, -2) * scale
         if softcap:
             scores = np.tanh(scores / softcap) * softcap
         if added is not None:

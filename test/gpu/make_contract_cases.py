@@ -71,6 +71,7 @@ class Case:
         self.rtol = EPSILON[dtype] if normal else 0.0
         self.out_dtype = None  # where it is not `dtype`
         self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
+        self.typical = None  # "b=2": a symbolic dim and what its kernels are tuned for, see flamec compile --typical
 
     def input(self, name, shape, dims=None, dtype=None, data=None):
         dtype = dtype or self.dtype
@@ -223,6 +224,22 @@ def products():
             yield c, c.transpose(c.matmul(c.input("x", (2, m, k)), c.input("y", (k, n))), [1, 0, 2])
             c = Case(f"large_dynamic_{dtype}_{m}x{n}x{k}", dtype)
             yield c, c.epilogue("bias", c.matmul(c.input("x", (1, m, k), ["b", "m", k]), c.input("y", (k, n))))
+        # Few rows are likely: as many as that, and more.
+        for m in (1, 3, 4, 5, 9):
+            for n, k, order in ((40, 72, "n"), (264, 520, "t"), (33, 17, "n")):
+                c = Case(f"likely_few_{dtype}_{m}x{n}x{k}", dtype)
+                c.typical = "b=2"
+                y = c.input("y", (n, k) if order == "t" else (k, n))
+                y = c.transpose(y, [1, 0]) if order == "t" else y
+                yield c, c.epilogue("relu", c.matmul(c.input("x", (m, k), ["b", k]), y))
+        # A left operand in two parts.
+        for m, n, first, second in ((130, 264, 256, 320), (77, 72, 512, 8), (5, 40, 256, 33), (300, 520, 768, 256), (2, 64, 256, 64)):
+            for order in "nt":
+                c = Case(f"two_parts_{dtype}_{m}x{n}x{first}_{second}{order}", dtype)
+                parts = [c.input("a", (2, m, first), ["b", "m", first]), c.input("c", (2, m, second), ["b", "m", second])]
+                x = c.node("Concat", parts, np.concatenate([c.value[p] for p in parts], -1), axis=-1)
+                y = c.input("y", (n, first + second) if order == "t" else (first + second, n))
+                yield c, c.epilogue("relu", c.matmul(x, c.transpose(y, [1, 0]) if order == "t" else y))
         # Several products of one operand.
         for m in (1, 24, 130):
             c = Case(f"joined_{dtype}_{m}", dtype)
@@ -244,6 +261,29 @@ def products():
                 c.schedule = [{"family": "wgmma", "schedule": schedule}]
                 y = c.matmul(c.input("x", (m, k)), c.transpose(c.input("w", (n, k)), [1, 0]))
                 yield c, c.epilogue(kind, y) if kind else y
+        c = Case(f"wgmma_two_parts_{name}", "bf16")
+        c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        m = rows if rows % 64 else 333
+        parts = [c.input("a", (m, 512)), c.input("c", (m, 648))]
+        x = c.node("Concat", parts, np.concatenate([c.value[p] for p in parts], -1), axis=-1)
+        yield c, c.epilogue("relu", c.matmul(x, c.input("y", (1160, 520))))
+        # Batches: each matrix has its own, one is the same for all, rows are cut out of more.
+        m, n, k = (rows if rows % 64 else 141), 264, 200
+        for kind, xs, ys in (
+            ("both", (5, m, k), (5, k, n)), ("dims", (2, 3, m, k), (2, 3, k, n)), ("left", (m, k), (3, k, n)),
+            ("dynamic", (3, m, k), (3, k, n)), ("sliced", (3, m + 9, k), (k, n)), ("scatter", (3, m, k), (3, k, n)),
+        ):  # fmt: skip
+            c = Case(f"wgmma_batch_{kind}_{name}", "bf16")
+            c.schedule = [{"family": "wgmma", "schedule": schedule}]
+            symbols = ["b", "m", k] if kind == "dynamic" and rows % 64 == 0 else None
+            x, y = c.input("x", xs, symbols), c.input("y", ys, ["b", k, n] if symbols else None)
+            if kind == "sliced":
+                x = c.node("Slice", [x, c.axes("from", 7), c.axes("to", 7 + m), c.axes("axis", 1)], c.value[x][:, 7 : 7 + m])
+            y = c.matmul(x, y)
+            if kind == "scatter":  # two results
+                z = c.epilogue("sigmoid", y)
+                y = c.node("Concat", [y, z], np.concatenate([c.value[y], c.value[z]], 0), axis=0)
+            yield c, c.transpose(c.epilogue("sigmoid", y), [1, 0, 2]) if kind == "both" else y
     for x, y in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
         for m, n, k in ((65, 70, 72), (128, 128, 64), (1, 17, 33)):
             c = Case(f"integer_{x}_{y}_{m}x{n}x{k}", x)
@@ -291,6 +331,57 @@ def convolutions():
                     result = result + c.value[b].reshape(-1, *[1] * (len(xs) - 2))
                 y = c.node("Conv", inputs, result, **attributes)
                 yield c, c.node("Relu", [y], np.maximum(result, 0)) if kind == "relu" else y
+
+
+def channels_last():
+    """Convolutions of 16-bit floats and TF32 with weights that are known, so that the copy engine gathers windows: results in either
+    order, every kind of schedule."""
+    shapes = {
+        "plain": ((2, 64, 20, 20), (72, 64, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+        "few": ((3, 8, 7, 6), (64, 8, 3, 2), (1, 1), (1, 1), (0, 1, 2, 0), 1),
+        "lines": ((1, 72, 12, 9), (64, 72, 2, 3), (1, 1), (1, 1), (1, 1, 0, 1), 1),
+        "strided": ((2, 16, 10, 12), (64, 16, 2, 3), (2, 1), (1, 2), (1, 0, 0, 3), 1),
+        "down": ((2, 64, 65, 70), (64, 64, 3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 1),
+        "wide": ((1, 16, 20, 23), (64, 16, 7, 7), (3, 4), (1, 1), (3, 3, 3, 3), 1),
+        "apart": ((2, 16, 11, 10), (64, 16, 2, 2), (3, 4), (1, 1), (0, 0, 0, 0), 1),
+        "groups": ((2, 128, 9, 9), (144, 64, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2),
+        "pointwise": ((3, 40, 8, 8), (72, 40, 1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
+        "skipping": ((3, 64, 9, 8), (64, 64, 1, 1), (2, 3), (1, 1), (0, 0, 0, 0), 1),
+        "line": ((3, 24, 100), (64, 24, 5), (3,), (2,), (4, 1), 1),
+        "volume": ((2, 16, 5, 6, 4), (64, 16, 3, 2, 3), (1, 2, 1), (1, 1, 2), (1, 0, 2, 1, 1, 2), 1),
+        "many": ((5, 64, 33, 31), (72, 64, 3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    }  # fmt: skip
+
+    def case(name, dtype, shape, last, kind, dims=None, schedule=None):
+        xs, ws, strides, dilations, pads, groups = shape
+        c = Case(f"{name}{kind and '_' + kind}_{dtype}", dtype)
+        if schedule:
+            c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        x, w = c.input("x", xs, dims), c.constant("w", ws, (-1, 0, 0, 1))
+        result = convolve(c.value[x], c.value[w], strides, dilations, pads, groups)
+        inputs = [x, w]
+        if kind:
+            inputs.append(b := c.constant("b", (ws[0],), (-2, 0, 1)))
+            result = result + c.value[b].reshape(-1, *[1] * (len(xs) - 2))
+        # What narrow types hold exactly.
+        y = c.node("Conv", inputs, result, strides=strides, dilations=dilations, pads=pads, group=groups)
+        low, high = c.constant("low", (), (-100,)), c.constant("high", (), (100,))
+        y = c.node("Clip", [y, low, high], np.clip(result, -100, 100))
+        if kind == "residual":
+            y = c.node("Add", [y, r := c.input("r", result.shape)], c.value[y] + c.value[r])
+        return c, c.transpose(y, [0, *range(2, len(xs)), 1]) if last else y
+
+    for dtype in ("f16", "bf16", "f32"):
+        for name, shape in shapes.items():
+            for last in (True, False):
+                for kind in ("", "bias", "residual") if last else ("",):
+                    yield case(f"channels_last_{name}{'' if last else '_first'}", dtype, shape, last, kind)
+        xs = shapes["many"][0]
+        yield case("channels_last_dynamic", dtype, shapes["many"], True, "bias", ["n", xs[1], "h", "w"])
+    for name, schedule in WGMMA.items():
+        if schedule["rows"] % 64 == 0:
+            for shape in ("many", "down", "lines"):
+                yield case(f"channels_last_{name}_{shape}", "bf16", shapes[shape], True, "", schedule=schedule)
 
 
 def networks():
@@ -343,6 +434,8 @@ def main(description, make):
         folder = out / case.name
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
+        if args.target == "cuda" and case.typical:
+            command += ["--typical", case.typical]
         if args.target == "cuda" and case.schedule and "sm_90a" in args.gpu:
             (folder / "schedule.json").write_text(json.dumps(case.schedule))
             command.append(f"--schedule={folder / 'schedule.json'}")
@@ -362,4 +455,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *networks()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *channels_last(), *networks()]))

@@ -215,7 +215,8 @@ uint64_t parseBytes(const std::string &text) {
   return value << shift;
 }
 
-void parseDims(const std::vector<std::string> &dims, io::InputOptions &inputs) {
+std::map<std::string, int64_t> parseDims(const std::vector<std::string> &dims) {
+  std::map<std::string, int64_t> sizes;
   for (const std::string &dim : dims) {
     const size_t equals = dim.rfind('=');
     int64_t value = -1;
@@ -223,8 +224,9 @@ void parseDims(const std::vector<std::string> &dims, io::InputOptions &inputs) {
       std::from_chars(dim.data() + equals + 1, dim.data() + dim.size(), value);
     if (value < 0)
       throw UsageError("'" + dim + "': a dimension is given as NAME=NUMBER");
-    inputs.dims[dim.substr(0, equals)] = value;
+    sizes[dim.substr(0, equals)] = value;
   }
+  return sizes;
 }
 
 std::string fileName(std::string name) {
@@ -245,7 +247,7 @@ void writeOutputs(const std::string &folder, const std::vector<flame_port> &port
 }
 
 int execute(Settings settings) {
-  parseDims(settings.dims, settings.inputs);
+  settings.inputs.dims = parseDims(settings.dims);
   Options options;
   options.threads = settings.threads;
   options.flags = (settings.poison ? FLAME_POISON_FILL : 0) | (settings.sync ? FLAME_SYNC : 0) |

@@ -9,6 +9,7 @@
 #include "Compare.h"
 #include "InputSpec.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,7 @@ int execute(const Module &module, const Settings &settings);
 /// The amount of memory in "512M", "2G", "64" or "100k" (units of 1024); throws UsageError.
 uint64_t parseBytes(const std::string &text);
 /// The values in "batch=4" texts; throws UsageError.
-void parseDims(const std::vector<std::string> &dims, io::InputOptions &inputs);
+std::map<std::string, int64_t> parseDims(const std::vector<std::string> &dims);
 /// Writes the outputs of a run as `<index>-<name>.npy`, a sequence's items as `<index>-<name>.<item>.npy`; makes the
 /// folder.
 void writeOutputs(const std::string &folder, const std::vector<flame_port> &ports, const std::vector<Value> &outputs);

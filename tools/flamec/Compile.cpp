@@ -70,6 +70,7 @@ bool flame::tool::writeArtifact(const std::string &path, const std::vector<uint8
 Command flame::tool::addCompile(CLI::App &app, Console &console) {
   struct State {
     std::string model, output, emit, weights = "auto", precision = "strict";
+    std::vector<std::string> typical;
     bool embed = false, quiet = false;
     CompileOptions options;
   };
@@ -117,6 +118,11 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   sub->add_option("--schedule", state->options.scheduleFile,
                   "with --target=cuda: take tile sizes and the like from this file, which is the output of --emit=schedules, edited")
       ->type_name("FILE");
+  sub->add_option("--typical", state->typical,
+                  "with --target=cuda: tune kernels for this size of a symbolic dim; the artifact runs with any other, too "
+                  "(default: what is usual for a known class of models, else 512)")
+      ->allow_extra_args(false)
+      ->type_name("NAME=NUMBER");
   sub->add_flag("!--no-cache", state->options.cache,
                 "neither use nor keep compiled CUDA kernels of earlier runs (they are in FLAME_CACHE_DIR, else "
                 "XDG_CACHE_HOME/flame, else ~/.cache/flame)");
@@ -154,6 +160,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       throw run::UsageError("--precision=tf32 is for GPUs; it needs --target=cuda");
     if (state->options.target != "cuda" && !state->options.scheduleFile.empty())
       throw run::UsageError("--schedule is for CUDA kernels; it needs --target=cuda");
+    if (state->options.target != "cuda" && !state->typical.empty())
+      throw run::UsageError("--typical is for CUDA kernels; it needs --target=cuda");
+    state->options.typicalDims = run::parseDims(state->typical);
     console.quiet = state->quiet;
     state->options.stage = stages.at(state->emit);
     if (state->embed || state->weights == "embed")

@@ -1,16 +1,15 @@
 //===- Generate.cpp - flamec generate
 //---------------------------------------------------------------------------------===//
 //
-// Compiles the models of a diffusers folder, unless a former call has, and makes pictures with them. Artifacts are kept
-// in a folder of the cache, named by all that they depend on.
+// Compiles the models of a diffusers folder, unless a former call has (PipelineArtifacts.h), and makes pictures with them.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
 #include "Help.h"
 #include "Machine.h"
 #include "Model.h"
+#include "PipelineArtifacts.h"
 #include "Run.h"
-#include "flame/Support/FileCache.h"
 #include "flame_diffusion.h"
 #include <algorithm>
 #include <charconv>
@@ -32,7 +31,7 @@ struct GenerateSettings {
   size_t images = 1, steps = 0, batch = 0, textTokens = 0;
   double guidance = 0;
   int threads = 0, device = 0;
-  bool compileOnly = false, quiet = false;
+  bool compileOnly = false, quiet = false, profile = false;
   CompileOptions options;
 };
 
@@ -78,73 +77,97 @@ std::vector<std::string> linesOf(const std::string &path) {
   return lines;
 }
 
-/// All that the artifacts of a folder depend on: the files of its models by name, size and time, the options, the
-/// compiler.
-std::string artifactKey(const GenerateSettings &settings) {
-  std::vector<std::string> parts = {"pipeline",           flame_version(),        settings.options.target,
-                                    settings.options.cpu, settings.options.dtype, settings.options.tf32 ? "tf32" : ""};
-  parts.insert(parts.end(), settings.options.gpus.begin(), settings.options.gpus.end());
-  std::error_code code;
-  auto add = [&](const fs::path &path) {
-    parts.push_back(path.string());
-    parts.push_back(std::to_string(fs::file_size(path, code)));
-    parts.push_back(std::to_string(fs::last_write_time(path, code).time_since_epoch().count()));
-  };
-  add(fs::read_symlink("/proc/self/exe", code));
-  for (size_t i = 0; const char *name = flame_pipeline_part(i); ++i) {
-    std::vector<fs::path> files;
-    for (const auto &entry : fs::directory_iterator(fs::path(settings.folder) / name, code))
-      if (entry.is_regular_file(code))
-        files.push_back(fs::weakly_canonical(entry.path(), code));
-    std::sort(files.begin(), files.end());
-    parts.push_back(name);
-    for (const fs::path &file : files)
-      add(file);
-  }
-  std::vector<llvm::StringRef> refs(parts.begin(), parts.end());
-  return FileCache::key(refs);
+std::string counted(size_t count, const std::string &what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
-/// Compiles what is missing in the folder of artifacts. Throws Exit after the compiler's messages.
-void compileParts(const GenerateSettings &settings, const std::string &artifacts, Console &console) {
-  std::error_code code;
-  fs::create_directories(artifacts, code);
-  for (size_t i = 0; const char *name = flame_pipeline_part(i); ++i) {
-    fs::path artifact = fs::path(artifacts) / (std::string(name) + ".flame"), folder = fs::path(settings.folder) / name;
-    if (fs::is_regular_file(artifact, code))
-      continue;
-    if (!fs::is_directory(folder, code))
-      throw io::InputError(folder.string() + " is missing: " + settings.folder +
-                           " is no folder of a FLUX pipeline as diffusers saves it");
-    auto begin = std::chrono::steady_clock::now();
-    CompileResult result;
-    if (int status = compileWithProgress(folder.string(), settings.options, console, result, true))
-      throw Exit{status};
-    std::string error;
-    if (!writeArtifact(artifact.string(), result.artifact, error))
-      throw io::InputError(artifact.string() + ": can't be written: " + error +
-                           "; say with --artifacts where compiled models may be kept");
-    console.phase("compiled", std::string(name) + ", " + std::to_string(result.kernels) + " kernels", since(begin));
-  }
+/// "12.34 it/s" or "1.50 s/it"
+std::string rateOf(double steps, double seconds) {
+  char text[32];
+  bool fast = steps >= seconds;
+  std::snprintf(text, sizeof text, "%.2f %s", fast ? steps / seconds : seconds / steps, fast ? "it/s" : "s/it");
+  return text;
 }
 
 /// Shows what the pipeline does.
 struct Display {
   Console &console;
+  std::string rate; // of denoising
 
   static int report(const flame_progress *progress, void *user) {
     static const char *names[] = {"texts", "denoising", "decoding"};
-    auto &console = static_cast<Display *>(user)->console;
-    char detail[64] = "";
+    auto &display = *static_cast<Display *>(user);
+    std::string detail;
     if (progress->step > 0 && progress->seconds > 0) {
-      double rate = progress->step / progress->seconds, left = (progress->steps - progress->step) / rate;
-      std::snprintf(detail, sizeof detail, "%.2f %s  ETA %02d:%02d", rate >= 1 ? rate : 1 / rate,
-                    rate >= 1 ? "it/s" : "s/it", int(left) / 60, int(left) % 60);
+      detail = rateOf(double(progress->step), progress->seconds);
+      if (progress->stage == FLAME_STAGE_DENOISE)
+        display.rate = detail;
+      double left = double(progress->steps - progress->step) * progress->seconds / double(progress->step);
+      char eta[32];
+      std::snprintf(eta, sizeof eta, "  ETA %02d:%02d", int(left) / 60, int(left) % 60);
+      detail += eta;
     }
-    console.bar(names[progress->stage], unsigned(progress->step), unsigned(progress->steps), detail);
+    display.console.bar(names[progress->stage], unsigned(progress->step), unsigned(progress->steps), detail);
     return 0;
   }
 };
+
+/// Weights that a processor computes with are mapped from their files.
+std::string weightsNote(const GenerateSettings &settings) {
+  return settings.options.target == "cuda" ? "" : " beside mapped weights";
+}
+
+/// Says beforehand what the run will hold.
+void showPlan(flame_pipeline *pipeline, const flame_generate_options &request, uint64_t limit, Console &console) {
+  flame_memory_plan plan{};
+  plan.struct_size = sizeof plan;
+  check(flame_pipeline_plan(pipeline, &request, &plan));
+  uint64_t sum = 0;
+  std::string parts;
+  for (size_t i = 0; const char *name = flame_pipeline_part(i); ++i) {
+    uint64_t all = plan.weight_bytes[i] + plan.run_bytes[i];
+    sum += all;
+    parts += std::string(i ? ", " : "") + name + " " + formatBytes(all);
+  }
+  std::string text = "memory      peak " + formatBytes(plan.peak_bytes) + " planned";
+  if (limit && sum > limit)
+    text += " under the limit of " + formatBytes(limit) + ", idle parts are moved out of the way";
+  console.line(text + " (" + parts + ")");
+}
+
+/// The commands of all parts that took most of the time.
+void showProfile(flame_pipeline *pipeline, Console &console) {
+  struct Row {
+    std::string part, command, nodes;
+    uint64_t calls, nanoseconds;
+  };
+  std::vector<Row> rows;
+  uint64_t total = 0;
+  for (size_t i = 0; const char *name = flame_pipeline_part(i); ++i) {
+    flame_session *session = flame_pipeline_session(pipeline, i);
+    std::vector<flame_profile_entry> entries(flame_session_profile_entries(session, nullptr, 0));
+    flame_session_profile_entries(session, entries.data(), entries.size());
+    for (const flame_profile_entry &entry : entries) {
+      rows.push_back({name, entry.command, entry.node, entry.calls, entry.nanoseconds});
+      total += entry.nanoseconds;
+    }
+  }
+  std::stable_sort(rows.begin(), rows.end(), [](const Row &a, const Row &b) { return a.nanoseconds > b.nanoseconds; });
+  constexpr size_t kShown = 30, kWidest = 60;
+  console.line("      ms     %   calls  part            command  [source]");
+  for (size_t i = 0; i < std::min(rows.size(), kShown); ++i) {
+    const Row &row = rows[i];
+    char numbers[64];
+    std::snprintf(numbers, sizeof numbers, "%8.3f %5.1f %7llu  %-14s  ", double(row.nanoseconds) / 1e6,
+                  100 * double(row.nanoseconds) / double(std::max<uint64_t>(total, 1)),
+                  static_cast<unsigned long long>(row.calls), row.part.c_str());
+    std::string nodes = row.nodes.size() > kWidest ? row.nodes.substr(0, kWidest) + "…" : row.nodes;
+    console.line(numbers + row.command + (nodes.empty() ? "" : "  [" + nodes + "]"));
+  }
+  if (rows.size() > kShown)
+    console.line("and " + counted(rows.size() - kShown, "command") + " more; " + std::to_string(total / 1000000) +
+                 " ms in all (CUDA graphs are off while profiling)");
+}
 
 std::string numbered(const std::string &path, size_t index, size_t count) {
   if (count == 1)
@@ -173,15 +196,9 @@ int generate(GenerateSettings &settings, Console &console) {
   std::pair<size_t, size_t> size = settings.size.empty() ? std::pair<size_t, size_t>() : parseSize(settings.size);
 
   auto begin = std::chrono::steady_clock::now();
-  std::string artifacts = settings.artifacts;
-  if (artifacts.empty()) {
-    artifacts = FileCache::defaultFolder();
-    if (artifacts.empty())
-      throw io::InputError(
-          "there is no cache folder for compiled models; set FLAME_CACHE_DIR or HOME, or use --artifacts");
-    artifacts += "/pipelines/" + artifactKey(settings);
-  }
-  compileParts(settings, artifacts, console);
+  std::string artifacts =
+      settings.artifacts.empty() ? cachedArtifacts(settings.folder, settings.options) : settings.artifacts;
+  compilePipeline(settings.folder, settings.options, artifacts, console);
   if (settings.compileOnly) {
     std::printf("%s\n", artifacts.c_str());
     return 0;
@@ -196,11 +213,13 @@ int generate(GenerateSettings &settings, Console &console) {
   flame_pipeline *raw = nullptr;
   check(flame_pipeline_load(settings.folder.c_str(), &options, &raw));
   std::unique_ptr<flame_pipeline, void (*)(flame_pipeline *)> pipeline(raw, flame_pipeline_release);
+  if (settings.profile)
+    check(flame_pipeline_profile(pipeline.get(), 1));
 
   std::vector<const char *> prompts;
   for (const std::string &prompt : settings.prompts)
     prompts.push_back(prompt.c_str());
-  Display display{console};
+  Display display{console, ""};
   flame_generate_options request{};
   request.struct_size = sizeof request;
   request.prompts = prompts.data();
@@ -217,27 +236,35 @@ int generate(GenerateSettings &settings, Console &console) {
   request.generator = settings.generator == "cuda" ? FLAME_GENERATOR_CUDA : FLAME_GENERATOR_CPU;
   request.progress = Display::report;
   request.progress_user = &display;
+  showPlan(pipeline.get(), request, options.memory_limit, console);
   std::vector<flame_image *> images(count);
   check(flame_pipeline_generate(pipeline.get(), &request, images.data()));
   std::vector<std::unique_ptr<flame_image, void (*)(flame_image *)>> owners;
   for (flame_image *image : images)
     owners.emplace_back(image, flame_image_release);
 
-  double stages[3];
-  uint64_t peak = 0;
-  flame_pipeline_statistics(pipeline.get(), stages, &peak);
-  console.phase("texts", std::to_string(prompts.size()) + (prompts.size() == 1 ? " prompt" : " prompts"), stages[0]);
-  console.phase("denoising", std::to_string(count) + (count == 1 ? " picture" : " pictures"), stages[1]);
+  flame_statistics statistics{};
+  statistics.struct_size = sizeof statistics;
+  check(flame_pipeline_statistics(pipeline.get(), &statistics));
+  if (statistics.parts_loaded)
+    console.phase("loading", counted(statistics.parts_loaded, "part"), statistics.loading_seconds);
+  console.phase("texts", counted(prompts.size(), "prompt"), statistics.seconds[0]);
+  console.phase("denoising", counted(count, "picture") + (display.rate.empty() ? "" : ", " + display.rate),
+                statistics.seconds[1]);
   console.phase("decoding",
                 std::to_string(flame_image_width(images[0])) + " x " + std::to_string(flame_image_height(images[0])) +
                     " pixels",
-                stages[2]);
+                statistics.seconds[2]);
+  auto encoding = std::chrono::steady_clock::now();
   for (size_t i = 0; i < count; ++i) {
     std::string path = numbered(settings.output, i, count);
     check(flame_image_save(images[i], nullptr, 0, path.c_str()));
     std::printf("%s\n", path.c_str());
   }
-  console.phase("done", "peak " + formatBytes(peak) + " beside the weights", since(begin));
+  console.phase("files", counted(count, "picture"), since(encoding));
+  console.phase("done", "peak " + formatBytes(statistics.peak_bytes) + weightsNote(settings), since(begin));
+  if (settings.profile)
+    showProfile(pipeline.get(), console);
   return 0;
 }
 
@@ -304,8 +331,10 @@ Command flame::tool::addGenerate(CLI::App &app, Console &console) {
   sub->add_flag("--compile-only", state->compileOnly, "compile the models, print where they are, and stop");
   sub->add_option("--threads", state->threads, "threads of the CPU (default: all cores)")->type_name("N");
   sub->add_option("--device", state->device, "number of the GPU (default: the first)")->type_name("N");
-  sub->add_option("--memory-limit", state->memoryLimit, "most memory that a model may take beside its weights, e.g. 8G")
+  sub->add_option("--memory-limit", state->memoryLimit, "most memory that all models together may take, e.g. 30G: tensors, and weights that are on the GPU; what is idle "
+                  "is moved off the GPU as far as that is needed")
       ->type_name("BYTES");
+  sub->add_flag("--profile", state->profile, "show at the end which kernels took the time; CUDA graphs are off meanwhile");
   sub->add_flag("-q,--quiet", state->quiet, "no progress");
   return [state, &console]() { return generate(*state, console); };
 }

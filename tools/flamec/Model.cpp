@@ -28,7 +28,8 @@ void flame::tool::addFolderOptions(CLI::App *app, std::string &dtype, std::strin
       ->check(oneOf({"f32", "bf16", "f16"}))
       ->type_name("TYPE");
   app->add_option("--part", part,
-                  "of a model folder with several parts: decoder (default) or encoder of an autoencoder")
+                  "of a model folder with several parts: decoder (default), encoder, or pictures (latents in patches to pixels) "
+                  "of an autoencoder; model (default) or step (of denoising) of a diffusion transformer")
       ->type_name("NAME");
 }
 
@@ -67,7 +68,7 @@ void ModelSettings::addMemoryLimit(CLI::App *app) {
 }
 
 void ModelSettings::resolve() {
-  run::parseDims(dims, inputs);
+  inputs.dims = run::parseDims(dims);
   if (!memoryLimit.empty())
     run::parseBytes(memoryLimit);
   if ((!dtype.empty() || !part.empty()) && !llvm::sys::fs::is_directory(path))
@@ -118,6 +119,8 @@ ArtifactBytes flame::tool::artifactOf(const ModelSettings &settings, Console &co
   options.gpus = settings.gpus;
   options.dtype = settings.dtype;
   options.part = settings.part;
+  // The sizes that it is about to run with.
+  options.typicalDims = settings.inputs.dims;
   if (options.target == "cuda")
     if (cuda::DriverInfo driver = cuda::queryDriver(); driver.gpus.empty()) {
       console.error("--target=cuda runs the model on a GPU: " + driver.problem + "; " + driver.remedy +

@@ -38,9 +38,9 @@ def sustained(functions, rounds, milliseconds):
     return {name: statistics.median(t) for name, t in times.items()}
 
 
-def command_line(doc, make, run, compiles=True):
+def command_line(doc, make, run, compiles=True, more=None, rounds=5):
     """What the benchmarks of compiled kernels are called by: `make` on a machine with onnx, `run` on one with a GPU. With `compiles`
-    torch.compile is a rival. Returns the exit status."""
+    torch.compile is a rival. `more` adds options to {"make", "run"}. Returns the exit status."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     m = commands.add_parser("make")
@@ -49,11 +49,13 @@ def command_line(doc, make, run, compiles=True):
     m.add_argument("--option", action="append", default=[], help="one more of flamec compile")
     r = commands.add_parser("run")
     r.add_argument("--library", required=True)
-    r.add_argument("--rounds", type=int, default=5)
+    r.add_argument("--rounds", type=int, default=rounds)
     r.add_argument("--milliseconds", type=float, default=30, help="length of one measurement")
     if compiles:
         r.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     r.add_argument("--format", choices=["table", "md", "json"], default="table")
+    if more:
+        more({"make": m, "run": r})
     for p in (m, r):
         p.add_argument("--filter")
         p.add_argument("folder")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Matrix products against cuBLASLt and PyTorch on the same GPU, in one process, on the same tensors.
+"""Matrix products and convolutions against cuBLASLt, cuDNN and PyTorch on the same GPU, in one process, on the same tensors.
 
     bench_matrix.py make --flamec FLAMEC [--gpu sm_90a] [--filter REGEX] FOLDER       needs onnx; no GPU
     bench_matrix.py run --library libflame_rt.so [--rounds N] [--format table|md|json] FOLDER     needs PyTorch and a GPU
@@ -7,7 +7,7 @@
 Each case is checked against float64 first, on some rows, and its error is compared with the rival's. Then all are timed in
 alternating rounds, each long enough to be sustained, over as many copies of the tensors as the second-level cache can't hold. The
 rival of a plain product is cuBLASLt with the fastest of the ten algorithms that it proposes; that of a product with more behind it is
-torch.compile. Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
+torch.compile; that of a convolution, cuDNN with the fastest of its algorithms (channels last, cudnn.benchmark). Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
 rivals' times over flame's: above 1 flame is faster. The status is 1 if a result is wrong.
 """
 
@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 
+import matrix_convs
 from bench_gpu import command_line, print_head, print_table, sustained
 
 SHAPES = [
@@ -52,6 +53,7 @@ def cases():
         for m in (16, 4096):
             yield "swiglu", (m, n, 4096), "bfloat16"
     yield "geglu", (4096, 11264, 4096), "bfloat16"
+    yield from matrix_convs.cases()
 
 
 def dims(letters, m, n, k):
@@ -69,20 +71,22 @@ def make(args):
     folder = pathlib.Path(args.folder)
     folder.mkdir(parents=True, exist_ok=True)
     made = []
-    for kind, (m, n, k), dtype in cases():
-        name = f"{kind} {m}x{n}x{k} {dtype}"
+    for kind, shape, dtype in cases():
+        conv = matrix_convs.Conv(kind, shape) if kind in matrix_convs.KINDS else None
+        name = f"{kind} {conv.label if conv else 'x'.join(map(str, shape))} {dtype}"
         if args.filter and not re.search(args.filter, name):
             continue
         onnx_type = {"bfloat16": T.BFLOAT16, "float16": T.FLOAT16, "tf32": T.FLOAT}[dtype]
-        inputs = [("x", [m, k])] + [(i, dims(letters, m, n, k)) for i, letters in KINDS[kind]]
-        nodes = []
+        inputs = conv.inputs() if conv else [("x", [shape[0], shape[2]])] + [(i, dims(letters, *shape)) for i, letters in KINDS[kind]]
+        result = conv.result if conv else list(shape[:2])
+        nodes = list(conv.nodes(h)) if conv else []
 
         def node(op, ins, outs, **attributes):
             nodes.append(h.make_node(op, ins, outs, **attributes))
 
         product = {"linear": "y", "matmul": "y"}.get(kind, "p")
         for weight, result in (("w", product), ("v", "u")):
-            if weight not in [i for i, _ in inputs]:
+            if conv or weight not in [i for i, _ in inputs]:
                 continue
             if kind == "matmul":
                 node("MatMul", ["x", weight], [result])
@@ -104,19 +108,19 @@ def make(args):
             node("Gelu", ["p"], ["a"], approximate="tanh")
             node("Mul", ["a", "u"], ["y"])
         graph = h.make_graph(nodes, kind, [h.make_tensor_value_info(i, onnx_type, s) for i, s in inputs],
-                             [h.make_tensor_value_info("y", onnx_type, [m, n])])  # fmt: skip
+                             [h.make_tensor_value_info("y", onnx_type, result)])  # fmt: skip
         model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23)], ir_version=11)
-        stem = name.replace(" ", "_")
+        stem = re.sub(r"\W+", "_", name)
         onnx.save(model, folder / f"{stem}.onnx")
         files = {}
         # Code for sm_90 has no wgmma.
-        plain = kind in ("linear", "matmul")
+        plain = kind in ("linear", "matmul", "conv")
         for generation, gpu in {"flame": args.gpu, **({"sm80": "sm_90"} if plain and args.gpu == "sm_90a" else {})}.items():
             files[generation] = f"{stem}.{generation}.flame"
             subprocess.run([args.flamec, "compile", folder / f"{stem}.onnx", "-o", folder / files[generation], "--target=cuda",
                             f"--gpu={gpu}", "-q", *(["--precision=tf32"] if dtype == "tf32" else []), *args.option], check=True)  # fmt: skip
         (folder / f"{stem}.onnx").unlink()
-        made.append({"name": name, "kind": kind, "shape": [m, n, k], "type": dtype, "inputs": [s for _, s in inputs], "files": files})
+        made.append({"name": name, "kind": kind, "shape": list(shape), "type": dtype, "inputs": [s for _, s in inputs], "files": files})
     (folder / "matrix.json").write_text(json.dumps(made))
     print(f"{len(made)} cases in {folder}")
 
@@ -159,6 +163,7 @@ def run(args):
     import flame_rt
 
     torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
     folder, stream = pathlib.Path(args.folder), torch.cuda.current_stream().cuda_stream
     torch.manual_seed(1)
     limits = {"bfloat16": 4e-3, "float16": 5e-4, "tf32": 1e-3}
@@ -166,15 +171,18 @@ def run(args):
     for case in json.loads((folder / "matrix.json").read_text()):
         if args.filter and not re.search(args.filter, case["name"]):
             continue
-        (m, n, k), kind = case["shape"], case["kind"]
+        kind = case["kind"]
+        conv = matrix_convs.Conv(kind, case["shape"]) if kind in matrix_convs.KINDS else None
+        m, n, k = (math.prod(conv.result[:3]), conv.k, conv.depth) if conv else case["shape"]
+        shape = conv.result if conv else (m, n)
         dtype = torch.float32 if case["type"] == "tf32" else getattr(torch, case["type"])
         size = sum(math.prod(s) for s in case["inputs"]) * dtype.itemsize + m * n * dtype.itemsize
         copies = max(1, min(8, -(-(180 << 20) // size)))  # more than the second-level cache holds, thrice
         sets = []
         for _ in range(copies):
-            sets.append([torch.randn(s, device="cuda").mul_(k**-0.5 if i in (1, 2) and len(s) == 2 and s[0] > 1 else 1).to(dtype)
-                         for i, s in enumerate(case["inputs"])])  # fmt: skip
-        results = {g: [torch.full((m, n), math.nan, device="cuda", dtype=dtype) for _ in sets] for g in [*case["files"], "rival"]}
+            scale = conv.scale if conv else lambda i, s: k**-0.5 if i in (1, 2) and len(s) == 2 and s[0] > 1 else 1
+            sets.append([torch.randn(s, device="cuda").mul_(scale(i, s)).to(dtype) for i, s in enumerate(case["inputs"])])
+        results = {g: [torch.full(shape, math.nan, device="cuda", dtype=dtype) for _ in sets] for g in [*case["files"], "rival"]}
         row = {"name": case["name"], "error": None}
         rows.append(row)
         calls, keep = {}, []
@@ -184,12 +192,15 @@ def run(args):
                 session.on_stream(stream)
                 calls[generation] = [session.bind(i, [o]) for i, o in zip(sets, results[generation])]
                 keep.append(session)
-            eager = torch_function(kind)
+            eager = conv.function() if conv else torch_function(kind)
             calls["eager"] = [lambda i=i: eager(*i) for i in sets]
             if kind in ("linear", "matmul"):
                 product = cublaslt.Product(m, n, k, str(dtype).removeprefix("torch."), str(dtype).removeprefix("torch."), kind == "linear", case["type"] == "tf32")
                 product.tune(*sets[0], results["rival"][0])
                 calls["rival"] = [product.bound(*i, o) for i, o in zip(sets, results["rival"])]
+            elif kind == "conv":
+                results["rival"] = [eager(*i) for i in sets]
+                calls["rival"] = calls.pop("eager")
             elif args.no_compile:
                 del results["rival"]
             else:
@@ -201,7 +212,8 @@ def run(args):
                 for function in functions:
                     function()
             torch.cuda.synchronize()
-            row["errors"] = dict(zip(results, errors(case, sets[-1], [r[-1] for r in results.values()])))
+            check = conv.errors if conv else lambda *a: errors(case, *a)
+            row["errors"] = dict(zip(results, check(sets[-1], [r[-1] for r in results.values()])))
             wrong = {g: e for g, e in row["errors"].items() if g != "rival" and not e < limits[case["type"]] * (2 if "glu" in kind else 1)}
             if wrong:
                 row["error"] = f"relative errors in the norm {wrong}"
@@ -245,7 +257,7 @@ def report(rows, style):
         if rival:
             ratios.setdefault(f"{group} {r['name'].split()[-1]}", []).append(rival)
         lines.append([r["name"], f"{us['flame']:.1f}", f"{r['TFLOP/s']:.0f}", f"{r['TB/s']:.2f}", f"{rival:.2f}" if rival else "",
-                      f"{us['eager'] / us['flame']:.2f}", f"{us['rival'] / us['sm80']:.2f}" if "sm80" in us and rival else "",
+                      f"{us['eager'] / us['flame']:.2f}" if "eager" in us else "", f"{us['rival'] / us['sm80']:.2f}" if "sm80" in us and rival else "",
                       f"{error['flame'] / error['rival']:.2f}" if error.get("rival") else ""])  # fmt: skip
     if style == "md":
         print_head("Matrix products", "matrix", "flame, cuBLASLt (the fastest of the ten algorithms\nthat it proposes) for plain "

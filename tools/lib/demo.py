@@ -1,4 +1,4 @@
-"""The demo behind tools/demo.sh: two networks trained on scanned digits, compiled and run by flamec."""
+"""The demo behind tools/demo.sh: two networks trained on scanned digits, compiled and run by flamec, and a picture of a text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import time
 import flame_cli
 import numpy as np
 import onnxruntime
+import PIL.Image
+from pipelines import whole
 
 DIGITS = pathlib.Path(__file__).resolve().parents[2] / "examples/digits"
 SHADES = " .:-=+*#%@"
@@ -86,6 +88,27 @@ def demonstrate(name, what, cli, scratch, images, labels):
     return answers, ok
 
 
+def paint(cli, scratch):
+    """A picture of a text: the classes, the folder layout and the steps of FLUX.1-schnell with small random weights."""
+    folder, picture = whole.make(scratch / "tiny-flux"), scratch / "fox.png"
+    prompt = ("--prompt", "A red fox in the snow", "--size", "256x128", "--seed", "7", "--steps", "4")
+    print("\nText to a picture: a FLUX pipeline with small random weights, in the folder layout of diffusers")
+    environment = {"FLAME_CACHE_DIR": str(scratch / "cache")}
+    first = required(cli("generate", folder, *prompt, "-o", picture, env=environment))
+    again = required(cli("generate", folder, *prompt, "-o", scratch / "again.png", env=environment))
+    show("generated", f"{os.path.relpath(picture)} in {first.seconds:.2f} s, compiling its four models; then in {again.seconds:.2f} s")
+    for line in again.stderr.splitlines():
+        print(f"    {line}")
+    with PIL.Image.open(picture) as image:
+        parameters, pixels = json.loads(image.text["parameters"]), np.array(image)
+    show("carries", ", ".join(f"{key} {parameters[key]}" for key in ("prompt", "seed", "steps", "software")))
+    grey = pixels.reshape(16, 8, 64, 4, 3).mean((1, 3, 4))  # noise that a random model has made of noise
+    grey = (grey - grey.min()) / max(float(np.ptp(grey)), 1)
+    for row in grey:
+        print("    " + "".join(SHADES[int(v * 9)] for v in row))
+    return pixels.std() > 5 and picture.read_bytes() == (scratch / "again.png").read_bytes()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flamec", required=True)
@@ -105,6 +128,8 @@ def main():
     draw(images[chosen], labels[chosen], answers[chosen])
     if not (good and also_good):
         sys.exit("error: accuracy or agreement is not what it should be")
+    if not paint(cli, args.scratch):
+        sys.exit("error: the picture is empty, or another one the second time")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ public:
   mlir::ModuleOp begin(llvm::StringRef name);
   /// `dims`: of a tensor, an integer or a string (a symbolic dim) each.
   mlir::Value addInput(llvm::StringRef name, mlir::Type type, llvm::ArrayRef<mlir::Attribute> dims);
+  /// Kernels are tuned for this size of a symbolic dim; any other works too.
+  void setTypical(llvm::StringRef dim, int64_t size);
   mlir::Value constant(mlir::ElementsAttr value, mlir::Location loc);
   /// A tensor whose bytes stay in a file, which is named relative to the model's folder.
   mlir::Value weight(llvm::StringRef name, WeightRefAttr ref, mlir::RankedTensorType type, mlir::Location loc);
@@ -43,6 +45,7 @@ private:
   mlir::func::FuncOp function;
   mlir::Operation *lastConstant = nullptr;
   llvm::SmallVector<mlir::DictionaryAttr> argumentAttrs;
+  llvm::SmallVector<mlir::NamedAttribute> typicalDims;
   llvm::SmallVector<mlir::Attribute> resultAttrs;
   llvm::SmallVector<mlir::Value> results;
 };

@@ -62,7 +62,7 @@ struct Attribute {
 
 struct Alloc { int32_t slot; };
 struct Free { int32_t slot; };
-struct TensorMap { int32_t buffer; uint8_t dtype; int32_t offset; std::vector<int32_t> dims, strides, box; bool tf32; };
+struct TensorMap { int32_t buffer; uint8_t dtype; int32_t offset; std::vector<int32_t> dims, strides, box; bool tf32; std::vector<int32_t> lower, upper, steps; };
 struct Launch {
   int32_t kernel;
   std::vector<int32_t> buffers, args;

@@ -17,6 +17,7 @@ struct LaunchTensor {
   llvm::SmallVector<DimExpr> dims, strides;
   llvm::SmallVector<int> box;
   bool tf32;
+  llvm::SmallVector<int> lower, upper, steps; // of windows
 };
 
 /// One launch of a region, as a target's generator gives it.

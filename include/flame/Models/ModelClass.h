@@ -28,6 +28,12 @@ public:
 /// A dim of an input: a size, or the name of a symbolic one. Equal names mean equal sizes.
 using InputDim = std::variant<int64_t, const char *>;
 
+/// The sizes of symbolic dims that a model most often runs with: what its kernels are tuned for.
+struct TypicalDim {
+  const char *name;
+  int64_t size;
+};
+
 class ModelContext {
 public:
   ModelContext(const ModelConfig &config, ModelWeights &weights, FunctionBuilder &function, mlir::Type type,
@@ -43,6 +49,10 @@ public:
   Scope root;
 
   mlir::Value input(llvm::StringRef name, mlir::Type elementType, llvm::ArrayRef<InputDim> dims);
+  void tuneFor(llvm::ArrayRef<TypicalDim> dims) {
+    for (const TypicalDim &dim : dims)
+      function.setTypical(dim.name, dim.size);
+  }
   void output(llvm::StringRef name, mlir::Value value) { function.addResult(name, value); }
   /// A number of layers of the configuration, whose blocks' names begin with `prefix`. Throws where the weights have
   /// fewer blocks, so that a wrong number costs nothing.

@@ -12,6 +12,7 @@
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Pass/PassManager.h"
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,6 +58,8 @@ struct CompileOptions {
   std::string dumpAfter;
   /// Every named tensor of the graph becomes an output, behind the graph's own: for comparing with another system.
   bool keepIntermediates = false;
+  /// Cuda: symbolic dims and the sizes to tune kernels for; any other size works too.
+  std::map<std::string, int64_t> typicalDims;
   /// Folders: the element type to compute in and the part to compile, as in HuggingFaceOptions.
   std::string dtype, part;
 };

@@ -8,6 +8,7 @@ namespace flame {
 struct FormRegionsOptions {
   bool attention = false; ///< the target has kernels for regions with the anchor `attention`
   bool topk = false;      ///< … `topk`
+  bool joined = false;    ///< products read an operand that is two tensors one after the other along the inner dim
 };
 /// Puts every op that becomes kernel code into a `flame.region`, fusing as it goes.
 std::unique_ptr<mlir::Pass> createFormRegionsPass(const FormRegionsOptions &options = {});

@@ -71,6 +71,9 @@ public:
   DimExpr symbol(llvm::StringRef name, bool nonNegative = true);
   unsigned numSymbols() const;
   llvm::StringRef symbolName(unsigned symbol) const;
+  /// The size to tune for where a choice depends on it. Any other must work too.
+  int64_t typical(unsigned symbol) const;
+  void setTypical(unsigned symbol, int64_t size);
 
   struct Impl;
   std::unique_ptr<Impl> impl;
@@ -100,6 +103,7 @@ struct DimAtom {
   bool nonNegative;
   DimExpr a, b;
   std::string name;
+  int64_t typical = 512; // for Symbol: a size that nobody has told is neither tiny nor huge
 };
 struct DimTerm {
   int64_t coefficient;

@@ -86,6 +86,36 @@ def JoinProducts : Pass<"flame-join-products", "::mlir::func::FuncOp"> {
   }];
 }
 
+def NormChannelsLast : Pass<"flame-norm-channels-last", "::mlir::func::FuncOp"> {
+  let summary = "Compute group norms of large images position by position, with all channels of each";
+  let description = [{
+    Convolutions on a GPU read images with channels last in memory, where the elements of one group lie apart: a row program
+    of a group would need a copy in either order. So a kernel computes mean and variance of each channel, reading the image
+    once as it lies there, and another one the result. In between, a small one joins the channels of each group and
+    turns statistics, scale and bias into a factor and an addend for each channel. f16 and bf16 alone, and only where a
+    convolution reads the result.
+
+    Before:
+
+    ```mlir
+    %g = flame.reshape %x, %shape : (tensor<?x64x?x?xbf16>, tensor<5xi64>) -> tensor<?x32x2x?x?xbf16>
+    %f = flame.cast %g : tensor<?x32x2x?x?xbf16> -> tensor<?x32x2x?x?xf32>
+    %m = flame.reduce %f {kind = "mean", axes = array<i64: 2, 3, 4>} : … -> tensor<?x32x1x1x1xf32>
+    …
+    %y = flame.reshape %a, %back : … -> tensor<?x64x?x?xbf16>
+    ```
+
+    After:
+
+    ```mlir
+    %t = flame.transpose %x {perm = array<i64: 0, 2, 3, 1>} : tensor<?x64x?x?xbf16> -> tensor<?x?x?x64xbf16>
+    %m = flame.reduce %d {kind = "mean", axes = array<i64: 1>} : (tensor<?x?x64xf32>) -> tensor<?x1x64xf32>
+    …
+    %y = flame.transpose %a {perm = array<i64: 0, 3, 1, 2>} : tensor<?x?x?x64xbf16> -> tensor<?x64x?x?xbf16>
+    ```
+  }];
+}
+
 def PrintCost : Pass<"flame-print-cost", "::mlir::func::FuncOp"> {
   let summary = "Print the operations and bytes of every op as expressions of the dims";
   let description = [{

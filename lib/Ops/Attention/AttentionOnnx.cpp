@@ -61,8 +61,10 @@ static void attention(OnnxNode &n) {
     n.setOutput(2, v);
 
   DimExpr keys = n.dim(k, 2);
-  Value scale = n.hasAttr("scale") ? n.scalar(type, n.floatAttr("scale")) : inverseRoot(n, n.dim(q, 3), type);
-  Value scores = multiplyHeads(n, n.mul(q, scale), n.transpose(k, {0, 1, 3, 2}));
+  // Scores of narrow inputs stay in f32: fused, they never are in memory, and the order of a sum decides no rounding.
+  Type wide = type.getIntOrFloatBitWidth() < 32 ? Type(n.b.getF32Type()) : type;
+  Value scale = n.hasAttr("scale") ? n.scalar(wide, n.floatAttr("scale")) : inverseRoot(n, n.dim(q, 3), wide);
+  Value scores = n.mul(multiplyHeads(n, q, n.transpose(k, {0, 1, 3, 2}), wide), scale);
   int64_t mode = n.intAttr("qk_matmul_output_mode", 0);
   auto stage = [&](int64_t which, Value value) {
     if (mode == which && n.wantsOutput(3))
@@ -70,15 +72,15 @@ static void attention(OnnxNode &n) {
   };
   stage(0, scores);
   if (double cap = n.floatAttr("softcap", 0); cap > 0)
-    scores = n.mul(n.tanh(n.div(scores, n.scalar(type, cap))), n.scalar(type, cap));
+    scores = n.mul(n.tanh(n.div(scores, n.scalar(wide, cap))), n.scalar(wide, cap));
   stage(1, scores);
 
   // Everything that masks out becomes −inf, where it stands.
-  Value lowest = n.scalar(type, -std::numeric_limits<double>::infinity());
+  Value lowest = n.scalar(wide, -std::numeric_limits<double>::infinity());
   Type index = n.b.getI64Type();
   if (n.hasInput(3)) {
     Value mask = padMask(n, n.input(3), keys);
-    scores = n.elementType(mask).isInteger(1) ? n.where(mask, scores, lowest) : n.add(scores, n.cast(mask, type));
+    scores = n.elementType(mask).isInteger(1) ? n.where(mask, scores, lowest) : n.add(scores, n.cast(mask, wide));
   }
   if (n.intAttr("is_causal", 0))
     scores = maskFuture(n, scores, past);
@@ -87,12 +89,12 @@ static void attention(OnnxNode &n) {
     scores = n.where(valid, scores, lowest);
   }
   stage(2, scores);
-  Type precision = n.intAttr("softmax_precision", 0) ? n.dtypeAttr("softmax_precision") : type;
+  Type precision = n.intAttr("softmax_precision", 0) ? n.dtypeAttr("softmax_precision") : wide;
   if (!isa<FloatType>(precision))
     n.fail("attribute 'softmax_precision' is " + dtypeName(precision) + "; it must be a floating-point type");
-  Value weights = n.cast(n.softmax(n.cast(scores, precision), -1), type);
+  Value weights = n.softmax(n.cast(scores, precision), -1);
   stage(3, weights);
-  Value y = multiplyHeads(n, n.cast(weights, n.elementType(v)), v);
+  Value y = multiplyHeads(n, n.narrow(weights, n.elementType(v)), v);
   n.setOutput(0, n.cast(rank == 3 ? joinHeads(n, y) : y, type));
 }
 

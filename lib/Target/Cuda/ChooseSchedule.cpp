@@ -63,10 +63,10 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
 /// Large tiles read shared memory less often; of tiles of several shapes one fills the last round of blocks. With ping-pong one
 /// tile is stored while the next is multiplied, which pays where the inner dim is short.
 constexpr WgmmaSchedule wgmmaCandidates[] = {
-    {128, 256, 64, 4, 2}, {256, 144, 64, 3, 2}, {256, 128, 64, 4, 2}, {192, 192, 64, 4, 3, false, 1, 1, 8, 1},
+    {128, 256, 64, 4, 2}, {256, 144, 64, 3, 2}, {256, 128, 64, 4, 2}, {256, 160, 64, 4, 2, false, 1, 1, 8, 1}, {192, 192, 64, 4, 3, false, 1, 1, 8, 1},
     {128, 224, 64, 4, 2}, {128, 192, 64, 4, 2}, {128, 176, 64, 5, 2}, {128, 160, 64, 5, 2},
     {128, 144, 64, 5, 2}, {128, 128, 64, 6, 2}, {128, 128, 64, 6, 2, true}, {64, 256, 64, 4, 2, true},
-    {128, 192, 64, 4, 2, true, 1, 1, 8, 1}, {128, 64, 64, 8, 2, false, 1, 1, 8, 1},
+    {128, 192, 64, 4, 2, true, 1, 1, 8, 1}, {128, 160, 64, 5, 2, true}, {128, 64, 64, 8, 2, false, 1, 1, 8, 1},
     {128, 32, 128, 5, 2, false, 1, 1, 8, 1}, {64, 32, 128, 9, 1, false, 1, 1, 8, 1},
     {64, 224, 64, 5, 1}, {64, 176, 64, 6, 1}, {64, 128, 64, 8, 1}, {64, 112, 64, 8, 1},
     {64, 64, 64, 12, 1, false, 1, 1, 8, 1}, {64, 64, 128, 6, 1, false, 1, 1, 8, 1},
@@ -87,8 +87,9 @@ constexpr double memoryBytes = 4000, memoryBytesOfOne = 48;
 constexpr int64_t placesOfClusters = 112;
 
 /// Bytes that a product reads and writes at least.
-double leastBytes(const ContractSizes &s, int size) {
-  return double(s.batches) * (double(s.rows + s.columns) * s.depth * size + double(s.rows) * s.columns * 2);
+double leastBytes(const ContractSizes &s, const WgmmaProblem &p) {
+  const int size = sizeOf(p.type);
+  return p.windows ? p.windows->bytes : double(s.batches) * (double(s.rows + s.columns) * s.depth * size + double(s.rows) * s.columns * 2);
 }
 
 /// The likely time of a product by such tiles.
@@ -99,7 +100,8 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   int64_t tiles = s.batches * down * across,
           places = (c.cluster() > 2 ? placesOfClusters : multiprocessors) / c.cluster();
   // Lines of 128 bytes of the inner dim, for each row and column.
-  double lines = double(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth * c.splits)) * c.depth * size / 128;
+  const int64_t depth = p.windows ? p.windows->depth : s.depth;
+  double lines = double(ceilDivide(std::max<int64_t>(depth, 1), c.depth * c.splits)) * c.depth * size / 128;
   double elements = double(c.wholeRows()) * c.columns, rounds = double(ceilDivide(tiles, places));
   // Rows of x and columns of y that a block of a cluster copies for itself.
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
@@ -110,7 +112,7 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
   working *= 1 - wgmmaBoost * (1 - double(tiles) / (rounds * places));
   double copying = wgmmaStart + rounds * lines * copiedLine * copied;
-  double reading = wgmmaStart + leastBytes(s, size) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
+  double reading = wgmmaStart + leastBytes(s, p) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
   // Where memory decides, less work is better still.
   return std::max({working, copying, reading}) + (c.splits > 1 ? wgmmaSplit : 0) + working / 64;
 }
@@ -123,8 +125,10 @@ double price(const ContractSizes &s, int64_t rows, int64_t columns, double effic
 }
 
 struct LikelyValue : DimVisitor<int64_t> {
+  const DimContext &context;
+  explicit LikelyValue(const DimContext &context) : context(context) {}
   int64_t constant(int64_t value) override { return value; }
-  int64_t symbol(unsigned) override { return 512; }
+  int64_t symbol(unsigned symbol) override { return context.typical(symbol); }
   int64_t add(int64_t a, int64_t b) override { return a + b; }
   // Products of many unknown sizes stay far from overflow.
   int64_t mul(int64_t a, int64_t b) override {
@@ -179,7 +183,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
   constexpr double besideCopyEngine = 1.07;
   double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
-                          besideCopyEngine * leastBytes(sizes, sizeOf(problem.type)) / memoryBytes);
+                          besideCopyEngine * leastBytes(sizes, problem) / memoryBytes);
   for (const WgmmaSchedule &base : wgmmaCandidates)
     for (int blocks : splits) {
       // Large tiles are for products of many.
@@ -259,7 +263,7 @@ TopKChoice flame::cuda::chooseTopK(const KeyFormat &format, std::optional<int64_
   return {TopKForm::Select, few && *length <= small.chunk() ? smallest : small};
 }
 
-int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue().visit(expr); }
+int64_t flame::cuda::likely(DimExpr expr) { return LikelyValue(*expr.node->context).visit(expr); }
 
 std::string flame::cuda::text(const KeyFormat &format) {
   static const char *const kinds[] = {"Unsigned", "Signed", "Float"};

@@ -31,6 +31,12 @@ struct WgmmaProblem {
   Arithmetic type;
   Major x, y;
   std::optional<int64_t> rows = {};
+  /// A convolution's inner dim goes on in whole lines for each tap, and it reads x many times.
+  struct Windows {
+    int64_t depth; // of whole lines
+    double bytes;  // that are read and written at least
+  };
+  std::optional<Windows> windows = {};
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();

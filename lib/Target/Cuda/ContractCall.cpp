@@ -33,7 +33,7 @@ LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
     kernel.kernel.shared = schedule.sharedBytes(type);
     kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
     kernel.kernel.cluster = schedule.splits;
-    tileRows = schedule.rows, tileColumns = schedule.columns;
+    tileRows = schedule.rows, tileColumns = schedule.columns, tileDepth = schedule.depth;
     kernel.templates.push_back("impl/Gemm.h");
     kernel.waitsLater = true;
     return success();
@@ -48,6 +48,55 @@ LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
   tileRows = tileColumns = schedule.tile();
   kernel.templates.push_back("impl/Simt.h");
   return success();
+}
+
+FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const WgmmaProblem &problem,
+                                                                       const ContractSizes &sizes) {
+  std::optional<WgmmaSchedule> chosen = chooseWgmma(problem, sizes);
+  auto isValid = [&](const WgmmaSchedule &s) {
+    // Tiles one below the other are whole.
+    return s.isValid(problem.type, problem.x, problem.y) &&
+           (s.rows % 64 == 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
+  };
+  if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
+    return failure();
+  return chosen;
+}
+
+void ContractCall::launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows,
+                               DimExpr columns) {
+  WgmmaLaunch &launch = kernel.kernel.wgmma;
+  launch.threads = s.threads();
+  launch.shared = s.sharedBytes(problem.type, problem.x, problem.y);
+  launch.cluster = s.cluster();
+  launch.extent = batches * ceilDiv(rows, shapes.constant(s.rows * s.clusterRows)) *
+                  ceilDiv(columns, shapes.constant(s.columns * s.clusterColumns)) * int64_t(s.cluster());
+}
+
+void ContractCall::callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, ArrayRef<std::string> arguments) {
+  auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
+  wgmma = "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(problem.type) + ", " + major(problem.x) + ", " +
+          major(problem.y) + ">(" + llvm::join(arguments, ",\n      ") + ")";
+}
+
+bool ContractCall::isStorable(const WgmmaSchedule &s, Type elementType, DimExpr columns) {
+  Type stored = storageType(elementType);
+  int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
+  return (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
+         s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
+}
+
+std::string ContractCall::storeByMap(Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
+                                     DimExpr batchPitch, const std::string &body) {
+  Type stored = storageType(elementType);
+  int bytes = int(stored.getIntOrFloatBitWidth()) / 8;
+  kernel.kernel.wgmma.tensors.push_back({kernel.positionOf(kernel.resultBuffer(0)),
+                                         elementType,
+                                         shapes.constant(0),
+                                         {columns, rows, batches},
+                                         {pitch * int64_t(bytes), batchPitch * int64_t(bytes)},
+                                         {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
+  return "flame::tensorStore<" + storageName(stored) + ">(map2, " + body + ")";
 }
 
 DimExpr ContractCall::tiles(DimExpr rows, DimExpr columns) {

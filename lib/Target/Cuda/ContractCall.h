@@ -10,6 +10,7 @@
 #include "ChooseSchedule.h"
 #include "KernelBuilder.h"
 #include "Schedules.h"
+#include "llvm/ADT/ArrayRef.h"
 
 namespace flame::cuda {
 
@@ -29,7 +30,7 @@ protected:
   ElementBuilder e;
   Arithmetic type = Arithmetic::F32;
   std::string head; // of the text: template and schedule
-  int tileRows = 0, tileColumns = 0;
+  int tileRows = 0, tileColumns = 0, tileDepth = 0;
   llvm::SmallVector<mlir::Value> operands; // of the call
   std::string wgmma; // the call's text in code for sm_90a; empty: the same
 
@@ -44,6 +45,19 @@ protected:
       return mlir::emitError(kernel.region.getLoc()) << llvm::toString(std::move(error));
     return mlir::success();
   }
+  /// By wgmma, for sm_90a: the tiles, none where mma.sync is likely faster.
+  mlir::FailureOr<std::optional<WgmmaSchedule>> chooseWgmmaTiles(const WgmmaProblem &problem, const ContractSizes &sizes);
+  /// Threads, shared memory and blocks. Tensor maps are the caller's: map0 and map1 of the operands, map2 of the result.
+  void launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows, DimExpr columns);
+  /// The call, with "head, type, orders>(" in front of `arguments`.
+  void callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, llvm::ArrayRef<std::string> arguments);
+  /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
+  static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns);
+  /// Its map, of `batches` matrices, and the epilogue.
+  std::string storeByMap(mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
+                         DimExpr batchPitch, const std::string &body);
+  /// The body of the other epilogue, whose operands are the last ones so far: result, body, place.
+  std::string storedBody() const { return "$" + std::to_string(operands.size() - 2); }
   /// Blocks of one product.
   DimExpr tiles(DimExpr rows, DimExpr columns);
   /// The call, with "head, type>(" in front of `arguments`, which are divided by commas and new lines.

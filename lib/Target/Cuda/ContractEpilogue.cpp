@@ -50,16 +50,18 @@ Values ContractEpilogue::resultIndex(unsigned result, ValueRange index) {
 }
 
 std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool contiguous,
-                                    SmallVectorImpl<Value> &operands) {
+                                    SmallVectorImpl<Value> &operands,
+                                    llvm::function_ref<std::string(const std::string &)> wrap, StringRef suffix) {
   Type index = e.b.getIndexType(), sum = computeType(getElementTypeOrSelf(product.getType()));
   auto name = [&](Value value) {
     operands.push_back(value);
     return "$" + std::to_string(operands.size() - 1);
   };
+  auto function = [&](Value value) { return wrap ? wrap(name(value)) : name(value); };
   unsigned results = kernel.region.getNumResults();
   if (results != 1) {
     Value body = FunctionOp::create(
-        e.b, kernel.loc, "body", {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
+        e.b, kernel.loc, ("body" + suffix).str(), {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
           e.scope([&] {
             Values at = indexOf(e, args[0], args[1]);
             e.setScalar(product, args[2]);
@@ -71,12 +73,12 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
           });
           return Value();
         });
-    return "flame::scatter(" + name(body) + ")";
+    return "flame::scatter(" + function(body) + ")";
   }
   Type elementType = getElementTypeOrSelf(kernel.region.getResult(0).getType());
   Value yielded = kernel.region.getYielded()[0];
   Value body =
-      FunctionOp::create(e.b, kernel.loc, "body", {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
+      FunctionOp::create(e.b, kernel.loc, ("body" + suffix).str(), {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
         Value stored;
         e.scope([&] {
           Values at = indexOf(e, args[0], args[1]);
@@ -86,7 +88,7 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
         });
         return stored;
       });
-  Value place = FunctionOp::create(e.b, kernel.loc, "place", {index, index}, {"row", "column"}, [&](ValueRange args) {
+  Value place = FunctionOp::create(e.b, kernel.loc, ("place" + suffix).str(), {index, index}, {"row", "column"}, [&](ValueRange args) {
     Value position;
     e.scope([&] {
       Values at = indexOf(e, args[0], args[1]);
@@ -94,7 +96,7 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
     });
     return position;
   });
-  std::string result = name(kernel.resultBuffer(0)), first = name(body), second = name(place);
+  std::string result = name(kernel.resultBuffer(0)), first = function(body), second = function(place);
   return std::string("flame::store<") + (contiguous ? "true" : "false") + ">(" + result + ", " + first + ", " + second +
          ")";
 }

@@ -22,7 +22,9 @@ public:
   /// Builds the functions; appends what they are called in the text to `operands` and returns the text of the epilogue
   /// argument. `indexOf` gives the product's index. `contiguous`: eight columns from a multiple of eight on lie next to
   /// each other in the result.
-  std::string build(ElementBuilder &e, IndexOf indexOf, bool contiguous, llvm::SmallVectorImpl<mlir::Value> &operands);
+  /// `wrap` may put the functions' names in the text into a call; `suffix` tells them from those of another epilogue.
+  std::string build(ElementBuilder &e, IndexOf indexOf, bool contiguous, llvm::SmallVectorImpl<mlir::Value> &operands,
+                    llvm::function_ref<std::string(const std::string &)> wrap = {}, llvm::StringRef suffix = "");
 
 private:
   ElementBuilder::Values resultIndex(unsigned result, mlir::ValueRange index);

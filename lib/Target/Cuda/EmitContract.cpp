@@ -40,6 +40,11 @@ public:
       type = Arithmetic::TF32;
     if (failed(chooseTiles(sizes)))
       return failure();
+    // A schedule that a person gave may put the border of two tensors inside of a tile.
+    if (x.further && !isMultiple(x.border, tileDepth)) {
+      x.memory.reset();
+      x.further.reset();
+    }
     DimExpr blocks = tiles(rows, columns);
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
@@ -58,9 +63,13 @@ private:
     Value value;
     Type elementType;
     SmallVector<DimExpr> batch; // own batch dims
+    DimExpr batchStride;        // if followsBatch
     bool isVector, transposed;  // transposed: the inner dim comes before the line dim in x, after it in y
     std::optional<StridedOperand> memory;
     DimExpr lineStride, depthStride; // if memory
+    /// The operand from `border` of the inner dim on, in memory of its own, with the same strides but from line to line.
+    std::optional<StridedOperand> further;
+    DimExpr border, furtherStride;
   };
 
   MatMulOp op;
@@ -114,7 +123,28 @@ private:
       s.depthStride = s.isVector ? strides[0] : strides[strides.size() - (lineFirst ? 1 : 2)];
       s.lineStride = s.isVector ? shapes.constant(0) : strides[strides.size() - (lineFirst ? 2 : 1)];
     }
+    if (auto concat = value.getDefiningOp<ConcatOp>(); concat && isX)
+      joinTensors(s, concat);
     return s;
+  }
+
+  /// Two tensors one after the other along the inner dim, if both are lines along it.
+  void joinTensors(Side &s, ConcatOp concat) {
+    int64_t last = shapes.rank(concat.getResult()) - 1;
+    if (concat.getXs().size() != 2 || last < 1 || int64_t(concat.getAxis()) != last || s.transposed || !isMatrix(type) ||
+        sizeOf(type) != 2 || s.elementType != elementType)
+      return;
+    // No tile of any schedule has the border inside.
+    constexpr int64_t wholeTiles = 256;
+    DimExpr border = shapes.dim(concat.getXs()[0], last);
+    if (border.constant().value_or(1) % wholeTiles != 0)
+      return;
+    auto first = stridedOperand(kernel, concat.getXs()[0]), second = stridedOperand(kernel, concat.getXs()[1]);
+    if (!first || !second || !first->strides[last].isConstant(1) || !second->strides[last].isConstant(1))
+      return;
+    s.border = border;
+    s.memory = first, s.further = second;
+    s.depthStride = first->strides[last], s.lineStride = first->strides[last - 1], s.furtherStride = second->strides[last - 1];
   }
 
   /// Sizes of the product. A batch of x that meets one matrix y is more rows.
@@ -148,17 +178,20 @@ private:
   bool joinsRows() {
     if (!x.memory)
       return !x.transposed;
-    DimExpr reach = x.lineStride * rows;
+    return joinsRows(*x.memory, x.lineStride) && (!x.further || joinsRows(*x.further, x.furtherStride));
+  }
+  bool joinsRows(const StridedOperand &memory, DimExpr &lineStride) {
+    DimExpr reach = lineStride * rows;
     bool onlyOneRow = rows.isConstant(1), started = false;
     for (size_t d = x.batch.size(); d-- > 0;) {
       if (x.batch[d].isConstant(1))
         continue;
       if (onlyOneRow && !started)
-        x.lineStride = x.memory->strides[d]; // rows of one are as far apart as the batch says
-      else if (x.memory->strides[d] != reach)
+        lineStride = memory.strides[d]; // rows of one are as far apart as the batch says
+      else if (memory.strides[d] != reach)
         return false;
       started = true;
-      reach = x.memory->strides[d] * x.batch[d];
+      reach = memory.strides[d] * x.batch[d];
     }
     return true;
   }
@@ -185,10 +218,11 @@ private:
   }
 
   /// Where the matrix of this block's batch begins.
-  Value beginning(const Side &s) {
-    Value offset = e.expr(s.memory->offset);
+  Value beginning(const Side &s) { return beginning(s, *s.memory); }
+  Value beginning(const Side &s, const StridedOperand &memory) {
+    Value offset = e.expr(memory.offset);
     if (!s.batch.empty())
-      for (auto [at, stride] : llvm::zip(batchOf(s), s.memory->strides))
+      for (auto [at, stride] : llvm::zip(batchOf(s), memory.strides))
         offset = e.addi(offset, e.muli(at, e.expr(stride)));
     return offset;
   }
@@ -212,7 +246,11 @@ private:
     // The pitch of a single line matters to nobody, and a pitch of nothing is aligned.
     bool oneLine = alongDepth ? single : depth.isConstant(1);
     DimExpr pitch = oneLine ? shapes.constant(0) : alongDepth ? s.lineStride : s.depthStride;
-    return ContractCall::plainText(order, pitch, s.memory->memory, beginning(s), /*isWeight=*/true);
+    std::string text = ContractCall::plainText(order, pitch, s.memory->memory, beginning(s), /*isWeight=*/true);
+    if (!s.further)
+      return text;
+    std::string more = ContractCall::plainText(order, s.furtherStride, s.further->memory, beginning(s, *s.further), /*isWeight=*/true);
+    return "flame::joined<$I>(" + text + ", " + more + ", " + number(s.border) + ")";
   }
 
   std::string operandText(Side &s, bool isX) {
@@ -247,20 +285,29 @@ private:
            operand(function) + ")";
   }
 
+  Values indexOf(ElementBuilder &b, ArrayRef<Value> before, ArrayRef<DimExpr> dims, Value row, Value column) {
+    Values at(before);
+    if (dims.size() == 1)
+      at.push_back(row);
+    else
+      llvm::append_range(at, b.delinearize(row, dims));
+    if (!y.isVector)
+      at.push_back(column);
+    return at;
+  }
   std::string epilogueText() {
     return epilogue.build(
-        e,
-        [&](ElementBuilder &b, Value row, Value column) {
-          Values at(batchAt);
-          if (rowDims.size() == 1)
-            at.push_back(row);
-          else
-            llvm::append_range(at, b.delinearize(row, rowDims));
-          if (!y.isVector)
-            at.push_back(column);
-          return at;
-        },
+        e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, batchAt, rowDims, row, column); },
         /*contiguous=*/true, operands);
+  }
+  /// For tiles of which each has its batch: the functions count rows through all batches.
+  std::string epilogueOfBatches(StringRef first) {
+    SmallVector<DimExpr> dims(batch);
+    llvm::append_range(dims, rowDims);
+    return epilogue.build(
+        e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, {}, dims, row, column); },
+        /*contiguous=*/true, operands,
+        [&](const std::string &function) { return "flame::fromRow(" + first.str() + ", " + function + ")"; }, "OfAll");
   }
 
   // ---- by wgmma, for sm_90a
@@ -269,7 +316,9 @@ private:
   /// for all sizes that the model may run with.
   std::optional<Major> wgmmaOrder(const Side &s) {
     int size = sizeOf(type);
-    if (!isPlain(s) || s.isVector || !isMultiple(s.memory->offset, 16 / size))
+    if (!isPlain(s) || s.isVector || !isMultiple(s.memory->offset, 16 / size) || !isMultiple(s.batchStride, 16 / size))
+      return std::nullopt;
+    if (s.further && !(isMultiple(s.further->offset, 16 / size) && isMultiple(s.furtherStride, 16 / size)))
       return std::nullopt;
     if (s.depthStride.isConstant(1) && isMultiple(s.lineStride, 16 / size))
       return Major::Depth;
@@ -278,15 +327,36 @@ private:
     return std::nullopt;
   }
 
-  TensorMap tensorMap(const Side &s, DimExpr lines, Major order, int linesOfBox) {
+  /// Notes how far apart the matrices of consecutive batches are: 0 if there is but one. False if they are not evenly apart.
+  bool followsBatch(Side &s) {
+    s.batchStride = shapes.constant(0);
+    if (llvm::all_of(s.batch, [](DimExpr dim) { return dim.isConstant(1); }))
+      return true;
+    if (!isPlain(s) || s.further || ArrayRef(s.batch) != ArrayRef(batch))
+      return false;
+    DimExpr reach;
+    for (size_t d = batch.size(); d-- > 0;) {
+      if (batch[d].isConstant(1))
+        continue;
+      if (!reach)
+        s.batchStride = s.memory->strides[d];
+      else if (s.memory->strides[d] != reach)
+        return false;
+      reach = s.memory->strides[d] * batch[d];
+    }
+    return true;
+  }
+
+  TensorMap tensorMap(const Side &s, DimExpr lines, Major order, int linesOfBox, DimExpr depth) {
     int64_t size = sizeOf(type);
     bool along = order == Major::Depth;
-    DimExpr stride = (along ? s.lineStride : s.depthStride) * size, one = shapes.constant(1);
+    DimExpr stride = (along ? s.lineStride : s.depthStride) * size;
+    bool single = s.batchStride.isConstant(0);
     return {kernel.positionOf(kernel.bufferOf(s.memory->memory)),
             elementType,
             s.memory->offset * size,
-            {along ? depth : lines, along ? lines : depth, one},
-            {stride, stride},
+            {along ? depth : lines, along ? lines : depth, single ? shapes.constant(1) : batches},
+            {stride, single ? stride : s.batchStride * size},
             {int(WgmmaSchedule::lineBytes / size), linesOfBox, 1},
             type == Arithmetic::TF32};
   }
@@ -294,71 +364,74 @@ private:
   /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or mma.sync is likely faster.
   /// The epilogue of the other call is `end`.
   LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
-    if (!kernel.wgmma || !batches.isConstant(1))
+    if (!kernel.wgmma || !followsBatch(x) || !followsBatch(y))
       return success();
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
       return success();
-    // A single result in the product's own order can be stored by the copy engine.
-    Value yielded = kernel.region.getYielded()[0];
-    Type stored = storageType(getElementTypeOrSelf(yielded.getType()));
-    int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
-    bool storable = kernel.region.getNumResults() == 1 && (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
-                    (yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>());
-    auto chosen = chooseWgmma({type, *xOrder, *yOrder, rows.constant()}, sizes);
-    auto isValid = [&](const WgmmaSchedule &s) {
-      // Tiles one below the other are whole.
-      return s.isValid(type, *xOrder, *yOrder) && (s.rows % 64 == 0 || rows.constant().value_or(INT64_MAX) <= s.rows);
-    };
-    if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
+    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant()};
+    auto chosen = chooseWgmmaTiles(product, sizes);
+    if (failed(chosen))
       return failure();
-    if (!chosen)
+    if (!*chosen || (x.further && !isMultiple(x.border, (*chosen)->depth)))
       return success();
-    const WgmmaSchedule &s = *chosen;
-    storable &= s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
-    WgmmaLaunch &launch = kernel.kernel.wgmma;
-    launch.threads = s.threads();
-    launch.shared = s.sharedBytes(type, *xOrder, *yOrder);
-    launch.cluster = s.cluster();
-    launch.extent = ceilDiv(rows, shapes.constant(s.rows * s.clusterRows)) *
-                    ceilDiv(columns, shapes.constant(s.columns * s.clusterColumns)) * int64_t(s.cluster());
+    const WgmmaSchedule &s = **chosen;
+    launchWgmma(s, product, batches, rows, columns);
     auto boxLines = [&](Major order, int lines, int sharers) {
       return (order == Major::Depth ? lines : s.depth) / sharers;
     };
-    launch.tensors.push_back(tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns)));
-    launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows)));
-    std::string epilogueText = end;
-    if (storable) {
-      DimExpr pitch = columns * int64_t(bytes);
-      launch.tensors.push_back({kernel.positionOf(kernel.resultBuffer(0)),
-                                getElementTypeOrSelf(yielded.getType()),
-                                shapes.constant(0),
-                                {columns, rows, shapes.constant(1)},
-                                {pitch, pitch},
-                                {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
-      // The other epilogue's operands are result, body, place.
-      epilogueText = "flame::tensorStore<" + storageName(stored) + ">(map2, $" + std::to_string(operands.size() - 2) + ")";
+    WgmmaLaunch &launch = kernel.kernel.wgmma;
+    launch.tensors.push_back(
+        tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), x.further ? x.border : depth));
+    launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows), depth));
+    // A single result in the product's own order can be stored by the copy engine.
+    Value yielded = kernel.region.getYielded()[0];
+    Type stored = getElementTypeOrSelf(yielded.getType());
+    bool isOwnOrder = yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>();
+    bool batched = !batches.isConstant(1);
+    std::string store = batched ? epilogueOfBatches("first") : end;
+    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, stored, columns)) {
+      std::string body = storedBody();
+      store = storeByMap(stored, rows, columns, columns, batches, batched ? columns * rows : columns,
+                         batched ? "flame::fromRow(first, " + body + ")" : body);
     }
+    std::string left = "flame::TensorOperand{map0, ";
+    if (x.further) {
+      Side more = x;
+      more.memory = x.further, more.lineStride = x.furtherStride;
+      left = "flame::JoinedTensors{map0, map" + std::to_string(launch.tensors.size()) + ", " + this->number(x.border) + ", ";
+      launch.tensors.push_back(tensorMap(more, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), depth - x.border));
+    }
+    std::string number = "1", make = "[&](int) { return ";
+    if (batched) {
+      number = this->number(batches);
+      make = "[&](int batch) { const $I first = ($I)batch * " + this->number(rows) + "; return ";
+    }
+    auto step = [](const Side &s) { return s.batchStride.isConstant(0) ? "0}" : "1}"; };
     kernel.templates.push_back("impl/WgmmaGemm.h");
-    auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
-    wgmma = "flame::wgmmaGemm<" + cuda::text(s) + ", " + cuda::text(type) + ", " + major(*xOrder) + ", " + major(*yOrder) +
-           ">(" + problem + ", 1,\n      flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 0},\n      [&](int) { return " +
-           epilogueText + "; })";
+    callWgmma(s, product,
+              {problem + ", " + number,
+               left + step(x) + ", flame::TensorOperand{map1, " + step(y),
+               make + store + "; }"});
     return success();
   }
 
-  /// A product whose one side has a few lines reads the other side once; false if it is none.
+  /// A product whose one side has a few lines, or likely has, reads the other side once for every few; false if it is none.
   FailureOr<bool> emitThin(const ContractSizes &sizes) {
     if (type != Arithmetic::F16 && type != Arithmetic::BF16 && type != Arithmetic::F32)
       return false;
-    auto count = [](DimExpr dim) { return dim.constant().value_or(INT64_MAX); };
+    constexpr int64_t fewLines = 4;
     // Of two thin sides the one with more lines is the wide one.
-    bool swapped = count(columns) < count(rows);
+    bool swapped = likely(columns) < likely(rows);
     Side &thin = swapped ? y : x, &wide = swapped ? x : y;
     DimExpr thinLines = swapped ? columns : rows, wideLines = swapped ? rows : columns;
-    int64_t lines = count(thinLines);
-    if (lines < 1 || lines > 4 || !isPlain(thin))
+    int64_t lines = likely(thinLines);
+    // More lines than expected make more groups of them.
+    bool grouped = !thinLines.constant();
+    if (lines < 1 || lines > fewLines || !isPlain(thin) || x.further || (grouped && (swapped || !batches.isConstant(1))))
       return false;
+    if (grouped)
+      lines = fewLines;
     auto order = lineOrder(wide, wideLines.isConstant(1));
     if (!order)
       return false;
@@ -383,16 +456,27 @@ private:
     kernel.templates.push_back("impl/Thin.h");
     placeBatch(blocks);
     // The template's rows are the thin side's lines.
-    std::string problem = problemText(thinLines, wideLines, depth);
-    std::string thinAddress = address(thin.memory->memory, beginning(thin)), thinLine = number(thin.lineStride),
+    std::string problem, first;
+    Value begin = beginning(thin);
+    if (grouped) {
+      Value group = e.muli(e.divi(kernel.block, e.expr(blocks)), e.index(fewLines));
+      first = operand(group);
+      std::string count = operand(e.mini(e.subi(e.expr(thinLines), group), e.index(fewLines)));
+      std::string across = number(wideLines), inner = number(depth);
+      problem = "flame::Problem<$I>{" + count + ", " + across + ", " + inner + "}";
+      begin = e.addi(begin, e.muli(group, e.expr(thin.lineStride)));
+    } else {
+      problem = problemText(thinLines, wideLines, depth);
+    }
+    std::string thinAddress = address(thin.memory->memory, begin), thinLine = number(thin.lineStride),
                 thinDepth = number(thin.depthStride), storage = storageName(elementType);
     std::string wideText = plainText(wide, *order, wideLines.isConstant(1));
-    std::string end = epilogueText();
+    std::string end = grouped ? epilogueOfBatches(first) : epilogueText();
     call(std::string("flame::") + (along ? "thinAlong<" : "thinAcross<") + cuda::text(schedule) + ", " +
          cuda::text(type) + (swapped ? ", true>(" : ", false>(") + problem + ",\n      flame::ThinRows<" + storage +
          ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth + "},\n      " + wideText + ",\n      " + end +
          ", " + operand(e.expr(blocks)) + ")");
-    kernel.kernel.extent = batches * blocks;
+    kernel.kernel.extent = (grouped ? ceilDiv(thinLines, shapes.constant(fewLines)) : batches) * blocks;
     return true;
   }
 };

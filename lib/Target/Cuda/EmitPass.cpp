@@ -37,13 +37,20 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
       return b.getArrayAttr(list);
     };
     SmallVector<Attribute> tensors;
-    for (const TensorMap &map : launch.tensors)
-      tensors.push_back(b.getDictionaryAttr({b.getNamedAttr("buffer", b.getI64IntegerAttr(map.buffer)),
-                                             b.getNamedAttr("type", TypeAttr::get(map.elementType)),
-                                             b.getNamedAttr("offset", b.getStringAttr(map.offset.str())),
-                                             b.getNamedAttr("dims", texts(map.dims)),
-                                             b.getNamedAttr("strides", texts(map.strides)),
-                                             b.getNamedAttr("box", b.getDenseI32ArrayAttr(map.box))}));
+    for (const TensorMap &map : launch.tensors) {
+      SmallVector<NamedAttribute> fields{b.getNamedAttr("buffer", b.getI64IntegerAttr(map.buffer)),
+                                         b.getNamedAttr("type", TypeAttr::get(map.elementType)),
+                                         b.getNamedAttr("offset", b.getStringAttr(map.offset.str())),
+                                         b.getNamedAttr("dims", texts(map.dims)),
+                                         b.getNamedAttr("strides", texts(map.strides)),
+                                         b.getNamedAttr("box", b.getDenseI32ArrayAttr(map.box))};
+      if (!map.steps.empty()) {
+        fields.push_back(b.getNamedAttr("lower", b.getDenseI32ArrayAttr(map.lower)));
+        fields.push_back(b.getNamedAttr("upper", b.getDenseI32ArrayAttr(map.upper)));
+        fields.push_back(b.getNamedAttr("steps", b.getDenseI32ArrayAttr(map.steps)));
+      }
+      tensors.push_back(b.getDictionaryAttr(fields));
+    }
     return b.getDictionaryAttr({b.getNamedAttr("blocks", b.getStringAttr(launch.extent.str())),
                                 b.getNamedAttr("threads", b.getI64IntegerAttr(launch.threads)),
                                 b.getNamedAttr("shared", b.getI64IntegerAttr(launch.shared)),

@@ -14,6 +14,7 @@
 #include "ChooseSchedule.h"
 #include "KernelBuilder.h"
 #include "KernelOps.h"
+#include "flame/Analysis/Demand.h"
 #include "flame/Body/Reduction.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -168,7 +169,7 @@ DimExpr ReduceBuilder::chooseTiles() {
   int64_t elements = likely(product(shapes(), plan.reduced));
   int widest = 8;
   for (BlockArgument input : kernel.region.getBlock()->getArguments())
-    if (shapes().rank(input) > 0)
+    if (shapes().rank(input) > 0 && !llvm::all_of(input.getUses(), isShapeOperand))
       widest = std::max<int>(widest, storageType(getElementTypeOrSelf(input.getType())).getIntOrFloatBitWidth());
   int width = 16 * 8 / widest;
   auto fit = [&](ArrayRef<DimExpr> dims) {

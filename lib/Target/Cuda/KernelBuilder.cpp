@@ -147,8 +147,12 @@ int flame::cuda::vectorWidth(KernelBuilder &kernel, DimExpr last, DimExpr elemen
   if (!last.constant())
     return 1;
   unsigned widest = 8, ops = 0;
+  // What is read again and again, such as factors of channels, may take two accesses: it comes from a cache.
+  bool isLoop = kernel.region.getAnchor() == "loop";
   auto add = [&](Value value) {
     ArrayRef<DimExpr> dims = kernel.shapes.dims(value);
+    if (isLoop && isa<BlockArgument>(value) && kernel.shapes.numElements(value) != elements)
+      return;
     if (!dims.empty() && dims.back() == last)
       widest = std::max(widest, storageType(getElementTypeOrSelf(value.getType())).getIntOrFloatBitWidth());
   };

@@ -29,6 +29,15 @@ template <typename T> T optionsOf(const T *given, const char *name) {
   return options;
 }
 
+/// Fills an options struct of the caller's, who may know fewer fields.
+template <typename T> void giveStruct(T &from, T *to, const char *name) {
+  const size_t size = given(to, name).struct_size;
+  if (size < sizeof(size_t) || size > 4096)
+    fail(FLAME_INVALID_ARGUMENT, name, "->struct_size is ", size, "; it must be sizeof of the struct");
+  from.struct_size = size;
+  std::memcpy(static_cast<void *>(to), &from, std::min(size, sizeof from));
+}
+
 PipelineRequest requestOf(const flame_generate_options &options) {
   PipelineRequest request;
   if (options.prompt_count == 0)
@@ -83,7 +92,10 @@ flame_status *flame_pipeline_load(const char *folder, const flame_pipeline_optio
 void flame_pipeline_release(flame_pipeline *pipeline) { delete pipeline; }
 
 const char *flame_pipeline_part(size_t index) {
-  return index < Pipeline::kParts.size() ? Pipeline::kParts[index] : nullptr;
+  return index < Pipeline::kParts.size() ? Pipeline::kParts[index].folder : nullptr;
+}
+const char *flame_pipeline_part_kind(size_t index) {
+  return index < Pipeline::kParts.size() ? Pipeline::kParts[index].kind : nullptr;
 }
 
 flame_status *flame_pipeline_generate(flame_pipeline *pipeline, const flame_generate_options *options,
@@ -112,9 +124,38 @@ void flame_pipeline_cancel(flame_pipeline *pipeline) {
     flame_status_free(guard([&] { pipeline->pipeline.cancel(); }));
 }
 
-void flame_pipeline_statistics(const flame_pipeline *pipeline, double seconds[3], uint64_t *peak) {
-  for (size_t i = 0; seconds && i < Pipeline::kStages; ++i)
-    seconds[i] = pipeline ? pipeline->pipeline.seconds(i) : 0;
-  if (peak)
-    *peak = pipeline ? pipeline->pipeline.peak() : 0;
+flame_status *flame_pipeline_statistics(const flame_pipeline *pipeline, flame_statistics *statistics) {
+  return guard([&] {
+    const Pipeline::Statistics &from = given(pipeline, "pipeline").pipeline.statistics;
+    flame_statistics out{};
+    std::copy(from.stages.begin(), from.stages.end(), out.seconds);
+    out.loading_seconds = from.loading;
+    out.peak_bytes = from.peak;
+    out.texts_encoded = from.textsEncoded;
+    out.parts_loaded = from.partsLoaded;
+    giveStruct(out, statistics, "statistics");
+  });
+}
+
+flame_status *flame_pipeline_plan(flame_pipeline *pipeline, const flame_generate_options *options,
+                                  flame_memory_plan *plan) {
+  return guard([&] {
+    given(options, "options");
+    const auto [peak, parts] = given(pipeline, "pipeline").pipeline.planned(requestOf(optionsOf(options, "options")));
+    flame_memory_plan out{};
+    out.peak_bytes = peak;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      out.weight_bytes[i] = parts[i].weights;
+      out.run_bytes[i] = parts[i].runs;
+    }
+    giveStruct(out, plan, "plan");
+  });
+}
+
+flame_status *flame_pipeline_profile(flame_pipeline *pipeline, int enable) {
+  return guard([&] { given(pipeline, "pipeline").pipeline.profile(enable != 0); });
+}
+
+flame_session *flame_pipeline_session(const flame_pipeline *pipeline, size_t part) {
+  return pipeline ? pipeline->pipeline.session(part) : nullptr;
 }

@@ -10,6 +10,19 @@
 
 namespace flame {
 
+/// A function of the rows of one matrix, given one that counts through all matrices of a batch.
+template <typename Index, typename Function> struct FromRow {
+  Index first;
+  Function function;
+  template <typename... Others> FLAME_DEVICE auto operator()(Index row, Others... others) const {
+    return function(first + row, others...);
+  }
+};
+template <typename Index, typename Function>
+FLAME_DEVICE FromRow<Index, Function> fromRow(Index first, Function function) {
+  return {first, function};
+}
+
 /// One result.
 template <bool contiguous, typename T, typename Body, typename Place> struct Store {
   static constexpr int width = sizeof(T) == 8 ? 2 : sizeof(T) == 4 ? 4 : 8;

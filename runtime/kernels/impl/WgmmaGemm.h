@@ -5,7 +5,9 @@
 // memory between them form a ring. With ping-pong the two consumers take turns at tiles, and one's results leave while
 // the other multiplies.
 //
-// Operands are tensor maps of rank 3 with the boxes of TensorTile: contiguous dim, lines, batch.
+// An operand gives the producer, for a tile, its steps of the inner dim in their order: `steps<Tile>(line, inner, batch, rank)`
+// is an object whose `load` copies the next one. Here operands are tensor maps of rank 3 with the boxes of TensorTile:
+// contiguous dim, lines, batch; those of a convolution are in impl/WgmmaConv.h.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -22,11 +24,45 @@ namespace flame {
 struct TensorOperand {
   const TensorMap &map;
   int batchStep;
+
+  template <typename Tile> struct Steps {
+    const TensorMap &map;
+    int line, inner, batch, rank;
+    FLAME_DEVICE void load(SharedAddress to, SharedAddress barrier) {
+      Tile::load(map, to, barrier, line, inner, {batch}, rank);
+      inner += Tile::step;
+    }
+  };
+  template <typename Tile> FLAME_DEVICE Steps<Tile> steps(int line, int inner, int batch, int rank) const {
+    return {map, line, inner, batch * batchStep, rank};
+  }
+};
+
+/// Two operands one after the other along the inner dim, of which the first ends at `border`, between two tiles.
+struct JoinedTensors {
+  const TensorMap &map, &further;
+  int border, batchStep;
+
+  template <typename Tile> struct Steps {
+    const TensorMap &map, &further;
+    int border, line, inner, batch, rank;
+    FLAME_DEVICE void load(SharedAddress to, SharedAddress barrier) {
+      if (inner < border)
+        Tile::load(map, to, barrier, line, inner, {batch}, rank);
+      else
+        Tile::load(further, to, barrier, line, inner - border, {batch}, rank);
+      inner += Tile::step;
+    }
+  };
+  template <typename Tile> FLAME_DEVICE Steps<Tile> steps(int line, int inner, int batch, int rank) const {
+    return {map, further, border, line, inner, batch * batchStep, rank};
+  }
 };
 
 /// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
-template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename MakeEpilogue>
-FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, TensorOperand y, MakeEpilogue makeEpilogue) {
+template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename Y,
+          typename MakeEpilogue>
+FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogue makeEpilogue) {
   static_assert(s.isValid(type, xMajor, yMajor), "no such schedule");
   using Sum = typename TypeOf<type>::Sum;
   using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
@@ -76,14 +112,15 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, TensorOperand x, Tens
 #pragma unroll 1
       for (unsigned tile = begin; tile < tiles; tile += clusters) {
         const auto at = raster(tile);
-        const int row = rowOf(at), column = columnOf(at);
+        auto xs = x.template steps<XTile>(rowOf(at), origin, at.batch, rank);
+        auto ys = y.template steps<YTile>(columnOf(at), origin, at.batch, rank);
 #pragma unroll 1
         for (int turn = 0; turn < turns; ++turn, place.next()) {
           const SharedAddress full = ring.full(place.stage), to = shared + place.stage * stageBytes;
           await(ring.empty(place.stage), place.parity ^ 1);
           arriveExpecting(full, stageBytes);
-          XTile::load(x.map, to, full, row, origin + turn * s.depth, {at.batch * x.batchStep}, rank);
-          YTile::load(y.map, to + XTile::bytes, full, column, origin + turn * s.depth, {at.batch * y.batchStep}, rank);
+          xs.load(to, full);
+          ys.load(to + XTile::bytes, full);
         }
       }
       releaseDependents();

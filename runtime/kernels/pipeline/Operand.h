@@ -173,4 +173,27 @@ template <typename T, Major order, typename F> FLAME_DEVICE Computed<T, order, F
   return {element};
 }
 
+/// Two plain operands one after the other along the inner dim, of which the first ends at `border`, between two tiles.
+template <typename First, typename Second, typename Index> struct Joined {
+  static constexpr Major major = Major::Depth;
+  static constexpr bool staged = false, early = First::early && Second::early;
+  using Element = typename First::Element;
+  static_assert(First::major == major && Second::major == major, "lines along the inner dim");
+  First first;
+  Second second;
+  Index border;
+
+  template <int lines, int width, int threads>
+  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
+    if (position < border)
+      first.template fill<lines, width, threads>(shared, line, position, lineEnd, least(end, border));
+    else
+      second.template fill<lines, width, threads>(shared, line, position - border, lineEnd, end - border);
+  }
+};
+template <typename Index, typename First, typename Second>
+FLAME_DEVICE Joined<First, Second, Index> joined(First first, Second second, Index border) {
+  return {first, second, border};
+}
+
 } // namespace flame

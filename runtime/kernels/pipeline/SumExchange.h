@@ -68,7 +68,7 @@ template <WgmmaSchedule s, typename Sum> struct SumExchange {
         if (from == rank)
           other = {own[i / part][i % part], own[i / part][i % part + 1], own[i / part][i % part + 2], own[i / part][i % part + 3]};
         else
-          other = *(const Pack<Sum, 4> *)__cvta_shared_to_generic(begin + slot * bytes + thread * 16 + i / 4 * threads * 16);
+          other = *(const Pack<Sum, 4> *)pointerTo(begin + slot * bytes + thread * 16 + i / 4 * threads * 16);
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           Sum &to = sum[i / part][i % part + j];

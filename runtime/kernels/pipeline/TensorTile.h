@@ -16,6 +16,7 @@ namespace flame {
 /// `side` rows of x or columns of y by `depth` of the inner dim; `sharers` blocks have the same tile.
 template <Arithmetic type, Major order, int side, int depth, int sharers> struct TensorTile {
   static constexpr Major major = order;
+  static constexpr int step = depth, blocks = sharers;
   static constexpr int perLine = 128 / sizeOf(type);
   static constexpr int lines = order == Major::Depth ? side : depth;
   static constexpr int boxes = order == Major::Depth ? depth / perLine : (side + perLine - 1) / perLine;
@@ -28,18 +29,22 @@ template <Arithmetic type, Major order, int side, int depth, int sharers> struct
   FLAME_DEVICE static void load(const TensorMap &map, SharedAddress to, SharedAddress barrier, int side0, int depth0,
                                 const int (&batch)[batchDims], int rank) {
 #pragma unroll
-    for (int box = 0; box < boxes; ++box) {
-      const int along = (order == Major::Depth ? depth0 : side0) + box * perLine,
-                line = (order == Major::Depth ? side0 : depth0) + (sharers == 1 ? 0 : rank * part);
-      int at[batchDims + 2] = {along, line};
+    for (int box = 0; box < boxes; ++box)
+      loadBox(map, to, barrier, box, (order == Major::Depth ? depth0 : side0) + box * perLine,
+              order == Major::Depth ? side0 : depth0, batch, rank);
+  }
+  /// The same for one box of them, whose first line is `line` and begins at `along`.
+  template <int batchDims>
+  FLAME_DEVICE static void loadBox(const TensorMap &map, SharedAddress to, SharedAddress barrier, int box, int along,
+                                   int line, const int (&batch)[batchDims], int rank) {
+    int at[batchDims + 2] = {along, line + (sharers == 1 ? 0 : rank * part)};
 #pragma unroll
-      for (int d = 0; d < batchDims; ++d)
-        at[d + 2] = batch[d];
-      if constexpr (sharers == 1)
-        loadTensor(map, to + box * boxBytes, barrier, at);
-      else
-        castTensor(map, to + box * boxBytes + rank * part * 128, barrier, at, (unsigned short)((1 << sharers) - 1));
-    }
+    for (int d = 0; d < batchDims; ++d)
+      at[d + 2] = batch[d];
+    if constexpr (sharers == 1)
+      loadTensor(map, to + box * boxBytes, barrier, at);
+    else
+      castTensor(map, to + box * boxBytes + rank * part * 128, barrier, at, (unsigned short)((1 << sharers) - 1));
   }
 
   /// For wgmma: the tile from line `first` of the side on; `first` is a multiple of 8, or of 64 elements of the side.

@@ -5,6 +5,11 @@
 // those of the box's first element, the contiguous dim first; what is outside of the tensor is read as zeros, counted among
 // the bytes that have come, and not written. From sm_90 on.
 //
+// A map of windows (cuTensorMapEncodeIm2col) is of x [images, positions…, channels] of a convolution. It also tells where
+// the windows' first elements lie: in every dim of the positions from a lower to an upper corner, both relative to the
+// dim's ends, in steps of the stride. One copy brings some channels of one tap of that many windows, in the order of the
+// result's positions, and goes on with the next image.
+//
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
@@ -70,9 +75,54 @@ FLAME_DEVICE void castTensor(const TensorMap &map, SharedAddress to, SharedAddre
                  "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4]), "h"(ranks)
                  : "memory");
 }
+
+/// The same of a map of windows: `at` is a channel, the place of the first window's first element (the innermost dim of the
+/// positions first) and its image; `tap`, how far the tap is from there.
+#define FLAME_LOAD_WINDOWS_HERE ".shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, "
+#define FLAME_LOAD_WINDOWS_CAST                                                                                        \
+  ".shared::cluster.global.im2col.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, "
+template <int rank>
+FLAME_DEVICE void loadWindows(const TensorMap &map, SharedAddress to, SharedAddress barrier, const int (&at)[rank + 2],
+                              const int (&tap)[rank]) {
+  if constexpr (rank == 1)
+    asm volatile(FLAME_LOAD_TENSOR ".3d" FLAME_LOAD_WINDOWS_HERE "{%3, %4, %5}], [%2], {%6};" ::"r"(to), "l"(&map),
+                 "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "h"((unsigned short)tap[0])
+                 : "memory");
+  else if constexpr (rank == 2)
+    asm volatile(FLAME_LOAD_TENSOR ".4d" FLAME_LOAD_WINDOWS_HERE "{%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "h"((unsigned short)tap[0]),
+                 "h"((unsigned short)tap[1])
+                 : "memory");
+  else
+    asm volatile(FLAME_LOAD_TENSOR ".5d" FLAME_LOAD_WINDOWS_HERE "{%3, %4, %5, %6, %7}], [%2], {%8, %9, %10};" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4]),
+                 "h"((unsigned short)tap[0]), "h"((unsigned short)tap[1]), "h"((unsigned short)tap[2])
+                 : "memory");
+}
+template <int rank>
+FLAME_DEVICE void castWindows(const TensorMap &map, SharedAddress to, SharedAddress barrier, const int (&at)[rank + 2],
+                              const int (&tap)[rank], unsigned short ranks) {
+  if constexpr (rank == 1)
+    asm volatile(FLAME_LOAD_TENSOR ".3d" FLAME_LOAD_WINDOWS_CAST "{%3, %4, %5}], [%2], {%6}, %7;" ::"r"(to), "l"(&map),
+                 "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "h"((unsigned short)tap[0]), "h"(ranks)
+                 : "memory");
+  else if constexpr (rank == 2)
+    asm volatile(FLAME_LOAD_TENSOR ".4d" FLAME_LOAD_WINDOWS_CAST "{%3, %4, %5, %6}], [%2], {%7, %8}, %9;" ::"r"(to),
+                 "l"(&map), "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "h"((unsigned short)tap[0]),
+                 "h"((unsigned short)tap[1]), "h"(ranks)
+                 : "memory");
+  else
+    asm volatile(FLAME_LOAD_TENSOR ".5d" FLAME_LOAD_WINDOWS_CAST "{%3, %4, %5, %6, %7}], [%2], {%8, %9, %10}, %11;" ::"r"(
+                     to),
+                 "l"(&map), "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4]),
+                 "h"((unsigned short)tap[0]), "h"((unsigned short)tap[1]), "h"((unsigned short)tap[2]), "h"(ranks)
+                 : "memory");
+}
 #undef FLAME_LOAD_TENSOR
 #undef FLAME_LOAD_HERE
 #undef FLAME_LOAD_CAST
+#undef FLAME_LOAD_WINDOWS_HERE
+#undef FLAME_LOAD_WINDOWS_CAST
 
 /// From shared to global memory, as part of this thread's next group. What ordinary stores wrote there needs
 /// fenceShared by the threads that wrote, then a barrier.

@@ -155,6 +155,10 @@ flame_status *flame_module_planned_bytes(const flame_module *module, const flame
   });
 }
 
+uint64_t flame_module_weight_bytes(const flame_module *module) {
+  return module ? planWeights(unwrap(module)->plan()) : 0;
+}
+
 void flame_module_memory(const flame_module *module, uint64_t *current, uint64_t *peak) {
   if (current)
     *current = module ? unwrap(module)->allocator()->account->currentBytes() : 0;
@@ -238,6 +242,19 @@ flame_status *flame_session_device_outputs(flame_session *session, int enable) {
     Session &s = checkHandle(unwrap(session), "session");
     std::lock_guard lock(s.mutex);
     s.executor.deviceOutputs = enable != 0 && s.module->plan().device != DeviceKind::Cpu;
+  });
+}
+
+flame_status *flame_session_upload(flame_session *session, const flame_value *tensor, flame_value **value) {
+  return guard([&] {
+    const auto keep = Ref<Session>::share(&checkHandle(unwrap(session), "session"));
+    const Value &given = checkHandle(tensor, "tensor").value;
+    checkHandle(value, "value");
+    if (given.kind != FLAME_TENSOR)
+      fail(FLAME_INVALID_ARGUMENT, "the value is ", given.describe(), ", not a tensor");
+    auto handle = wrapValue(Value());
+    handle->value = Value::of(keep->upload(given.tensor));
+    *value = handle.detach();
   });
 }
 

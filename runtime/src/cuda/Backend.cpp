@@ -35,14 +35,21 @@ public:
     return std::make_unique<CudaQueue>(plan, module, host, makeMemory(), modes);
   }
 
-  void place(std::vector<Value> &values) override {
-    // One piece of memory holds all; a mapped file's tensors come in the order of the file where the plan has them so.
+  void place(std::vector<Value> &values, const std::vector<uint8_t> &transient) override {
     const std::vector<uint8_t> used = usedByKernels(plan);
+    weights = placeIf(values, [&](size_t i) { return used[i] && !transient[i]; });
+    initWeights = placeIf(values, [&](size_t i) { return used[i] && transient[i]; });
+  }
+  void forgetTransient() override { initWeights = {}; }
+
+private:
+  /// One piece of memory holds all; a mapped file's tensors come in the order of the file where the plan has them so.
+  template <typename Chosen> Ref<Buffer> placeIf(std::vector<Value> &values, Chosen chosen) {
     std::vector<Piece> pieces;
     std::vector<size_t> slots;
     uint64_t total = 0;
     for (size_t i = 0; i < values.size(); ++i) {
-      if (!values[i].set || !used[i])
+      if (!values[i].set || !chosen(i))
         continue;
       const Tensor &t = values[i].tensor;
       pieces.push_back({t.data, total, t.bytes});
@@ -50,7 +57,7 @@ public:
       total += alignUp(std::max<size_t>(t.bytes, 1), kernelAlignment(DeviceKind::Cuda));
     }
     if (slots.empty())
-      return;
+      return {};
     const Ref<DeviceAllocator> memory = makeMemory();
     Ref<Buffer> image;
     try {
@@ -66,10 +73,8 @@ public:
       t.device = device->ordinal;
       t.buffer.reset();
     }
-    weights = std::move(image);
+    return image;
   }
-
-private:
   Ref<DeviceAllocator> makeMemory() { return makeRef<DeviceAllocator>(makeRef<Stream>(device), *host); }
 
   const Plan &plan;
@@ -77,7 +82,7 @@ private:
   Ref<Allocator> host;
   Ref<Device> device;
   CudaModule module;
-  Ref<Buffer> weights;
+  Ref<Buffer> weights, initWeights; // the latter: what the init block alone reads
 };
 
 } // namespace

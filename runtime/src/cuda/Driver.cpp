@@ -51,6 +51,8 @@ Driver Driver::load() {
       reinterpret_cast<decltype(driver.graphAddDependencies)>(dlsym(library, "cuGraphAddDependencies_v2"));
   driver.tensorMapEncodeTiled =
       reinterpret_cast<decltype(driver.tensorMapEncodeTiled)>(dlsym(library, "cuTensorMapEncodeTiled"));
+  driver.tensorMapEncodeIm2col =
+      reinterpret_cast<decltype(driver.tensorMapEncodeIm2col)>(dlsym(library, "cuTensorMapEncodeIm2col"));
   driver.streamGetId = reinterpret_cast<decltype(driver.streamGetId)>(dlsym(library, "cuStreamGetId"));
 
   const CUresult result = driver.init(0);

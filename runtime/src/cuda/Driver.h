@@ -25,6 +25,11 @@ struct Driver {
   CUresult (*tensorMapEncodeTiled)(void *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
                                    const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
                                    int swizzle, int promotion, int fill) = nullptr;
+  /// The same for windows; a corner for each dim but the first and the last.
+  CUresult (*tensorMapEncodeIm2col)(void *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                                    const uint64_t *strides, const int *lower, const int *upper, uint32_t channels,
+                                    uint32_t windows, const uint32_t *steps, int interleave, int swizzle, int promotion,
+                                    int fill) = nullptr;
   int version = 0;                                                   // 12080 is 12.8
   int devices = 0;
 

@@ -32,9 +32,9 @@ int mapType(const TensorView &view) {
 }
 
 TensorMaps::Words encode(const Driver &driver, const TensorView &view) {
-  if (!driver.tensorMapEncodeTiled)
-    fail(FLAME_DEVICE, "the NVIDIA driver lacks the function cuTensorMapEncodeTiled, which kernels for sm_90a need; update it, "
-                       "or compile the model with --gpu=sm_80");
+  if (!driver.tensorMapEncodeTiled || !driver.tensorMapEncodeIm2col)
+    fail(FLAME_DEVICE, "the NVIDIA driver lacks the functions cuTensorMapEncodeTiled and cuTensorMapEncodeIm2col, which kernels for "
+                       "sm_90a need; update it, or compile the model with --gpu=sm_80");
   // The driver writes to a multiple of 64 bytes.
   struct alignas(64) {
     TensorMaps::Words words;
@@ -45,15 +45,21 @@ TensorMaps::Words encode(const Driver &driver, const TensorView &view) {
   for (int32_t i = 0; i < view.rank; ++i) {
     dims[i] = std::max<int64_t>(view.dims[i], 1);
     box[i] = view.box[i];
-    steps[i] = 1;
+    steps[i] = view.windows && i > 0 && i + 1 < view.rank ? view.windows->steps[i - 1] : 1;
     bytes *= dims[i];
   }
   // A dim of one that is never stepped over may have any stride.
   for (int32_t i = 0; i + 1 < view.rank; ++i)
     strides[i] = std::max<int64_t>(view.strides[i], 16);
-  const CUresult result = driver.tensorMapEncodeTiled(
-      map.words.data(), mapType(view), view.rank, reinterpret_cast<CUdeviceptr>(view.data), dims, strides, box, steps,
-      /*interleave=*/0, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_256B, /*oobFill=*/0);
+  auto encode = [&](auto function, auto... boxAndSteps) {
+    return function(map.words.data(), mapType(view), view.rank, reinterpret_cast<CUdeviceptr>(view.data), dims, strides,
+                    boxAndSteps..., /*interleave=*/0, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_256B,
+                    /*oobFill=*/0);
+  };
+  const CUresult result = view.windows
+                              ? encode(driver.tensorMapEncodeIm2col, view.windows->lower.data(),
+                                       view.windows->upper.data(), box[0], box[1], steps)
+                              : encode(driver.tensorMapEncodeTiled, box, steps);
   check(result, "describing a tensor to the GPU's copy engine");
   // Drivers up to CUDA 13.1 mark small tensors by a bit that the copy engine misreads; NVIDIA's own libraries clear it.
   constexpr uint64_t kSmall = 131072;

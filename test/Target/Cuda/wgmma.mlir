@@ -51,3 +51,36 @@ func.func @rows(%x: tensor<?x1024xf16>, %w: tensor<9214x1024xf16>) -> tensor<?x9
   }
   return %0 : tensor<?x9214xf16>
 }
+
+// Rows of a batch's matrices between each other: a batch of products, the right side the same for all. The functions of the
+// epilogue count rows through all of them.
+// CHECK-LABEL: // contract: transpose matmul
+// CHECK: wgmmaGemm
+// CHECK-SAME: flame::Problem<int>{4096, 3072, 3072}, 3,
+// CHECK-NEXT: flame::TensorOperand{map0, 1}, flame::TensorOperand{map1, 0},
+// CHECK-NEXT: [&](int batch) { const int first = (int)batch * 4096; return flame::tensorStore<unsigned short>(map2, flame::fromRow(first, bodyOfAll)); });
+func.func @batches(%x: tensor<4096x3x3072xbf16>, %w: tensor<3072x3072xbf16>) -> tensor<3x4096x3072xbf16> {
+  %0 = flame.region "contract"(%x, %w) : (tensor<4096x3x3072xbf16>, tensor<3072x3072xbf16>) -> tensor<3x4096x3072xbf16> {
+  ^bb0(%a: tensor<4096x3x3072xbf16>, %c: tensor<3072x3072xbf16>):
+    %s = flame.transpose %a {perm = array<i64: 1, 0, 2>} : (tensor<4096x3x3072xbf16>) -> tensor<3x4096x3072xbf16>
+    %1 = flame.matmul %s, %c {transpose_y = true} : (tensor<3x4096x3072xbf16>, tensor<3072x3072xbf16>) -> tensor<3x4096x3072xbf16>
+    flame.yield %1 : tensor<3x4096x3072xbf16>
+  }
+  return %0 : tensor<3x4096x3072xbf16>
+}
+
+// A left operand in two parts, one after the other along the inner dim: the copy engine reads each where it is.
+// CHECK-LABEL: // contract: concat matmul
+// CHECK: wgmmaGemm
+// CHECK-NEXT: flame::JoinedTensors{map0, map3, 3072, 0}, flame::TensorOperand{map1, 0},
+// CHECK: flame::gemm<
+// CHECK-NEXT: flame::joined<int>(flame::Plain<{{.*}}>{in0, 3072}, flame::Plain<{{.*}}>{in1, 12288}, 3072),
+func.func @parts(%x: tensor<4608x3072xbf16>, %z: tensor<4608x12288xbf16>, %w: tensor<3072x15360xbf16>) -> tensor<4608x3072xbf16> {
+  %0 = flame.region "contract"(%x, %z, %w) : (tensor<4608x3072xbf16>, tensor<4608x12288xbf16>, tensor<3072x15360xbf16>) -> tensor<4608x3072xbf16> {
+  ^bb0(%a: tensor<4608x3072xbf16>, %b: tensor<4608x12288xbf16>, %c: tensor<3072x15360xbf16>):
+    %j = flame.concat %a, %b {axis = 1 : i64} : (tensor<4608x3072xbf16>, tensor<4608x12288xbf16>) -> tensor<4608x15360xbf16>
+    %1 = flame.matmul %j, %c {transpose_y = true} : (tensor<4608x15360xbf16>, tensor<3072x15360xbf16>) -> tensor<4608x3072xbf16>
+    flame.yield %1 : tensor<4608x3072xbf16>
+  }
+  return %0 : tensor<4608x3072xbf16>
+}

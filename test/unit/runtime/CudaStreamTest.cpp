@@ -95,6 +95,30 @@ std::vector<float> applied(int times) {
 
 } // namespace
 
+TEST_F(CudaStream, UploadsAreOrderedWithRuns) {
+  auto module = load(addScale().onCuda().finish());
+  auto s = deviceSession(module);
+  auto upload = [&](const ValuePtr &from) {
+    flame_value *there = nullptr;
+    EXPECT_OK(flame_session_upload(s.get(), from.get(), &there));
+    return ValuePtr(there);
+  };
+  for (const bool inStream : {false, true}) {
+    ASSERT_OK(flame_session_set_stream(s.get(), nullptr, inStream));
+    auto host = tensor<float>({1, 4}, iota(4));
+    const auto a = upload(host);
+    std::fill_n(static_cast<float *>(flame_tensor_data(host.get())), 4, -1.f); // it was read
+    EXPECT_EQ(flame_tensor_device(a.get()), 0);
+    EXPECT_EQ(flame_tensor_data(upload(a).get()), flame_tensor_data(a.get())) << "copied what was there";
+    const int64_t copies = gpu.copiesToDevice;
+    EXPECT_EQ(read(run(s, 1, a, a)[0]), applied(1));
+    EXPECT_EQ(gpu.copiesToDevice, copies);
+  }
+  flame_value *there = nullptr;
+  EXPECT_FAILS(flame_session_upload(s.get(), nullptr, &there), FLAME_INVALID_ARGUMENT, "tensor is NULL");
+  EXPECT_FAILS(flame_session_upload(nullptr, nullptr, &there), FLAME_INVALID_ARGUMENT, "session is NULL");
+}
+
 TEST_F(CudaStream, RunsReturnBeforeTheGpuHasEnded) {
   auto module = load(addScale().onCuda().finish());
   const auto a = onDevice(module, 0);

@@ -176,7 +176,7 @@ TEST_F(Cuda, TensorMapsAreKept) {
   FLAME_FAKE_GPU_ONLY();
   rt::cuda::TensorMaps maps;
   const rt::cuda::Driver &driver = rt::cuda::Driver::get();
-  rt::TensorView view{reinterpret_cast<void *>(4096), FLAME_F16, 2, {64, 8}, {128}, {64, 8}, false};
+  rt::TensorView view{reinterpret_cast<void *>(4096), FLAME_F16, 2, {64, 8}, {128}, {64, 8}, false, {}};
   rt::TensorView other = view;
   other.dims[1] = 9;
   auto device = rt::cuda::Device::open(0);
@@ -186,6 +186,22 @@ TEST_F(Cuda, TensorMapsAreKept) {
   EXPECT_NE(maps.find(driver, other), first);
   EXPECT_EQ(maps.find(driver, view), first);
   EXPECT_EQ(gpu.tensorMaps, 2);
+}
+
+TEST_F(Cuda, TensorMapsOfWindows) {
+  FLAME_FAKE_GPU_ONLY();
+  PlanBuilder p = tensorMap();
+  auto &map = *p.root.blocks[0]->commands.back()->body.AsLaunch()->tensors[0];
+  const int one = p.constant(1);
+  map.dims = {map.dims[0], map.dims[1], p.constant(7), one}; // channels, positions, an image
+  map.strides = {map.strides[0], p.constant(64), p.constant(64)};
+  map.lower = {-1, -2}, map.upper = {-3, 0}, map.steps = {2, 1};
+  auto words = seen(session(load(p.finish())), 100);
+  EXPECT_EQ(words[1], 7 | 4 << 8 | 3 << 16) << "f32, four dims, swizzled";
+  EXPECT_EQ(std::vector(words.begin() + 4, words.begin() + 8), (std::vector<int64_t>{16, 99, 7, 1}));
+  EXPECT_EQ(words[14], 16 | 128 << 12);
+  EXPECT_EQ(words[15], 0xff | 0xfd << 8 | 0xfell << 16);
+  EXPECT_EQ(words[16], 2 | 1 << 8);
 }
 
 TEST_F(Cuda, OtherCodeHasNoTensorMaps) {
@@ -213,6 +229,16 @@ TEST_F(Cuda, RefusesImpossibleTensorMaps) {
   refused([](auto &, auto &l) { l.tensors[0]->box[0] = 128; }, "a line of a tensor map's box has 128 elements");
   refused([](auto &, auto &l) { l.tensors[0]->dtype = DType::BF16, l.tensors[0]->tf32 = true; }, "rounds bf16 to TF32");
   refused([](auto &, auto &l) { l.tensors[0]->strides.clear(); }, "a tensor map has 2 dims, 0 strides");
+  auto windows = [](auto &l, std::vector<int32_t> lower, std::vector<int32_t> steps) {
+    auto &map = *l.tensors[0];
+    map.dims.resize(4, map.dims[0]), map.strides.resize(3, map.strides[0]);
+    map.lower = std::move(lower), map.upper = {0, 0}, map.steps = std::move(steps);
+  };
+  refused([&](auto &, auto &l) { windows(l, {-129, 0}, {1, 1}); }, "have a corner at -129");
+  refused([&](auto &, auto &l) { windows(l, {0, 0}, {1, 9}); }, "are 9 positions apart");
+  refused([&](auto &, auto &l) { windows(l, {0}, {1, 1}); }, "has windows of 2 dims from 1 to 2");
+  refused([&](auto &, auto &l) { windows(l, {0, 0}, {1}); }, "has windows of 1 dims from 2 to 2");
+  refused([&](auto &, auto &l) { windows(l, {0, 0}, {1, 1}), l.tensors[0]->box = {16, 128, 1, 1}; }, "and a box of 4");
   refused([](auto &, auto &l) { l.tensors[0]->buffer = 2; }, "buffer of a tensor map");
   refused([](auto &, auto &l) { l.extent_wgmma = -1; }, "expression");
   refused([](auto &p, auto &) { p.root.kernels.back()->wgmma.reset(); }, "takes none");
@@ -336,6 +362,7 @@ TEST_F(Cuda, UploadsWeightsOnce) {
   p.launch("k_add", {y, v, z}, {}, many, "add");
   p.output("z", z, {"n"});
   auto module = load(p.onCuda().finish());
+  EXPECT_EQ(flame_module_weight_bytes(module.get()), 24u << 20);
   auto s1 = session(module);
   const int64_t copies = gpu.copiesToDevice;
   auto s2 = session(module);
@@ -585,6 +612,41 @@ TEST_F(Cuda, PlansThePeakOfAnyShape) {
   EXPECT_EQ(after.used - before.used, planned(1024) - 1024 * 16);
   EXPECT_GE(after.peak - before.used, planned(1024));
   EXPECT_LE(after.peak - before.used, planned(1024) + (kept.used - before.used));
+}
+
+TEST_F(Cuda, ForgetsWeightsThatOnlyTheInitBlockReads) {
+  constexpr int64_t large = 1 << 18; // elements
+  auto plan = [&](bool readLater) {
+    PlanBuilder p;
+    const int two = p.constant(2), one = p.constant(1), four = p.constant(4), init = p.addBlock("init");
+    const int w = p.data<float>("w", DType::F32, {large}, iota(large));
+    const int folded = p.slot("folded", Storage::Persistent, DType::F32, {four}, init);
+    p.launch("k_scale", {w, folded}, {two, one}, four, "fold", init);
+    const int x = p.input("x", DType::F32, {four}, {"4"}), y = p.heap("y", DType::F32, {four});
+    p.alloc(y);
+    p.launch("k_add", {x, readLater ? w : folded, y}, {}, four, "sum");
+    p.output("y", y, {"4"});
+    return p.onCuda().finish();
+  };
+  for (bool readLater : {false, true}) {
+    flame_gpu_memory before{}, after{};
+    const auto bytes = plan(readLater);
+    ASSERT_OK(flame_device_trim(0));
+    ASSERT_OK(flame_device_memory(0, &before));
+    auto module = load(bytes);
+    auto s = session(module);
+    auto x = tensor<float>({4}, iota(4));
+    for (int round = 0; round < 2; ++round)
+      EXPECT_EQ(values<float>(run(s, 1, x)[0]),
+                readLater ? (std::vector<float>{0, 2, 4, 6}) : (std::vector<float>{1, 4, 7, 10}));
+    ASSERT_OK(flame_device_trim(0));
+    ASSERT_OK(flame_device_memory(0, &after));
+    if (readLater)
+      EXPECT_GE(after.used - before.used, uint64_t(large) * 4);
+    else
+      EXPECT_LT(after.used - before.used, uint64_t(large) * 4);
+    EXPECT_GE(after.peak - before.used, uint64_t(large) * 4);
+  }
 }
 
 TEST_F(Cuda, TellsTheMemoryOfADevice) {

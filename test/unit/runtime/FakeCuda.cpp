@@ -10,6 +10,7 @@
 #include "cuda/DriverApi.h"
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -101,9 +102,18 @@ std::map<const void *, size_t> pinned;
 std::vector<CUevent> endedEvents;
 Clock hostClock; // what the CPU has waited for; one for all threads, so races between them stay unseen
 
+/// Whether kernels of real cubins count as done when they are launched, and memory is zeros: so much of a program for a real
+/// GPU as is no kernel can then run here.
+bool doesNothing() {
+  static const char *const kernels = std::getenv("FLAME_FAKE_KERNELS");
+  return kernels && std::strcmp(kernels, "none") == 0;
+}
+
 void violate(const std::string &text) {
   if (control.violation.empty())
     control.violation = text;
+  if (doesNothing())
+    std::fprintf(stderr, "fake GPU: %s\n", text.c_str());
   control.sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
 }
 
@@ -272,7 +282,7 @@ CUresult allocate(CUdeviceptr *pointer, size_t bytes, int device) {
   void *base = std::aligned_alloc(256, (bytes + 2 * kGuard + 255) / 256 * 256);
   auto *data = static_cast<unsigned char *>(base) + kGuard;
   std::memset(base, kGuardByte, bytes + 2 * kGuard);
-  std::memset(data, 0xCD, bytes);
+  std::memset(data, doesNothing() ? 0 : 0xCD, bytes);
   *pointer = reinterpret_cast<uint64_t>(data) | kDeviceBit;
   blocks[*pointer] = {bytes, device, base};
   used[device] += bytes;
@@ -416,6 +426,11 @@ API CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned co
   if (std::memcmp(text, ELFMAG, SELFMAG) == 0) {
     const auto &header = *static_cast<const Elf64_Ehdr *>(image);
     const size_t bytes = header.e_shoff + size_t(header.e_shnum) * header.e_shentsize;
+    if (header.e_machine == EM_CUDA && doesNothing()) {
+      *module = new CUmod_st{nullptr, {}};
+      ++control.modules;
+      return CUDA_SUCCESS;
+    }
     file = memfd_create("fake-cubin", MFD_CLOEXEC);
     if (write(file, image, bytes) != static_cast<ssize_t>(bytes))
       return CUDA_ERROR_NO_BINARY_FOR_GPU;
@@ -447,15 +462,20 @@ API CUresult cuModuleUnload(CUmodule module) {
       violate("a module is unloaded while its kernels may be in a stream");
   for (auto &[name, function] : module->functions)
     delete function;
-  dlclose(module->library);
+  if (module->library)
+    dlclose(module->library);
   delete module;
   --control.modules;
   return CUDA_SUCCESS;
 }
 API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
   ENTER(true);
-  auto *entry = reinterpret_cast<FakeKernel>(dlsym(module->library, name));
-  auto *signature = static_cast<const int *>(dlsym(module->library, (std::string(name) + "_signature").c_str()));
+  static const int kNothing[4] = {};
+  auto *entry = module->library ? reinterpret_cast<FakeKernel>(dlsym(module->library, name))
+                                : static_cast<FakeKernel>([](void *const *, int64_t) { return 0; });
+  auto *signature = module->library
+                        ? static_cast<const int *>(dlsym(module->library, (std::string(name) + "_signature").c_str()))
+                        : kNothing;
   if (!entry || !signature)
     return CUDA_ERROR_NOT_FOUND;
   CUfunction &known = module->functions[name];
@@ -464,11 +484,10 @@ API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const ch
   *function = known;
   return CUDA_SUCCESS;
 }
+namespace {
 /// Checks what the driver checks; the map tells what it was made of (k_tensor in DeviceKernels.c).
-API CUresult cuTensorMapEncodeTiled(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
-                                    const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
-                                    int swizzle, int promotion, int fill) {
-  ENTER(true);
+CUresult encodeMap(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                   const uint64_t *strides, int interleave, int swizzle, int promotion, int fill) {
   if (reinterpret_cast<uintptr_t>(map) % 64 || address % 16 || rank < 2 || rank > 5 || interleave || fill)
     return 1;
   ++control.tensorMaps;
@@ -477,12 +496,45 @@ API CUresult cuTensorMapEncodeTiled(uint64_t *map, int type, uint32_t rank, CUde
   map[1] = static_cast<uint64_t>(promotion) | 1 << 21;
   map[2] = address & ~kDeviceBit;
   for (uint32_t i = 0; i < rank; ++i) {
-    if (dims[i] == 0 || box[i] == 0 || box[i] > 256 || steps[i] != 1 || (i && (strides[i - 1] % 16 || !strides[i - 1])))
+    if (dims[i] == 0 || (i && (strides[i - 1] % 16 || !strides[i - 1])))
       return 1;
     map[3 + i] = dims[i];
-    map[13] |= static_cast<uint64_t>(box[i]) << 12 * i;
     if (i)
       map[7 + i] = strides[i - 1];
+  }
+  return CUDA_SUCCESS;
+}
+} // namespace
+API CUresult cuTensorMapEncodeTiled(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                                    const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave,
+                                    int swizzle, int promotion, int fill) {
+  ENTER(true);
+  if (const CUresult result = encodeMap(map, type, rank, address, dims, strides, interleave, swizzle, promotion, fill))
+    return result;
+  for (uint32_t i = 0; i < rank; ++i) {
+    if (box[i] == 0 || box[i] > 256 || steps[i] != 1)
+      return 1;
+    map[13] |= static_cast<uint64_t>(box[i]) << 12 * i;
+  }
+  return CUDA_SUCCESS;
+}
+/// Corners and steps are 8 bits each of the last two words.
+API CUresult cuTensorMapEncodeIm2col(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
+                                     const uint64_t *strides, const int *lower, const int *upper, uint32_t channels,
+                                     uint32_t pixels, const uint32_t *steps, int interleave, int swizzle, int promotion,
+                                     int fill) {
+  ENTER(true);
+  if (const CUresult result = encodeMap(map, type, rank, address, dims, strides, interleave, swizzle, promotion, fill))
+    return result;
+  if (rank < 3 || channels == 0 || channels > 256 || pixels == 0 || pixels > 1024 || steps[0] != 1 || steps[rank - 1] != 1)
+    return 1;
+  map[13] = channels | pixels << 12;
+  for (uint32_t i = 0; i + 2 < rank; ++i) {
+    const int reach = 1 << (16 / (rank - 2) - 1);
+    if (lower[i] < -reach || lower[i] >= reach || upper[i] < -reach || upper[i] >= reach || steps[i + 1] < 1 || steps[i + 1] > 8)
+      return 1;
+    map[14] |= static_cast<uint64_t>(lower[i] & 255) << 16 * i | static_cast<uint64_t>(upper[i] & 255) << (16 * i + 8);
+    map[15] |= static_cast<uint64_t>(steps[i + 1]) << 8 * i;
   }
   return CUDA_SUCCESS;
 }

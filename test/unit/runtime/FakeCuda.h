@@ -4,7 +4,8 @@
 // when something waits for it, as late as a real GPU might. Device addresses are no addresses of the CPU, so touching
 // device memory from the wrong side is fatal; each kernel argument must be 256-byte aligned memory that is allocated
 // when the kernel runs. Accesses from several streams that nothing orders are violations (FakeOrder.h), as is the use
-// of a destroyed stream. "Cubins" are ELF shared objects with functions of the type FakeKernel (DeviceKernels.c).
+// of a destroyed stream. "Cubins" are ELF shared objects with functions of the type FakeKernel (DeviceKernels.c); with
+// FLAME_FAKE_KERNELS=none in the environment there may be real ones, too, whose kernels do nothing.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_TEST_UNIT_RUNTIME_FAKECUDA_H

@@ -33,6 +33,9 @@ struct TensorMap {
   llvm::SmallVector<DimExpr> dims, strides;
   llvm::SmallVector<int> box;
   bool tf32 = false; // f32 that the copy rounds
+  /// Of the windows of a convolution, for each dim of positions, from the innermost on: first and last place of a window,
+  /// relative to the dim's ends, and the stride. `box` is channels and windows then.
+  llvm::SmallVector<int> lower = {}, upper = {}, steps = {};
 };
 
 /// What the kernel is in code for exactly sm_90a, where that differs.

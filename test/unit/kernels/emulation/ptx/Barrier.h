@@ -40,6 +40,14 @@ inline void await(SharedAddress barrier, int parity) {
 inline bool isElected() { return threadId() % 32 == 0; }
 template <int> void giveRegisters() {}
 template <int> void takeRegisters() {}
+// There are no clusters.
+inline int clusterRank() { std::abort(); }
+inline void arriveCluster() { std::abort(); }
+inline void awaitCluster() { std::abort(); }
+inline void arriveAt(SharedAddress, int) { std::abort(); }
+inline void arriveReleasing(SharedAddress, int) { std::abort(); }
+inline SharedAddress clusterAddress(SharedAddress, int) { std::abort(); }
+inline void sendShared(SharedAddress, SharedAddress, unsigned, unsigned, unsigned, unsigned) { std::abort(); }
 inline void arriveThreads(int number, int threads) { emulator::arriveThreads(number, threads); }
 inline void syncThreads(int number, int threads) { emulator::syncThreads(number, threads); }
 inline bool syncThreadsAny(int number, int threads, bool condition) {

@@ -5,6 +5,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "ptx/Barrier.h"
+#include <algorithm>
 
 namespace flame {
 
@@ -14,6 +15,9 @@ struct alignas(64) TensorMap {
   int elementBytes, rank;
   long long dims[5], strides[5]; // in bytes
   int box[5];
+  // A map of windows: `box` is channels and windows, the corners are those of the positions, the innermost dim first.
+  bool windows = false;
+  int lower[3] = {}, upper[3] = {}, steps[3] = {};
 };
 
 inline void prefetchMap(const TensorMap &) {}
@@ -24,38 +28,83 @@ inline unsigned char *swizzled(unsigned char *at) {
   return emulator::shared() + (offset ^ (offset >> 7 & 7) << 4);
 }
 
-/// Calls visit(shared, global or null) for each element of the box.
+/// Calls visit(shared, global or null) for each element of a line of the box, which lies at `at` in the tensor.
+template <int rank, typename Visit>
+void visitLine(const TensorMap &map, SharedAddress shared, int line, const long long (&at)[rank], Visit visit) {
+  for (int i = 0; i < map.box[0]; ++i) {
+    long long offset = 0;
+    bool inside = true;
+    for (int d = 0; d < rank; ++d) {
+      const long long position = at[d] + (d == 0 ? i : 0);
+      inside &= position >= 0 && position < map.dims[d];
+      offset += position * map.strides[d];
+    }
+    visit(swizzled(shared + line * 128 + i * map.elementBytes), inside ? map.begin + offset : nullptr);
+  }
+}
+template <int rank> void checkMap(const TensorMap &map, SharedAddress shared, bool windows) {
+  if (rank != map.rank || map.box[0] * map.elementBytes != 128 || (shared - emulator::shared()) % 1024 || map.windows != windows)
+    std::abort();
+}
+
+/// The same for each line of the box.
 template <int rank, typename Visit>
 void visitBox(const TensorMap &map, SharedAddress shared, const int (&at)[rank], Visit visit) {
-  if (rank != map.rank || map.box[0] * map.elementBytes != 128 || (shared - emulator::shared()) % 1024)
-    std::abort();
+  checkMap<rank>(map, shared, false);
   int lines = 1;
   for (int d = 1; d < rank; ++d)
     lines *= map.box[d];
-  for (int line = 0; line < lines; ++line)
-    for (int i = 0; i < map.box[0]; ++i) {
-      long long offset = 0;
-      bool inside = true;
-      for (int d = 0, rest = line; d < rank; ++d) {
-        const long long position = at[d] + (d == 0 ? i : rest % map.box[d]);
-        inside &= position >= 0 && position < map.dims[d];
-        offset += position * map.strides[d];
-        rest = d == 0 ? rest : rest / map.box[d];
-      }
-      visit(swizzled(shared + line * 128 + i * map.elementBytes), inside ? map.begin + offset : nullptr);
+  for (int line = 0; line < lines; ++line) {
+    long long place[rank] = {at[0]};
+    for (int d = 1, rest = line; d < rank; ++d) {
+      place[d] = at[d] + rest % map.box[d];
+      rest /= map.box[d];
     }
+    visitLine(map, shared, line, place, visit);
+  }
+}
+/// The same for a tap of some windows, one after the other.
+template <int rank, typename Visit>
+void visitWindows(const TensorMap &map, SharedAddress shared, const int (&at)[rank + 2], const int (&tap)[rank],
+                  Visit visit) {
+  checkMap<rank + 2>(map, shared, true);
+  // The copy engine has so many bits for corners and taps together.
+  constexpr int bits = 16 / rank;
+  long long place[rank + 2];
+  for (int d = 0; d < rank + 2; ++d)
+    place[d] = at[d];
+  for (int d = 0; d < rank; ++d)
+    if (tap[d] < 0 || tap[d] >= 1 << bits || std::min(map.lower[d], map.upper[d]) < -(1 << (bits - 1)) ||
+        std::max(map.lower[d], map.upper[d]) >= 1 << (bits - 1) || map.steps[d] < 1 || map.steps[d] > 8)
+      std::abort();
+  for (int line = 0; line < map.box[1]; ++line) {
+    long long from[rank + 2] = {place[0]};
+    for (int d = 0; d < rank; ++d)
+      from[d + 1] = place[d + 1] + tap[d];
+    from[rank + 1] = place[rank + 1];
+    visitLine(map, shared, line, from, visit);
+    for (int d = 1; d < rank + 2; ++d) {
+      if (d == rank + 1) {
+        ++place[d];
+        break;
+      }
+      if ((place[d] += map.steps[d - 1]) < map.dims[d] + map.upper[d - 1])
+        break;
+      place[d] = map.lower[d - 1];
+    }
+  }
 }
 
-template <int rank>
-void loadTensor(const TensorMap &map, SharedAddress to, SharedAddress barrier, const int (&at)[rank]) {
+/// Poisons what visitAll(visit) visits, lets others run, and fills it.
+template <typename VisitAll> void loadElements(const TensorMap &map, SharedAddress barrier, VisitAll visitAll) {
   int bytes = 0;
-  visitBox(map, to, at, [&](unsigned char *shared, unsigned char *) {
+  visitAll([&](unsigned char *shared, unsigned char *) {
     std::memset(shared, 0xff, map.elementBytes);
     bytes += map.elementBytes;
   });
   for (int i = 0; i < 2; ++i)
     emulator::yield();
-  visitBox(map, to, at, [&](unsigned char *shared, unsigned char *global) {
+  visitAll([&](unsigned char *shared, unsigned char *global) {
     if (global)
       std::memcpy(shared, global, map.elementBytes);
     else
@@ -64,9 +113,23 @@ void loadTensor(const TensorMap &map, SharedAddress to, SharedAddress barrier, c
   flame::at(barrier).bytes -= bytes;
   endPhase(barrier);
 }
+template <int rank>
+void loadTensor(const TensorMap &map, SharedAddress to, SharedAddress barrier, const int (&at)[rank]) {
+  loadElements(map, barrier, [&](auto visit) { visitBox(map, to, at, visit); });
+}
+template <int rank>
+void loadWindows(const TensorMap &map, SharedAddress to, SharedAddress barrier, const int (&at)[rank + 2],
+                 const int (&tap)[rank]) {
+  loadElements(map, barrier, [&](auto visit) { visitWindows<rank>(map, to, at, tap, visit); });
+}
 /// There are no clusters.
 template <int rank>
 void castTensor(const TensorMap &, SharedAddress, SharedAddress, const int (&)[rank], unsigned short) {
+  std::abort();
+}
+template <int rank>
+void castWindows(const TensorMap &, SharedAddress, SharedAddress, const int (&)[rank + 2], const int (&)[rank],
+                 unsigned short) {
   std::abort();
 }
 
