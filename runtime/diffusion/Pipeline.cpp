@@ -48,15 +48,19 @@ public:
       : pipeline(pipeline), request(request), progress{stage, 0, steps, 0}, loading(pipeline.statistics.loading) {
     report();
   }
+  ~StageClock() { note(); } // with what was waited for behind the last step
   void step() {
     ++progress.step;
     report();
   }
 
 private:
-  void report() {
+  void note() {
     progress.seconds = since(begin) - (pipeline.statistics.loading - loading);
     pipeline.statistics.stages[progress.stage] = progress.seconds;
+  }
+  void report() {
+    note();
     if (request.progress && !request.progress(progress))
       pipeline.cancelled = true;
     pipeline.checkCancelled();
