@@ -5,12 +5,11 @@
 // row take its elements in turns, a few neighbours at a time where sizes allow, so that a warp reads neighbouring addresses;
 // their partial results are joined by shuffles, and between warps through shared memory. A row of known length that fits
 // in the registers of its threads is read once: all loops over it are unrolled, and what they read in common is shared
-// (shareLoads). Rows of some hundred kilobytes are in the registers of a cluster of blocks. Where rows are so short that a thread would read next to nothing, it takes part in several.
+// (shareLoads). Where rows are so short that a thread would read next to nothing, it takes part in several.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "JoinThreads.h"
 #include "RenewLoads.h"
-#include "SharedRow.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include <numeric>
 
 using namespace mlir;
@@ -28,9 +27,6 @@ struct Deal {
   int width = 1;
   int turns = 0; // groups of one thread, where they are known and few enough to unroll; 0: a loop
   int rows = 1;  // that a thread takes part in, one after the other
-  int blocks = 1; // of a cluster that share a row, `lanes` threads of each
-
-  int64_t span() const { return int64_t(lanes) * blocks; }
 };
 
 /// Folds by all threads of a row.
@@ -69,7 +65,7 @@ public:
     partial = joinWarp(*this, partial, combine, std::min(deal.lanes, warp));
     if (deal.lanes > warp)
       partial = joinBlock(kernel, *this, deal.lanes, static_cast<int>(kernel.kernel.threads), partial, combine);
-    return deal.blocks > 1 ? joinCluster(partial, combine) : partial;
+    return partial;
   }
 
   /// Computes the reductions of a row, in their order.
@@ -107,7 +103,7 @@ public:
       }
       // One number a row, most often.
       parallel = false;
-      loop(lane, expr(size), index(deal.span()), {}, [&](Value column, ValueRange) {
+      loop(lane, expr(size), index(deal.lanes), {}, [&](Value column, ValueRange) {
         Values full = at;
         llvm::append_range(full, delinearize(column, inner));
         for (unsigned j : group)
@@ -116,25 +112,6 @@ public:
       });
       parallel = true;
     }
-  }
-
-private:
-  KernelBuilder &kernel;
-  Deal deal;
-  DimExpr length;
-  Value lane;
-  bool hasMet = false; // the cluster
-
-  /// Joins what the blocks of the cluster have joined, in the same order everywhere.
-  Value joinCluster(Value partial, function_ref<Value(Value, Value)> combine) {
-    if (!std::exchange(hasMet, true))
-      CallOp::create(b, loc, "cluster.meet()", ValueRange());
-    Value memory = kernel.sharedMemory(partial.getType(), deal.blocks);
-    CallOp::create(b, loc, "cluster.publish($0, $1)", ValueRange{memory, partial});
-    Value all = memref::LoadOp::create(b, loc, memory, index(0));
-    for (int i = 1; i < deal.blocks; ++i)
-      all = combine(all, memref::LoadOp::create(b, loc, memory, index(i)));
-    return all;
   }
 
   /// Stores the elements of results whose inner dims are `inner`.
@@ -163,17 +140,23 @@ private:
     parallel = true;
   }
 
+private:
+  KernelBuilder &kernel;
+  Deal deal;
+  DimExpr length;
+  Value lane;
+
   /// Runs `body` with each group of this thread, its position clamped to the row, and, where a group may lie beyond the row,
   /// whether it is inside; carries values along.
   Values forEachGroup(Values carried, function_ref<Values(Value, Value, ValueRange)> body) {
     if (deal.turns == 0) {
       Value groups = deal.width == 1 ? expr(length) : index(*length.constant() / deal.width);
-      return loop(lane, groups, index(deal.span()), carried, [&](Value group, ValueRange c) { return body(group, {}, c); });
+      return loop(lane, groups, index(deal.lanes), carried, [&](Value group, ValueRange c) { return body(group, {}, c); });
     }
     int64_t groups = *length.constant() / deal.width;
     for (int64_t turn = 0; turn < deal.turns; ++turn) {
-      Value group = addi(lane, index(turn * deal.span())), inside;
-      if ((turn + 1) * deal.span() > groups) {
+      Value group = addi(lane, index(turn * deal.lanes)), inside;
+      if ((turn + 1) * deal.lanes > groups) {
         inside = cmpi(arith::CmpIPredicate::slt, group, index(groups));
         group = select(inside, group, index(0));
       }
@@ -268,63 +251,6 @@ static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns, DimExp
   return deal;
 }
 
-/// Rows that the registers of one block can't hold and those of a cluster can; one block where they are too few for
-/// clusters to keep a GPU busy. Teams of blocks in shared memory (EmitSplitRow.cpp) work off one row after the other, all in the
-/// same phase; clusters come and go, so that one loads while another computes.
-static Deal dealToCluster(KernelBuilder &kernel, ArrayRef<DimExpr> rowDims, size_t outer, DimExpr columns, DimExpr rows) {
-  constexpr int threads = 512, mostBlocks = 8; // that every GPU with clusters takes
-  constexpr int64_t threadBytes = 160;         // of a row; twice as many threads find room so
-  constexpr int64_t enoughBlocks = 132, fewestBlocks = 64;
-  Deal deal;
-  if (!kernel.wgmma || !rows.constant())
-    return deal;
-  const int64_t bytes = bytesOfRow(kernel, rowDims, outer);
-  if (bytes < leastSharedRow)
-    return deal;
-  deal.width = vectorWidth(kernel, rowDims.back(), kernel.shapes.constant(INT64_MAX));
-  const int64_t groups = *columns.constant() / deal.width, most = threadBytes / (bytes / groups);
-  int blocks = 2;
-  while (blocks <= mostBlocks && groups > blocks * threads * most)
-    blocks *= 2;
-  while (blocks < mostBlocks && *rows.constant() * blocks < enoughBlocks)
-    blocks *= 2;
-  if (blocks > mostBlocks || *rows.constant() * blocks < fewestBlocks)
-    return deal;
-  deal.blocks = blocks;
-  deal.lanes = threads;
-  deal.turns = (groups + deal.span() - 1) / deal.span();
-  return deal;
-}
-
-/// A row by a cluster. Where there are no clusters, its first block reads the row as often as it needs it.
-static void emitClusterRow(KernelBuilder &kernel, ArrayRef<Operation *> reductions, ArrayRef<DimExpr> outer, DimExpr columns,
-                           DimExpr rows, Deal deal) {
-  kernel.kernel.threads = deal.lanes;
-  kernel.kernel.minBlocks = 2;
-  kernel.kernel.cluster = deal.blocks;
-  kernel.templates.push_back("tile/RowCluster.h");
-  kernel.function->setAttr(renewsLoads, kernel.b.getUnitAttr());
-  ElementBuilder e(kernel.b, kernel.loc, kernel, kernel.shapes);
-  CallOp::create(kernel.b, kernel.loc, "const flame::RowCluster<" + std::to_string(deal.blocks) + "> cluster", ValueRange());
-  Value row = e.divi(kernel.block, e.index(deal.blocks)), rank = e.remi(kernel.block, e.index(deal.blocks));
-  auto program = [&](Deal shared, Value lane) {
-    RowBuilder r(kernel, shared, columns, lane);
-    Values at = r.delinearize(row, outer);
-    r.reduceRow(reductions, at);
-    r.storeResults(at);
-  };
-  Value clusters = ValueOp::create(kernel.b, kernel.loc, kernel.b.getI1Type(), "flame::hasClusters", ValueRange());
-  e.ifThen(clusters, [&] { program(deal, e.addi(e.muli(rank, e.index(deal.lanes)), kernel.thread)); });
-  Deal alone = deal;
-  alone.blocks = 1;
-  alone.turns = 0;
-  Value none = arith::XOrIOp::create(kernel.b, kernel.loc, clusters,
-                                     arith::ConstantIntOp::create(kernel.b, kernel.loc, kernel.b.getI1Type(), 1));
-  Value first = e.cmpi(arith::CmpIPredicate::eq, rank, e.index(0));
-  e.ifThen(arith::AndIOp::create(kernel.b, kernel.loc, none, first), [&] { program(alone, kernel.thread); });
-  kernel.kernel.extent = rows * kernel.shapes.constant(deal.blocks);
-}
-
 LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ShapeContext &shapes = kernel.shapes;
   SmallVector<Operation *> reductions;
@@ -358,10 +284,6 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ArrayRef<DimExpr> rowDims = shapes.dims(reductions.front()->getOperand(0));
   for (DimExpr dim : rowDims.drop_front(outer.size()))
     columns = columns * dim;
-  if (Deal deal = dealToCluster(kernel, rowDims, outer.size(), columns, rows); deal.blocks > 1) {
-    emitClusterRow(kernel, reductions, outer, columns, rows, deal);
-    return success();
-  }
   if (emitSplitRow(kernel, reductions, outer, rowDims.drop_front(outer.size())))
     return success();
   Deal deal = dealOut(kernel, rowDims.back(), columns, rows);

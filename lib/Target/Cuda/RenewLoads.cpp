@@ -26,7 +26,7 @@ public:
           if (auto made = known.find(operand.get()); made != known.end() && made->second.section < waits.size())
             operand.set(renewed(made->second.first, &op));
       });
-      if (isa<gpu::BarrierOp>(op) || isExchange(op))
+      if (isa<gpu::BarrierOp>(op))
         waits.push_back(&op);
       else
         remember(op);
@@ -47,11 +47,6 @@ private:
   DenseMap<Value, Made> known;
   DenseMap<std::pair<Value, unsigned>, Value> again; // by the first one and the section
   DenseMap<Value, std::pair<Value, unsigned>> packed; // of a read, the latest and its section
-
-  static bool isExchange(Operation &op) {
-    auto text = isa<CallOp>(op) ? op.getAttrOfType<StringAttr>("text") : StringAttr();
-    return text && text.getValue().starts_with("cluster.publish");
-  }
 
   /// Vectors of 16-bit elements.
   bool isPacked(Value value) const {

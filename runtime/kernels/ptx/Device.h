@@ -83,16 +83,6 @@ FLAME_DEVICE void loadCluster(unsigned (&words)[2], const void *shared, int rank
                : "memory");
 #endif
 }
-/// Writes 32 or 64 bits to the same place in the shared memory of block `rank`.
-template <typename T> FLAME_DEVICE void storeCluster(const T *shared, int rank, T value) {
-#if __CUDA_ARCH__ >= 900
-  const SharedAddress there = clusterAddress(sharedAddress(shared), rank);
-  if constexpr (sizeof(T) == 4)
-    asm volatile("st.shared::cluster.b32 [%0], %1;" ::"r"(there), "r"(*(const unsigned *)&value) : "memory");
-  else
-    asm volatile("st.shared::cluster.b64 [%0], %1;" ::"r"(there), "l"(*(const unsigned long long *)&value) : "memory");
-#endif
-}
 FLAME_DEVICE void fromBits(float &value, unsigned bits) { value = __uint_as_float(bits); }
 FLAME_DEVICE void fromBits(int &value, unsigned bits) { value = (int)bits; }
 

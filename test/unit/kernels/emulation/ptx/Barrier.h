@@ -58,7 +58,7 @@ inline bool syncThreadsAny(int number, int threads, bool condition) {
   return *any;
 }
 
-inline void arriveCluster() {}
-inline void awaitCluster() {}
+inline void arriveCluster() { std::abort(); }
+inline void awaitCluster() { std::abort(); }
 
 } // namespace flame

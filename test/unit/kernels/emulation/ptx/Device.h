@@ -23,7 +23,6 @@ inline void awaitProducers() {}
 // Nor are there clusters.
 constexpr bool hasClusters = false;
 inline void syncCluster() {}
-template <typename T> void storeCluster(const T *, int, T) {}
 template <int words> void loadCluster(unsigned (&)[words], const void *, int) {}
 template <typename T> void fromBits(T &value, unsigned bits) { std::memcpy(&value, &bits, 4); }
 template <typename T> T shuffleXor(T value, int mask) {
