@@ -97,7 +97,9 @@ void Painter::run(std::vector<Job> &jobs) {
   options.steps = common.steps;
   options.text_tokens = common.textTokens;
   options.guidance = common.guidance;
-  options.progress = [](const flame_progress *, void *painter) -> int { return static_cast<Painter *>(painter)->ending; };
+  options.progress = [](const flame_progress *, void *painter) -> int {
+    return static_cast<Painter *>(painter)->ending;
+  };
   options.progress_user = this;
   std::vector<flame_image *> raw(jobs.size());
   check(flame_pipeline_generate(pipeline.get(), &options, raw.data()));

@@ -1,8 +1,8 @@
 //===- Painter.h - one pipeline for many clients ---------------------------===//
 //
-// A pipeline makes pictures for one caller at a time. Requests wait in a queue of limited length; a thread of its own takes the
-// oldest, and with it the others that want the same size and steps: they are denoised together. A picture does not depend on
-// those made beside it.
+// A pipeline makes pictures for one caller at a time. Requests wait in a queue of limited length; a thread of its own
+// takes the oldest, and with it the others that want the same size and steps: they are denoised together. A picture
+// does not depend on those made beside it.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_SERVE_PAINTER_H

@@ -25,8 +25,9 @@ struct Request {
   }
 };
 
-/// Reads {"prompt": "…", "seed": 7, "width": 512, "height": 512, "steps": 4, "text_tokens": 256, "guidance": 3.5}, of which
-/// only the prompt is needed. Throws BadRequest for anything else, unknown names included: a misspelt one would go unnoticed.
+/// Reads {"prompt": "…", "seed": 7, "width": 512, "height": 512, "steps": 4, "text_tokens": 256, "guidance": 3.5}, of
+/// which only the prompt is needed. Throws BadRequest for anything else, unknown names included: a misspelt one would
+/// go unnoticed.
 Request parseRequest(const std::string &body);
 
 #endif

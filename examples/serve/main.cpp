@@ -1,11 +1,12 @@
 //===- main.cpp - pictures over HTTP ---------------------------------------===//
 //
-//   flame-serve FOLDER [--artifacts DIR] [--host 127.0.0.1] [--port 8080] [--batch 4] [--queue 64] [--memory-limit BYTES]
-//               [--device N] [--threads N]
+//   flame-serve FOLDER [--artifacts DIR] [--host 127.0.0.1] [--port 8080] [--batch 4] [--queue 64]
+//               [--memory-limit BYTES] [--device N] [--threads N]
 //
-// FOLDER is a FLUX pipeline as diffusers saves it, DIR what `flamec generate FOLDER --compile-only` prints. POST /pictures with
-// a JSON object (Request.h) answers with a PNG file; GET /health says how many requests wait. With --port 0 the system
-// chooses a port. Errors are JSON objects {"error": "…"}: 400 for what the client must change, 503 where too many wait.
+// FOLDER is a FLUX pipeline as diffusers saves it, DIR what `flamec generate FOLDER --compile-only` prints. POST
+// /pictures with a JSON object (Request.h) answers with a PNG file; GET /health says how many requests wait. With
+// --port 0 the system chooses a port. Errors are JSON objects {"error": "…"}: 400 for what the client must change, 503
+// where too many wait.
 //
 //===----------------------------------------------------------------------===//
 #include "Painter.h"
@@ -83,7 +84,8 @@ Settings parseArguments(int argc, char **argv) {
 
 void fail(httplib::Response &response, int status, const std::string &message) {
   response.status = status;
-  response.set_content(Json{{"error", message}}.dump(-1, ' ', false, Json::error_handler_t::replace), "application/json");
+  response.set_content(Json{{"error", message}}.dump(-1, ' ', false, Json::error_handler_t::replace),
+                       "application/json");
 }
 
 int statusOf(flame_code code) {
@@ -114,8 +116,8 @@ void answer(Painter &painter, const httplib::Request &request, httplib::Response
   }
 }
 
-/// SIGINT and SIGTERM, blocked in this thread and in all that start from here on: a thread waits for them, for a handler
-/// may do next to nothing.
+/// SIGINT and SIGTERM, blocked in this thread and in all that start from here on: a thread waits for them, for a
+/// handler may do next to nothing.
 sigset_t blockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -141,7 +143,9 @@ int main(int argc, char **argv) {
   }
   // A client waits in a thread: as many of them as may wait for pictures, and some for those that ask how it goes.
   constexpr size_t kMore = 8, kLargestBody = 1 << 20;
-  server.new_task_queue = [&] { return new httplib::ThreadPool(settings.painter.queue + settings.painter.batch + kMore); };
+  server.new_task_queue = [&] {
+    return new httplib::ThreadPool(settings.painter.queue + settings.painter.batch + kMore);
+  };
   server.set_payload_max_length(kLargestBody);
   server.Post("/pictures", [&](const auto &request, auto &response) { answer(*painter, request, response); });
   server.Get("/health", [&](const auto &, auto &response) {
@@ -149,8 +153,8 @@ int main(int argc, char **argv) {
   });
   server.set_error_handler([](const auto &request, auto &response) {
     if (response.body.empty())
-      fail(response, response.status, response.status == 404 ? "there is no " + request.method + " " + request.path
-                                                             : "the request was refused");
+      fail(response, response.status,
+           response.status == 404 ? "there is no " + request.method + " " + request.path : "the request was refused");
   });
   const int port = settings.port ? settings.port : server.bind_to_any_port(settings.host);
   if (port < 0 || (settings.port && !server.bind_to_port(settings.host, port))) {

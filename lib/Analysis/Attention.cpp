@@ -11,7 +11,7 @@ using namespace flame;
 
 namespace {
 
-constexpr int64_t maxHead = 256;
+constexpr int64_t maxHead = 256, wideUnit = 128;
 constexpr unsigned maxOps = 40;
 
 bool isOne(ShapeContext &shapes, Value value) {
@@ -29,7 +29,8 @@ Value skipCasts(Value value) {
 /// What softmax is taken of, and its weights' ops.
 class Matcher {
 public:
-  Matcher(ShapeContext &shapes, function_ref<bool(Operation *)> isIgnored) : shapes(shapes), isIgnored(isIgnored) {}
+  Matcher(ShapeContext &shapes, function_ref<bool(Operation *)> isIgnored, int64_t largestHead)
+      : shapes(shapes), isIgnored(isIgnored), largestHead(largestHead) {}
 
   std::optional<Attention> match(MatMulOp context) {
     found.context = context;
@@ -55,6 +56,7 @@ public:
 private:
   ShapeContext &shapes;
   function_ref<bool(Operation *)> isIgnored;
+  int64_t largestHead;
   Attention found;
   SmallVector<DimExpr> full;
   llvm::SetVector<Operation *> ops;
@@ -149,7 +151,10 @@ private:
       if (getElementTypeOrSelf(operand.getType()) != element || shapes.rank(operand) < 2)
         return false;
     ArrayRef<DimExpr> q = shapes.dims(scores.getX()), result = shapes.dims(context.getResult());
-    auto fits = [](DimExpr dim) { return dim.constant() && *dim.constant() >= 1 && *dim.constant() <= maxHead; };
+    auto fits = [&](DimExpr dim) {
+      int64_t size = dim.constant().value_or(0);
+      return size >= 1 && (size <= maxHead || (size <= largestHead && size % wideUnit == 0));
+    };
     return fits(q[q.size() - (scores.getTransposeX() ? 2 : 1)]) && fits(result.back()) &&
            result.drop_back(2) == ArrayRef<DimExpr>(full).drop_back(2);
   }
@@ -250,8 +255,8 @@ std::optional<DimExpr> countsAlong(Value value, unsigned fromLast, ShapeContext 
 } // namespace
 
 std::optional<Attention> flame::matchAttention(MatMulOp context, ShapeContext &shapes,
-                                               function_ref<bool(Operation *)> isIgnored) {
-  return Matcher(shapes, isIgnored).match(context);
+                                               function_ref<bool(Operation *)> isIgnored, int64_t largestHead) {
+  return Matcher(shapes, isIgnored, largestHead).match(context);
 }
 
 std::optional<KeyBound> flame::matchKeyBound(Value mask, ShapeContext &shapes) {

@@ -50,10 +50,13 @@ Encoded encode(ModelContext &c) {
   int64_t endOfText = config.integer("eos_token_id", 49407, 0);
   double epsilon = config.number("layer_norm_eps", 1e-5);
   std::string function = config.text("hidden_act", "quick_gelu");
-  int64_t count = c.layers("num_hidden_layers", 12, "text_model.encoder.layers");
-  c.weights.ignore("text_model.embeddings.position_ids"); // 0, 1, 2, …: old files have them
+  // Version 5 of transformers may save the encoder by itself, without the name that it had in the whole model.
+  bool isWhole = !c.weights.numBlocks("encoder.layers");
+  std::string prefix = isWhole ? "text_model." : "";
+  int64_t count = c.layers("num_hidden_layers", 12, prefix + "encoder.layers");
+  c.weights.ignore(prefix + "embeddings.position_ids"); // 0, 1, 2, …: old files have them
 
-  const Scope m = c.root / "text_model";
+  const Scope m = isWhole ? c.root / "text_model" : c.root;
   c.tuneFor({{"batch", 1}, {"tokens", 77}});
   Value ids = c.input("input_ids", c.i64(), {"batch", "tokens"});
   Scope embed = m / "embeddings";

@@ -76,7 +76,11 @@ public:
   void addRegionPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
-  FormRegionsOptions regionOptions() const override { return {/*attention=*/true, /*topk=*/true, /*joined=*/true}; }
+  FormRegionsOptions regionOptions() const override {
+    // Registers hold results of larger heads only where warpgroups share them.
+    bool onlyWgmma = llvm::all_equal(architectures) && architectures.front() == "sm_90a";
+    return {/*attention=*/true, /*topk=*/true, /*siblings=*/true, /*joined=*/true, /*largestHead=*/onlyWgmma ? 512 : 256};
+  }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
     if (failed(kernel))

@@ -9,11 +9,14 @@
 //
 // With the option `topk`, each topk is a region of its own; otherwise it stays a host function.
 //
+// With the option `siblings`, row programs of short rows that go over the same rows and share an operand, such as the norms of queries
+// and keys, become one with several results.
+//
 // With the option `joined`, a product of f16 or bf16 may read its left operand out of two tensors, instead of out of their
 // concatenation along the inner dim.
 //
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
-// the scaling of its operands. Positions, such as those of a causal mask, are cloned into it.
+// the scaling of its operands, for heads up to `largest-head`. Positions, such as those of a causal mask, are cloned into it.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
@@ -510,7 +513,7 @@ private:
       auto product = dyn_cast<MatMulOp>(op);
       if (!product || !demand.isDemanded(&op))
         continue;
-      std::optional<Attention> found = matchAttention(product, shapes, isIgnored);
+      std::optional<Attention> found = matchAttention(product, shapes, isIgnored, options.largestHead);
       bool constant = demand.isConstant(&op);
       if (found && llvm::all_of(found->ops, [&](Operation *inner) { return demand.isConstant(inner) == constant; }))
         attentions[&op] = std::move(*found);
@@ -590,6 +593,8 @@ private:
       groupOf[op] = group.get();
       groups.push_back(std::move(group));
     }
+    if (options.siblings)
+      mergeSiblings(groups, block);
     formed |= !groups.empty();
     for (auto &group : groups)
       outline(*group);
@@ -606,6 +611,66 @@ private:
     if (!producer || !producer->hasOneUse() || !op->hasOneUse())
       return false;
     return isExpand(producer) || (isMovement(producer) && isExpand(*op->user_begin()));
+  }
+
+  /// Can all that reads results of `group` come after `op`?
+  bool isReadAfter(Group &group, Operation *op, Block &block) {
+    auto readAfter = [&](Operation *stored) {
+      return llvm::all_of(stored->getUsers(), [&](Operation *user) {
+        Group *reader = user->getBlock() == &block ? groupOf.lookup(user) : nullptr;
+        if (reader == &group || !demand.isDemanded(user))
+          return reader == &group || (user->getNumResults() != 0 && user->getNumRegions() == 0);
+        Operation *at = reader ? reader->root : block.findAncestorOpInBlock(*user);
+        return at && op->isBeforeInBlock(at);
+      });
+    };
+    return readAfter(group.root) && llvm::all_of(group.alsoStored, readAfter);
+  }
+
+  llvm::SmallDenseSet<Value> inputsOf(const Group &group) {
+    llvm::SmallDenseSet<Value> inputs;
+    for (Operation *op : group.ops)
+      for (Value operand : op->getOperands())
+        if (!llvm::is_contained(group.ops, operand.getDefiningOp()) && !isFree(operand.getDefiningOp()))
+          inputs.insert(operand);
+    return inputs;
+  }
+
+  /// One kernel loads the rows of both at a time, and what they share once. What reads the earlier one must wait for the later one, so
+  /// nothing that the later one needs can be among it.
+  void mergeSiblings(std::vector<std::unique_ptr<Group>> &groups, Block &block) {
+    constexpr int64_t longestRow = 512;
+    auto isShort = [&](const Group &group) {
+      int64_t length = 1;
+      for (DimExpr dim : ArrayRef(group.rowDims).take_back(group.rowAxes))
+        length *= dim.constant().value_or(longestRow + 1);
+      return length <= longestRow;
+    };
+    auto canMerge = [&](Group &earlier, Group &later) {
+      if (earlier.anchor != Anchor::Row || later.anchor != Anchor::Row || earlier.constant != later.constant ||
+          earlier.rowAxes != later.rowAxes || earlier.rowDims != later.rowDims || !isShort(later) ||
+          earlier.ops.size() + later.ops.size() > maxGroupOps || !isReadAfter(earlier, later.root, block))
+        return false;
+      llvm::SmallDenseSet<Value> inputs = inputsOf(later);
+      size_t count = inputs.size(), shared = 0;
+      for (Value input : inputsOf(earlier))
+        (inputs.contains(input) ? shared : count) += 1;
+      return shared > 0 && count <= maxGroupInputs;
+    };
+    // Later groups come first.
+    for (size_t i = 0; i < groups.size(); ++i)
+      for (size_t j = i + 1; j < groups.size(); ++j) {
+        Group &later = *groups[i], &earlier = *groups[j];
+        if (!canMerge(earlier, later))
+          continue;
+        for (Operation *op : earlier.ops) {
+          later.ops.push_back(op);
+          groupOf[op] = &later;
+        }
+        later.alsoStored.push_back(earlier.root);
+        llvm::append_range(later.alsoStored, earlier.alsoStored);
+        groups.erase(groups.begin() + j--);
+      }
   }
 
   bool isSource(Operation *op) {
@@ -682,7 +747,9 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   StringRef getDescription() const override { return "Fuse ops into kernel regions"; }
   Option<bool> attention{*this, "attention", llvm::cl::desc("Put attention into one region"), llvm::cl::init(false)};
   Option<bool> joined{*this, "joined", llvm::cl::desc("Let products read two tensors as one"), llvm::cl::init(false)};
+  Option<bool> siblings{*this, "siblings", llvm::cl::desc("Merge row programs over the same rows"), llvm::cl::init(false)};
   Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
+  Option<int64_t> largestHead{*this, "largest-head", llvm::cl::desc("Largest head of an attention"), llvm::cl::init(256)};
 
   FormRegionsPass() = default;
   FormRegionsPass(const FormRegionsPass &other) : PassWrapper(other) {}
@@ -690,12 +757,14 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
     attention = options.attention;
     topk = options.topk;
     joined = options.joined;
+    siblings = options.siblings;
+    largestHead = options.largestHead;
   }
 
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention, topk, joined}).run())
+    while (Former(getOperation(), {attention, topk, siblings, joined, largestHead}).run())
       ;
   }
 };

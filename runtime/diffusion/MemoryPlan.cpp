@@ -22,7 +22,7 @@ std::vector<Eviction> evictionsFor(size_t next, const PartBytes &needed, std::ve
       if (freed == 0)
         continue;
       sum -= freed;
-      held[part] = {weightsToo ? 0 : held[part].weights, 0};
+      held[part] = {weightsToo ? 0 : held[part].weights};
       evictions.push_back({part, weightsToo});
     }
   return evictions;
@@ -33,13 +33,17 @@ uint64_t peakOf(const std::vector<PartBytes> &needed, uint64_t limit) {
   uint64_t peak = 0;
   for (size_t turn = 0; turn < 2 * needed.size(); ++turn) {
     const size_t next = turn % needed.size();
-    for (const Eviction &eviction : evictionsFor(next, needed[next], held, limit))
-      held[eviction.part] = {eviction.weightsToo ? 0 : held[eviction.part].weights, 0};
-    held[next] = needed[next];
+    PartBytes now = needed[next];
+    if (held[next].weights)
+      now.loading = 0;
+    for (const Eviction &eviction : evictionsFor(next, now, held, limit))
+      held[eviction.part] = {eviction.weightsToo ? 0 : held[eviction.part].weights};
+    held[next] = now;
     uint64_t sum = 0;
     for (const PartBytes &part : held)
       sum += part.all();
     peak = std::max(peak, sum);
+    held[next].loading = 0;
   }
   return peak;
 }

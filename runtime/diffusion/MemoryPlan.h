@@ -14,10 +14,11 @@
 
 namespace flame::diffusion {
 
-/// What a part holds: weights as long as it is loaded, and what its runs need beside them, which it keeps, too.
+/// What a part holds: weights as long as it is loaded, what its runs need beside them, which it keeps, too, and what
+/// loading needs beside them for as long as that takes.
 struct PartBytes {
-  uint64_t weights = 0, runs = 0;
-  uint64_t all() const { return weights + runs; }
+  uint64_t weights = 0, runs = 0, loading = 0;
+  uint64_t all() const { return weights + (runs > loading ? runs : loading); }
 };
 
 /// What is to be given back before part `next` runs, in this order: first what idle parts keep for their runs, then
@@ -29,7 +30,7 @@ struct Eviction {
 };
 std::vector<Eviction> evictionsFor(size_t next, const PartBytes &needed, std::vector<PartBytes> held, uint64_t limit);
 
-/// The most that is held at any time while all parts run in turn, twice.
+/// The most that is held at any time while all parts, of which none is loaded, run in turn, twice.
 uint64_t peakOf(const std::vector<PartBytes> &needed, uint64_t limit);
 
 /// "24.2 GB"

@@ -32,8 +32,8 @@ void Part::open() {
 }
 
 void Part::wrong(const std::string &problem) const {
-  rt::fail(FLAME_BAD_ARTIFACT, artifact, " ", problem, ": it was not compiled from the ", name,
-           " of a FLUX pipeline", kind.empty() ? "" : " with --part=" + kind, ", or by another version; compile it again");
+  rt::fail(FLAME_BAD_ARTIFACT, artifact, " ", problem, ": it was not compiled from the ", name, " of a FLUX pipeline",
+           kind.empty() ? "" : " with --part=" + kind, ", or by another version; compile it again");
 }
 
 namespace {
@@ -68,7 +68,8 @@ size_t Part::fixedDim(const std::string &port, int32_t dim) const {
     wrong(rt::cat("has no input '", port, "' with a dimension ", dim));
   const char *text = found->dims[dim];
   size_t size = 0;
-  if (const auto parsed = std::from_chars(text, text + std::strlen(text), size); parsed.ec != std::errc() || *parsed.ptr)
+  if (const auto parsed = std::from_chars(text, text + std::strlen(text), size);
+      parsed.ec != std::errc() || *parsed.ptr)
     wrong(rt::cat("has an input '", port, "' whose dimension ", dim, " is ", text, ", not a number"));
   return size;
 }
@@ -138,14 +139,14 @@ PartBytes Part::planned(const NamedShapes &given) const {
       wrong(rt::cat("has an input '", input.name, "' that is not known"));
     shapes.push_back(shape->second);
   }
-  return {weightBytes, module.plannedBytes(shapes).bytes};
+  return {weightBytes.bytes, module.plannedBytes(shapes).bytes, session ? 0 : weightBytes.loading};
 }
 
 PartBytes Part::held() const {
   uint64_t current = 0;
   flame_module_memory(module.get(), &current, nullptr);
-  const uint64_t kept = std::min(current, weightBytes);
-  return {kept, current - kept};
+  const uint64_t kept = std::min(current, weightBytes.bytes);
+  return {kept, current - kept, 0};
 }
 
 uint64_t Part::peak() const {

@@ -46,7 +46,7 @@ public:
   Value upload(const Value &tensor) const { return session.upload(tensor); }
   void cancel();
 
-  /// Weights, and the peak of a run with these inputs.
+  /// Weights, the peak of a run with these inputs, and of loading where that is still to come.
   PartBytes planned(const NamedShapes &inputs) const;
   /// What is held now; the most ever held since loading.
   PartBytes held() const;
@@ -67,7 +67,7 @@ private:
   mutable std::mutex mutex; // of `session`, between a run and cancel
   Session session;
   bool onGpu = false, profiling = false;
-  uint64_t weightBytes = 0;
+  Module::Weights weightBytes{};
   std::vector<flame_port> inputs, outputs;
 };
 

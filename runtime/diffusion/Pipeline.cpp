@@ -165,7 +165,8 @@ std::array<NamedShapes, Pipeline::kParts.size()> Pipeline::shapesOf(const Pipeli
   return {{{{"input_ids", shapeOf({1, clipTokenizer->modelMaxLength()})}},
            {{"input_ids", shapeOf({1, r.textTokens})}},
            {{"hidden_states", shapeOf({r.batch, rows * columns, channels})},
-            {"encoder_hidden_states", shapeOf({r.batch, r.textTokens, parts[kTransformer].fixedDim("encoder_hidden_states", 2)})},
+            {"encoder_hidden_states",
+             shapeOf({r.batch, r.textTokens, parts[kTransformer].fixedDim("encoder_hidden_states", 2)})},
             {"pooled_projections", shapeOf({r.batch, parts[kTransformer].fixedDim("pooled_projections", 1)})},
             {"step", {}},
             {"timesteps", shapeOf({r.steps})},
@@ -346,8 +347,8 @@ void Pipeline::denoise(const PipelineRequest &r, Batch &batch, const std::vector
     inputs["guidance"] = filled(part.input("guidance", 1), shapeOf({batch.count}), static_cast<float>(r.guidance));
   for (auto &[name, value] : inputs)
     value = part.upload(value);
-  // A step's outputs are the next one's inputs, in the same memory: nothing comes to the CPU, and nobody waits but for a
-  // step that is to be reported.
+  // A step's outputs are the next one's inputs, in the same memory: nothing comes to the CPU, and nobody waits but for
+  // a step that is to be reported.
   const NamedValues outputs = {{"sample", inputs["hidden_states"]}, {"next_step", inputs["step"]}};
   for (size_t i = 0; i < scheduler->steps(); ++i) {
     checkCancelled();

@@ -1,8 +1,8 @@
 //===- Pipeline.h - from prompts to pictures -------------------------------===//
 //
 // FluxPipeline of diffusers over compiled models: texts are encoded, noise is drawn for each picture by its own
-// generator, the transformer takes its steps, the decoder makes pixels. On a GPU latents are there from the noise to the
-// pixels. Roundings between the models are those of diffusers in the transformer's element type.
+// generator, the transformer takes its steps, the decoder makes pixels. On a GPU latents are there from the noise to
+// the pixels. Roundings between the models are those of diffusers in the transformer's element type.
 //
 //===----------------------------------------------------------------------===//
 #ifndef FLAME_DIFFUSION_PIPELINE_H

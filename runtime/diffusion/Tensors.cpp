@@ -60,9 +60,10 @@ Value viewOf(const Value &value, size_t first, const std::vector<int64_t> &dims)
   const auto release = [](void *user) { delete static_cast<Value *>(user); };
   const auto rank = static_cast<int32_t>(dims.size());
   flame_value *out = nullptr;
-  check(value.device() < 0 ? flame_tensor_wrap(value.dtype(), dims.data(), rank, data, bytes, release, owner.get(), &out)
-                           : flame_tensor_wrap_device(value.dtype(), dims.data(), rank, value.device(), data, bytes,
-                                                      release, owner.get(), &out));
+  check(value.device() < 0
+            ? flame_tensor_wrap(value.dtype(), dims.data(), rank, data, bytes, release, owner.get(), &out)
+            : flame_tensor_wrap_device(value.dtype(), dims.data(), rank, value.device(), data, bytes, release,
+                                       owner.get(), &out));
   owner.release();
   return Value::adopt(out);
 }

@@ -204,7 +204,7 @@ typedef struct flame_memory_plan {
   size_t struct_size;
   uint64_t peak_bytes;       /* within the memory limit, if each part fits there */
   uint64_t weight_bytes[4];  /* of each part, by flame_pipeline_part */
-  uint64_t run_bytes[4];     /* of each part beside its weights */
+  uint64_t run_bytes[4];     /* of each part beside its weights, while it runs or, where that is more, is loaded */
 } flame_memory_plan;
 /** Errors: as flame_pipeline_generate for these options. */
 FLAME_API flame_status *flame_pipeline_plan(flame_pipeline *pipeline, const flame_generate_options *options,

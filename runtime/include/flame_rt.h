@@ -194,9 +194,10 @@ typedef struct flame_shape {
  * allocated. */
 FLAME_API flame_status *flame_module_planned_bytes(const flame_module *module, const flame_shape *shapes, size_t count,
                                                    uint64_t *bytes, int *exact);
-/** The bytes that the module's first session takes for weights: on a GPU for all that its kernels read, and on CPU and GPU
- *  for initialised weights. Known before that session exists; 0 for NULL. */
-FLAME_API uint64_t flame_module_weight_bytes(const flame_module *module);
+/** What the module's first session will take for weights, known before that session exists: *bytes on a GPU for all that its
+ *  kernels read, and on CPU and GPU for initialised weights; *loading besides, until those are computed. Either may be NULL;
+ *  zeros for a NULL module. */
+FLAME_API void flame_module_weight_bytes(const flame_module *module, uint64_t *bytes, uint64_t *loading);
 /** Bytes that this module, its sessions and the values they made hold now, and the most they ever held. Mapped weights
  *  are not included. */
 FLAME_API void flame_module_memory(const flame_module *module, uint64_t *current, uint64_t *peak);

@@ -232,7 +232,14 @@ public:
     return out;
   }
   /// As flame_module_weight_bytes.
-  uint64_t weightBytes() const { return flame_module_weight_bytes(object); }
+  struct Weights {
+    uint64_t bytes, loading;
+  };
+  Weights weightBytes() const {
+    Weights out{};
+    flame_module_weight_bytes(object, &out.bytes, &out.loading);
+    return out;
+  }
   struct Planned {
     uint64_t bytes;
     bool exact;

@@ -180,19 +180,18 @@ PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes, int threa
   return Planner(plan, shapes, threads).run();
 }
 
-uint64_t planWeights(const Plan &plan) {
-  const std::vector<uint8_t> used = usedByKernels(plan);
+PlannedWeights planWeights(const Plan &plan) {
+  const std::vector<uint8_t> used = usedByKernels(plan), transient = readByInitAlone(plan);
   std::vector<uint8_t> isView(plan.slots.size());
   if (plan.hasInit())
     for (const Command &command : plan.blocks[Plan::kInit].commands)
       if (auto *c = std::get_if<AliasCommand>(&command.body))
         isView[c->dst] = 1;
   ShapeProgram shapes(plan);
-  uint64_t total = 0;
-  auto add = [&](DType dtype, const Dims &dims, bool rounded) {
-    const auto bytes = countBytes(dtype, dims);
-    if (bytes)
-      total += rounded ? alignUp(std::max<size_t>(*bytes, 1), kernelAlignment(plan.device)) : *bytes;
+  PlannedWeights planned;
+  auto place = [&](size_t slot, DType dtype, const Dims &dims) {
+    (transient[slot] ? planned.loading : planned.bytes) +=
+        alignUp(std::max<size_t>(countBytes(dtype, dims).value_or(0), 1), kernelAlignment(plan.device));
   };
   for (size_t i = 0; i < plan.slots.size(); ++i) {
     const SlotInfo &slot = plan.slots[i];
@@ -200,14 +199,14 @@ uint64_t planWeights(const Plan &plan) {
       Dims dims;
       for (int32_t expr : slot.dims)
         dims.push_back(shapes.tryEval(expr).value_or(0));
-      add(slot.dtype, dims, false);
+      planned.bytes += countBytes(slot.dtype, dims).value_or(0);
     } else if (plan.device == DeviceKind::Cuda && used[i] && slot.storage == Storage::Param) {
-      add(plan.params[slot.source].dtype, plan.params[slot.source].dims, true);
+      place(i, plan.params[slot.source].dtype, plan.params[slot.source].dims);
     } else if (plan.device == DeviceKind::Cuda && used[i] && slot.storage == Storage::Constant) {
-      add(plan.constants[slot.source].dtype, plan.constants[slot.source].dims, true);
+      place(i, plan.constants[slot.source].dtype, plan.constants[slot.source].dims);
     }
   }
-  return total;
+  return planned;
 }
 
 } // namespace flame::rt

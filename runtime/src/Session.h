@@ -166,8 +166,11 @@ struct PlannedBytes {
 };
 /// The peak of arenas, heap tensors and scratch memory of a run with these input shapes on so many threads.
 PlannedBytes planBytes(const Plan &plan, std::span<const Dims> shapes, int threads);
+struct PlannedWeights {
+  uint64_t bytes = 0, loading = 0; // held as long as the module; besides, until the init block has run
+};
 /// As flame_module_weight_bytes.
-uint64_t planWeights(const Plan &plan);
+PlannedWeights planWeights(const Plan &plan);
 
 } // namespace flame::rt
 

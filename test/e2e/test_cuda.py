@@ -179,6 +179,22 @@ class WithoutNvrtc(CudaTest):
         self.assert_clear_error(done, (3,), ["absent.cu"], "no such file")
         self.assert_clear_error(self.flamec("compile", CNN, "--kernels", edited), (2,), ["--kernels"], "--target=cuda")
 
+    def test_typical_sizes(self):
+        info = [helper.make_tensor_value_info(n, TensorProto.FLOAT16, dims) for n, dims in
+                (("x", ["b", 1024]), ("y", [1024, 1024]), ("z", ["b", 1024]))]  # fmt: skip
+        graph = helper.make_graph([helper.make_node("MatMul", ["x", "y"], ["z"])], "product", info[:2], info[2:])
+        model = self.scratch / "product.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), model)
+        for size, template in (("b=1", "flame::thinA"), ("b=4096", "flame::wgmmaGemm<")):
+            text = self.ok(self.flamec("compile", model, "--gpu=sm_90a", "--emit=cuda", "--typical", size)).stdout
+            self.assertIn(template, text.split("// contract")[1])
+        done = self.flamec("compile", model, "--target=cuda", "--typical", "batch=2")
+        self.assert_clear_error(done, (2,), [model, "'batch'"], "there are: b")
+        done = self.flamec("compile", CNN, "--target=cuda", "--typical", "b")
+        self.assert_clear_error(done, (2,), ["'b'"], "NAME=NUMBER")
+        done = self.flamec("compile", model, "--typical", "b=1")
+        self.assert_clear_error(done, (2,), ["--typical"], "--target=cuda")
+
     def test_nvrtc_missing(self):
         done = self.flamec("compile", CNN, "--target=cuda", env={"FLAME_NVRTC": "/nonexistent/libnvrtc.so"})
         self.assert_clear_error(done, (7,), ["/nonexistent/libnvrtc.so"], "pip install nvidia-cuda-nvrtc")

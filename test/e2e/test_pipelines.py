@@ -103,6 +103,14 @@ class Pipelines(PipelineTest):
         self.folder(only=("text_encoder",), changes={"text_encoder": changes})
         self.clip()
 
+    def test_clip_text_without_prefix(self):
+        self.folder(only=("text_encoder",))
+        config, weights = self.model("text_encoder")
+        (path,) = (self.scratch / "pipeline" / "text_encoder").glob("*.safetensors")
+        safetensors.write(path, {name.removeprefix("text_model."): value for name, value in weights.items()})
+        ids = np.random.default_rng(4).integers(0, config["vocab_size"], (2, 9))
+        self.agree("text_encoder", {"input_ids": ids}, lambda: reference.clip_text(weights, config, ids))
+
     def t5(self, tokens=150):
         config, weights = self.model("text_encoder_2")
         # More tokens than the furthest distance that has a bucket of its own.

@@ -82,7 +82,9 @@ class Attention(Case):
 def attentions():
     """(case, name of the output)."""
     for dtype in ("f16", "bf16"):
-        for d, e in ((8, 8), (16, 16), (40, 40), (64, 64), (80, 80), (96, 96), (128, 128), (64, 128), (192, 128), (256, 256), (33, 20)):
+        sizes = ((8, 8), (16, 16), (40, 40), (64, 64), (80, 80), (96, 96), (128, 128), (64, 128), (192, 128), (256, 256), (33, 20),
+                 (384, 384), (512, 512))  # fmt: skip
+        for d, e in sizes:
             for s, t in ((1, 1), (17, 67), (128, 128), (1, 300), (131, 1)):
                 c = Attention(f"head_{dtype}_{d}_{e}_{s}x{t}", dtype)
                 yield c, c.operator(c.input("q", (2, 3, s, d)), c.input("k", (2, 3, t, d)), c.input("v", (2, 3, t, e)))

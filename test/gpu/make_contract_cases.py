@@ -415,6 +415,34 @@ def networks():
             yield c, c.node("ReduceSum", [y, c.axes("axes", 2, 3)], mean, keepdims=1)
 
 
+def norms():
+    """Norms over groups of channels between convolutions, as residual blocks have them: they keep channels last."""
+    for dtype in ("f16", "bf16"):
+        for images, channels, size, groups, mean in ((1, 64, 16, 32, 0), (3, 80, 9, 8, 0), (2, 64, 33, 64, 0), (1, 96, 12, 2, 4), (2, 320, 24, 32, 0)):
+            for dims in (None, ["n", channels, "h", "w"]):
+                c = Case(f"norm_{dtype}_{images}x{channels}x{size}_{groups}{'_dynamic' if dims else ''}", dtype, normal=True)
+                c.rtol *= 4  # three results are rounded on the way
+                x = c.input("x", (images, channels, size, size), dims)
+
+                def conv(x, name, bias):
+                    w, b = c.constant(name, (channels, channels, 3, 3), (-1 / 32, 0, 1 / 32)), c.constant(name + "b", (channels,), bias)
+                    result = convolve(c.value[x], c.value[w], (1, 1), (1, 1), (1, 1, 1, 1), 1) + c.value[b].reshape(-1, 1, 1)
+                    return c.node("Conv", [x, w, b], result, pads=[1] * 4)
+
+                def norm(x):
+                    scale, bias = c.constant(f"s{x}", (channels,), (0.5, 1, 1.5)), c.constant(f"t{x}", (channels,), (-1, 0, 1))
+                    rows = c.value[x].reshape(images, groups, -1)
+                    rows = (rows - rows.mean(2, keepdims=True)) / np.sqrt(rows.var(2, keepdims=True) + 1e-5)
+                    result = rows.reshape(c.value[x].shape) * c.value[scale].reshape(-1, 1, 1) + c.value[bias].reshape(-1, 1, 1)
+                    y = c.node("GroupNormalization", [x, scale, bias], result, num_groups=groups, epsilon=1e-5)
+                    s = c.node("Sigmoid", [y], 1 / (1 + np.exp(-result)))
+                    return c.node("Mul", [y, s], result * c.value[s])
+
+                x = conv(x, "w0", (mean - 1, mean, mean + 1))
+                y = conv(norm(conv(norm(x), "w1", (-1, 0, 1))), "w2", (0, 1))
+                yield c, c.node("Add", [y, x], c.value[y] + c.value[x])
+
+
 def main(description, make):
     """Packs the cases that `make` gives: pairs of a case and the name of its output."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -455,4 +483,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *channels_last(), *networks()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *channels_last(), *networks(), *norms()]))

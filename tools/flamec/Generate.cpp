@@ -1,7 +1,8 @@
 //===- Generate.cpp - flamec generate
 //---------------------------------------------------------------------------------===//
 //
-// Compiles the models of a diffusers folder, unless a former call has (PipelineArtifacts.h), and makes pictures with them.
+// Compiles the models of a diffusers folder, unless a former call has (PipelineArtifacts.h), and makes pictures with
+// them.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "Commands.h"
@@ -331,10 +332,13 @@ Command flame::tool::addGenerate(CLI::App &app, Console &console) {
   sub->add_flag("--compile-only", state->compileOnly, "compile the models, print where they are, and stop");
   sub->add_option("--threads", state->threads, "threads of the CPU (default: all cores)")->type_name("N");
   sub->add_option("--device", state->device, "number of the GPU (default: the first)")->type_name("N");
-  sub->add_option("--memory-limit", state->memoryLimit, "most memory that all models together may take, e.g. 30G: tensors, and weights that are on the GPU; what is idle "
+  sub->add_option("--memory-limit", state->memoryLimit,
+                  "most memory that all models together may take, e.g. 30G: tensors, and weights that are on the GPU; "
+                  "what is idle "
                   "is moved off the GPU as far as that is needed")
       ->type_name("BYTES");
-  sub->add_flag("--profile", state->profile, "show at the end which kernels took the time; CUDA graphs are off meanwhile");
+  sub->add_flag("--profile", state->profile,
+                "show at the end which kernels took the time; CUDA graphs are off meanwhile");
   sub->add_flag("-q,--quiet", state->quiet, "no progress");
   return [state, &console]() { return generate(*state, console); };
 }

@@ -1,4 +1,5 @@
-//===- PipelineArtifacts.cpp - see PipelineArtifacts.h ------------------------------------------------------------------===//
+//===- PipelineArtifacts.cpp - see PipelineArtifacts.h
+//------------------------------------------------------------------===//
 #include "PipelineArtifacts.h"
 #include "Machine.h"
 #include "Run.h"
@@ -78,7 +79,8 @@ private:
 std::string flame::tool::cachedArtifacts(const std::string &folder, const CompileOptions &options) {
   std::string cache = FileCache::defaultFolder();
   if (cache.empty())
-    throw io::InputError("there is no cache folder for compiled models; set FLAME_CACHE_DIR or HOME, or use --artifacts");
+    throw io::InputError(
+        "there is no cache folder for compiled models; set FLAME_CACHE_DIR or HOME, or use --artifacts");
   std::error_code code;
   const fs::path self = fs::read_symlink("/proc/self/exe", code);
   std::vector<std::string> key = {"pipeline",

@@ -21,10 +21,11 @@ struct Attention {
   llvm::SmallVector<mlir::Operation *> positions;
 };
 
-/// The attention that `context` ends: floats of 16 bits, heads of known sizes up to 256, batches of q k^T and of the result
-/// alike, and no value in between that anyone else reads. `isIgnored` says which users don't count.
+/// The attention that `context` ends: floats of 16 bits, heads of known sizes up to 256, or of multiples of 128 up to
+/// `largestHead`, batches of q k^T and of the result alike, and no value in between that anyone else reads. `isIgnored` says
+/// which users don't count.
 std::optional<Attention> matchAttention(MatMulOp context, ShapeContext &shapes,
-                                        llvm::function_ref<bool(mlir::Operation *)> isIgnored);
+                                        llvm::function_ref<bool(mlir::Operation *)> isIgnored, int64_t largestHead);
 
 /// `mask` lets through the keys before a bound: it is `key < bound` (`inclusive`: `key <= bound`), key counted from
 /// `offset`. The bound is the same for all queries or grows with them.

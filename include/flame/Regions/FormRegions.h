@@ -6,9 +6,11 @@
 
 namespace flame {
 struct FormRegionsOptions {
-  bool attention = false; ///< the target has kernels for regions with the anchor `attention`
-  bool topk = false;      ///< … `topk`
-  bool joined = false;    ///< products read an operand that is two tensors one after the other along the inner dim
+  bool attention = false;    ///< the target has kernels for regions with the anchor `attention`
+  bool topk = false;         ///< … `topk`
+  bool siblings = false;     ///< row programs of short rows that go over the same rows are one kernel
+  bool joined = false;       ///< products read an operand that is two tensors one after the other along the inner dim
+  int64_t largestHead = 256; ///< of an attention, where it is a multiple of 128
 };
 /// Puts every op that becomes kernel code into a `flame.region`, fusing as it goes.
 std::unique_ptr<mlir::Pass> createFormRegionsPass(const FormRegionsOptions &options = {});

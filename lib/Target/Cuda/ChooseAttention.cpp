@@ -17,7 +17,7 @@ constexpr struct {
     {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},  {128, 128, 128, false},
     {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 80, false}, {256, 64, 80, false},
     {256, 128, 64, false}, {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true},
-    {128, 64, 64, true},   {256, 128, 64, true},  {256, 64, 64, true},
+    {128, 64, 64, true},   {256, 128, 64, true},  {256, 64, 64, true},   {512, 64, 32, false},  {512, 64, 32, true},
 };
 
 /// Multiprocessors of the GPU that the choice is made for, an H100.

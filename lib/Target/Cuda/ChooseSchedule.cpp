@@ -222,6 +222,9 @@ AttentionSchedule flame::cuda::chooseAttention(const AttentionSizes &s) {
   };
   auto blocks = [&](int rows) { return s.batches * ceilDivide(std::max<int64_t>(s.queries, 1), rows); };
   const int few = s.keys <= 128 ? 1 : 2; // stages
+  // Sums of such heads don't fit in registers; only where all code is for sm_90a, which has another way, are they here.
+  if (head > 256)
+    return make(32, 16, 2, 1, 1);
   if (head > 128)
     return make(64, 64, 4, 1, 1);
   // Warps of 32 rows read keys and values half as often as those of 16, but leave few registers to a mask.

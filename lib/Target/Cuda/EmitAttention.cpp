@@ -433,11 +433,15 @@ private:
 
 } // namespace
 
+/// What the templates take; what regions are formed for is the pipeline's choice.
+static constexpr int64_t largestHead = 512;
+
 LogicalResult flame::cuda::emitAttention(KernelBuilder &kernel) {
   // The product that no other product depends on; the region holds nothing that others read.
   for (Operation &op : llvm::reverse(kernel.region.getBlock()->without_terminator()))
     if (auto context = dyn_cast<MatMulOp>(op)) {
-      std::optional<Attention> attention = matchAttention(context, kernel.shapes, [](Operation *) { return false; });
+      std::optional<Attention> attention =
+          matchAttention(context, kernel.shapes, [](Operation *) { return false; }, largestHead);
       return attention ? AttentionEmitter(kernel, *attention).emit() : emitLoop(kernel);
     }
   return emitLoop(kernel);

@@ -259,9 +259,12 @@ private:
       region.getInputsMutable().append(given);
       reduce.getResult().replaceAllUsesWith(block->addArgument(given.getType(), loc));
     }
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block->without_terminator())))
-      if (op.use_empty())
-        op.erase();
+    SmallVector<Operation *> ops;
+    for (Operation &op : block->without_terminator())
+      ops.push_back(&op);
+    for (Operation *op : llvm::reverse(ops))
+      if (op->use_empty())
+        op->erase();
     for (Operation &op : block->without_terminator())
       if (op.getResult(0) != back)
         op.getResult(0).setType(joinedType(op.getResult(0)));

@@ -146,7 +146,7 @@ flame_status *flame_pipeline_plan(flame_pipeline *pipeline, const flame_generate
     out.peak_bytes = peak;
     for (size_t i = 0; i < parts.size(); ++i) {
       out.weight_bytes[i] = parts[i].weights;
-      out.run_bytes[i] = parts[i].runs;
+      out.run_bytes[i] = parts[i].all() - parts[i].weights;
     }
     giveStruct(out, plan, "plan");
   });

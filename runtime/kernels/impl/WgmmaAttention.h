@@ -47,12 +47,12 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
                     Values::bytes == s.valueBytes(vMajor),
                 "the launch's shared memory");
   using Scoring = decltype(makeScoring(0));
-  constexpr int consumers = s.consumers();
+  constexpr int consumers = s.consumers(), parts = s.parts();
   constexpr bool takesTurns = consumers > 1;
   // Weights stay below 2^14, f16's largest power of two but one, and sums of them far from overflow.
   constexpr float slack = 8, most = 16384;
   // The first step's peak serves until weights grow too large; looking for that takes registers that wide heads lack.
-  constexpr bool keepsPeak = s.width <= 128;
+  constexpr bool keepsPeak = s.partWidth() <= 128;
 
   const SharedAddress queries = swizzledShared(), keys = queries + Queries::bytes, values = keys + s.stages * Keys::bytes,
                       slabs = values + s.stages * Values::bytes,
@@ -157,7 +157,8 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
   } else {
     if constexpr (s.multiplyRegisters() > 0)
       takeRegisters<s.multiplyRegisters()>();
-    const int lane = threadId() % 32, inTile = group * 64 + threadId() % 128 / 32 * 16;
+    const int lane = threadId() % 32, groupRow = group / parts * 64, groupColumn = group % parts * s.partWidth(),
+              inTile = groupRow + threadId() % 128 / 32 * 16;
     auto release = [&](SharedAddress empty) {
       if (lane == 0)
         arrive(empty);
@@ -179,12 +180,12 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       const auto scoring = makeScoring(at.row);
       const int first = rowOf(at), row = first + inTile + lane / 4, turns = turnsOf(first, at.row);
       // Keys that all rows of this warpgroup see.
-      const int seen = visibleKeys(scoring, p, first + group * 64);
-      float score[s.keys / 2], result[s.width / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0};
+      const int seen = visibleKeys(scoring, p, first + groupRow);
+      float score[s.keys / 2], result[s.partWidth() / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0};
       unsigned weights[s.keys / 16][4];
 
       auto multiplyKeys = [&] {
-        const unsigned long long x = Queries::matrix(queries, group * 64),
+        const unsigned long long x = Queries::matrix(queries, groupRow),
                                  y = Keys::matrix(keys + keyPlace.stage * Keys::bytes, 0);
         fenceProducts();
 #pragma unroll
@@ -194,7 +195,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         commitProducts();
       };
       auto multiplyValues = [&](bool add) {
-        const unsigned long long y = Values::matrix(values + valuePlace.stage * Values::bytes, 0);
+        const unsigned long long y = Values::matrix(values + valuePlace.stage * Values::bytes, groupColumn);
         fenceProducts();
 #pragma unroll
         for (int step = 0; step < s.keys / 16; ++step)
@@ -333,7 +334,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         round();
         if (lags) {
 #pragma unroll
-          for (int i = 0; i < s.width / 2; ++i)
+          for (int i = 0; i < s.partWidth() / 2; ++i)
             result[i] *= factor[i / 2 % 2];
         }
       }
@@ -352,7 +353,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       release(valueRing.empty(valuePlace.stage));
       valuePlace.next();
 #pragma unroll
-      for (int i = 0; i < s.width / 2; ++i)
+      for (int i = 0; i < s.partWidth() / 2; ++i)
         result[i] *= factor[i / 2 % 2];
 
       int resultAt[3];
@@ -360,8 +361,8 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       const auto epilogue = makeEpilogue(at.row);
       const Problem<int> sizes{p.rows, p.columns, 0};
       if constexpr (s.slabs > 0) {
-        storeGroup<s.slabs, s.slabBytes>(result, slabs + threadId() / 32 * s.slabs * s.slabBytes, first + inTile, 0,
-                                         resultAt, sizes, epilogue);
+        storeGroup<s.slabs, s.slabBytes>(result, slabs + threadId() / 32 * s.slabs * s.slabBytes, first + inTile,
+                                         groupColumn, resultAt, sizes, epilogue);
       } else {
         // The lines of a warp's 16 queries in each box are a slab. Other warps of the group might yet read them.
         syncThreads(1 + consumers + group, 128);

@@ -1,7 +1,8 @@
 //===- WgmmaAttention.h - how attention by wgmma is cut into tiles -----------------------------------------------===//
 //
 // For sm_90a. A block computes `rows` queries by `consumers` warpgroups of 64 rows each, over the keys in steps of `keys`.
-// Keys and values have rings of `stages` steps of their own, since scores run ahead of the products with values.
+// Keys and values have rings of `stages` steps of their own, since scores run ahead of the products with values. Results of
+// more than 256 columns don't fit in a warpgroup's registers: two have the same rows, each the scores of its own and half of the columns.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -17,7 +18,10 @@ struct WgmmaAttentionSchedule {
 
   static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16, perLine = 64;
   static constexpr int tileBytes = 16, stateBytes = 16; // the tile that a block is at; the state of a launch with limits
-  FLAME_BOTH constexpr int consumers() const { return rows / 64; }
+  /// Warpgroups that share rows, and the columns that each has.
+  FLAME_BOTH constexpr int parts() const { return width > 256 ? 2 : 1; }
+  FLAME_BOTH constexpr int partWidth() const { return width / parts(); }
+  FLAME_BOTH constexpr int consumers() const { return rows / 64 * parts(); }
   /// One warpgroup copies.
   FLAME_BOTH constexpr int threads() const { return 128 * (consumers() + 1); }
   /// Registers of a thread that copies and of one that multiplies; 0: as the compiler has it.
@@ -39,11 +43,12 @@ struct WgmmaAttentionSchedule {
            (2 * stages + 1) * barrierBytes + tileBytes;
   }
   /// Registers for the scores, their weights and the results, which all live at once.
-  FLAME_BOTH constexpr int sums() const { return keys / 2 + keys / 4 + width / 2; }
+  FLAME_BOTH constexpr int sums() const { return keys / 2 + keys / 4 + partWidth() / 2; }
   FLAME_BOTH constexpr bool isValid(Major k, Major v) const {
     return rows % 64 == 0 && consumers() >= 1 && consumers() <= 3 && keys % 16 == 0 && keys >= 16 && keys <= 256 &&
-           depth % 16 == 0 && depth >= 16 && depth <= 256 && width % 16 == 0 && width >= 16 && width <= 256 &&
-           stages >= 2 && (v == Major::Side || keys % perLine == 0) && sums() <= (consumers() == 3 ? 132 : 204) &&
+           depth % 16 == 0 && depth >= 16 && (depth <= 256 || (depth <= 512 && k == Major::Depth)) && width % 16 == 0 &&
+           width >= 16 && (width <= 256 || (width <= 512 && width % 128 == 0 && v == Major::Side && slabs > 0)) && stages >= 2 &&
+           (v == Major::Side || keys % perLine == 0) && sums() <= (consumers() == 3 ? 132 : 204) &&
            sharedBytes(k, v) <= 227 * 1024;
   }
 };

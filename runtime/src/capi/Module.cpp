@@ -155,8 +155,12 @@ flame_status *flame_module_planned_bytes(const flame_module *module, const flame
   });
 }
 
-uint64_t flame_module_weight_bytes(const flame_module *module) {
-  return module ? planWeights(unwrap(module)->plan()) : 0;
+void flame_module_weight_bytes(const flame_module *module, uint64_t *bytes, uint64_t *loading) {
+  const PlannedWeights planned = module ? planWeights(unwrap(module)->plan()) : PlannedWeights{};
+  if (bytes)
+    *bytes = planned.bytes;
+  if (loading)
+    *loading = planned.loading;
 }
 
 void flame_module_memory(const flame_module *module, uint64_t *current, uint64_t *peak) {

@@ -18,7 +18,7 @@
 // CHECK-NEXT: flame::gemm<
 // CHECK: flame::GatherLast<2,
 // CHECK: #endif
-// CHECK: box = array<i32: 64, [[ROWS:[0-9]+]]>, buffer = 0 : i64, dims = ["72", "130", "128", "2"], lower = array<i32: 0, -1>, offset = "0", steps = array<i32: 2, 2>, strides = ["144", "18720", "2396160"], type = bf16, upper = array<i32: -3, -1>
+// CHECK: box = array<i32: 64, 256>, buffer = {{[01]}} : i64, dims = ["72", "130", "128", "2"], lower = array<i32: 0, -1>, offset = "0", steps = array<i32: 2, 2>, strides = ["144", "18720", "2396160"], type = bf16, upper = array<i32: -3, -1>
 // CHECK: dims = ["72", "640", "9"], offset = "0", strides = ["1296", "144"]
 // CHECK: dims = ["640", "8192", "1"]
 func.func @planes(%x: tensor<2x128x130x72xbf16>, %w: tensor<640x3x3x72xbf16>, %b: tensor<640x1x1xbf16>) -> tensor<2x64x64x640xbf16> {
@@ -43,8 +43,8 @@ func.func @planes(%x: tensor<2x128x130x72xbf16>, %w: tensor<640x3x3x72xbf16>, %b
 // CHECK: const auto body = [&](const {{.*}} row, const {{.*}} column, const float sum) -> unsigned short {
 // CHECK: = group;
 // CHECK: #if FLAME_HAS_WGMMA
-// CHECK-NEXT: flame::wgmmaGemm<flame::WgmmaSchedule{{.*}}, flame::Arithmetic::F16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<{{.*}}>{n{{[0-9]+}}, 256, 1152}, (int)2,
-// CHECK-NEXT: flame::WindowOperand<2>{map0, {(int)128, (int)256, {(int){{[a-z]+[0-9]+}}, (int){{[a-z]+[0-9]+}}}, {(int){{[a-z]+[0-9]+}}, (int){{[a-z]+[0-9]+}}}, {(int)3, (int)3}, {1, 1}, {1, 1}, {(int)1, (int)1}}},
+// CHECK-NEXT: flame::wgmmaGemm<flame::WgmmaSchedule{{.*}}, flame::Arithmetic::F16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<{{.*}}, 256, 1152}, (int)2,
+// CHECK-NEXT: flame::WindowOperand<2>{map0, {(int)128, (int)256, {(int)size{{.*}}}, {(int)3, (int)3}, {1, 1}, {1, 1}, {(int)1, (int)1}}},
 // CHECK-NEXT: flame::TapOperand{map1, (int)128, (int)256},
 // CHECK-NEXT: [&](int at) { group = at; return flame::tensorStore<unsigned short>(map2, body); });
 func.func @groups(%x: tensor<?x?x?x256xf16>, %w: tensor<512x3x3x128xf16>, %b: tensor<512x1x1xf16>) -> tensor<?x?x?x512xf16> {

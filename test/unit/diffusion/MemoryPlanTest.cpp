@@ -8,12 +8,12 @@ using namespace flame::diffusion;
 
 namespace {
 
-const std::vector<PartBytes> kParts = {{10, 1}, {100, 5}, {240, 30}, {2, 40}};
+const std::vector<PartBytes> kParts = {{10, 1, 0}, {100, 5, 0}, {240, 30, 0}, {2, 40, 0}};
 
 /// Parts that are loaded, as digits; with what their runs need: as "2+".
 std::string after(std::vector<PartBytes> held, const std::vector<Eviction> &evictions) {
   for (const Eviction &eviction : evictions)
-    held[eviction.part] = {eviction.weightsToo ? 0 : held[eviction.part].weights, 0};
+    held[eviction.part] = {eviction.weightsToo ? 0 : held[eviction.part].weights, 0, 0};
   std::string out;
   for (size_t i = 0; i < held.size(); ++i)
     if (held[i].all())
@@ -57,6 +57,15 @@ TEST(MemoryPlan, ThePeakIsThatOfTheLargestMoment) {
   EXPECT_EQ(peakOf(kParts, 270), 270u);
   for (uint64_t limit = 270; limit < 430; ++limit)
     EXPECT_LE(peakOf(kParts, limit), limit);
+}
+
+TEST(MemoryPlan, LoadingTakesMemoryForATime) {
+  std::vector<PartBytes> needed = kParts;
+  needed[2].loading = 50; // 20 more than a run
+  EXPECT_EQ(peakOf(needed, 0), 428u) << "with all loaded, beside the last one's runs";
+  needed[2].loading = 80;
+  EXPECT_EQ(peakOf(needed, 0), 116u + 320u);
+  EXPECT_EQ(after(kParts, evictionsFor(2, needed[2], kParts, 440)), "012+3") << "478 with what loading takes";
 }
 
 TEST(MemoryPlan, TextsOfSizes) {

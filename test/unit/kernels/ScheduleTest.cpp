@@ -283,6 +283,8 @@ TEST(Schedule, AttentionByWgmmaFollowsTheProblem) {
           }
         }
   EXPECT_FALSE(chooseWgmmaAttention({{20, 4096, 4096, 264, 264, false}, Major::Depth, Major::Side, false}));
+  EXPECT_EQ(choose(1, 16384, 16384, 512).consumers(), 2); // of the same 64 rows
+  EXPECT_FALSE(chooseWgmmaAttention({{1, 4096, 4096, 512, 512, false}, Major::Side, Major::Side, false}));
 }
 
 TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
@@ -304,6 +306,8 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
       {{{12, 128, 128, 64, 64, true}, Major::Depth, Major::Side, false}, "flame::scores(1.4f, biased)"},
       {{{16, 4096, 4096, 256, 256, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
       {{{16, 4096, 4096, 256, 256, true}, Major::Depth, Major::Side, false}, "flame::scores(1.4f, biased)"},
+      {{{1, 16384, 16384, 512, 512, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
+      {{{1, 16384, 16384, 384, 384, true}, Major::Depth, Major::Side, true}, "flame::scores(1.4f, biased, limit)"},
       {{{16, 4096, 4096, 80, 80, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
   };
   for (const auto &[problem, scoring] : cases) {

@@ -123,6 +123,9 @@ TEST(WgmmaAttention, SizesOfHeads) {
   check<WgmmaAttentionSchedule{64, 48, 48, 48, 2, 1}, F16>(64, 100, 40, 40);
   check<WgmmaAttentionSchedule{64, 32, 128, 64, 2}, F16>(70, 90, 128, 64);
   check<WgmmaAttentionSchedule{64, 32, 64, 128, 2}, F16>(70, 90, 64, 128);
+  // Two warpgroups with the same rows, each with half of the columns.
+  check<WgmmaAttentionSchedule{64, 32, 512, 512, 2, 1}, BF16>(70, 90, 512, 512);
+  check<WgmmaAttentionSchedule{64, 32, 384, 384, 2, 1}, F16>(30, 40, 384, 384);
 }
 
 TEST(WgmmaAttention, Heads) {

@@ -42,8 +42,6 @@ template <int> void giveRegisters() {}
 template <int> void takeRegisters() {}
 // There are no clusters.
 inline int clusterRank() { std::abort(); }
-inline void arriveCluster() { std::abort(); }
-inline void awaitCluster() { std::abort(); }
 inline void arriveAt(SharedAddress, int) { std::abort(); }
 inline void arriveReleasing(SharedAddress, int) { std::abort(); }
 inline SharedAddress clusterAddress(SharedAddress, int) { std::abort(); }
@@ -59,5 +57,8 @@ inline bool syncThreadsAny(int number, int threads, bool condition) {
   syncThreads(number, threads);
   return *any;
 }
+
+inline void arriveCluster() { std::abort(); }
+inline void awaitCluster() { std::abort(); }
 
 } // namespace flame
