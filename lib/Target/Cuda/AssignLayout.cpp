@@ -11,12 +11,9 @@
 //          %u = flame.region "loop"(%v) { flame.transpose … } : … -> tensor<256x1x1x64xf16>
 //          %z = flame.region "conv"(%y, %u) { ^bb0(%a, …): %b = flame.transpose %a {perm = [0, 3, 1, 2]} flame.conv %b … }
 //
-// A norm over groups of channels whose operand and result are stored that way becomes three regions (SplitNorm.h).
-//
 // Runs after kernel regions are formed. Values that leave the function or enter control flow keep their order.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
-#include "SplitNorm.h"
 #include "flame/Analysis/Demand.h"
 #include "flame/Ops/Constant.h"
 #include "flame/Ops/Conv.h"
@@ -24,11 +21,9 @@
 #include "flame/Ops/Shape.h"
 #include "flame/Target/Cuda/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
 using namespace flame;
-using namespace flame::cuda;
 
 namespace {
 
@@ -37,12 +32,29 @@ constexpr int64_t chunk = 8;
 /// A reduction that reads channels-last tensors skips from element to element: only where there are few of them.
 constexpr int64_t fewPositions = 1024;
 
+/// [N, C, D…] → [N, D…, C], and back.
+SmallVector<int64_t> toLast(int64_t rank) {
+  SmallVector<int64_t> perm{0};
+  for (int64_t d = 2; d < rank; ++d)
+    perm.push_back(d);
+  perm.push_back(1);
+  return perm;
+}
+SmallVector<int64_t> toFirst(int64_t rank) {
+  SmallVector<int64_t> perm{0, rank - 1};
+  for (int64_t d = 1; d + 1 < rank; ++d)
+    perm.push_back(d);
+  return perm;
+}
 RankedTensorType permuted(Type type, ArrayRef<int64_t> perm) {
   auto tensor = cast<RankedTensorType>(type);
   SmallVector<int64_t> shape;
   for (int64_t d : perm)
     shape.push_back(tensor.getDimSize(d));
   return RankedTensorType::get(shape, tensor.getElementType());
+}
+Value transposed(OpBuilder &b, Location loc, Value value, ArrayRef<int64_t> perm) {
+  return TransposeOp::create(b, loc, permuted(value.getType(), perm), value, b.getDenseI64ArrayAttr(perm));
 }
 
 class Assigner {
@@ -54,29 +66,16 @@ public:
     SmallVector<RegionOp> regions;
     function.walk([&](RegionOp region) { regions.push_back(region); });
     // What gains by it is known once its readers are.
-    for (RegionOp region : llvm::reverse(regions)) {
+    for (RegionOp region : llvm::reverse(regions))
       for (Value result : region.getResults())
         if (region.getAnchor() == "conv" || region.getAnchor() == "loop")
           if (image(result) && !demand.isConstant(result) && gains(result))
             last.insert(result);
-      if (auto norm = matchGroupNorm(region, shapes))
-        if (image(norm->image()) && image(norm->result()) && gains(norm->result()))
-          norms.try_emplace(norm->from, *norm);
-    }
-    SmallVector<Value> stored(last.begin(), last.end());
-    norms.remove_if([&](auto &norm) { return !last.contains(norm.second.image()); });
-    for (auto &[from, norm] : norms)
-      last.insert(norm.result());
     for (RegionOp region : regions)
       if (ConvOp conv = convOf(region))
         prepare(region, conv);
-    for (Value value : stored)
+    for (Value value : last)
       store(value);
-    for (auto &[from, norm] : norms) {
-      Value former = norm.result(), result = splitGroupNorm(norm);
-      retell(former, result);
-      former.getDefiningOp()->erase();
-    }
   }
 
 private:
@@ -86,7 +85,6 @@ private:
   ShapeContext shapes;
   Demand demand;
   llvm::SetVector<Value> last;   // results of regions that are stored with channels last
-  llvm::MapVector<Operation *, GroupNorm> norms; // those that are split, by what reads their operand
   DenseMap<std::pair<Value, int64_t>, Value> turned; // copies of other values in that order
 
   /// A tensor that can be stored in either order.
@@ -135,10 +133,6 @@ private:
   bool gains(Value value) {
     bool gained = false;
     for (OpOperand &use : value.getUses()) {
-      if (norms.contains(use.getOwner())) {
-        gained = true;
-        continue;
-      }
       auto reader = dyn_cast<RegionOp>(use.getOwner());
       if (!reader || reader->getBlock() != value.getParentBlock())
         return false;
@@ -246,14 +240,9 @@ private:
     OpBuilder b(yield);
     yield->setOperand(number, transposed(b, region.getLoc(), yield->getOperand(number), toLast(rank)));
     value.setType(yield->getOperand(number).getType());
-    retell(value, value);
-  }
-  /// Gives the regions that read `former` the value in its place.
-  static void retell(Value former, Value value) {
     SmallVector<std::pair<RegionOp, unsigned>> readers;
-    for (OpOperand &use : former.getUses())
-      if (auto reader = dyn_cast<RegionOp>(use.getOwner()))
-        readers.push_back({reader, use.getOperandNumber()});
+    for (OpOperand &use : value.getUses())
+      readers.push_back({cast<RegionOp>(use.getOwner()), use.getOperandNumber()});
     for (auto [reader, operand] : readers)
       read(reader, operand, value);
   }
