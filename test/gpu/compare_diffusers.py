@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A pipeline's models and schedule against the classes of diffusers and transformers, on a GPU.
 
-compare_diffusers.py FOLDER ARTIFACTS --lib libflame_rt.so [--part PART…] [--image 1024] [--tokens 256]
+compare_diffusers.py FOLDER ARTIFACTS --lib libflame_rt.so [--part PART…] [--image 1024] [--tokens 256] [--batch 1]
                      [--diffusion libflame_diffusion.so]
 
 FOLDER is a pipeline folder (test/e2e/pipelines/make_pipeline.py makes one), ARTIFACTS has `PART.flame` of `flamec compile
@@ -32,7 +32,7 @@ def compare(part, args):
     try:
         model = parts.load(part, folder)
         dtype = next(model.parameters()).dtype
-        inputs = parts.inputs_of(part, json.loads((folder / "config.json").read_text()), dtype, args.image, args.tokens)
+        inputs = parts.inputs_of(part, json.loads((folder / "config.json").read_text()), dtype, args.image, args.tokens, args.batch)
         theirs, exact = parts.run(part, model, inputs, dtype), parts.reference(part, model, inputs)
         del model
         torch.cuda.empty_cache()
@@ -98,6 +98,7 @@ def main():
     parser.add_argument("--part", nargs="*", choices=parts.PARTS, default=parts.PARTS)
     parser.add_argument("--image", type=int, default=1024, help="side of the picture in pixels")
     parser.add_argument("--tokens", type=int, default=256, help="of the text")
+    parser.add_argument("--batch", type=int, default=1, help="more give a small model's errors enough numbers to compare")
     args = parser.parse_args()
     # PyTorch's float32 is a reference: without TF32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False

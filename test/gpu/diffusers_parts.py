@@ -68,15 +68,15 @@ def load(part, folder):
     return model.eval().requires_grad_(False)
 
 
-def inputs_of(part, config, dtype, image, tokens):
-    """{name: tensor}, in the order of the model's inputs, for a picture of `image` pixels a side and `tokens` of text."""
+def inputs_of(part, config, dtype, image, tokens, batch=1):
+    """{name: tensor}, in the order of the model's inputs, for pictures of `image` pixels a side and `tokens` of text."""
     generator = torch.Generator("cuda").manual_seed(0)
 
     def normal(*shape):
         return torch.randn(shape, generator=generator, device="cuda").to(dtype)
 
     def ids(count):
-        return torch.randint(0, config["vocab_size"], (1, count), generator=generator, device="cuda")
+        return torch.randint(0, config["vocab_size"], (batch, count), generator=generator, device="cuda")
 
     side = image // 16
     if part == "text_encoder":
@@ -84,18 +84,18 @@ def inputs_of(part, config, dtype, image, tokens):
     if part == "text_encoder_2":
         return {"input_ids": ids(tokens)}
     if part == "vae":
-        return {"latent": normal(1, config["latent_channels"], 2 * side, 2 * side)}
+        return {"latent": normal(batch, config["latent_channels"], 2 * side, 2 * side)}
     place = torch.zeros(side, side, 3, device="cuda")
     place[..., 1], place[..., 2] = torch.arange(side, device="cuda")[:, None], torch.arange(side, device="cuda")
     inputs = {
-        "hidden_states": normal(1, side * side, config["in_channels"]),
-        "encoder_hidden_states": normal(1, tokens, config["joint_attention_dim"]),
-        "pooled_projections": normal(1, config["pooled_projection_dim"]),
-        "timestep": torch.tensor([0.75], device="cuda"),
+        "hidden_states": normal(batch, side * side, config["in_channels"]),
+        "encoder_hidden_states": normal(batch, tokens, config["joint_attention_dim"]),
+        "pooled_projections": normal(batch, config["pooled_projection_dim"]),
+        "timestep": torch.full((batch,), 0.75, device="cuda"),
         "img_ids": place.reshape(-1, 3),
         "txt_ids": torch.zeros(tokens, 3, device="cuda"),
     }
-    return inputs | ({"guidance": torch.tensor([3.5], device="cuda")} if config["guidance_embeds"] else {})
+    return inputs | ({"guidance": torch.full((batch,), 3.5, device="cuda")} if config["guidance_embeds"] else {})
 
 
 def typed(inputs, dtype):
