@@ -85,7 +85,7 @@ class Conv:
             if name == "end" and self.out <= size:
                 continue
             some = x[:, read, read].double()
-            zeros = [self.pad if name == "begin" else 0, self.pad if name == "end" else 0]
+            zeros = [self.pad if name == "begin" else 0, self.pad if name == "end" or self.out <= size else 0]
             some = torch.nn.functional.pad(some.permute(0, 3, 1, 2), zeros * 2)
             y = torch.nn.functional.conv2d(some, w.permute(0, 3, 1, 2), further[0] if further else None, self.stride)
             y = y.permute(0, 2, 3, 1)[:, :size, :size]
