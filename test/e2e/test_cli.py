@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import bad_onnx
 import numpy as np
@@ -162,17 +164,30 @@ class Working(FlameTest):
         out, err = child.communicate(timeout=20)
         self.assertEqual(child.returncode, 130, (out + err).decode())
 
+    def wait_for_handler(self, pid, number):
+        for _ in range(600):
+            caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+            if int(caught[1], 16) >> (number - 1) & 1:
+                return
+            time.sleep(0.05)
+        self.fail(f"process {pid} never handled signal {number}")
+
     def test_crash_leaves_a_reproducer(self):
+        """Wherever it comes: while models are read and compiled threads hold the allocator's locks."""
         bench = [str(BIN / "flamec"), "bench", str(self.model), "--random-inputs", "--seconds=60"]
-        env = {**os.environ, "TMPDIR": str(self.scratch)}
-        child = subprocess.Popen(bench, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
-        time.sleep(1.0)
-        child.send_signal(signal.SIGSEGV)
-        _, err = child.communicate(timeout=20)
-        self.assertEqual(child.returncode, 1, err.decode())
-        (folder,) = self.scratch.glob("flame-crash*")
-        self.assertIn(str(folder), err.decode())
-        self.assertIn("bench model.onnx", (folder / "run.sh").read_text())
+        for number in range(8):
+            scratch = self.scratch / str(number)
+            scratch.mkdir()
+            env = {**os.environ, "TMPDIR": str(scratch)}
+            child = subprocess.Popen(bench, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+            self.wait_for_handler(child.pid, signal.SIGSEGV)
+            time.sleep(1.0 if number == 0 else 0.07 * number)
+            child.send_signal(signal.SIGSEGV)
+            _, err = child.communicate(timeout=60)
+            self.assertEqual(child.returncode, 1, err.decode())
+            (folder,) = scratch.glob("flame-crash*")
+            self.assertIn(str(folder), err.decode())
+            self.assertIn("bench model.onnx", (folder / "run.sh").read_text())
         self.ok(self.flamec("compile", folder / "model.onnx", "-o", self.scratch / "again.flame"))
 
 

@@ -41,7 +41,7 @@ void say(const char *text) {
   }
 }
 
-/// Only async-signal-safe calls.
+/// Only async-signal-safe calls. Not fork: it takes the allocator's locks, and one of them may be held where the signal came.
 void onCrash(int signal) {
   struct sigaction action {};
   action.sa_handler = SIG_DFL;
@@ -55,7 +55,7 @@ void onCrash(int signal) {
                           : "aborted");
   say("); this is a bug of flame\n");
   llvm::sys::RunInterruptHandlers();
-  pid_t child = fork();
+  pid_t child = vfork();
   if (child == 0) {
     sigset_t none;
     sigemptyset(&none);
