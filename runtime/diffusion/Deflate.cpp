@@ -32,11 +32,12 @@ constexpr std::array<uint8_t, 29> kLengthBits = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1
 constexpr size_t kSymbols = kEnd + 1 + kLengthBase.size();
 
 unsigned lengthIndex(size_t length) {
-  return static_cast<unsigned>(std::upper_bound(kLengthBase.begin(), kLengthBase.end(), length) - kLengthBase.begin()) - 1;
+  return static_cast<unsigned>(std::upper_bound(kLengthBase.begin(), kLengthBase.end(), length) - kLengthBase.begin()) -
+         1;
 }
 
-/// Writes to memory that has room for 8 bytes more than are put there. Copied into a local variable it stays in registers:
-/// bytes that are written could be those of any other object.
+/// Writes to memory that has room for 8 bytes more than are put there. Copied into a local variable it stays in
+/// registers: bytes that are written could be those of any other object.
 class BitWriter {
 public:
   uint8_t *to = nullptr;
@@ -139,7 +140,7 @@ std::vector<Run> runsOf(std::span<const uint8_t> data) {
     std::memcpy(&next, &data[i + 1], 8);
     const uint64_t different = here ^ next;
     const uint64_t same = ~(((different & low) + low) | different | low); // the high bit of each byte
-    if (!(same & same >> 8 & same >> 16)) { // no three in a row
+    if (!(same & same >> 8 & same >> 16)) {                               // no three in a row
       i += 6;
       continue;
     }
