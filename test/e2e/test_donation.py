@@ -125,7 +125,8 @@ class Donation(FlameTest):
                 other = expected + x0 if op == "Doubled" else -expected
                 fresh = [out.numpy() for out in module.session().run([x0, indices, updates])]
                 x, y = x0.copy(), np.empty_like(x0)
-                module.session().bind([x, indices, updates], [x, y])()
+                session = module.session()
+                session.bind([x, indices, updates], [x, y])()
                 for donated, plain, exact in zip((x, y), fresh, (expected, other)):
                     np.testing.assert_array_equal(donated, exact)
                     np.testing.assert_array_equal(plain, exact)

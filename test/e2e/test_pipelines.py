@@ -295,8 +295,9 @@ class Llama(PipelineTest):
     def test_llama_decode(self):
         for dtype in DTYPES:
             with self.subTest(dtype):
-                self.decode(dtype, [5, 0, 11], 1)
-                self.decode(dtype, [2, 6], 4)
+                # Many tokens: their errors are those of few numbers each.
+                self.decode(dtype, np.random.default_rng(6).integers(0, 12, 48), 1)
+                self.decode(dtype, [2, 6, 0, 17, 20, 9], 12, capacity=32)
         self.decode("F32", [3], 9, tie_word_embeddings=True, num_key_value_heads=6, rope_scaling=self.LLAMA3)
 
     def test_llama_token_by_token(self):
@@ -338,12 +339,12 @@ class Llama(PipelineTest):
         folder = self.scratch / "pipeline/llama"
         for target in (("--target=cpu",), ("--target=cuda", "--gpu=sm_90a")):
             text = self.ok(self.flamec("compile", folder, "-q", "--part", "decode", "--emit=plan", *target)).stdout
-            self.assertEqual(len(re.findall(r"launch @\w+.*in place of", text)), 4, text)
+            self.assertEqual(len(re.findall(r"in place of.*loops: scatter_elements", text)), 4, text)
         # Attention over a cache is one kernel, which skips what lies behind a sequence's end.
         text = self.ok(self.flamec("compile", folder, "-q", "--part", "decode", "--emit=regions", *target)).stdout
-        self.assertEqual(text.count('anchor = "attention"'), 2, text)
+        self.assertEqual(text.count('flame.region "attention"'), 2, text)
         code = self.ok(self.flamec("compile", folder, "-q", "--part", "decode", "--emit=cuda", *target)).stdout
-        self.assertEqual(len(re.findall(r"\bflame::wgmmaAttention<", code)), 2)
+        self.assertRegex(code, r"flame::wgmmaAttention<(?s:.)*?flame::scores\(.*, limit\)")
 
     def test_llama_errors(self):
         self.llama("F32", rope_scaling={"rope_type": "yarn", "factor": 2.0})
