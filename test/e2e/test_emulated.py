@@ -75,6 +75,13 @@ class Emulated(FlameTest):
                 {{ s = Conv<pads = [1,1,1,1], strides = [1,2]>(x, w) r = Relu(s) y = Transpose<perm = [0,2,3,1]>(r) }}""",
             ["WindowOperand<2>"])  # fmt: skip
 
+    def test_convolution_between_transposes(self):
+        self.check(
+            """convolution (float16[n,9,11,40] x, float16[64,3,3,40] w, float16[64] b, float16[n,9,11,64] r) => (float16[n,9,11,64] y)
+               { xt = Transpose<perm = [0,3,1,2]>(x) wt = Transpose<perm = [0,3,1,2]>(w) s = Conv<pads = [1,1,1,1]>(xt, wt)
+                 t = Transpose<perm = [0,2,3,1]>(s) u = Add(t, b) y = Add(u, r) }""",
+            ["WindowOperand<2>"], kernels_in_all=1, limit=2)  # fmt: skip
+
     def test_attention(self):
         self.check(  # scaled by 8, which is 18432 in f16
             """attention (float16[1,2,70,64] q, float16[1,2,90,64] k, float16[1,2,90,64] v) => (float16[1,2,70,64] y)
