@@ -117,6 +117,30 @@ def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncO
   }];
 }
 
+def SinkConvTransposes : Pass<"flame-sink-conv-transposes", "::mlir::func::FuncOp"> {
+  let summary = "Compute what follows a convolution before the transpose that brings its channels to the end";
+  let description = [{
+    Models whose images have channels last write a convolution as one between transposes, and add a bias or a residual behind
+    them. Before the second transpose these belong to the convolution, whose kernel stores channels last anyway. Operands
+    of the result's size are transposed the other way, which their reading undoes; a bias of one dim is reshaped.
+
+    Before:
+
+    ```mlir
+    %t = flame.transpose %c {perm = array<i64: 0, 2, 3, 1>} : tensor<1x64x?x?xf16> -> tensor<1x?x?x64xf16>
+    %y = flame.add %t, %b : (tensor<1x?x?x64xf16>, tensor<64xf16>) -> tensor<1x?x?x64xf16>
+    ```
+
+    After:
+
+    ```mlir
+    %r = flame.reshape %b, … : (tensor<64xf16>, tensor<3xi64>) -> tensor<64x1x1xf16>
+    %a = flame.add %c, %r : (tensor<1x64x?x?xf16>, tensor<64x1x1xf16>) -> tensor<1x64x?x?xf16>
+    %y = flame.transpose %a {perm = array<i64: 0, 2, 3, 1>} : tensor<1x64x?x?xf16> -> tensor<1x?x?x64xf16>
+    ```
+  }];
+}
+
 def NormChannelsLast : Pass<"flame-norm-channels-last", "::mlir::func::FuncOp"> {
   let summary = "Compute group norms of large images position by position, with all channels of each";
   let description = [{
