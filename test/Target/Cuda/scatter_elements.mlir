@@ -4,8 +4,10 @@
 // CHECK-LABEL: // loops: scatter_elements
 // CHECK: const bool [[SAME:v[0-9]+]] = ((unsigned long long)in0 == (unsigned long long)out0);
 // CHECK: if ([[SAME]] != true) {
-// CHECK: out0[{{.*}}] = in0[
-// CHECK: out0[{{.*}}] = in2[
+// CHECK: [[OLD:v[0-9]+]] = in0[[[AT:n[0-9]+]]];
+// CHECK-NEXT: out0[[[AT]]] = [[OLD]];
+// CHECK: [[NEW:v[0-9]+]] = in2[
+// CHECK-NEXT: out0[{{.*}}] = [[NEW]];
 func.func @main(%x: tensor<2x?x8xf32>, %i: tensor<2x3x8xi64>, %u: tensor<2x3x8xf32>) -> tensor<2x?x8xf32> {
   %0 = flame.scatter_elements %x, %i, %u {axis = 1 : i64} : (tensor<2x?x8xf32>, tensor<2x3x8xi64>, tensor<2x3x8xf32>) -> tensor<2x?x8xf32>
   return %0 : tensor<2x?x8xf32>
