@@ -9,6 +9,7 @@
 #include "PlanBuilder.h"
 #include "flame/Analysis/Cost.h"
 #include "flame/Analysis/Demand.h"
+#include "flame/Ops/Index.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/SetVector.h"
@@ -179,9 +180,20 @@ private:
   }
 
   /// Inputs of @main that a kernel reads in step with a result: the caller may give one memory to both. All ops are
-  /// pointwise, so that no element is computed twice, and nothing that depends on the input has another shape.
+  /// pointwise, so that no element is computed twice, and nothing that depends on the input has another shape; or a scatter
+  /// updates the input, which nothing else reads: the loops of a thread go over elements of their own.
   void inPlace(RegionOp region, const KernelLaunch &launch, model::Launch &command) {
     Block &body = *region.getBlock();
+    Operation *only = region.getYielded().size() == 1 ? region.getYielded()[0].getDefiningOp() : nullptr;
+    if (isa_and_nonnull<ScatterElementsOp, ScatterNDOp>(only)) {
+      auto updated = dyn_cast<BlockArgument>(only->getOperand(0));
+      if (!updated || updated.getOwner() != &body || !updated.hasOneUse() ||
+          !llvm::is_contained(function.getArguments(), region.getInputs()[updated.getArgNumber()]))
+        return;
+      auto position = [&](unsigned buffer) { return int32_t(llvm::find(launch.buffers, buffer) - launch.buffers.begin()); };
+      command.inPlace.assign({position(updated.getArgNumber()), position(region.getInputs().size())});
+      return;
+    }
     auto isPlain = [](Operation &op) {
       return isa<PointwiseInterface>(op) || op.getName().getStringRef() == "flame.constant";
     };

@@ -67,6 +67,7 @@ public:
         architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)), tf32(tf32) {}
 
   void addPasses(OpPassManager &passes) override {
+    passes.addNestedPass<func::FuncOp>(createScaleAfterProducts());
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
     passes.addNestedPass<func::FuncOp>(createSinkConvTransposes());
     // The parts of a joined product are taken behind the reshapes that split them.

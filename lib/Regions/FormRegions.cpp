@@ -415,6 +415,14 @@ private:
            perm.asArrayRef().back() == perm.size() - 1;
   }
 
+  /// Only ops of the full result shape: anything else would be recomputed for each element. The conversion of a bias or a scale
+  /// is not worth a kernel.
+  bool isOfEach(Operation *op, Value result) {
+    return isa<PointwiseInterface>(op) &&
+           (sameDims(op->getResult(0), result) ||
+            (op->getName().stripDialect() == "cast" && isa<FloatType>(getElementTypeOrSelf(op->getOperand(0).getType()))));
+  }
+
   bool canAnchor(Operation *op, Group &group) {
     if (group.anchor != Anchor::Loop)
       return false;
@@ -426,7 +434,7 @@ private:
       // A convolution may store its channels last, and read what is added to it so.
       if (!contract && options.channelsLast && isLastOfConv(member, op, group))
         continue;
-      if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), op->getResult(0)))
+      if (!isOfEach(member, op->getResult(0)))
         return false;
     }
     setAnchor(op, group);
@@ -464,8 +472,7 @@ private:
       if (user == group.anchorOp || group.reads.contains(user) ||
           (group.attention && llvm::is_contained(group.attention->ops, user)))
         return false;
-    // Only ops of the full result shape: anything else would be recomputed for each element.
-    return sameDims(op->getResult(0), group.anchorOp->getResult(0));
+    return isOfEach(op, group.anchorOp->getResult(0));
   }
 
   /// Movement that a product can read its operand through: each row is packed about once, from contiguous elements.
