@@ -9,6 +9,7 @@
 #include "PlanBuilder.h"
 #include "flame/Analysis/Cost.h"
 #include "flame/Analysis/Demand.h"
+#include "flame/Ops/Index.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/SetVector.h"
@@ -179,19 +180,25 @@ private:
   }
 
   /// Inputs of @main that a kernel reads in step with a result: the caller may give one memory to both. All ops are
-  /// pointwise, so that no element is computed twice, and nothing that depends on the input has another shape.
+  /// pointwise, so that no element is computed twice, and nothing that depends on the input has another shape; or one is a
+  /// scatter, of whose x an element is read by none but the thread that writes it.
   void inPlace(RegionOp region, const KernelLaunch &launch, model::Launch &command) {
     Block &body = *region.getBlock();
     auto isPlain = [](Operation &op) {
       return isa<PointwiseInterface>(op) || op.getName().getStringRef() == "flame.constant";
     };
-    if (region.getAnchor() != "loop" || !llvm::all_of(body.without_terminator(), isPlain))
+    auto ops = body.without_terminator();
+    const bool scatters = llvm::hasSingleElement(ops) && isa<ScatterNDOp>(*ops.begin());
+    if (!scatters && (region.getAnchor() != "loop" || !llvm::all_of(ops, isPlain)))
       return;
     unsigned inputs = region.getInputs().size();
     for (auto [read, buffer] : llvm::enumerate(launch.buffers)) {
       if (buffer >= inputs || !llvm::is_contained(function.getArguments(), region.getInputs()[buffer]))
         continue;
       BlockArgument input = body.getArgument(buffer);
+      // Nothing else is read from there: indices and updates are needed longer than the elements of x.
+      if (scatters && (!region.getInputs()[buffer].hasOneUse() || !input.hasOneUse() || cast<ScatterNDOp>(*ops.begin()).getX() != input))
+        continue;
       SmallVector<DimExpr> dims(shapes.dims(input));
       llvm::SetVector<Value> depends;
       depends.insert(input);
