@@ -9,6 +9,8 @@
 // of channels, they read before they wait for them.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "SharedRow.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -37,7 +39,7 @@ constexpr int64_t leastChunks = 64, leastChunksOfAll = 2048;
 class RowPipelineBuilder : public SharedRowBuilder {
 public:
   using SharedRowBuilder::SharedRowBuilder;
-  bool build(RowStage stage);
+  FailureOr<bool> build(RowStage stage);
 
 private:
   int64_t chunksOfRow = 0;
@@ -46,7 +48,7 @@ private:
   SmallVector<Value> handed;           // the row's numbers that the warps that store need
   DenseSet<Value> handedReciprocals;   // those of them that are 1 / x
 
-  bool choose(RowStage stage);
+  FailureOr<bool> choose(RowStage stage);
   void overSteps(function_ref<void(Value step, Value row, Value before)> body);
   void enterChunk(Value item, Value row);
   void buildFetch();
@@ -124,8 +126,8 @@ void readBefore(Operation *wait, function_ref<bool(Value)> isInput) {
 
 } // namespace
 
-/// Chooses chunks and how many of them shared memory has places for.
-bool RowPipelineBuilder::choose(RowStage stage) {
+/// Chooses chunks and how many of them shared memory has places for; a file of schedules may have others.
+FailureOr<bool> RowPipelineBuilder::choose(RowStage stage) {
   const int64_t bytes = chooseHeld([&](int size) { return size * groups % 16 == 0 && size * groupsTogether % 16 == 0; });
   if (held.empty())
     return false;
@@ -153,12 +155,24 @@ bool RowPipelineBuilder::choose(RowStage stage) {
     return stages >= Shape::minStages && olderStages >= Shape::minStages &&
            stageBytes >= (chunksOfRow / Shape::minBlocks + 3) * Shape::stepWords * 8;
   };
-  int64_t most = Shape::chunkBytes / bytes / groupsTogether * groupsTogether;
-  while (most > 0 && !fits(most))
-    most -= groupsTogether * 8;
-  if (most <= 0 || chunksOfRow > Shape::maxChunks || chunksOfRow < leastChunks)
-    return false;
-  if (rows.constant() && *rows.constant() * chunksOfRow < leastChunksOfAll)
+  auto choose = [&](int chunkBytes) {
+    int64_t most = chunkBytes / bytes / groupsTogether * groupsTogether;
+    while (most > 0 && !fits(most))
+      most -= groupsTogether * 8;
+    return most > 0 && chunksOfRow <= Shape::maxChunks;
+  };
+  std::optional<LongRowSchedule> chosen = LongRowSchedule();
+  if (!choose(chosen->chunkBytes) || chunksOfRow < leastChunks ||
+      (rows.constant() && *rows.constant() * chunksOfRow < leastChunksOfAll))
+    chosen.reset();
+  llvm::Error error = settle<LongRowSchedule>(
+      kernel.schedules, "long-row", llvm::json::Object{{"rows", likely(rows)}, {"bytes", groups * bytes}}, chosen,
+      [&](const LongRowSchedule &s) { return s.ahead > 0 && s.ahead <= Shape::maxStages && choose(s.chunkBytes); });
+  if (error) {
+    kernel.region.emitOpError() << toString(std::move(error));
+    return failure();
+  }
+  if (!chosen || !choose(chosen->chunkBytes))
     return false;
   for (Held &h : held)
     h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())), capacity * width);
@@ -172,7 +186,8 @@ bool RowPipelineBuilder::choose(RowStage stage) {
   chunk = index(capacity);
   items = muli(expr(rows), pieces);
   Value memory = kernel.sharedMemory(b.getI64Type(), Shape::words);
-  const std::string type = "flame::RowPipeline<" + std::to_string(stages) + ", " + std::to_string(olderStages) + ">";
+  const std::string type = "flame::RowPipeline<" + std::to_string(stages) + ", " + std::to_string(olderStages) +
+                           (chosen->ahead == Shape::ahead ? "" : ", flame::RowPipelineShape, " + std::to_string(chosen->ahead)) + ">";
   call("const " + type + " pipeline($0, (unsigned long long *)$1, flame::dynamicShared() + " + std::to_string(placeBytes) +
            " * (" + type + "::stages - 1), (int)($2), (int)($3))",
        {kernel.stateMemory(), memory, pieces, items});
@@ -313,9 +328,10 @@ void RowPipelineBuilder::buildStore(RowStage stage) {
   });
 }
 
-bool RowPipelineBuilder::build(RowStage stage) {
-  if (!choose(stage))
-    return false;
+FailureOr<bool> RowPipelineBuilder::build(RowStage stage) {
+  FailureOr<bool> chosen = choose(stage);
+  if (failed(chosen) || !*chosen)
+    return chosen;
   kernel.kernel.threads = Shape::threads;
   kernel.kernel.minBlocks = 1;
   kernel.kernel.cooperative = true;
@@ -336,7 +352,7 @@ bool RowPipelineBuilder::build(RowStage stage) {
   return true;
 }
 
-bool flame::cuda::emitRowPipeline(KernelBuilder &kernel, ArrayRef<RowStage> stages, ArrayRef<DimExpr> outer,
+FailureOr<bool> flame::cuda::emitRowPipeline(KernelBuilder &kernel, ArrayRef<RowStage> stages, ArrayRef<DimExpr> outer,
                                   ArrayRef<DimExpr> inner, int width) {
   if (stages.size() != 1)
     return false;

@@ -125,8 +125,8 @@ mlir::LogicalResult emitLoops(KernelBuilder &kernel);
 mlir::LogicalResult emitRow(KernelBuilder &kernel);
 /// A row program whose rows are shared by several blocks; see EmitSplitRow.cpp. False, and nothing done, where rows are short
 /// or of unknown length. `outer` are the dims of the rows, `inner` those of a row.
-bool emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reductions, llvm::ArrayRef<DimExpr> outer,
-                  llvm::ArrayRef<DimExpr> inner);
+mlir::FailureOr<bool> emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reductions,
+                                   llvm::ArrayRef<DimExpr> outer, llvm::ArrayRef<DimExpr> inner);
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
 mlir::LogicalResult emitConv(KernelBuilder &kernel);
 mlir::LogicalResult emitAttention(KernelBuilder &kernel);

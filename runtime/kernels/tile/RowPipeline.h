@@ -26,7 +26,7 @@
 namespace flame {
 
 /// Places for chunks in a block's shared memory: on sm_90 and later, and before.
-template <int hopperStages, int olderStages, typename Shape = RowPipelineShape> class RowPipeline {
+template <int hopperStages, int olderStages, typename Shape = RowPipelineShape, int mostAhead = Shape::ahead> class RowPipeline {
 public:
   static constexpr int stages = hasClusters ? hopperStages : olderStages;
   static_assert(stages >= Shape::minStages && stages <= Shape::maxStages);
@@ -66,7 +66,7 @@ public:
     if (!keeps() && step >= held)
       await(counted + 8 * stageOf(step), (step / held - 1) & 1);
     // A phase can be waited for until the stage is filled again.
-    const int ahead = held < Shape::ahead ? held : Shape::ahead;
+    const int ahead = held < mostAhead ? held : mostAhead;
     if (step >= ahead)
       awaitFetched(step - ahead);
     if (hasClusters && isFirstLane())
