@@ -13,6 +13,7 @@ HEAD = """
 #include "impl/Attention.h"
 #include "impl/Conv.h"
 #include "impl/Gemm.h"
+#include "impl/Scatter.h"
 #include "impl/Simt.h"
 #include "impl/Thin.h"
 #include "tile/RowPipeline.h"
@@ -94,6 +95,19 @@ static float __uint_as_float(unsigned bits) {
 }
 static float flame_exp(float x) { return std::exp(x); }
 static float flame_reciprocal(float x) { return 1 / x; }
+static float flame_exp(float x) { return std::exp(x); }
+template <int n> static flame_vector<unsigned short, n> flame_pack_bf16(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_bf16(x[i]);
+  return y;
+}
+template <int n> static flame_vector<unsigned short, n> flame_pack_half(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_half(x[i]);
+  return y;
+}
 static float __int_as_float(int bits) { return __uint_as_float(bits); }
 static double __longlong_as_double(long long bits) {
   double x;
