@@ -360,6 +360,35 @@ def movement(random):
         yield c
 
 
+        # Slices of known length, several updates of one, indices from the end, tuples of two.
+        for length in (1, 6, 24) if d in ("u8", "bf16", "f32", "i64") else ():
+            c = Case(f"scatter_slices_{d}_{length}", d, exact=True)
+            x, y = c.input("x", ["a", length]), c.input("y", ["a", "b", length])
+            i, u = c.input("i", ["k", 1], "i64"), c.input("u", ["k", length])
+            j = c.input("j", ["k", 2], "i32" if length == 6 else "i64")
+
+            def whole(*shape):  # so that sums are exact
+                return random.integers(0, 9, shape).astype(DTYPES[d])
+
+            def update(x, i, u, combine):
+                out = x.copy()
+                for at, slice in zip(i, u):
+                    out[tuple(at)] = combine(out[tuple(at)], slice)
+                return out
+
+            reductions = {"none": lambda old, new: new, "max": np.maximum, "min": np.minimum}
+            if d != "bf16":
+                reductions["add"] = lambda old, new: old + new
+            for name, combine in reductions.items():
+                c.add("ScatterND", [x, i, u], lambda x, y, i, u, j, f=combine: update(x, i, u, f), reduction=name)
+                c.add("ScatterND", [y, j, u], lambda x, y, i, u, j, f=combine: update(y, j, u, f), reduction=name)
+            for a, b, k in ((1, 1, 1), (5, 3, 2), (31, 7, 700), (40, 129, 600), (1200, 3, 50), (7, 2, 0)):
+                ends = np.array([[a, b]])
+                c.data(x=whole(a, length), y=whole(a, b, length), i=random.integers(-a, a, (k, 1)).astype(np.int64), u=whole(k, length),
+                       j=random.integers(-ends, ends, (k, 2)).astype(np.int32 if length == 6 else np.int64))  # fmt: skip
+            yield c
+
+
 def scans(random):
     for d in ("f32", "f64", "i32", "i64", "f16", "bf16"):
         c = Case(f"scan_{d}", d, rtol=d in RTOL and 4 * RTOL[d])

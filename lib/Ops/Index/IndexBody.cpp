@@ -4,6 +4,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Body/Bodies.h"
+#include "flame/Body/Scatter.h"
 #include "flame/Ops/Index.h"
 
 using namespace mlir;
@@ -89,7 +90,7 @@ static Value reverseSequenceElement(ReverseSequenceOp op, ElementBuilder &e, Val
 // Scatters
 //===------------------------------------------------------------------------------------------------------------------===//
 
-static Value combine(ElementBuilder &e, StringRef reduction, Type elementType, Value old, Value update) {
+Value flame::scatterUpdate(ElementBuilder &e, StringRef reduction, Type elementType, Value old, Value update) {
   ScalarBuilder s = e.scalars(elementType);
   if (reduction == "none")
     return update;
@@ -169,7 +170,7 @@ static void scatterElementsLoops(ScatterElementsOp op, LoopsBuilder &e, Value be
         e.ifThen(e.inRange(target[axis], e.index(0), extent), [&] {
           Value update = e.element(op.getUpdates(), source);
           Value old = op.getReduction() == "none" ? update : e.loadResult(op.getResult(), target);
-          e.store(op.getResult(), target, combine(e, op.getReduction(), elementType, old, update));
+          e.store(op.getResult(), target, scatterUpdate(e, op.getReduction(), elementType, old, update));
         });
         return {};
       });
@@ -193,10 +194,23 @@ static DimExpr scatterNDExtent(ScatterNDOp op, ShapeContext &context) {
   return extent;
 }
 
+Values flame::scatterTarget(ScatterNDOp op, ElementBuilder &e, ValueRange outer, Value &inside) {
+  Values tuple(outer), target;
+  tuple.push_back({});
+  int64_t length = *e.shapes().dim(op.getIndices(), -1).constant();
+  for (int64_t k = 0; k < length; ++k) {
+    tuple.back() = e.index(k);
+    Value extent = e.dim(op.getX(), k);
+    target.push_back(wrapIndex(e, op.getIndices(), tuple, extent));
+    Value within = e.inRange(target.back(), e.index(0), extent);
+    inside = inside ? Value(arith::AndIOp::create(e.b, e.loc, inside, within)) : within;
+  }
+  return target;
+}
+
 static void scatterNDLoops(ScatterNDOp op, LoopsBuilder &e, Value begin, Value end) {
   SmallVector<int64_t> parallel = scatterNDParallel(op, e.shapes());
-  SmallVector<DimExpr> dims(e.shapes().dims(op.getX())), tuples(e.shapes().dims(op.getIndices()));
-  int64_t length = dims.size() - parallel.size();
+  SmallVector<DimExpr> tuples(e.shapes().dims(op.getIndices()));
   Type elementType = elementTypeOf(op.getX());
   tuples.pop_back();
   copyInto(e, op.getX(), op.getResult(), parallel, begin, end, [&](ValueRange fixed) {
@@ -204,22 +218,14 @@ static void scatterNDLoops(ScatterNDOp op, LoopsBuilder &e, Value begin, Value e
     for (DimExpr dim : tuples)
       extents.push_back(e.expr(dim));
     e.loopNest(extents, {}, [&](ValueRange outer, ValueRange) -> Values {
-      Values tuple(outer), source(outer), target;
       Value inside;
-      tuple.push_back({});
-      for (int64_t k = 0; k < length; ++k) {
-        tuple.back() = e.index(k);
-        Value extent = e.expr(dims[k]);
-        target.push_back(wrapIndex(e, op.getIndices(), tuple, extent));
-        Value within = e.inRange(target.back(), e.index(0), extent);
-        inside = inside ? Value(arith::AndIOp::create(e.b, e.loc, inside, within)) : within;
-      }
+      Values source(outer), target = scatterTarget(op, e, outer, inside);
       llvm::append_range(source, fixed);
       llvm::append_range(target, fixed);
       auto update = [&] {
         Value next = e.element(op.getUpdates(), source);
         Value old = op.getReduction() == "none" ? next : e.loadResult(op.getResult(), target);
-        e.store(op.getResult(), target, combine(e, op.getReduction(), elementType, old, next));
+        e.store(op.getResult(), target, scatterUpdate(e, op.getReduction(), elementType, old, next));
       };
       if (inside)
         e.ifThen(inside, update);

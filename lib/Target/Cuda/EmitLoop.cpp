@@ -81,7 +81,7 @@ LogicalResult flame::cuda::emitLoop(KernelBuilder &kernel) {
 }
 
 LogicalResult flame::cuda::emitLoops(KernelBuilder &kernel) {
-  if (emitScan(kernel))
+  if (emitScan(kernel) || emitScatter(kernel))
     return success();
   LoopsInterface op;
   for (Operation &inner : kernel.region.getBlock()->without_terminator())

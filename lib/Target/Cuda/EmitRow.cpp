@@ -284,8 +284,9 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ArrayRef<DimExpr> rowDims = shapes.dims(reductions.front()->getOperand(0));
   for (DimExpr dim : rowDims.drop_front(outer.size()))
     columns = columns * dim;
-  if (emitSplitRow(kernel, reductions, outer, rowDims.drop_front(outer.size())))
-    return success();
+  FailureOr<bool> isShared = emitSplitRow(kernel, reductions, outer, rowDims.drop_front(outer.size()));
+  if (failed(isShared) || *isShared)
+    return success(succeeded(isShared));
   Deal deal = dealOut(kernel, rowDims.back(), columns, rows);
   int lanes = deal.lanes;
   // A block has several rows, but not so many that multiprocessors are left without one. Rows of several warps that wait at more

@@ -4,12 +4,18 @@
 // kind in its own time (tile/RowPipeline.h), so that memory is busy while numbers travel between blocks; teams of blocks that do one
 // row after the other (EmitSplitRow.cpp) leave it idle then.
 //
-// Here are the four loops over a block's steps. The numbers of a step's row (its reductions' results) go from the warps that
-// join to those that store through shared memory.
+// Here are the four loops over a block's steps. The numbers of a step's row (its reductions' results, or what is made of them for
+// the whole row) go from the warps that join to those that store through shared memory. What the latter need besides, such as factors
+// of channels, they read before they wait for them.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "ChooseSchedule.h"
+#include "Schedules.h"
 #include "SharedRow.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "schedule/RowPipeline.h"
 
 using namespace mlir;
@@ -33,14 +39,16 @@ constexpr int64_t leastChunks = 64, leastChunksOfAll = 2048;
 class RowPipelineBuilder : public SharedRowBuilder {
 public:
   using SharedRowBuilder::SharedRowBuilder;
-  bool build(RowStage stage);
+  FailureOr<bool> build(RowStage stage);
 
 private:
   int64_t chunksOfRow = 0;
   Value items; // chunks of all rows
   Value keeps; // whether chunks stay in shared memory until their results are stored
+  SmallVector<Value> handed;           // the row's numbers that the warps that store need
+  DenseSet<Value> handedReciprocals;   // those of them that are 1 / x
 
-  bool choose(RowStage stage);
+  FailureOr<bool> choose(RowStage stage);
   void overSteps(function_ref<void(Value step, Value row, Value before)> body);
   void enterChunk(Value item, Value row);
   void buildFetch();
@@ -51,14 +59,75 @@ private:
   Value ask(Type type, StringRef text, ValueRange operands = {}) { return ValueOp::create(b, loc, type, text, operands); }
 };
 
-SmallVector<ReduceOp> resultsOf(RowStage stage) {
-  return stage.second ? SmallVector<ReduceOp>{stage.first, stage.second} : SmallVector<ReduceOp>{stage.first};
+SmallVector<Value> resultsOf(RowStage stage) {
+  return stage.second ? SmallVector<Value>{stage.first.getResult(), stage.second.getResult()}
+                      : SmallVector<Value>{stage.first.getResult()};
+}
+
+/// What is made of a stage's results for the whole row, one number each, and needed for its elements; those results themselves where
+/// that would be more numbers than can be handed over, or numbers of several types.
+SmallVector<Value> numbersOfRow(RowStage stage, ShapeContext &shapes) {
+  SmallVector<Value> results = resultsOf(stage), needed;
+  DenseSet<Value> ofRow(results.begin(), results.end());
+  auto isOfRow = [&](Value value) {
+    Operation *op = value.getDefiningOp();
+    return ofRow.contains(value) || (op && op->getName().getStringRef() == "flame.constant" && shapes.numElements(value).isConstant(1));
+  };
+  for (Operation &op : stage.first->getBlock()->without_terminator())
+    if (isa<PointwiseInterface>(op) && op.getNumResults() == 1 && shapes.dims(op.getResult(0)) == shapes.dims(results[0]) &&
+        llvm::all_of(op.getOperands(), isOfRow))
+      ofRow.insert(op.getResult(0));
+  for (Operation &op : *stage.first->getBlock())
+    if (op.getNumResults() != 1 || !ofRow.contains(op.getResult(0)))
+      for (Value operand : op.getOperands())
+        if (ofRow.contains(operand) && !llvm::is_contained(needed, operand))
+          needed.push_back(operand);
+  Type type = computeType(getElementTypeOrSelf(results[0].getType()));
+  bool fit = !needed.empty() && needed.size() <= 2 &&
+             llvm::all_of(needed, [&](Value v) { return computeType(getElementTypeOrSelf(v.getType())) == type; });
+  return fit ? needed : results;
+}
+
+/// Reads of inputs behind `wait` come before it if their addresses are known there: they are the same for a whole chunk.
+void readBefore(Operation *wait, function_ref<bool(Value)> isInput) {
+  auto isKnown = [&](Value value) {
+    if (auto argument = dyn_cast<BlockArgument>(value))
+      return argument.getOwner()->findAncestorOpInBlock(*wait) != nullptr;
+    Operation *ancestor = value.getDefiningOp()->getBlock()->findAncestorOpInBlock(*wait);
+    return ancestor && value.getDefiningOp()->isBeforeInBlock(ancestor);
+  };
+  std::function<bool(Value)> canBeKnown = [&](Value value) {
+    Operation *op = value.getDefiningOp();
+    return isKnown(value) || (op && isPure(op) && op->getNumRegions() == 0 && llvm::all_of(op->getOperands(), canBeKnown));
+  };
+  std::function<void(Value)> make = [&](Value value) {
+    if (isKnown(value))
+      return;
+    for (Value operand : value.getDefiningOp()->getOperands())
+      make(operand);
+    value.getDefiningOp()->moveBefore(wait);
+  };
+  SmallVector<memref::LoadOp> loads;
+  for (Operation *op = wait->getNextNode(); op; op = op->getNextNode())
+    op->walk([&](memref::LoadOp load) {
+      // A branch around a read may be what makes its address one.
+      Operation *parent = load->getParentOp();
+      while (isa<scf::ForOp>(parent))
+        parent = parent->getParentOp();
+      bool always = parent->getBlock() == wait->getBlock() || load->getBlock() == wait->getBlock();
+      if (always && isInput(load.getMemRef()) && llvm::all_of(load.getIndices(), canBeKnown))
+        loads.push_back(load);
+    });
+  for (memref::LoadOp load : loads) {
+    llvm::for_each(load.getIndices(), make);
+    load->moveBefore(wait);
+  }
 }
 
 } // namespace
 
-/// Chooses chunks and how many of them shared memory has places for.
-bool RowPipelineBuilder::choose(RowStage stage) {
+/// Chooses chunks and how many of them shared memory has places for; a file of schedules may have others.
+FailureOr<bool> RowPipelineBuilder::choose(RowStage stage) {
   const int64_t bytes = chooseHeld([&](int size) { return size * groups % 16 == 0 && size * groupsTogether % 16 == 0; });
   if (held.empty())
     return false;
@@ -86,12 +155,24 @@ bool RowPipelineBuilder::choose(RowStage stage) {
     return stages >= Shape::minStages && olderStages >= Shape::minStages &&
            stageBytes >= (chunksOfRow / Shape::minBlocks + 3) * Shape::stepWords * 8;
   };
-  int64_t most = Shape::chunkBytes / bytes / groupsTogether * groupsTogether;
-  while (most > 0 && !fits(most))
-    most -= groupsTogether * 8;
-  if (most <= 0 || chunksOfRow > Shape::maxChunks || chunksOfRow < leastChunks)
-    return false;
-  if (rows.constant() && *rows.constant() * chunksOfRow < leastChunksOfAll)
+  auto choose = [&](int chunkBytes) {
+    int64_t most = chunkBytes / bytes / groupsTogether * groupsTogether;
+    while (most > 0 && !fits(most))
+      most -= groupsTogether * 8;
+    return most > 0 && chunksOfRow <= Shape::maxChunks;
+  };
+  std::optional<LongRowSchedule> chosen = LongRowSchedule();
+  if (!choose(chosen->chunkBytes) || chunksOfRow < leastChunks ||
+      (rows.constant() && *rows.constant() * chunksOfRow < leastChunksOfAll))
+    chosen.reset();
+  llvm::Error error = settle<LongRowSchedule>(
+      kernel.schedules, "long-row", llvm::json::Object{{"rows", likely(rows)}, {"bytes", groups * bytes}}, chosen,
+      [&](const LongRowSchedule &s) { return s.ahead > 0 && s.ahead <= Shape::maxStages && choose(s.chunkBytes); });
+  if (error) {
+    kernel.region.emitOpError() << toString(std::move(error));
+    return failure();
+  }
+  if (!chosen || !choose(chosen->chunkBytes))
     return false;
   for (Held &h : held)
     h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())), capacity * width);
@@ -105,7 +186,8 @@ bool RowPipelineBuilder::choose(RowStage stage) {
   chunk = index(capacity);
   items = muli(expr(rows), pieces);
   Value memory = kernel.sharedMemory(b.getI64Type(), Shape::words);
-  const std::string type = "flame::RowPipeline<" + std::to_string(stages) + ", " + std::to_string(olderStages) + ">";
+  const std::string type = "flame::RowPipeline<" + std::to_string(stages) + ", " + std::to_string(olderStages) +
+                           (chosen->ahead == Shape::ahead ? "" : ", flame::RowPipelineShape, " + std::to_string(chosen->ahead)) + ">";
   call("const " + type + " pipeline($0, (unsigned long long *)$1, flame::dynamicShared() + " + std::to_string(placeBytes) +
            " * (" + type + "::stages - 1), (int)($2), (int)($3))",
        {kernel.stateMemory(), memory, pieces, items});
@@ -159,9 +241,19 @@ void RowPipelineBuilder::buildCount(RowStage stage) {
   overSteps([&](Value step, Value, Value) {
     call("pipeline.awaitFetched((int)($0))", step);
     place = ask(b.getIndexType(), "pipeline.stageOf((int)($0))", step);
+    if (stage.second && stage.first.getKind() == "mean") {
+      Moments own = countWarp(stage);
+      call("pipeline.endCounting((int)($0))", step);
+      Value size = elementsIn(member, own.mean.getType());
+      joinWarps(own, members / warpSize, self, size, remi(step, index(2)), /*everywhere=*/false,
+                [&](Value mean, Value squares) { call("pipeline.publish((int)($0), $1, $2)", {step, mean, squares}); });
+      return;
+    }
     Values mine = countStage(stage);
     mine.insert(mine.begin(), step);
+    call("pipeline.endCounting((int)($0))", step);
     call(mine.size() == 2 ? "pipeline.publish((int)($0), $1)" : "pipeline.publish((int)($0), $1, $2)", mine);
+    call("pipeline.syncCounting()", {}); // nobody writes into what another still reads
   });
 }
 
@@ -170,11 +262,14 @@ void RowPipelineBuilder::buildJoin(RowStage stage) {
   joinSelf = self;
   joiners = members;
   Values all, latest;
-  for (ReduceOp result : resultsOf(stage)) {
-    Type type = computeType(getElementTypeOrSelf(result.getType()));
-    all.push_back(kernel.sharedMemory(type, chunksOfRow));
-    latest.push_back(kernel.sharedMemory(type, 1));
-  }
+  auto memoryFor = [&](Value value, int64_t count) {
+    return kernel.sharedMemory(computeType(getElementTypeOrSelf(value.getType())), count);
+  };
+  for (Value result : resultsOf(stage))
+    all.push_back(memoryFor(result, chunksOfRow));
+  handed = numbersOfRow(stage, shapes());
+  for (Value number : handed)
+    latest.push_back(memoryFor(number, 1));
   overSteps([&](Value step, Value row, Value before) {
     // A long row's chunks follow each other in a block, too.
     ifThen(cmpi(CmpIPredicate::ne, row, before), [&] {
@@ -182,26 +277,32 @@ void RowPipelineBuilder::buildJoin(RowStage stage) {
       llvm::append_range(operands, all);
       call(all.size() == 1 ? "pipeline.collect((int)($0), $1)" : "pipeline.collect((int)($0), $1, $2)", operands);
       joinStage(stage, all);
-      for (auto [memory, result] : llvm::zip(latest, resultsOf(stage))) {
-        Values zero(shapes().rank(result.getResult()), index(0));
-        memref::StoreOp::create(b, loc, element(result.getResult(), zero), memory, index(0));
-        clearScalar(result.getResult());
+      for (auto [memory, value] : llvm::zip(latest, handed)) {
+        Value number = element(value, Values(shapes().rank(value), index(0)));
+        if (auto quotient = number.getDefiningOp<arith::DivFOp>(); quotient && matchPattern(quotient.getLhs(), m_OneFloat()))
+          handedReciprocals.insert(value);
+        memref::StoreOp::create(b, loc, number, memory, index(0));
       }
+      llvm::for_each(resultsOf(stage), [&](Value result) { clearScalar(result); });
     });
     Values operands{step};
     for (Value memory : latest)
       operands.push_back(loadShared(memory, index(0)));
-    call(all.size() == 1 ? "pipeline.handOver((int)($0), $1)" : "pipeline.handOver((int)($0), $1, $2)", operands);
+    call(latest.size() == 1 ? "pipeline.handOver((int)($0), $1)" : "pipeline.handOver((int)($0), $1, $2)", operands);
   });
 }
 
 void RowPipelineBuilder::buildStore(RowStage stage) {
   overSteps([&](Value step, Value, Value) {
     call("pipeline.awaitJoined((int)($0))", step);
-    for (auto [i, result] : llvm::enumerate(resultsOf(stage))) {
+    Operation *wait = &*std::prev(b.getInsertionPoint());
+    for (auto [i, result] : llvm::enumerate(handed)) {
       Type type = computeType(getElementTypeOrSelf(result.getType()));
       std::string name = type.isF64() ? "double" : type.isF32() ? "float" : type.isInteger(64) ? "long long" : "int";
-      setScalar(result.getResult(), ask(type, "pipeline.number<" + name + ">((int)($0), " + std::to_string(i) + ")", step));
+      Value number = ask(type, "pipeline.number<" + name + ">((int)($0), " + std::to_string(i) + ")", step);
+      if (handedReciprocals.contains(result))
+        number.getDefiningOp()->setAttr(isReciprocalNumber, b.getUnitAttr());
+      setScalar(result, number);
     }
     // Results of other lengths are those of the row's first chunk.
     if (!other.empty())
@@ -219,14 +320,18 @@ void RowPipelineBuilder::buildStore(RowStage stage) {
       });
     }
     call("pipeline.endStoring((int)($0))", step);
-    for (ReduceOp result : resultsOf(stage))
-      clearScalar(result.getResult());
+    llvm::for_each(handed, [&](Value number) { clearScalar(number); });
+    readBefore(wait, [&](Value memory) {
+      auto buffer = dyn_cast<BlockArgument>(memory);
+      return buffer && kernel.kernel.buffers[kernel.positionOf(buffer)] < kernel.region.getInputs().size();
+    });
   });
 }
 
-bool RowPipelineBuilder::build(RowStage stage) {
-  if (!choose(stage))
-    return false;
+FailureOr<bool> RowPipelineBuilder::build(RowStage stage) {
+  FailureOr<bool> chosen = choose(stage);
+  if (failed(chosen) || !*chosen)
+    return chosen;
   kernel.kernel.threads = Shape::threads;
   kernel.kernel.minBlocks = 1;
   kernel.kernel.cooperative = true;
@@ -247,7 +352,7 @@ bool RowPipelineBuilder::build(RowStage stage) {
   return true;
 }
 
-bool flame::cuda::emitRowPipeline(KernelBuilder &kernel, ArrayRef<RowStage> stages, ArrayRef<DimExpr> outer,
+FailureOr<bool> flame::cuda::emitRowPipeline(KernelBuilder &kernel, ArrayRef<RowStage> stages, ArrayRef<DimExpr> outer,
                                   ArrayRef<DimExpr> inner, int width) {
   if (stages.size() != 1)
     return false;

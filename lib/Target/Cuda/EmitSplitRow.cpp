@@ -172,15 +172,18 @@ static SmallVector<RowStage> stagesOf(ArrayRef<Operation *> reductions) {
   return stages;
 }
 
-bool flame::cuda::emitSplitRow(KernelBuilder &kernel, ArrayRef<Operation *> reductions, ArrayRef<DimExpr> outer,
-                               ArrayRef<DimExpr> inner) {
+FailureOr<bool> flame::cuda::emitSplitRow(KernelBuilder &kernel, ArrayRef<Operation *> reductions, ArrayRef<DimExpr> outer,
+                                          ArrayRef<DimExpr> inner) {
   SmallVector<DimExpr> dims(outer);
   llvm::append_range(dims, inner);
   if (bytesOfRow(kernel, dims, outer.size()) < leastSharedRow)
     return false;
   int width = vectorWidth(kernel, inner.back(), kernel.shapes.constant(INT64_MAX));
   SmallVector<RowStage> stages = stagesOf(reductions);
-  if (!emitRowPipeline(kernel, stages, outer, inner, width))
+  FailureOr<bool> streams = emitRowPipeline(kernel, stages, outer, inner, width);
+  if (failed(streams))
+    return failure();
+  if (!*streams)
     SplitRowBuilder(kernel, outer, inner, width).build(stages);
   return true;
 }

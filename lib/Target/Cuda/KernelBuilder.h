@@ -96,6 +96,8 @@ void mergeBranches(mlir::func::FuncOp function);
 void unifyBranches(mlir::func::FuncOp function);
 /// Many quotients of one divisor, rounded to narrow floats, need one division; see ShareReciprocals.cpp.
 void shareReciprocals(mlir::func::FuncOp function);
+/// On an op whose result is 1 / x, computed elsewhere.
+constexpr llvm::StringLiteral isReciprocalNumber = "flame.reciprocal";
 /// Factors that many elements have in common are multiplied once; see ShareFactors.cpp.
 void shareFactors(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.
@@ -115,14 +117,17 @@ bool emitReduce(KernelBuilder &kernel);
 /// False, and nothing done, for a region that is no scan, or one of short columns.
 bool emitScan(KernelBuilder &kernel);
 
+/// False, and nothing done, for a region that doesn't scatter slices of inputs into one of them.
+bool emitScatter(KernelBuilder &kernel);
+
 /// What the kernels of the anchors are made by. Each fills in the body, `extent` and `threads`.
 mlir::LogicalResult emitLoop(KernelBuilder &kernel);
 mlir::LogicalResult emitLoops(KernelBuilder &kernel);
 mlir::LogicalResult emitRow(KernelBuilder &kernel);
 /// A row program whose rows are shared by several blocks; see EmitSplitRow.cpp. False, and nothing done, where rows are short
 /// or of unknown length. `outer` are the dims of the rows, `inner` those of a row.
-bool emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reductions, llvm::ArrayRef<DimExpr> outer,
-                  llvm::ArrayRef<DimExpr> inner);
+mlir::FailureOr<bool> emitSplitRow(KernelBuilder &kernel, llvm::ArrayRef<mlir::Operation *> reductions,
+                                   llvm::ArrayRef<DimExpr> outer, llvm::ArrayRef<DimExpr> inner);
 mlir::LogicalResult emitContract(KernelBuilder &kernel);
 mlir::LogicalResult emitConv(KernelBuilder &kernel);
 mlir::LogicalResult emitAttention(KernelBuilder &kernel);

@@ -13,6 +13,7 @@
 #define FLAME_LIB_TARGET_CUDA_SCHEDULES_H
 
 #include "flame/Target/Cuda/ScheduleFile.h"
+#include "schedule/RowPipeline.h"
 #include "schedule/Schedule.h"
 #include "schedule/TopK.h"
 #include "schedule/WgmmaAttention.h"
@@ -49,6 +50,7 @@ template <typename F> void fields(WgmmaAttentionSchedule &s, F field) {
 template <typename F> void fields(TopKSchedule &s, F field) {
   field("threads", s.threads), field("tile", s.tile), field("pairBytes", s.pairBytes);
 }
+template <typename F> void fields(LongRowSchedule &s, F field) { field("chunkBytes", s.chunkBytes), field("ahead", s.ahead); }
 inline const char *nameOf(const MmaSchedule &) { return "MmaSchedule"; }
 inline const char *nameOf(const WgmmaSchedule &) { return "WgmmaSchedule"; }
 inline const char *nameOf(const SimtSchedule &) { return "SimtSchedule"; }
@@ -56,6 +58,7 @@ inline const char *nameOf(const ThinSchedule &) { return "ThinSchedule"; }
 inline const char *nameOf(const AttentionSchedule &) { return "AttentionSchedule"; }
 inline const char *nameOf(const WgmmaAttentionSchedule &) { return "WgmmaAttentionSchedule"; }
 inline const char *nameOf(const TopKSchedule &) { return "TopKSchedule"; }
+inline const char *nameOf(const LongRowSchedule &) { return "LongRowSchedule"; }
 
 /// As a template argument in a kernel's text.
 template <typename Schedule> std::string text(Schedule s) {

@@ -15,6 +15,8 @@ using namespace mlir;
 using namespace flame;
 
 static bool isReciprocal(Value value) {
+  if (Operation *op = value.getDefiningOp(); op && op->hasAttr(cuda::isReciprocalNumber))
+    return true;
   auto quotient = value.getDefiningOp<arith::DivFOp>();
   return quotient && matchPattern(quotient.getLhs(), m_OneFloat());
 }

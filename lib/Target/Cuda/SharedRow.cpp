@@ -228,14 +228,13 @@ Value SharedRowBuilder::finiteOrZero(Value x, Type type) {
   return s.select(s.lt(s.abs(x), s.number(type, std::numeric_limits<double>::infinity())), x, s.number(type, 0));
 }
 
-/// The piece's mean and the sum of squared differences from it, in one pass: a thread sums up differences from a number of its
-/// own, the mean of its first group, and their squares. What that number is off the thread's mean by is the mean of the group's own
-/// differences from it, so its square is no more than the mean of their squares (Jensen): with m groups a thread the sum of
-/// squares is at most 1 + m times as large as it is about the mean, and so is its relative error.
-ElementBuilder::Values SharedRowBuilder::countMoments(std::function<Value(ValueRange)> element, Type type) {
+/// In one pass: a thread sums up differences from a number of its own, the mean of its first group, and their squares. What
+/// that number is off the thread's mean by is the mean of the group's own differences from it, so its square is no more than the
+/// mean of their squares (Jensen): with m groups a thread the sum of squares is at most 1 + m times as large as it is about the mean,
+/// and so is its relative error.
+SharedRowBuilder::Sums SharedRowBuilder::countThread(std::function<Value(ValueRange)> element, Type type) {
   ScalarBuilder s = scalars(type);
   Value zero = s.number(type, 0);
-  auto add = [&](Value a, Value c) { return s.add(a, c); };
   auto sumOf = [&](ValueRange terms) {
     Value all = terms[0];
     for (Value term : terms.drop_front())
@@ -261,14 +260,72 @@ ElementBuilder::Values SharedRowBuilder::countMoments(std::function<Value(ValueR
     return next;
   });
   part = saved;
-  Value sum = sumOf(ValueRange(partials).take_front(chains)), squares = sumOf(ValueRange(partials).drop_front(chains));
-  Value mine = fromIndex(muli(ceilDivide(maxi(subi(count, self), index(0)), index(members)), index(width)), type);
+  Value size = fromIndex(muli(ceilDivide(maxi(subi(count, self), index(0)), index(members)), index(width)), type);
+  return {size, shift, sumOf(ValueRange(partials).take_front(chains)), sumOf(ValueRange(partials).drop_front(chains))};
+}
+
+/// The sum of the thread's squared differences from another number.
+Value SharedRowBuilder::squaresFrom(const Sums &own, Value mean, Type type) {
+  ScalarBuilder s = scalars(type);
+  Value off = s.sub(own.shift, mean);
+  return s.add(own.squares, s.mul(off, s.add(s.add(own.sum, own.sum), s.mul(own.size, off))));
+}
+
+/// The piece's mean and the sum of squared differences from it.
+ElementBuilder::Values SharedRowBuilder::countMoments(std::function<Value(ValueRange)> element, Type type) {
+  ScalarBuilder s = scalars(type);
+  Sums own = countThread(element, type);
   auto joined = [&](Value x) {
+    auto add = [&](Value a, Value c) { return s.add(a, c); };
     return joinBlock(kernel, *this, members, members, joinWarp(*this, x, add), add, self, syncMembers);
   };
-  Value mean = s.div(joined(s.add(s.mul(mine, shift), sum)), elementsIn(member, type));
-  Value off = s.sub(shift, mean);
-  return {mean, joined(s.add(squares, s.mul(off, s.add(s.add(sum, sum), s.mul(mine, off)))))};
+  Value mean = s.div(joined(s.add(s.mul(own.size, own.shift), own.sum)), elementsIn(member, type));
+  return {mean, joined(squaresFrom(own, mean, type))};
+}
+
+SharedRowBuilder::Moments SharedRowBuilder::countWarp(RowStage stage) {
+  Type type = getElementTypeOrSelf(stage.first.getResult().getType());
+  ScalarBuilder s = scalars(type);
+  auto joined = [&](Value x) { return joinWarp(*this, x, [&](Value a, Value c) { return s.add(a, c); }); };
+  Sums own = countThread(elementsOf(stage.first.getX()), type);
+  // Threads take groups in turns; in the last turn the first ones do.
+  Value turns = divi(count, index(members)), rest = subi(count, muli(turns, index(members)));
+  Value first = subi(self, remi(self, index(warpSize)));
+  Value size = addi(muli(turns, index(warpSize)), clampi(subi(rest, first), index(0), index(warpSize)));
+  Moments of;
+  of.size = fromIndex(muli(size, index(width)), type);
+  of.mean = s.div(joined(s.add(s.mul(own.size, own.shift), own.sum)), s.max(of.size, s.number(type, 1)));
+  of.squares = joined(squaresFrom(own, of.mean, type));
+  return of;
+}
+
+void SharedRowBuilder::joinWarps(Moments own, int warps, Value self, Value size, Value turn, bool everywhere,
+                                 function_ref<void(Value, Value)> then) {
+  Type type = own.mean.getType();
+  ScalarBuilder s = scalars(type);
+  Values memories, numbers{own.size, own.mean, own.squares};
+  for (size_t i = 0; i < numbers.size(); ++i)
+    memories.push_back(kernel.sharedMemory(type, (turn ? 2 : 1) * warps));
+  Value lane = remi(self, index(warpSize)), begin = turn ? muli(turn, index(warps)) : index(0);
+  ifThen(cmpi(CmpIPredicate::eq, lane, index(0)), [&] {
+    for (auto [memory, number] : llvm::zip(memories, numbers))
+      memref::StoreOp::create(b, loc, number, memory, addi(begin, divi(self, index(warpSize))));
+  });
+  syncMembers();
+  auto join = [&] {
+    Values theirs;
+    for (Value memory : memories)
+      theirs.push_back(loadShared(memory, addi(begin, remi(lane, index(warps)))));
+    auto sum = [&](Value x) { return joinWarp(*this, x, [&](Value a, Value c) { return s.add(a, c); }, warps); };
+    Value mean = s.div(sum(s.mul(theirs[0], theirs[1])), size), off = s.sub(theirs[1], mean);
+    // A warp without elements is no part of it.
+    Value between = s.select(s.eq(theirs[0], s.number(type, 0)), s.number(type, 0), s.mul(theirs[0], s.mul(off, off)));
+    then(mean, sum(s.add(theirs[2], between)));
+  };
+  if (everywhere)
+    join();
+  else
+    ifThen(cmpi(CmpIPredicate::slt, self, index(warpSize)), join);
 }
 
 ElementBuilder::Values SharedRowBuilder::countStage(RowStage stage) {
@@ -311,15 +368,31 @@ void SharedRowBuilder::joinStage(RowStage stage, ValueRange all) {
   Value zero = s.number(type, 0), second = stage.second.getResult();
   auto add = [&](Value a, Value c) { return s.add(a, c); };
   if (stage.first.getKind() == "mean") {
-    Value means = all[0], squares = all[1], total = fromIndex(index(columns), type);
-    Value sum = joinPieces(zero, add, [&](Value piece) { return s.mul(elementsIn(piece, type), loadShared(means, piece)); });
-    Value mean = s.div(sum, total);
-    Value square = joinPieces(zero, add, [&](Value piece) {
-      Value n = elementsIn(piece, type), off = s.sub(loadShared(means, piece), mean);
-      // A piece without elements is no part of it.
-      Value between = select(cmpi(CmpIPredicate::slt, muli(piece, chunk), index(groups)), s.mul(n, s.mul(off, off)), zero);
-      return s.add(loadShared(squares, piece), between);
+    Value means = all[0], squares = all[1];
+    auto overPieces = [&](function_ref<Value(Value)> term) {
+      Value sum = loop(joinSelf, pieces, index(joiners), zero, [&](Value piece, ValueRange carried) {
+        return Values{s.add(carried[0], term(piece))};
+      })[0];
+      return joinWarp(*this, sum, add);
+    };
+    // A piece without elements is no part of it.
+    auto exists = [&](Value piece) { return cmpi(CmpIPredicate::slt, muli(piece, chunk), index(groups)); };
+    Moments own;
+    if (joiners > warpSize)
+      own.size = overPieces([&](Value piece) { return select(exists(piece), elementsIn(piece, type), zero); });
+    Value total = fromIndex(index(columns), type);
+    Value sum = overPieces([&](Value piece) { return s.mul(elementsIn(piece, type), loadShared(means, piece)); });
+    own.mean = s.div(sum, joiners > warpSize ? s.max(own.size, s.number(type, 1)) : total);
+    own.squares = overPieces([&](Value piece) {
+      Value n = elementsIn(piece, type), off = s.sub(loadShared(means, piece), own.mean);
+      return s.add(loadShared(squares, piece), select(exists(piece), s.mul(n, s.mul(off, off)), zero));
     });
+    Value mean = own.mean, square = own.squares;
+    if (joiners > warpSize)
+      joinWarps(own, joiners / warpSize, joinSelf, total, {}, /*everywhere=*/true, [&](Value ofAll, Value squaresOfAll) {
+        mean = ofAll;
+        square = squaresOfAll;
+      });
     setScalar(first, mean);
     setScalar(second, stage.second.getKind() == "mean" ? s.div(square, total) : square);
     return;

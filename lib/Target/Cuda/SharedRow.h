@@ -82,6 +82,17 @@ protected:
   void watchHeld();
   /// This thread's part of what is to be joined of a stage: one number or two.
   Values countStage(RowStage stage);
+  /// A number of values, their mean and the sum of their squared differences from it.
+  struct Moments {
+    mlir::Value size, mean, squares;
+  };
+  /// Those of what this thread's warp has of a piece, for a stage that begins with a mean.
+  Moments countWarp(RowStage stage);
+  /// Those of `warps` warps together, each of which knows its own; `size` is that of all. A warp that goes on behind the one
+  /// barrier may come again before another has read, if `turn`, 0 or 1, is another one then. `then` is built behind the barrier, for
+  /// the first warp or, `everywhere`, for all.
+  void joinWarps(Moments own, int warps, mlir::Value self, mlir::Value size, mlir::Value turn, bool everywhere,
+                 llvm::function_ref<void(mlir::Value mean, mlir::Value squares)> then);
   /// Sets the results of a stage from those numbers of all pieces of the row, in shared memory.
   void joinStage(RowStage stage, mlir::ValueRange collected);
   /// Runs `body` with the indices of each group that this thread owns, what is held first.
@@ -90,6 +101,7 @@ protected:
   void storeWhole(llvm::function_ref<void(mlir::Value slot)> afterHeld = nullptr);
   /// Results of other lengths than a row's, most often one number; `first` and `step` say which of them this thread stores.
   void storeOther(mlir::Value first, mlir::Value step);
+  mlir::Value elementsIn(mlir::Value piece, mlir::Type type);
 
 private:
   /// How a reduction that is met by itself is made: in the loop that it is (of something else than a row), or its two parts.
@@ -105,20 +117,25 @@ private:
   void enterHeld(mlir::Value slot, llvm::ArrayRef<Values> group, llvm::ArrayRef<DimExpr> dims);
   Values overGroups(mlir::Value low, mlir::Value high, bool areHeld, llvm::ArrayRef<DimExpr> dims, mlir::ValueRange init,
                     Body body, llvm::function_ref<void(mlir::Value slot)> afterHeld = nullptr);
+  /// Of this thread: how many elements it has, a number of its own, and of their differences from it the sum and that of the squares.
+  struct Sums {
+    mlir::Value size, shift, sum, squares;
+  };
+  Sums countThread(std::function<mlir::Value(mlir::ValueRange)> element, mlir::Type type);
   Values countMoments(std::function<mlir::Value(mlir::ValueRange)> element, mlir::Type type);
+  mlir::Value squaresFrom(const Sums &own, mlir::Value mean, mlir::Type type);
   mlir::Value foldPiece(llvm::ArrayRef<DimExpr> dims, mlir::Value init,
                         llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,
                         llvm::function_ref<mlir::Value(mlir::ValueRange)> element);
   mlir::Value joinPieces(mlir::Value init, llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,
                          llvm::function_ref<mlir::Value(mlir::Value)> partial);
-  mlir::Value elementsIn(mlir::Value piece, mlir::Type type);
   mlir::Value finiteOrZero(mlir::Value x, mlir::Type type);
   std::function<mlir::Value(mlir::ValueRange)> elementsOf(mlir::Value value);
 };
 
 /// Rows of one stage by blocks whose warps fetch, count, join and store chunks independently; see EmitRowPipeline.cpp. False,
-/// and nothing done, for rows that cannot be copied as a whole.
-bool emitRowPipeline(KernelBuilder &kernel, llvm::ArrayRef<RowStage> stages, llvm::ArrayRef<DimExpr> outer,
+/// and nothing done, for rows that cannot be copied as a whole or that teams of blocks are better for.
+mlir::FailureOr<bool> emitRowPipeline(KernelBuilder &kernel, llvm::ArrayRef<RowStage> stages, llvm::ArrayRef<DimExpr> outer,
                      llvm::ArrayRef<DimExpr> inner, int width);
 
 } // namespace flame::cuda

@@ -43,8 +43,13 @@ FLAME_DEVICE int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0);
 FLAME_DEVICE bool anyLane(bool condition) { return __any_sync(0xffffffffu, condition); }
 /// Whether it holds in any thread of the block; all wait for each other.
 FLAME_DEVICE bool syncBlockAny(bool condition) { return __syncthreads_or(condition); }
+/// The lanes of the warp in which it holds, as bits.
+FLAME_DEVICE unsigned lanesWith(bool condition) { return __ballot_sync(0xffffffffu, condition); }
+FLAME_DEVICE int countBits(unsigned bits) { return __popc(bits); }
 /// Adds 1 to a number in shared memory; the result is what was there.
 FLAME_DEVICE unsigned addToShared(unsigned *at) { return atomicAdd(at, 1u); }
+/// The number becomes the larger one of it and `value`.
+FLAME_DEVICE void maxInShared(int *at, int value) { atomicMax(at, value); }
 
 /// Blocks in clusters: those of a cluster run at one time and read each other's shared memory.
 #if __CUDA_ARCH__ >= 900

@@ -14,8 +14,8 @@ struct RowPipelineShape {
   static constexpr int minStages = 3, maxStages = 8, maxChunks = 1280;
   /// Of a grid; no GPU from sm_80 on has fewer multiprocessors.
   static constexpr int minBlocks = 8, maxBlocks = 256;
-  /// Chunks that a block asks for before the first of them has come: were it more, those of a row that others wait for
-  /// would come late.
+  /// Chunks that a block asks for before the first of them has come, unless a schedule says otherwise: were it more, those of a row that
+  /// others wait for would come late.
   static constexpr int ahead = 3;
   /// 64-bit words of shared memory: two barriers for each stage, and two barriers and two numbers for each step whose results
   /// are not stored yet.
@@ -25,6 +25,12 @@ struct RowPipelineShape {
   /// in two laps.
   static constexpr int places = 8192, firstPlace = TicketState::bytes, bytes = firstPlace + places * TeamState::words * 8;
   static_assert(places / 2 / maxBlocks * maxBlocks >= maxChunks + maxBlocks, "a row fits into a lap");
+};
+
+/// Of rows that stream through the grid.
+struct LongRowSchedule {
+  int chunkBytes = RowPipelineShape::chunkBytes; // at most
+  int ahead = RowPipelineShape::ahead;           // chunks that a block asks for before the first of them has come
 };
 
 } // namespace flame

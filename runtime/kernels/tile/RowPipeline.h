@@ -26,7 +26,7 @@
 namespace flame {
 
 /// Places for chunks in a block's shared memory: on sm_90 and later, and before.
-template <int hopperStages, int olderStages, typename Shape = RowPipelineShape> class RowPipeline {
+template <int hopperStages, int olderStages, typename Shape = RowPipelineShape, int mostAhead = Shape::ahead> class RowPipeline {
 public:
   static constexpr int stages = hasClusters ? hopperStages : olderStages;
   static_assert(stages >= Shape::minStages && stages <= Shape::maxStages);
@@ -66,7 +66,7 @@ public:
     if (!keeps() && step >= held)
       await(counted + 8 * stageOf(step), (step / held - 1) & 1);
     // A phase can be waited for until the stage is filled again.
-    const int ahead = held < Shape::ahead ? held : Shape::ahead;
+    const int ahead = held < mostAhead ? held : mostAhead;
     if (step >= ahead)
       awaitFetched(step - ahead);
     if (hasClusters && isFirstLane())
@@ -91,7 +91,12 @@ public:
   FLAME_DEVICE void awaitFetched(int step) const { await(fetched + 8 * stageOf(step), step / held & 1); }
   /// Among the warps that count.
   FLAME_DEVICE void syncCounting() const { syncThreads(1, Shape::counting); }
-  /// Tells the others what has been counted of the step's chunk; thread 0's numbers count.
+  /// By all of them, when they have read the step's chunk.
+  FLAME_DEVICE void endCounting(int step) const {
+    if (!keeps() && isFirstLane())
+      arrive(counted + 8 * stageOf(step));
+  }
+  /// Tells the others what has been counted of the step's chunk; thread 0's numbers count, and only its warp need come.
   template <typename T> FLAME_DEVICE void publish(int step, T mine) const {
     const T all[] = {mine};
     write(step, all);
@@ -214,9 +219,6 @@ private:
           writeWord(to++, (unsigned long long)tagOf(step) << 32 | words.bits[j]);
       }
     }
-    if (isFirstLane())
-      arrive(counted + 8 * stageOf(step));
-    syncCounting(); // nobody writes into what another still reads
   }
   /// Several places are read at a time, and all again until none is missing.
   template <int count, typename T> FLAME_DEVICE void read(int row, T *const (&all)[count]) const {

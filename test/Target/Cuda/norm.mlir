@@ -1,16 +1,22 @@
 // RUN: flame-opt %s --flame-emit-cuda | FileCheck %s
 
 // A group of channels that streams through the grid. A chunk lies within a channel, so weight and bias are read by the chunk's
-// number and not by the element's, and the weight meets the reciprocal of the deviation once for all neighbours.
+// number and not by the element's, before the row's numbers are waited for. Of these the deviation comes as its reciprocal, which meets the
+// weight once for all neighbours.
 // CHECK-LABEL: // row: cast reduce sub mul reduce add sqrt reciprocal mul cast mul add sigmoid mul
 // CHECK: row_0(
-// CHECK: pipeline.awaitJoined(
-// CHECK: [[VARIANCE:v[0-9]+]] = pipeline.number<float>({{.+}}, 1);
-// CHECK: for (int [[SLOT:i[0-9]+]] = {{.+}} += 512)
+// CHECK: = 1.0f / sqrtf({{.+}});
+// CHECK: pipeline.handOver(
 // CHECK: [[CHANNEL:n[0-9]+]] = {{n[0-9]+}} * 16 + {{n[0-9]+}} / 32768;
 // CHECK: [[WEIGHT:v[0-9]+]] = in1{{\[}}[[CHANNEL]]];
-// CHECK: [[FACTOR:v[0-9]+]] = 1.0f / sqrtf([[VARIANCE]] + {{.+}}) * flame_bf16_to_float([[WEIGHT]]);
-// CHECK: (flame_bf16_to_float({{v[0-9]+}}[7]) - {{v[0-9]+}}) * [[FACTOR]] + {{v[0-9]+}};
+// CHECK: [[BIAS:v[0-9]+]] = in2{{\[}}[[CHANNEL]]];
+// CHECK: pipeline.awaitJoined(
+// CHECK: [[RECIPROCAL:v[0-9]+]] = pipeline.number<float>({{.+}}, 1);
+// CHECK: for (int [[SLOT:i[0-9]+]] = {{.+}} += 512)
+// CHECK-NOT: in1
+// CHECK: [[FACTOR:v[0-9]+]] = [[RECIPROCAL]] * flame_bf16_to_float([[WEIGHT]]);
+// CHECK: [[ADDEND:v[0-9]+]] = flame_bf16_to_float([[BIAS]]);
+// CHECK: (flame_bf16_to_float({{v[0-9]+}}[7]) - {{v[0-9]+}}) * [[FACTOR]] + [[ADDEND]];
 func.func @group_norm(%x: tensor<1x32x16x512x512xbf16>, %w: tensor<32x16x1x1xbf16>, %b: tensor<32x16x1x1xbf16>) -> tensor<1x32x16x512x512xbf16> {
   %0 = flame.region "row"(%x, %w, %b) : (tensor<1x32x16x512x512xbf16>, tensor<32x16x1x1xbf16>, tensor<32x16x1x1xbf16>) -> tensor<1x32x16x512x512xbf16> {
   ^bb0(%a: tensor<1x32x16x512x512xbf16>, %s: tensor<32x16x1x1xbf16>, %t: tensor<32x16x1x1xbf16>):

@@ -47,7 +47,9 @@ template <typename T> void subtractMeans(const Problem &p, unsigned *state, cons
       T sum = 0, most = place(step)[0];
       for (int i = 0; i < count; ++i)
         sum += place(step)[i], most = std::max(most, place(step)[i]);
-      pipeline.publish(step, sum, most);
+      pipeline.endCounting(step);
+      if (threadId() < 32)
+        pipeline.publish(step, sum, most);
     });
   } else if (warp < Shape::countingWarps + Shape::joiningWarps) {
     const int self = threadId() - Shape::counting;

@@ -13,6 +13,7 @@ HEAD = """
 #include "impl/Attention.h"
 #include "impl/Conv.h"
 #include "impl/Gemm.h"
+#include "impl/Scatter.h"
 #include "impl/Simt.h"
 #include "impl/Thin.h"
 #include "tile/RowPipeline.h"
@@ -72,6 +73,8 @@ static unsigned short flame_float_to_bf16(float x) {
     return 0x7fff;
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
+static float flame_e4m3_to_float(unsigned char x) { return flame::widen<flame::Arithmetic::E4M3>(x); }
+static float flame_e5m2_to_float(unsigned char x) { return flame::widen<flame::Arithmetic::E5M2>(x); }
 static void flame_begin() {}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }
 static unsigned short flame_float_to_half(float x) {
@@ -92,6 +95,19 @@ static float __uint_as_float(unsigned bits) {
 }
 static float flame_exp(float x) { return std::exp(x); }
 static float flame_reciprocal(float x) { return 1 / x; }
+static float flame_exp(float x) { return std::exp(x); }
+template <int n> static flame_vector<unsigned short, n> flame_pack_bf16(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_bf16(x[i]);
+  return y;
+}
+template <int n> static flame_vector<unsigned short, n> flame_pack_half(const flame_vector<float, n> &x) {
+  flame_vector<unsigned short, n> y;
+  for (int i = 0; i < n; ++i)
+    y.e[i] = flame_float_to_half(x[i]);
+  return y;
+}
 static float __int_as_float(int bits) { return __uint_as_float(bits); }
 static double __longlong_as_double(long long bits) {
   double x;

@@ -64,5 +64,16 @@ inline bool syncBlockAny(bool condition) {
   return *any;
 }
 inline unsigned addToShared(unsigned *at) { return (*at)++; }
+inline void maxInShared(int *at, int value) { *at = *at < value ? value : *at; }
+inline unsigned lanesWith(bool condition) {
+  std::memcpy(emulator::slot(threadId() % 32), &condition, 1);
+  syncWarp();
+  unsigned lanes = 0;
+  for (int lane = 0; lane < 32; ++lane)
+    lanes |= (unsigned)*(const bool *)emulator::slot(lane) << lane;
+  syncWarp();
+  return lanes;
+}
+inline int countBits(unsigned bits) { return __builtin_popcount(bits); }
 
 } // namespace flame
