@@ -190,8 +190,10 @@ private:
       if (!updated || updated.getOwner() != &body || !updated.hasOneUse() ||
           !llvm::is_contained(function.getArguments(), region.getInputs()[updated.getArgNumber()]))
         return;
-      auto position = [&](unsigned buffer) { return int32_t(llvm::find(launch.buffers, buffer) - launch.buffers.begin()); };
-      command.inPlace.assign({position(updated.getArgNumber()), position(region.getInputs().size())});
+      auto read = llvm::find(launch.buffers, updated.getArgNumber()),
+           written = llvm::find(launch.buffers, region.getInputs().size());
+      if (read != launch.buffers.end() && written != launch.buffers.end())
+        command.inPlace.assign({int32_t(read - launch.buffers.begin()), int32_t(written - launch.buffers.begin())});
       return;
     }
     auto isPlain = [](Operation &op) {
