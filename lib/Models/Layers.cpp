@@ -94,7 +94,8 @@ Value models::attention(const Scope &m, Value q, Value k, Value v, const Attenti
   if (options.causal)
     scores = maskFuture(g, scores, g.shapes.constant(0));
   if (options.lastKey) {
-    Value keys = g.iota(g.dim(scores, -1), g.b.getI64Type()), hidden = g.scalar(wide, -std::numeric_limits<double>::infinity());
+    Value keys = g.iota(g.dim(scores, -1), g.b.getI64Type()),
+          hidden = g.scalar(wide, -std::numeric_limits<double>::infinity());
     scores = g.where(g.lessEqual(keys, options.lastKey), scores, hidden);
     scores = g.where(g.less(keys, options.keyBound), scores, hidden);
   }

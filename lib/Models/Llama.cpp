@@ -75,8 +75,7 @@ Attended selfAttention(const Scope &m, Value x, const Rotation &positions, const
   };
   // [S, D / 2] or [B, 1, S, D / 2] broadcasts to [B, H, S, D / 2].
   auto turned = [&](Value v) {
-    return m->narrow(rotatePairs(m.graph(), m->widen(v), positions.cosine, positions.sine, Pairs::Halves),
-                     m.type);
+    return m->narrow(rotatePairs(m.graph(), m->widen(v), positions.cosine, positions.sine, Pairs::Halves), m.type);
   };
   Value q = turned(split("q_proj", h.query)), k = turned(split("k_proj", h.key)), v = split("v_proj", h.key);
   Value y;
