@@ -275,3 +275,11 @@ Value LoopsBuilder::loadResult(Value result, ValueRange at) {
   Type elementType = cast<TensorType>(result.getType()).getElementType();
   return scalars(elementType).fromStorage(environment.load(b, loc, result, at), elementType);
 }
+
+void LoopsBuilder::unlessInPlace(Value x, Value result, function_ref<void()> build) {
+  if (!environment.isMaterialized(x))
+    return build();
+  Value elsewhere = arith::XOrIOp::create(b, loc, environment.isInPlace(b, loc, x, result),
+                                          arith::ConstantIntOp::create(b, loc, 1, 1));
+  ifThen(elsewhere, build);
+}

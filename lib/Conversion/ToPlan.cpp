@@ -180,25 +180,30 @@ private:
   }
 
   /// Inputs of @main that a kernel reads in step with a result: the caller may give one memory to both. All ops are
-  /// pointwise, so that no element is computed twice, and nothing that depends on the input has another shape; or one is a
-  /// scatter, of whose x an element is read by none but the thread that writes it.
+  /// pointwise, so that no element is computed twice, and nothing that depends on the input has another shape; or a scatter
+  /// updates the input, which nothing else reads: the loops of a thread go over elements of their own.
   void inPlace(RegionOp region, const KernelLaunch &launch, model::Launch &command) {
     Block &body = *region.getBlock();
+    Operation *only = region.getYielded().size() == 1 ? region.getYielded()[0].getDefiningOp() : nullptr;
+    if (isa_and_nonnull<ScatterElementsOp, ScatterNDOp>(only)) {
+      auto updated = dyn_cast<BlockArgument>(only->getOperand(0));
+      if (!updated || updated.getOwner() != &body || !updated.hasOneUse() ||
+          !llvm::is_contained(function.getArguments(), region.getInputs()[updated.getArgNumber()]))
+        return;
+      auto position = [&](unsigned buffer) { return int32_t(llvm::find(launch.buffers, buffer) - launch.buffers.begin()); };
+      command.inPlace.assign({position(updated.getArgNumber()), position(region.getInputs().size())});
+      return;
+    }
     auto isPlain = [](Operation &op) {
       return isa<PointwiseInterface>(op) || op.getName().getStringRef() == "flame.constant";
     };
-    auto ops = body.without_terminator();
-    const bool scatters = llvm::hasSingleElement(ops) && isa<ScatterNDOp>(*ops.begin());
-    if (!scatters && (region.getAnchor() != "loop" || !llvm::all_of(ops, isPlain)))
+    if (region.getAnchor() != "loop" || !llvm::all_of(body.without_terminator(), isPlain))
       return;
     unsigned inputs = region.getInputs().size();
     for (auto [read, buffer] : llvm::enumerate(launch.buffers)) {
       if (buffer >= inputs || !llvm::is_contained(function.getArguments(), region.getInputs()[buffer]))
         continue;
       BlockArgument input = body.getArgument(buffer);
-      // Nothing else is read from there: indices and updates are needed longer than the elements of x.
-      if (scatters && (!region.getInputs()[buffer].hasOneUse() || !input.hasOneUse() || cast<ScatterNDOp>(*ops.begin()).getX() != input))
-        continue;
       SmallVector<DimExpr> dims(shapes.dims(input));
       llvm::SetVector<Value> depends;
       depends.insert(input);

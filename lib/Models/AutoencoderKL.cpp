@@ -177,4 +177,5 @@ void models::buildAutoencoderKL(ModelContext &c) {
   c.output("pixels", pixels(m / "pixels", sample));
   Value isNone = m->op<IsNaNOp>(sample);
   c.output("not_numbers", m->sum(m->cast(isNone, c.i64()), {1, 2, 3}, /*keepDims=*/false));
+  c.output("sample", sample); // for who blends tiles
 }

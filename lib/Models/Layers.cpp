@@ -6,6 +6,7 @@
 #include "flame/Ops/Pointwise.h"
 #include "llvm/ADT/Twine.h"
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace flame;
@@ -92,6 +93,11 @@ Value models::attention(const Scope &m, Value q, Value k, Value v, const Attenti
     scores = g.add(scores, g.cast(options.bias, wide));
   if (options.causal)
     scores = maskFuture(g, scores, g.shapes.constant(0));
+  if (options.lastKey) {
+    Value keys = g.iota(g.dim(scores, -1), g.b.getI64Type()), hidden = g.scalar(wide, -std::numeric_limits<double>::infinity());
+    scores = g.where(g.lessEqual(keys, options.lastKey), scores, hidden);
+    scores = g.where(g.less(keys, options.keyBound), scores, hidden);
+  }
   return multiplyHeads(g, g.narrow(g.softmax(scores, -1), g.elementType(v)), v);
 }
 

@@ -13,7 +13,7 @@ const std::vector<ModelClass> &models::modelClasses() {
       {"CLIPTextModel", {}, buildClipText},
       {"CLIPTextModelWithProjection", {}, buildClipTextWithProjection},
       {"FluxTransformer2DModel", {"model", "step"}, buildFluxTransformer},
-      {"LlamaForCausalLM", {}, buildLlama},
+      {"LlamaForCausalLM", {"prefill", "decode"}, buildLlama},
       {"T5EncoderModel", {}, buildT5Encoder},
   };
   return classes;

@@ -67,7 +67,9 @@ public:
         architectures(std::move(architectures)), cacheFolder(std::move(cacheFolder)), tf32(tf32) {}
 
   void addPasses(OpPassManager &passes) override {
+    passes.addNestedPass<func::FuncOp>(createScaleAfterProducts());
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
+    passes.addNestedPass<func::FuncOp>(createSinkConvTransposes());
     // The parts of a joined product are taken behind the reshapes that split them.
     passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
     passes.addNestedPass<func::FuncOp>(createCSEPass());
@@ -79,7 +81,8 @@ public:
   FormRegionsOptions regionOptions() const override {
     // Registers hold results of larger heads only where warpgroups share them.
     bool onlyWgmma = llvm::all_equal(architectures) && architectures.front() == "sm_90a";
-    return {/*attention=*/true, /*topk=*/true, /*siblings=*/true, /*joined=*/true, /*largestHead=*/onlyWgmma ? 512 : 256};
+    return {/*attention=*/true, /*topk=*/true, /*siblings=*/true, /*joined=*/true, /*channelsLast=*/true,
+            /*largestHead=*/onlyWgmma ? 512 : 256};
   }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);

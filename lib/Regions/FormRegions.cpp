@@ -26,6 +26,8 @@
 #include "flame/Regions/FormRegions.h"
 #include "flame/Analysis/Attention.h"
 #include "flame/Analysis/Demand.h"
+#include "flame/Analysis/ImageOrder.h"
+#include "flame/Ops/Conv.h"
 #include "flame/Ops/Index.h"
 #include "flame/Ops/Region.h"
 #include "flame/Ops/Shape.h"
@@ -413,6 +415,14 @@ private:
            perm.asArrayRef().back() == perm.size() - 1;
   }
 
+  /// Only ops of the full result shape: anything else would be recomputed for each element. The conversion of a bias or a scale
+  /// is not worth a kernel.
+  bool isOfEach(Operation *op, Value result) {
+    return isa<PointwiseInterface>(op) &&
+           (sameDims(op->getResult(0), result) ||
+            (op->getName().stripDialect() == "cast" && isa<FloatType>(getElementTypeOrSelf(op->getOperand(0).getType()))));
+  }
+
   bool canAnchor(Operation *op, Group &group) {
     if (group.anchor != Anchor::Loop)
       return false;
@@ -421,11 +431,30 @@ private:
       // A product may store its rows in another order.
       if (contract && member == group.root && keepsRows(member))
         continue;
-      if (!isa<PointwiseInterface>(member) || !sameDims(member->getResult(0), op->getResult(0)))
+      // A convolution may store its channels last, and read what is added to it so.
+      if (!contract && options.channelsLast && isLastOfConv(member, op, group))
+        continue;
+      if (!isOfEach(member, op->getResult(0)))
         return false;
     }
     setAnchor(op, group);
     return true;
+  }
+
+  /// A transpose of the convolution's result, or of what the ops behind it read in that order. Where each thread computes an
+  /// element (depthwise) only if x comes with channels last, too, and will be read so.
+  bool isLastOfConv(Operation *member, Operation *op, Group &group) {
+    auto conv = cast<ConvOp>(op);
+    auto transpose = dyn_cast<TransposeOp>(member), ofX = conv.getX().getDefiningOp<TransposeOp>();
+    if (!transpose || !isChannelsLast(dyn_cast<TransposeOp>(group.root)) ||
+        (conv.getGroups() != 1 &&
+         !(isChannelsFirst(ofX) && getElementTypeOrSelf(conv.getX().getType()).getIntOrFloatBitWidth() == 16)))
+      return false;
+    if (member == group.root)
+      return true;
+    Operation *read = transpose.getX().getDefiningOp();
+    return isChannelsFirst(transpose) && !(read && llvm::is_contained(group.ops, read)) &&
+           sameDims(transpose.getResult(), op->getResult(0));
   }
 
   void setAnchor(Operation *op, Group &group) {
@@ -443,8 +472,7 @@ private:
       if (user == group.anchorOp || group.reads.contains(user) ||
           (group.attention && llvm::is_contained(group.attention->ops, user)))
         return false;
-    // Only ops of the full result shape: anything else would be recomputed for each element.
-    return sameDims(op->getResult(0), group.anchorOp->getResult(0));
+    return isOfEach(op, group.anchorOp->getResult(0));
   }
 
   /// Movement that a product can read its operand through: each row is packed about once, from contiguous elements.
@@ -749,6 +777,7 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   Option<bool> joined{*this, "joined", llvm::cl::desc("Let products read two tensors as one"), llvm::cl::init(false)};
   Option<bool> siblings{*this, "siblings", llvm::cl::desc("Merge row programs over the same rows"), llvm::cl::init(false)};
   Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
+  Option<bool> channelsLast{*this, "channels-last", llvm::cl::desc("Let convolutions store channels last"), llvm::cl::init(false)};
   Option<int64_t> largestHead{*this, "largest-head", llvm::cl::desc("Largest head of an attention"), llvm::cl::init(256)};
 
   FormRegionsPass() = default;
@@ -757,6 +786,7 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
     attention = options.attention;
     topk = options.topk;
     joined = options.joined;
+    channelsLast = options.channelsLast;
     siblings = options.siblings;
     largestHead = options.largestHead;
   }
@@ -764,7 +794,7 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention, topk, siblings, joined, largestHead}).run())
+    while (Former(getOperation(), {attention, topk, siblings, joined, channelsLast, largestHead}).run())
       ;
   }
 };

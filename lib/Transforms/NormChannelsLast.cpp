@@ -5,6 +5,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Analysis/Constants.h"
+#include "flame/Analysis/ImageOrder.h"
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Ops/Pointwise.h"
@@ -79,20 +80,6 @@ private:
   /// The value's only reader, of this kind.
   template <typename Op> static Op readBy(Value value) { return dyn_cast_or_null<Op>(onlyUser(value)); }
 
-  /// [N, C, D…] → [N, D…, C], and back.
-  static SmallVector<int64_t> toLast(int64_t rank) {
-    SmallVector<int64_t> perm{0};
-    for (int64_t d = 2; d < rank; ++d)
-      perm.push_back(d);
-    perm.push_back(1);
-    return perm;
-  }
-  static SmallVector<int64_t> toFirst(int64_t rank) {
-    SmallVector<int64_t> perm{0, rank - 1};
-    for (int64_t d = 1; d + 1 < rank; ++d)
-      perm.push_back(d);
-    return perm;
-  }
 
   /// True if convolutions, or a transpose to the same order, read it.
   bool isWantedLast(Value value) {
@@ -100,7 +87,7 @@ private:
       if (auto conv = dyn_cast<ConvOp>(user))
         return conv.getX() == value && conv.getGroups() == 1;
       auto transpose = dyn_cast<TransposeOp>(user);
-      return transpose && llvm::equal(transpose.getPerm(), toLast(shapes.rank(value)));
+      return transpose && llvm::equal(transpose.getPerm(), channelsLast(shapes.rank(value)));
     });
   }
 
@@ -238,7 +225,7 @@ private:
     Dims groups{image[0], grouped[1], grouped[2]}, channels(rank, one);
     channels.front() = image[0], channels.back() = image[1];
     // Each kernel that reads x has a transpose of its own to read through.
-    auto turned = [&] { return g.cast(g.transpose(x, toLast(rank)), real); };
+    auto turned = [&] { return g.cast(g.transpose(x, channelsLast(rank)), real); };
 
     // Mean and variance of each channel of an image: sums of differences from one of its elements and of their squares,
     // which lose nothing where the mean is large. An image without positions has no such element, nor any to subtract
@@ -279,7 +266,7 @@ private:
       old = op->getResult(0);
       value = g.create(op->getName().getStringRef(), operands, op->getAttrs())->getResult(0);
     }
-    norm.result.replaceAllUsesWith(g.transpose(value, toFirst(rank)));
+    norm.result.replaceAllUsesWith(g.transpose(value, channelsFirst(rank)));
   }
 };
 

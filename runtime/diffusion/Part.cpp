@@ -78,6 +78,7 @@ void Part::load(bool inStream) {
   if (session)
     return;
   Session made(module);
+  made.deviceOutputs(onGpu);
   if (onGpu && inStream)
     made.setStream(nullptr);
   if (profiling)
@@ -106,11 +107,13 @@ std::vector<Value> Part::ordered(const NamedValues &given) const {
   return values;
 }
 
-NamedValues Part::run(const NamedValues &given) {
+NamedValues Part::run(const NamedValues &given, std::initializer_list<const char *> wanted) {
   const auto results = session.run(ordered(given), outputs.size());
   NamedValues named;
-  for (size_t i = 0; i < outputs.size(); ++i)
-    named.emplace(outputs[i].name, results[i]);
+  for (const char *name : wanted) {
+    const Value &result = results[find(outputs, name) - outputs.data()];
+    named.emplace(name, result.device() < 0 ? result : result.copy());
+  }
   return named;
 }
 

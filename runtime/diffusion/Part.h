@@ -38,8 +38,8 @@ public:
   /// Gives back what runs need, and the weights.
   void unload(bool weightsToo);
 
-  /// Outputs by name. Every input must be given.
-  NamedValues run(const NamedValues &inputs);
+  /// The wanted outputs, by name, in CPU memory; the others don't leave the GPU. Every input must be given.
+  NamedValues run(const NamedValues &inputs, std::initializer_list<const char *> wanted);
   /// Results go to `outputs`, which may be inputs (donated); returns before they are there where all are on a GPU.
   void runInto(const NamedValues &inputs, const NamedValues &outputs);
   void wait() const { session.wait(); }

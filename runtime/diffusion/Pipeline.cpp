@@ -25,9 +25,23 @@ constexpr size_t kSampleSize = 128; // latent pixels of the size that FLUX was m
 constexpr size_t kMostTextTokens = 512;
 constexpr size_t kLargestSide = 1 << 16;
 constexpr size_t kMostPictures = 1 << 16;
+constexpr double kTileOverlap = 0.25;
+constexpr size_t kSmallestTile = 32; // latent pixels, where the memory limit asks for tiles: smaller ones can be seen
 
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+/// Throws unless an output of the VAE has these dims.
+void requireShape(const Value &value, const char *output, std::initializer_list<size_t> dims) {
+  const auto own = value.dims();
+  if (std::equal(own.begin(), own.end(), dims.begin(), dims.end(),
+                 [](int64_t size, size_t wanted) { return size >= 0 && static_cast<size_t>(size) == wanted; }))
+    return;
+  std::string text;
+  for (const size_t dim : dims)
+    text += (text.empty() ? "" : " x ") + std::to_string(dim);
+  fail(FLAME_BAD_ARTIFACT, "the VAE's output '", output, "' is no picture of ", text, " elements; compile it again");
+}
 
 /// Says which part runs, for as long as it does.
 class RunningPart {
@@ -85,6 +99,10 @@ Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, cons
   if (!blocks.isArray() || blocks.size() == 0 || blocks.size() > 10)
     blocks.fail("must be an array of 1 to 10 numbers");
   scale = size_t{1} << (blocks.size() - 1);
+  // A list has two sides of which diffusers takes the first.
+  const std::optional<Json> sample = vaeConfig.find("sample_size");
+  const Json first = sample && sample->isArray() && sample->size() ? sample->at(0) : sample.value_or(vaeConfig);
+  sampleSize = sample ? static_cast<size_t>(first.integer(1, kLargestSide)) : kSampleSize * scale;
   latentChannels = static_cast<size_t>(vaeConfig.at("latent_channels").integer(1, 1 << 16));
   const int64_t channels = transformerConfig.integer("in_channels", 64, 1, 1 << 24);
   if (static_cast<size_t>(channels) != latentChannels * kPatch * kPatch)
@@ -125,6 +143,7 @@ Pipeline::Pipeline(const std::string &folder, const std::string &artifacts, cons
   parts[kVae].input("tokens", 4);
   parts[kVae].output("pixels", 4);
   parts[kVae].output("not_numbers", 1);
+  parts[kVae].output("sample", 4);
 }
 
 /// Puts the model's values where nothing was asked for, and checks what was.
@@ -157,6 +176,34 @@ void Pipeline::complete(PipelineRequest &r) const {
   }
   if (!r.batch || r.batch > r.seeds.size())
     r.batch = r.seeds.size();
+  if (!r.tileSampleMinSize)
+    r.tileSampleMinSize = sampleSize;
+  if (r.tileOverlapFactor == 0)
+    r.tileOverlapFactor = kTileOverlap;
+  chooseTiling(r);
+}
+
+/// Tiles where they are asked for, and where the decoder alone would be beyond the memory limit: the largest of the
+/// given size and its halves that it takes.
+void Pipeline::chooseTiling(PipelineRequest &r) const {
+  const size_t unit = scale * kPatch;
+  if (r.vaeTiling == FLAME_TILING_ON) {
+    const Tiling tiling = makeTiling(r.tileSampleMinSize, r.tileOverlapFactor, scale, unit);
+    r.tiling = tiling.divides(r.width, r.height) ? tiling : Tiling();
+  }
+  if (r.vaeTiling != FLAME_TILING_AUTO || !memoryLimit)
+    return;
+  const auto fits = [&] { return parts[kVae].planned(shapesOf(r)[kVae]).all() <= memoryLimit; };
+  if (fits())
+    return;
+  for (size_t side = r.tileSampleMinSize; side >= std::min(r.tileSampleMinSize, kSmallestTile * scale); side /= 2) {
+    if (!isTiling(side, r.tileOverlapFactor, scale, unit))
+      continue;
+    r.tiling = makeTiling(side, r.tileOverlapFactor, scale, unit);
+    if (r.tiling.divides(r.width, r.height) && fits())
+      return;
+  }
+  r.tiling = {};
 }
 
 // ---- memory
@@ -165,6 +212,7 @@ void Pipeline::complete(PipelineRequest &r) const {
 std::array<NamedShapes, Pipeline::kParts.size()> Pipeline::shapesOf(const PipelineRequest &r) const {
   const size_t rows = r.height / scale / kPatch, columns = r.width / scale / kPatch,
                channels = latentChannels * kPatch * kPatch;
+  const size_t tile = r.tiling.side ? r.tiling.side / scale / kPatch : std::max(rows, columns);
   // Widths of the texts are those that the transformer's ports say, which the planner checks against its own.
   return {{{{"input_ids", shapeOf({1, clipTokenizer->modelMaxLength()})}},
            {{"input_ids", shapeOf({1, r.textTokens})}},
@@ -178,7 +226,7 @@ std::array<NamedShapes, Pipeline::kParts.size()> Pipeline::shapesOf(const Pipeli
             {"img_ids", shapeOf({rows * columns, axes})},
             {"txt_ids", shapeOf({r.textTokens, axes})},
             {"guidance", shapeOf({r.batch})}},
-           {{"tokens", shapeOf({1, rows, columns, channels})}}}};
+           {{"tokens", shapeOf({1, std::min(rows, tile), std::min(columns, tile), channels})}}}};
 }
 
 std::vector<PartBytes> Pipeline::plan(const PipelineRequest &request) const {
@@ -189,12 +237,12 @@ std::vector<PartBytes> Pipeline::plan(const PipelineRequest &request) const {
   return needed;
 }
 
-std::pair<uint64_t, std::array<PartBytes, Pipeline::kParts.size()>> Pipeline::planned(PipelineRequest request) {
+Pipeline::Plan Pipeline::planned(PipelineRequest request) {
   complete(request);
   const std::vector<PartBytes> needed = plan(request);
   std::array<PartBytes, kParts.size()> each;
   std::copy(needed.begin(), needed.end(), each.begin());
-  return {peakOf(needed, memoryLimit), each};
+  return {peakOf(needed, memoryLimit), each, request.tiling.side};
 }
 
 /// Makes room for a part, and brings its weights to where they are used.
@@ -236,10 +284,10 @@ void Pipeline::checkCancelled() const {
     fail(FLAME_CANCELLED, "the run was cancelled");
 }
 
-NamedValues Pipeline::run(size_t part, const NamedValues &inputs) {
+NamedValues Pipeline::run(size_t part, const NamedValues &inputs, std::initializer_list<const char *> wanted) {
   const RunningPart scope(running, parts[part]);
   checkCancelled();
-  NamedValues outputs = parts[part].run(inputs);
+  NamedValues outputs = parts[part].run(inputs, wanted);
   noteMemory(part);
   return outputs;
 }
@@ -265,12 +313,14 @@ std::vector<Pipeline::Text> Pipeline::encode(const PipelineRequest &r) {
   std::map<std::string, Value> pooled;
   for (const auto &[prompt, places] : unknown) {
     enter(kClip, r);
-    const Value output = run(kClip, {{"input_ids", ids(*clipTokenizer, prompt, 0)}}).at("pooler_output");
+    const Value output =
+        run(kClip, {{"input_ids", ids(*clipTokenizer, prompt, 0)}}, {"pooler_output"}).at("pooler_output");
     pooled[prompt] = converted(output, transformer.input("pooled_projections", 2));
   }
   for (const auto &[prompt, places] : unknown) {
     enter(kT5, r);
-    const Value output = run(kT5, {{"input_ids", ids(*t5Tokenizer, prompt, r.textTokens)}}).at("last_hidden_state");
+    constexpr const char *port = "last_hidden_state";
+    const Value output = run(kT5, {{"input_ids", ids(*t5Tokenizer, prompt, r.textTokens)}}, {port}).at(port);
     const Value states = converted(output, transformer.input("encoder_hidden_states", 3));
     const Text text = cache.add({prompt, r.textTokens, states, pooled[prompt]});
     ++statistics.textsEncoded;
@@ -391,19 +441,49 @@ Picture Pipeline::decode(const PipelineRequest &r, const Value &latents, size_t 
   Value tokens = viewOf(latents, index * size, shapeOf({1, rows, columns, channels}));
   if (const flame_dtype wanted = parts[kVae].input("tokens", 4); wanted != type)
     tokens = converted(tokens.device() < 0 ? tokens : tokens.copy(), wanted);
-  const NamedValues outputs = run(kVae, {{"tokens", tokens}});
-  const Value &image = outputs.at("pixels");
-  const auto dims = image.dims();
-  if (image.dtype() != FLAME_U8 || dims.size() != 4 || static_cast<size_t>(dims[1]) != r.height ||
-      static_cast<size_t>(dims[2]) != r.width || dims[3] != 3)
-    fail(FLAME_BAD_ARTIFACT, "the VAE's output 'pixels' is no picture of three colours and ", r.width, " x ", r.height,
-         " pixels");
-  if (const int64_t bad = outputs.at("not_numbers").as<int64_t>()[0])
+  std::vector<uint8_t> pixels;
+  int64_t bad = 0;
+  if (r.tiling.side) {
+    pixels = decodeTiles(r, tokens.device() < 0 ? tokens : tokens.copy(), bad);
+  } else {
+    const NamedValues outputs = run(kVae, {{"tokens", tokens}}, {"pixels", "not_numbers"});
+    const Value &image = outputs.at("pixels");
+    requireShape(image, "pixels", {1, r.height, r.width, 3});
+    if (image.dtype() != FLAME_U8)
+      fail(FLAME_BAD_ARTIFACT, "the VAE's output 'pixels' has no bytes");
+    const auto *bytes = static_cast<const uint8_t *>(image.data());
+    pixels.assign(bytes, bytes + image.bytes());
+    bad = outputs.at("not_numbers").as<int64_t>()[0];
+  }
+  if (bad)
     fail(FLAME_BAD_DATA, "the picture of seed ", r.seeds[picture], " has ", bad,
          " values that are no numbers: an intermediate value was too large for ", flame_dtype_name(type),
          "; compile the models with bf16 or f32");
-  const auto *pixels = static_cast<const uint8_t *>(image.data());
-  return {r.width, r.height, {pixels, pixels + image.bytes()}, {{"parameters", parametersOf(r, picture)}}};
+  return {r.width, r.height, std::move(pixels), {{"parameters", parametersOf(r, picture)}}};
+}
+
+/// The pixels of tokens [1, rows, columns, channels] in CPU memory; adds to `bad` the values of tiles that are no
+/// numbers.
+std::vector<uint8_t> Pipeline::decodeTiles(const PipelineRequest &r, const Value &tokens, int64_t &bad) {
+  const size_t unit = scale * kPatch, columns = r.width / unit,
+               token = latentChannels * kPatch * kPatch * flame_dtype_size(tokens.dtype());
+  TiledPicture picture(r.width, r.height, r.tiling);
+  for (size_t y = 0; y < r.height; y += r.tiling.step)
+    for (size_t x = 0; x < r.width; x += r.tiling.step) {
+      const size_t width = picture.tileWidth(x), height = picture.tileHeight(y);
+      Value part =
+          Value::tensor(tokens.dtype(), shapeOf({1, height / unit, width / unit, latentChannels * kPatch * kPatch}));
+      for (size_t row = 0; row < height / unit; ++row)
+        std::memcpy(static_cast<char *>(part.data()) + row * (width / unit) * token,
+                    static_cast<const char *>(tokens.data()) + ((y / unit + row) * columns + x / unit) * token,
+                    width / unit * token);
+      const NamedValues outputs = run(kVae, {{"tokens", part}}, {"sample", "not_numbers"});
+      const Value &sample = outputs.at("sample");
+      requireShape(sample, "sample", {1, 3, height, width});
+      picture.add(x, y, sample.dtype(), sample.data());
+      bad += outputs.at("not_numbers").as<int64_t>()[0];
+    }
+  return picture.take();
 }
 
 std::vector<Picture> Pipeline::generate(PipelineRequest request) {
@@ -417,7 +497,8 @@ std::vector<Picture> Pipeline::generate(PipelineRequest request) {
       if (needed[i].all() > memoryLimit)
         fail(FLAME_OUT_OF_MEMORY, "the memory limit is ", bytesText(memoryLimit), ", and ", parts[i].name,
              " alone needs ", bytesText(needed[i].all()), ", ", bytesText(needed[i].weights),
-             " of them for its weights; raise the limit, make smaller pictures, or fewer at once (batch)");
+             " of them for its weights; raise the limit, make smaller pictures, ",
+             i == kVae ? "or decode them in smaller tiles" : "or fewer at once (batch)");
   }
   scheduler->prepare(request.steps, request.width / scale / kPatch * (request.height / scale / kPatch));
   const std::vector<Text> texts = encode(request);

@@ -12,6 +12,7 @@
 #include "Png.h"
 #include "Scheduler.h"
 #include "Texts.h"
+#include "Tiles.h"
 #include "Tokenizer.h"
 #include "flame_diffusion.h"
 
@@ -29,6 +30,10 @@ struct PipelineRequest {
   std::vector<uint64_t> seeds;                                        // of all pictures, prompt by prompt
   size_t steps = 0, width = 0, height = 0, textTokens = 0, batch = 0; // 0: the model's
   double guidance = 0;
+  flame_tiling vaeTiling = FLAME_TILING_AUTO;
+  size_t tileSampleMinSize = 0; // pixels; 0: the model's
+  double tileOverlapFactor = 0; // 0: 0.25
+  Tiling tiling;                // what has been made of them for the picture's size
   flame_generator_kind generator = FLAME_GENERATOR_CPU;
   std::function<bool(const flame_progress &)> progress; // false: stop
 };
@@ -53,8 +58,12 @@ public:
   /// One picture for each seed. Errors as flame_pipeline_generate.
   std::vector<Picture> generate(PipelineRequest request);
   void cancel();
-  /// The peak of `generate` with this request, and of each part alone.
-  std::pair<uint64_t, std::array<PartBytes, kParts.size()>> planned(PipelineRequest request);
+  struct Plan {
+    uint64_t peak;                              // of `generate`
+    std::array<PartBytes, kParts.size()> parts; // each alone
+    size_t tile;                                // pixels of a tile's side; 0: no tiles
+  };
+  Plan planned(PipelineRequest request);
   /// As flame_pipeline_profile.
   void profile(bool enable);
   flame_session *session(size_t part) const { return part < parts.size() ? parts[part].handle() : nullptr; }
@@ -79,7 +88,8 @@ private:
   std::array<NamedShapes, kParts.size()> shapesOf(const PipelineRequest &request) const;
   std::vector<PartBytes> plan(const PipelineRequest &request) const;
   void enter(size_t part, const PipelineRequest &request);
-  NamedValues run(size_t part, const NamedValues &inputs);
+  NamedValues run(size_t part, const NamedValues &inputs, std::initializer_list<const char *> wanted);
+  void chooseTiling(PipelineRequest &request) const;
   void noteMemory(size_t running);
   void checkCancelled() const;
 
@@ -88,6 +98,7 @@ private:
   Value imageIds(size_t rows, size_t columns) const;
   void denoise(const PipelineRequest &request, Batch &batch, const std::vector<Text> &texts, StageClock &clock);
   Picture decode(const PipelineRequest &request, const Value &latents, size_t index, size_t picture);
+  std::vector<uint8_t> decodeTiles(const PipelineRequest &request, const Value &tokens, int64_t &bad);
   std::string parametersOf(const PipelineRequest &request, size_t picture) const;
 
   std::string folder;
@@ -99,7 +110,7 @@ private:
   std::deque<Part> parts; // in the order of kParts
 
   flame_dtype type = FLAME_UNDEFINED; // of the transformer
-  size_t latentChannels = 0, scale = 0, axes = 0;
+  size_t latentChannels = 0, scale = 0, axes = 0, sampleSize = 0;
   bool guided = false;
 
   TextCache cache;

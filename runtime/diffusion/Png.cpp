@@ -1,14 +1,14 @@
 //===- Png.cpp - PNG files -------------------------------------------------===//
 //
-// PNG (Third Edition) needs of a writer a filter for each row, zlib's deflate, and a checksum a chunk: no more than
-// stands here, so that the runtime links zlib alone. A generated picture has noise that matches of strings do not
-// compress: rows take the filter whose bytes have the least sum (the heuristic of the specification), and deflate looks
-// for runs alone, which is many times faster than its search and gives files a few per cent larger.
+// PNG (Third Edition) needs of a writer a filter for each row, a deflate stream, and a checksum a chunk: no more than
+// stands here, with zlib's checksums. A generated picture has noise that matches of strings do not compress: rows take
+// the filter whose bytes have the least sum (the heuristic of the specification), and Deflate.h looks for runs alone.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Png.h"
 
+#include "Deflate.h"
 #include "Error.h"
 #include "Unicode.h"
 
@@ -18,7 +18,6 @@
 #include <cstring>
 #include <exception>
 #include <limits>
-#include <memory>
 #include <system_error>
 #include <thread>
 #include <zlib.h>
@@ -92,24 +91,6 @@ std::vector<uint8_t> filtered(const uint8_t *pixels, size_t width, size_t first,
         std::memcpy(to + 1, candidate.data(), bytes);
       }
   }
-  return out;
-}
-
-/// A part of a deflate stream, which ends at a byte; the last part ends the stream.
-std::vector<uint8_t> deflated(const std::vector<uint8_t> &data, bool isLast) {
-  z_stream stream{};
-  if (deflateInit2(&stream, 1, Z_DEFLATED, -MAX_WBITS, 9, Z_RLE) != Z_OK)
-    throw std::bad_alloc();
-  const std::unique_ptr<z_stream, int (*)(z_stream *)> end(&stream, deflateEnd);
-  std::vector<uint8_t> out(deflateBound(&stream, data.size()) + 16); // and the flush
-  stream.next_in = const_cast<Bytef *>(data.data());
-  stream.avail_in = static_cast<uInt>(data.size());
-  stream.next_out = out.data();
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int status = deflate(&stream, isLast ? Z_FINISH : Z_SYNC_FLUSH);
-  if (status != (isLast ? Z_STREAM_END : Z_OK) || stream.avail_in)
-    rt::fail(FLAME_INTERNAL, "zlib cannot compress the picture: status ", status);
-  out.resize(stream.next_out - out.data());
   return out;
 }
 

@@ -157,6 +157,15 @@ typedef struct flame_progress {
  *  progress function each step of denoising is waited for; without one they follow each other on the GPU. */
 typedef int (*flame_progress_fn)(const flame_progress *progress, void *user);
 
+/** Whether the VAE decodes a picture in tiles, as diffusers' enable_vae_tiling has it: what it needs is then that of a tile,
+ *  and the picture is a little different. AUTO: where the memory limit leaves it no other way, in the largest tiles that do. */
+typedef enum flame_tiling {
+  FLAME_TILING_AUTO = 0,
+  FLAME_TILING_ON = 1, /* pictures that are larger than a tile */
+  FLAME_TILING_OFF = 2,
+  FLAME_TILING_FORCE_INT = 0x7FFFFFFF
+} flame_tiling;
+
 /** Set struct_size to sizeof(flame_generate_options); what stays zero has the default that is said. */
 typedef struct flame_generate_options {
   size_t struct_size;
@@ -175,6 +184,9 @@ typedef struct flame_generate_options {
   flame_generator_kind generator;
   flame_progress_fn progress;
   void *progress_user;
+  flame_tiling vae_tiling;
+  size_t tile_sample_min_size; /* side of a tile in pixels, a multiple of what width is; 0: the VAE's sample_size (1024) */
+  double tile_overlap_factor;  /* part of a tile that overlaps the next one; 0: 0.25 */
 } flame_generate_options;
 
 /** Makes prompt_count * images pictures into `images_out`, an array of as many entries; the caller releases them.
@@ -205,6 +217,7 @@ typedef struct flame_memory_plan {
   uint64_t peak_bytes;       /* within the memory limit, if each part fits there */
   uint64_t weight_bytes[4];  /* of each part, by flame_pipeline_part */
   uint64_t run_bytes[4];     /* of each part beside its weights, while it runs or, where that is more, is loaded */
+  size_t tile_sample_size;   /* side of the tiles that pictures are decoded in, pixels; 0: as a whole */
 } flame_memory_plan;
 /** Errors: as flame_pipeline_generate for these options. */
 FLAME_API flame_status *flame_pipeline_plan(flame_pipeline *pipeline, const flame_generate_options *options,

@@ -13,7 +13,7 @@ class GenerateOptions(ctypes.Structure):
         ("struct_size", c_size_t), ("prompts", POINTER(c_char_p)), ("prompt_count", c_size_t), ("images", c_size_t),
         ("seeds", POINTER(c_uint64)), ("seed", c_uint64), ("steps", c_size_t), ("width", c_size_t), ("height", c_size_t),
         ("guidance", c_double), ("text_tokens", c_size_t), ("batch", c_size_t), ("generator", c_int), ("progress", c_void_p),
-        ("progress_user", c_void_p),
+        ("progress_user", c_void_p), ("vae_tiling", c_int), ("tile_sample_min_size", c_size_t), ("tile_overlap_factor", c_double),
     ]  # fmt: skip
 
 
@@ -32,7 +32,10 @@ class Statistics(ctypes.Structure):
 
 
 class MemoryPlan(ctypes.Structure):
-    _fields_ = [("struct_size", c_size_t), ("peak_bytes", c_uint64), ("weight_bytes", c_uint64 * 4), ("run_bytes", c_uint64 * 4)]
+    _fields_ = [
+        ("struct_size", c_size_t), ("peak_bytes", c_uint64), ("weight_bytes", c_uint64 * 4), ("run_bytes", c_uint64 * 4),
+        ("tile_sample_size", c_size_t),
+    ]  # fmt: skip
 
 
 class Progress(ctypes.Structure):

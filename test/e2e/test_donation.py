@@ -101,21 +101,22 @@ class Donation(FlameTest):
             given = {"x": [33, 8], "i": [33, 1], "u": [33, 8]}
             return helper.make_model(
                 helper.make_graph(
-                    [helper.make_node("ScatterND", ["x", "i", updates], ["y"], reduction=reduction)], "scatter",
+                    [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Flatten", ["x"], ["v"]),
+                     helper.make_node("ScatterND", ["x", "i", updates], ["y"], reduction=reduction)], "scatter",
                     [helper.make_tensor_value_info(n, TensorProto.INT64 if n == "i" else TensorProto.FLOAT, d) for n, d in given.items()],
                     [helper.make_tensor_value_info("y", TensorProto.FLOAT, given["x"])]),
                 opset_imports=[helper.make_opsetid("", 18)], ir_version=9)  # fmt: skip
 
-        for reduction in ("none", "add"):
-            module = self.module(model(reduction, "u"), reduction)
+        for reduction, updates in (("none", "u"), ("add", "u"), ("none", "v"), ("add", "x")):
+            module = self.module(model(reduction, updates), reduction + updates)
             x, u = (rng.integers(-9, 9, (33, 8)).astype(np.float32) for _ in range(2))
             i = rng.integers(-33, 33, (33, 1))
             expected = x.copy()
-            for at, row in zip(i[:, 0], u):
+            for at, row in zip(i[:, 0], u if updates == "u" else x):
                 expected[at] = row + (expected[at] if reduction == "add" else 0)
             session = module.session()
             session.bind([x, i, u], [x])()
-            np.testing.assert_array_equal(x, expected, err_msg=reduction)
+            np.testing.assert_array_equal(x, expected, err_msg=reduction + updates)
         # Updates that lie where the result would go are needed longer.
         for updates in ("u", "x"):
             path = self.scratch / "scatter.onnx"
@@ -123,6 +124,43 @@ class Donation(FlameTest):
             for target in ("cpu", "cuda"):
                 text = self.ok(self.flamec("compile", path, "--emit=plan", f"--target={target}")).stdout
                 (self.assertIn if updates == "u" else self.assertNotIn)("in place of %0", text)
+
+    def test_scatters(self):
+        """x updated where it lies; what reads the old x afterwards ("Doubled") still sees it."""
+        rng = np.random.default_rng(3)
+        x0 = rng.standard_normal((6, 5, 4)).astype(np.float32)
+        rows = np.array([[[4] * 4, [0] * 4], [[1] * 4, [2] * 4]], np.int64)  # [2, 2, 4], along axis 1
+        tuples = np.array([[5], [0]], np.int64)
+        for op, indices, shape in (("ScatterElements", rows, (2, 2, 4)), ("ScatterND", tuples, (2, 5, 4)), ("Doubled", tuples, (2, 5, 4))):
+            attributes = {"axis": 1} if op == "ScatterElements" else {}
+            nodes = [helper.make_node("ScatterND" if op == "Doubled" else op, ["x", "i", "u"], ["s"], **attributes)]
+            nodes.append(helper.make_node("Add", ["s", "x"], ["y"]) if op == "Doubled" else helper.make_node("Neg", ["s"], ["y"]))
+            ports = [("x", TensorProto.FLOAT, x0.shape), ("i", TensorProto.INT64, indices.shape), ("u", TensorProto.FLOAT, shape)]
+            outputs = [("s", TensorProto.FLOAT, x0.shape), ("y", TensorProto.FLOAT, x0.shape)]
+            model = helper.make_model(helper.make_graph(nodes, "g", [helper.make_tensor_value_info(*p) for p in ports],
+                                                        [helper.make_tensor_value_info(*p) for p in outputs]),
+                                      opset_imports=[helper.make_opsetid("", 17)])  # fmt: skip
+            model.ir_version = 8
+            onnx.checker.check_model(model)
+            with self.subTest(op):
+                module = self.module(model)
+                text = self.ok(self.flamec("compile", self.scratch / "model.onnx", "--emit=plan")).stdout
+                self.assertRegex(text, r"launch @.*in place of %0")
+                updates = rng.standard_normal(shape).astype(np.float32)
+                expected = x0.copy()
+                if op == "ScatterElements":
+                    for a, b, c in np.ndindex(shape):
+                        expected[a, indices[a, b, c], c] = updates[a, b, c]
+                else:
+                    expected[tuples[:, 0]] = updates
+                other = expected + x0 if op == "Doubled" else -expected
+                fresh = [out.numpy() for out in module.session().run([x0, indices, updates])]
+                x, y = x0.copy(), np.empty_like(x0)
+                session = module.session()
+                session.bind([x, indices, updates], [x, y])()
+                for donated, plain, exact in zip((x, y), fresh, (expected, other)):
+                    np.testing.assert_array_equal(donated, exact)
+                    np.testing.assert_array_equal(plain, exact)
 
     def test_any_pair_of_input_and_output(self):
         rng = np.random.default_rng(2)

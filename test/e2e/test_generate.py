@@ -34,7 +34,9 @@ class Reference:
         self.clip = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self.t5 = T5Tokenizer.from_pretrained(folder / "tokenizer_2")
 
-    def picture(self, prompt, seed, steps, width, height, tokens, guidance=3.5):
+    def picture(self, prompt, seed, steps, width, height, tokens, guidance=3.5, tiles=()):
+        """`tiles`: sizes of tiles and, perhaps, how much they overlap."""
+
         def ids(tokenizer, length):
             return np.array([tokenizer(prompt, padding="max_length", truncation=True, max_length=length)["input_ids"]])
 
@@ -58,7 +60,9 @@ class Reference:
             inputs |= {"hidden_states": latents, "timestep": np.array([sigma])}
             latents = latents + (following - sigma) * reference.flux_transformer(*self.models["transformer"], inputs)
         planes = latents.reshape(rows // 2, columns // 2, channels, 2, 2).transpose(2, 0, 3, 1, 4).reshape(1, channels, rows, columns)
-        image = reference.Autoencoder(*self.models["vae"]).decode(planes / vae["scaling_factor"] + vae["shift_factor"])
+        decoder = reference.Autoencoder(*self.models["vae"])
+        decode = (lambda x: decoder.tiled_decode(x, *tiles)) if tiles else decoder.decode
+        image = decode(planes / vae["scaling_factor"] + vae["shift_factor"])
         return np.clip(image[0] / 2 + 0.5, 0, 1).transpose(1, 2, 0) * 255
 
 
@@ -84,8 +88,8 @@ class Generate(FlameTest):
         done = self.ok(self.generate(*arguments, folder=folder))
         return [np.array(PIL.Image.open(self.scratch / line)) for line in done.stdout.splitlines()]
 
-    def agrees(self, picture, *arguments, folder=None, least=60.0):
-        expected = Reference(folder or self.folder, self.library).picture(*arguments)
+    def agrees(self, picture, *arguments, folder=None, least=60.0, **options):
+        expected = Reference(folder or self.folder, self.library).picture(*arguments, **options)
         self.assertEqual(picture.shape, expected.shape)
         self.assertGreater(expected.std(), 5, "nothing was compared")
         # Against the picture rounded as PNG rounds it.
@@ -183,6 +187,39 @@ class Generate(FlameTest):
         refused = self.generate(*arguments, "--memory-limit", str(int(max(sizes.values()) * 0.9)))
         self.assert_clear_error(refused, [6], ["memory limit"], "alone needs .* raise the limit")
 
+    def test_tiles(self):
+        arguments = ("--prompt", PROMPTS[0], "--seed", "7", "--steps", "2", "--text-tokens", "16")
+        on = ("--vae-tiling", "on", "--tile-sample-min-size")
+        for width, height, tiles in ((160, 144, (64,)), (112, 64, (64, 0.5)), (128, 144, (128,)), (96, 48, (64, 0.75))):
+            with self.subTest(tiles):
+                overlap = ("--tile-overlap-factor", str(tiles[1])) if tiles[1:] else ()
+                [picture] = self.pictures(*arguments, "--size", f"{width}x{height}", *on, str(tiles[0]), *overlap)
+                self.agrees(picture, PROMPTS[0], 7, 2, width, height, 16, tiles=tiles)
+        # A picture of a tile's size or less is decoded as a whole, and so are others unless tiles are asked for.
+        whole_picture = self.pictures(*arguments, "--size", "96")[0]
+        np.testing.assert_array_equal(self.pictures(*arguments, "--size", "96", *on, "96")[0], whole_picture)
+        self.assertTrue((self.pictures(*arguments, "--size", "96", *on, "64")[0] != whole_picture).any())
+
+    def test_tiles_under_a_memory_limit(self):
+        values = {"width": 512, "height": 512, "tile_sample_min_size": 256}
+        where = self.ok(self.generate("--compile-only")).stdout.strip()
+        free = Pipeline(self.library, self.folder, where)
+        plan = free.plan(["x"], **values)
+        self.assertEqual(plan.tile_sample_size, 0)
+        each = [w + r for w, r in zip(plan.weight_bytes, plan.run_bytes)]
+        limit = int(max(*each[:3], each[3] * 0.5))
+        self.assertLess(limit, each[3], "the decoder alone must be above the limit")
+        limited = Pipeline(self.library, self.folder, where, limit)
+        planned = limited.plan(["x"], steps=1, text_tokens=8, **values)
+        self.assertEqual(planned.tile_sample_size, 256)
+        self.assertLessEqual(planned.peak_bytes, limit)
+        [tiled] = self.run_pipeline(limited, ["x"], steps=1, text_tokens=8, **values)
+        self.assertLessEqual(limited.statistics().peak_bytes, limit)
+        [asked] = self.run_pipeline(free, ["x"], steps=1, text_tokens=8, vae_tiling=1, **values)
+        np.testing.assert_array_equal(tiled, asked)
+        with self.assertRaisesRegex(FlameError, "vae alone needs .* smaller tiles"):
+            self.run_pipeline(limited, ["x"], steps=1, text_tokens=8, vae_tiling=2, **values)
+
     def test_profile(self):
         done = self.ok(self.generate("--prompt", "x", "--size", "32", "--steps", "2", "--text-tokens", "8", "--profile"))
         rows = re.findall(r"^ +[\d.]+ +[\d.]+ +(\d+)  (\w+) +\S", done.stderr, re.MULTILINE)
@@ -202,6 +239,10 @@ class Generate(FlameTest):
         fails(2, ["3 seeds"], "one for each", *prompt, "--seed", "1,2,3")
         fails(3, ["100 x 64"], "multiples of 16", *prompt, "--size", "100x64")
         fails(3, ["513"], "text tokens", *prompt, "--text-tokens", "513")
+        for tile, overlap in ((40, 0.25), (16, 0.25), (64, 0.3), (64, 1), (64, -1)):
+            arguments = ("--vae-tiling", "on", "--tile-sample-min-size", str(tile), "--tile-overlap-factor", str(overlap))
+            fails(3, [f"tiles of {tile}"], "multiples of 16", *prompt, *arguments)
+        fails(2, ["--vae-tiling"], "auto", *prompt, "--vae-tiling", "maybe")
         fails(3, ["nowhere"], "is no folder", *prompt, folder=self.scratch / "nowhere")
         fails(3, ["missing.txt"], "is no file", "--prompt-file", "missing.txt")
         (self.scratch / "empty.txt").write_text("\n \n")

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 
 import flame_cli
 import numpy as np
 from pipelines import make_pipeline, reference, safetensors
-from support import FlameTest, main
+from support import BIN, ROOT, FlameTest, main
+
+sys.path.insert(0, str(ROOT / "test/gpu"))
+import flame_rt  # noqa: E402
 
 # Errors count against the greatest magnitude of the expected tensor: a network's outputs are sums, whose small elements
 # are differences of great ones. Narrow types have no tolerance of their own: the root mean square of their error may not be
@@ -191,14 +196,15 @@ class Pipelines(PipelineTest):
         patches = tokens.astype(np.float64).reshape(2, rows, columns, channels, 2, 2).transpose(0, 3, 1, 4, 2, 5)
         latents = patches.reshape(2, channels, rows * 2, columns * 2) / config["scaling_factor"] + config["shift_factor"]
         image = reference.Autoencoder(weights, config).decode(latents).transpose(0, 2, 3, 1)
-        pixels, bad = run(tokens)
+        pixels, bad, sample = run(tokens)
+        self.assertLessEqual(np.abs(sample.transpose(0, 2, 3, 1) - image).max() / np.abs(image).max(), TOLERANCE)
         self.assertEqual((pixels.dtype, pixels.shape), (np.uint8, image.shape))
         self.assertGreater(image.std(), 0.05, "nothing was compared")
         # Rounded to the nearest, but for what float32 leaves undecided.
         self.assertLess(np.abs(pixels - np.clip(image / 2 + 0.5, 0, 1) * 255).max(), 0.51)
         np.testing.assert_array_equal(bad, [0, 0])
         tokens[1] = np.nan
-        pixels, bad = run(tokens)
+        pixels, bad, _ = run(tokens)
         np.testing.assert_array_equal(bad, [0, image[1].size])
         self.assertFalse(pixels[1].any())
 
@@ -236,12 +242,18 @@ class Llama(PipelineTest):
         "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "tie_word_embeddings": False, "vocab_size": 120,
     }  # fmt: skip
 
-    def prefill(self, dtype, **changes):
+    LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+              "original_max_position_embeddings": 128}  # fmt: skip
+
+    def llama(self, dtype, **changes):
         self.dtype = dtype
         folder = self.scratch / "pipeline/llama"
         numbers = make_pipeline.Numbers(11, dtype)
         make_pipeline.write_model(folder, {**self.CONFIG, **changes}, numbers, dtype, 10**9)
-        config, weights = self.model("llama")
+        return self.model("llama")
+
+    def prefill(self, dtype, **changes):
+        config, weights = self.llama(dtype, **changes)
         ids = np.random.default_rng(2).integers(0, config["vocab_size"], (2, 33))
 
         def expect():
@@ -257,6 +269,91 @@ class Llama(PipelineTest):
 
     def test_llama_with_tied_embeddings(self):
         self.prefill("F32", tie_word_embeddings=True, num_key_value_heads=6)
+
+    def test_llama_with_scaled_frequencies(self):
+        for changes in ({"rope_scaling": self.LLAMA3}, {"rope_parameters": self.LLAMA3 | {"rope_theta": 5000.0}, "rope_theta": 1.0}):
+            with self.subTest(changes):
+                self.prefill("F32", **changes)
+
+    def decode(self, dtype, lengths, tokens, capacity=12, **changes):
+        config, weights = self.llama(dtype, **changes)
+        batch, lengths = len(lengths), np.array(lengths)
+        ids = np.random.default_rng(3).integers(0, config["vocab_size"], (batch, tokens))
+        shape = (batch, config["num_key_value_heads"], capacity, config["hidden_size"] // config["num_attention_heads"])
+        caches = [tuple(self.floats(*shape, seed=20 + 2 * i + k) for k in range(2)) for i in range(config["num_hidden_layers"])]
+        inputs = {"input_ids": ids, "past_lengths": lengths}
+        for i, pair in enumerate(caches):
+            for name, cache in zip(("key", "value"), pair):
+                inputs[f"past.{i}.{name}"] = self.stored(cache)
+
+        def expect():
+            logits, updated = reference.llama(weights, config, ids, (lengths, caches))
+            return [logits, *(x for layer in updated for x in layer)]
+
+        self.agree("llama", inputs, expect, "--part", "decode")
+
+    def test_llama_decode(self):
+        for dtype in DTYPES:
+            with self.subTest(dtype):
+                # Many tokens: their errors are those of few numbers each.
+                self.decode(dtype, np.random.default_rng(6).integers(0, 12, 48), 1)
+                self.decode(dtype, [2, 6, 0, 17, 20, 9], 12, capacity=32)
+        self.decode("F32", [3], 9, tie_word_embeddings=True, num_key_value_heads=6, rope_scaling=self.LLAMA3)
+
+    def test_llama_token_by_token(self):
+        """After a prefill, one token at a time, with caches that are updated in their own memory."""
+        config, weights = self.llama("F32", rope_scaling=self.LLAMA3)
+        folder, layers, capacity, first, tokens = self.scratch / "pipeline/llama", config["num_hidden_layers"], 24, 9, 17
+        modules = {}
+        for part in ("prefill", "decode"):
+            path = self.scratch / f"{part}.flame"
+            self.ok(self.flamec("compile", folder, "-q", "-o", path, "--part", part))
+            modules[part] = flame_rt.Module(BIN.parent / "lib/libflame_rt.so", path, weights=folder)
+        prefill, decode = (modules[part].session() for part in ("prefill", "decode"))
+        ids = np.random.default_rng(4).integers(0, config["vocab_size"], (2, tokens))
+        whole, *_ = (value.numpy() for value in prefill.run([ids]))
+        exact, _ = reference.llama(weights, config, ids)
+        _, *past = (value.numpy() for value in prefill.run([np.ascontiguousarray(ids[:, :first])]))
+        caches = []
+        for states in past:
+            caches.append(np.zeros((2, states.shape[1], capacity, states.shape[3]), np.float32))
+            caches[-1][:, :, :first] = states
+        self.assertEqual(len(caches), 2 * layers)
+        token, lengths = np.empty((2, 1), np.int64), np.full(2, first)
+        logits = np.empty((2, 1, config["vocab_size"]), np.float32)
+        step = decode.bind([token, lengths, *caches], [logits, *caches])
+        for place in range(first, tokens):
+            token[:, 0] = ids[:, place]
+            step()
+            lengths += 1
+            for expected in (whole[:, place], exact[:, place]):
+                self.assertLessEqual(np.abs(logits[:, 0] - expected).max() / np.abs(expected).max(), TOLERANCE)
+        # Tokens that don't fit are an error, and so is a negative number of those before them.
+        for wrong in (capacity, -1):
+            lengths[:] = wrong
+            with self.assertRaisesRegex(flame_rt.FlameError, "out of range"):
+                step()
+
+    def test_llama_caches_are_updated_in_place(self):
+        self.llama("BF16")
+        folder = self.scratch / "pipeline/llama"
+        for target in (("--target=cpu",), ("--target=cuda", "--gpu=sm_90a")):
+            text = self.ok(self.flamec("compile", folder, "-q", "--part", "decode", "--emit=plan", *target)).stdout
+            self.assertEqual(len(re.findall(r"in place of.*loops: scatter_elements", text)), 4, text)
+        # Attention over a cache is one kernel, which skips what lies behind a sequence's end.
+        text = self.ok(self.flamec("compile", folder, "-q", "--part", "decode", "--emit=regions", *target)).stdout
+        self.assertEqual(text.count('flame.region "attention"'), 2, text)
+        code = self.ok(self.flamec("compile", folder, "-q", "--part", "decode", "--emit=cuda", *target)).stdout
+        self.assertRegex(code, r"flame::wgmmaAttention<(?s:.)*?flame::scores\(.*, limit\)")
+
+    def test_llama_errors(self):
+        self.llama("F32", rope_scaling={"rope_type": "yarn", "factor": 2.0})
+        folder = self.scratch / "pipeline/llama"
+        self.assert_clear_error(self.flamec("compile", folder), [4], ["rope_scaling", "config.json"], "llama3 and default")
+        self.llama("F32", rope_parameters=3)
+        self.assert_clear_error(self.flamec("compile", folder), [3], ["rope_parameters", "config.json"], "an object")
+        self.llama("F32")
+        self.assert_clear_error(self.flamec("compile", folder, "--part", "step"), [3], ["step", "prefill, decode"], "no part")
 
 
 if __name__ == "__main__":

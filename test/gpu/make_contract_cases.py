@@ -35,6 +35,8 @@ DTYPES = {
     "i64": (TensorProto.INT64, np.dtype(np.int64)),
     "i8": (TensorProto.INT8, np.dtype(np.int8)),
     "u8": (TensorProto.UINT8, np.dtype(np.uint8)),
+    "e4m3": (TensorProto.FLOAT8E4M3FN, np.dtype(ml_dtypes.float8_e4m3fn)),
+    "e5m2": (TensorProto.FLOAT8E5M2, np.dtype(ml_dtypes.float8_e5m2)),
     "bool": (TensorProto.BOOL, np.dtype(np.bool_)),
 }
 EPSILON = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-18, "f64": 2.0**-45}
@@ -292,6 +294,48 @@ def products():
             yield c, c.node("MatMulInteger", [a, b], np.matmul(c.value[a], c.value[b]))
 
 
+def quantised():
+    """Products of dequantised operands; scales are powers of two, so that results are exact before they are rounded."""
+
+    def dequantised(c, x, shape, axis):
+        scale = c.input(f"{x}_scale", shape, dtype=c.out_dtype, data=np.ldexp(1.0, c.random.integers(-2, 3, shape)))
+        per = c.value[scale].reshape([-1 if d == axis and shape else 1 for d in range(c.value[x].ndim)]) if len(shape) < 2 else c.value[scale]
+        attributes = {"axis": axis} if len(shape) == 1 else {"axis": axis, "block_size": c.value[x].shape[axis]} if shape else {}
+        return c.node("DequantizeLinear", [x, scale], c.value[x] * per, **attributes)
+
+    for dtype in ("e4m3", "e5m2", "i8"):
+        for out in ("f32", "bf16", "f16"):
+            for m, n, k in ((65, 72, 48), (1, 64, 33), (128, 264, 256), (300, 520, 144), (77, 1032, 640)):
+                for kind in ("tensor", "row", "transposed", "weight"):
+                    c = Case(f"quantised_{kind}_{dtype}_{out}_{m}x{n}x{k}", dtype)
+                    c.out_dtype = out
+                    # A scale of each row is one block of the inner dim.
+                    x = dequantised(c, c.input("x", (m, k)), () if kind == "tensor" else (m, 1), 1)
+                    if kind == "transposed":
+                        y = c.transpose(dequantised(c, c.input("y", (n, k)), (n,), 0), [1, 0])
+                    else:
+                        y = c.constant("y", (k, n)) if kind == "weight" else c.input("y", (k, n))
+                        y = dequantised(c, y, () if kind == "tensor" else (n,), 1)
+                    z = c.matmul(x, y)
+                    if kind != "tensor":
+                        b = c.input("b", (n,), dtype=out)
+                        z = c.node("Relu", [c.node("Add", [z, b], c.value[z] + c.value[b])], np.maximum(c.value[z] + c.value[b], 0))
+                    # Two roundings, of the product and of the sum, where the second has the first one's result.
+                    c.rtol = EPSILON[out] if out != "f32" and kind != "tensor" else 0.0
+                    yield c, z
+    for name in ("wide128", "pingpong", "rows2", "columns2", "split2", "split8", "few16", "few80"):
+        schedule = WGMMA["rows2" if name == "wide128" else name]
+        schedule = schedule | {"depth": 2 * schedule["depth"], "promote": True} | ({"clusterRows": 1} if name == "wide128" else {})
+        for promote in (True, False):
+            for m, n, k in (((schedule["rows"], 1032, 528),) if schedule["rows"] % 64 else ((77, 1032, 528), (333, 520, 1168))):
+                c = Case(f"quantised_wgmma_{name}_{m}x{n}x{k}{'' if promote else '_plain'}", "e4m3")
+                c.out_dtype = "f32"
+                c.schedule = [{"family": "wgmma", "schedule": schedule | {"promote": promote}}]
+                x = dequantised(c, c.input("x", (m, k)), (m, 1), 1)
+                y = c.transpose(dequantised(c, c.input("y", (n, k)), (n,), 0), [1, 0])
+                yield c, c.matmul(x, y)
+
+
 def convolve(x, w, strides, dilations, pads, groups):
     """The plain definition in f64; x [N, C, D…], w [M, C / groups, K…]."""
     rank = x.ndim - 2
@@ -483,4 +527,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *convolutions(), *channels_last(), *networks(), *norms()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *quantised(), *convolutions(), *channels_last(), *networks(), *norms()]))

@@ -26,11 +26,12 @@ namespace fs = std::filesystem;
 namespace {
 
 struct GenerateSettings {
-  std::string folder, output = "picture.png", promptFile, size, artifacts, memoryLimit, generator = "cpu";
+  std::string folder, output = "picture.png", promptFile, size, artifacts, memoryLimit, generator = "cpu",
+                      tiling = "auto";
   std::vector<std::string> prompts;
   std::vector<uint64_t> seeds;
-  size_t images = 1, steps = 0, batch = 0, textTokens = 0;
-  double guidance = 0;
+  size_t images = 1, steps = 0, batch = 0, textTokens = 0, tile = 0;
+  double guidance = 0, tileOverlap = 0;
   int threads = 0, device = 0;
   bool compileOnly = false, quiet = false, profile = false;
   CompileOptions options;
@@ -133,6 +134,8 @@ void showPlan(flame_pipeline *pipeline, const flame_generate_options &request, u
   std::string text = "memory      peak " + formatBytes(plan.peak_bytes) + " planned";
   if (limit && sum > limit)
     text += " under the limit of " + formatBytes(limit) + ", idle parts are moved out of the way";
+  if (plan.tile_sample_size)
+    text += ", decoded in tiles of " + std::to_string(plan.tile_sample_size) + " pixels";
   console.line(text + " (" + parts + ")");
 }
 
@@ -235,6 +238,11 @@ int generate(GenerateSettings &settings, Console &console) {
   request.text_tokens = settings.textTokens;
   request.batch = settings.batch;
   request.generator = settings.generator == "cuda" ? FLAME_GENERATOR_CUDA : FLAME_GENERATOR_CPU;
+  request.vae_tiling = settings.tiling == "on"    ? FLAME_TILING_ON
+                       : settings.tiling == "off" ? FLAME_TILING_OFF
+                                                  : FLAME_TILING_AUTO;
+  request.tile_sample_min_size = settings.tile;
+  request.tile_overlap_factor = settings.tileOverlap;
   request.progress = Display::report;
   request.progress_user = &display;
   showPlan(pipeline.get(), request, options.memory_limit, console);
@@ -337,6 +345,18 @@ Command flame::tool::addGenerate(CLI::App &app, Console &console) {
                   "what is idle "
                   "is moved off the GPU as far as that is needed")
       ->type_name("BYTES");
+  sub->add_option(
+         "--vae-tiling", state->tiling,
+         "decode pictures in tiles, as diffusers' enable_vae_tiling: on, off, or auto (default), where the VAE "
+         "alone would need more than --memory-limit")
+      ->check(oneOf({"auto", "on", "off"}))
+      ->type_name("WHEN");
+  sub->add_option("--tile-sample-min-size", state->tile,
+                  "side of a tile in pixels (default: the VAE's sample_size, 1024)")
+      ->type_name("N");
+  sub->add_option("--tile-overlap-factor", state->tileOverlap,
+                  "part of a tile that overlaps the next one (default: 0.25)")
+      ->type_name("X");
   sub->add_flag("--profile", state->profile,
                 "show at the end which kernels took the time; CUDA graphs are off meanwhile");
   sub->add_flag("-q,--quiet", state->quiet, "no progress");

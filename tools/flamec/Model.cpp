@@ -29,7 +29,8 @@ void flame::tool::addFolderOptions(CLI::App *app, std::string &dtype, std::strin
       ->type_name("TYPE");
   app->add_option("--part", part,
                   "of a model folder with several parts: decoder (default), encoder, or pictures (latents in patches to pixels) "
-                  "of an autoencoder; model (default) or step (of denoising) of a diffusion transformer")
+                  "of an autoencoder; model (default) or step (of denoising) of a diffusion transformer; prefill (default) or decode "
+                  "(new tokens, with caches of keys and values) of a language model")
       ->type_name("NAME");
 }
 

@@ -6,8 +6,8 @@
 
 Each case is checked against float64 first, on some rows, and its error is compared with the rival's. Then all are timed in
 alternating rounds, each long enough to be sustained, over as many copies of the tensors as the second-level cache can't hold. The
-rival of a plain product is cuBLASLt with the fastest of the ten algorithms that it proposes; that of a product with more behind it is
-torch.compile; that of a convolution, cuDNN with the fastest of its algorithms (channels last, cudnn.benchmark). Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
+rival of a plain product is cuBLASLt with the fastest of the ten algorithms that it proposes; that of a product of 8-bit floats with scales
+is torch._scaled_mm; that of a product with more behind it, torch.compile; that of a convolution, cuDNN with the fastest of its algorithms (channels last, cudnn.benchmark). Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
 rivals' times over flame's: above 1 flame is faster. The status is 1 if a result is wrong.
 """
 
@@ -36,6 +36,9 @@ KINDS = {
     "gate_residual": [("w", "NK"), ("b", "N"), ("g", "1N"), ("r", "MN")],
     "swiglu": [("w", "NK"), ("v", "NK")],
     "geglu": [("w", "NK"), ("v", "NK")],
+    # Quantised x and w, with one scale each, or one for each row of x and of w.
+    "fp8_tensor": [("w", "NK"), ("s", ""), ("t", "")],
+    "fp8_row": [("w", "NK"), ("s", "M"), ("t", "N")],
 }
 
 
@@ -47,6 +50,10 @@ def cases():
         yield "matmul", shape, "bfloat16"
         yield "linear", shape, "float16"
         yield "linear", shape, "tf32"
+    for shape in SHAPES:
+        if shape[0] >= 16:
+            yield "fp8_tensor", shape, "float8_e4m3fn"
+            yield "fp8_row", shape, "float8_e4m3fn"
     yield "bias_gelu", (4608, 12288, 3072), "bfloat16"
     yield "gate_residual", (4608, 3072, 12288), "bfloat16"
     for n in (5632, 11264, 22528):
@@ -57,6 +64,7 @@ def cases():
 
 
 def dims(letters, m, n, k):
+    """The sizes that stand for the letters."""
     return [{"M": m, "N": n, "K": k, "1": 1}[letter] for letter in letters]
 
 
@@ -76,7 +84,7 @@ def make(args):
         name = f"{kind} {conv.label if conv else 'x'.join(map(str, shape))} {dtype}"
         if args.filter and not re.search(args.filter, name):
             continue
-        onnx_type = {"bfloat16": T.BFLOAT16, "float16": T.FLOAT16, "tf32": T.FLOAT}[dtype]
+        onnx_type = {"bfloat16": T.BFLOAT16, "float16": T.FLOAT16, "tf32": T.FLOAT, "float8_e4m3fn": T.BFLOAT16}[dtype]
         inputs = conv.inputs() if conv else [("x", [shape[0], shape[2]])] + [(i, dims(letters, *shape)) for i, letters in KINDS[kind]]
         result = conv.result if conv else list(shape[:2])
         nodes = list(conv.nodes(h)) if conv else []
@@ -84,15 +92,22 @@ def make(args):
         def node(op, ins, outs, **attributes):
             nodes.append(h.make_node(op, ins, outs, **attributes))
 
-        product = {"linear": "y", "matmul": "y"}.get(kind, "p")
+        product = "y" if kind in ("linear", "matmul") or kind.startswith("fp8") else "p"
+        left = "x"
+        types = {i: onnx_type for i, _ in inputs}
+        if kind.startswith("fp8"):
+            types |= {"x": T.FLOAT8E4M3FN, "w": T.FLOAT8E4M3FN, "s": T.FLOAT, "t": T.FLOAT}
+            node("DequantizeLinear", ["x", "s"], ["xd"], axis=0, output_dtype=T.BFLOAT16)
+            node("DequantizeLinear", ["w", "t"], ["wd"], axis=0, output_dtype=T.BFLOAT16)
+            left = "xd"
         for weight, result in (("w", product), ("v", "u")):
             if conv or weight not in [i for i, _ in inputs]:
                 continue
             if kind == "matmul":
                 node("MatMul", ["x", weight], [result])
             else:
-                node("Transpose", [weight], [weight + "t"], perm=[1, 0])
-                node("MatMul", ["x", weight + "t"], [result])
+                node("Transpose", ["wd" if left == "xd" else weight], [weight + "t"], perm=[1, 0])
+                node("MatMul", [left, weight + "t"], [result])
         if kind == "bias_gelu":
             node("Add", ["p", "b"], ["a"])
             node("Gelu", ["a"], ["y"], approximate="tanh")
@@ -107,7 +122,7 @@ def make(args):
         elif kind == "geglu":
             node("Gelu", ["p"], ["a"], approximate="tanh")
             node("Mul", ["a", "u"], ["y"])
-        graph = h.make_graph(nodes, kind, [h.make_tensor_value_info(i, onnx_type, s) for i, s in inputs],
+        graph = h.make_graph(nodes, kind, [h.make_tensor_value_info(i, types[i], s) for i, s in inputs],
                              [h.make_tensor_value_info("y", onnx_type, result)])  # fmt: skip
         model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23)], ir_version=11)
         stem = re.sub(r"\W+", "_", name)
@@ -129,9 +144,18 @@ def make(args):
 
 
 def torch_function(kind):
+    import torch
     import torch.nn.functional as F
 
+    def scaled(x, w, s, t):
+        if x.dtype == torch.float64:
+            return (x @ w.T) * s.reshape(-1, 1) * t
+        s, t = (s[:, None], t[None]) if s.dim() else (s, t)
+        return torch._scaled_mm(x, w.T, scale_a=s, scale_b=t, out_dtype=torch.bfloat16)
+
     return {
+        "fp8_tensor": scaled,
+        "fp8_row": scaled,
         "linear": lambda x, w: x @ w.T,
         "matmul": lambda x, w: x @ w,
         "bias_gelu": lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh"),
@@ -147,7 +171,8 @@ def errors(case, inputs, results):
 
     m = case["shape"][0]
     rows = torch.randperm(m, device="cuda")[:64]
-    some = [t[rows] if t.shape[0] == m and t.dim() == 2 and i in (0, 4) else t for i, t in enumerate(inputs)]
+    letters = ["MK", *(l for _, l in KINDS[case["kind"]])]
+    some = [t[rows] if l.startswith("M") else t for l, t in zip(letters, inputs)]
     want = torch_function(case["kind"])(*[t.double() for t in some])
     return [((r[rows].double() - want).norm() / want.norm()).item() if torch.isfinite(r).all() else math.inf for r in results]
 
@@ -166,7 +191,7 @@ def run(args):
     torch.backends.cudnn.benchmark = True
     folder, stream = pathlib.Path(args.folder), torch.cuda.current_stream().cuda_stream
     torch.manual_seed(1)
-    limits = {"bfloat16": 4e-3, "float16": 5e-4, "tf32": 1e-3}
+    limits = {"bfloat16": 4e-3, "float8_e4m3fn": 4e-3, "float16": 5e-4, "tf32": 1e-3}
     rows, failures = [], 0
     for case in json.loads((folder / "matrix.json").read_text()):
         if args.filter and not re.search(args.filter, case["name"]):
@@ -176,13 +201,15 @@ def run(args):
         m, n, k = (math.prod(conv.result[:3]), conv.k, conv.depth) if conv else case["shape"]
         shape = conv.result if conv else (m, n)
         dtype = torch.float32 if case["type"] == "tf32" else getattr(torch, case["type"])
-        size = sum(math.prod(s) for s in case["inputs"]) * dtype.itemsize + m * n * dtype.itemsize
+        types = [torch.float32 if dtype.itemsize == 1 and i > 1 else dtype for i in range(len(case["inputs"]))]
+        result_type = torch.bfloat16 if dtype.itemsize == 1 else dtype
+        size = sum(math.prod(s) * t.itemsize for s, t in zip(case["inputs"], types)) + m * n * result_type.itemsize
         copies = max(1, min(8, -(-(180 << 20) // size)))  # more than the second-level cache holds, thrice
         sets = []
         for _ in range(copies):
-            scale = conv.scale if conv else lambda i, s: k**-0.5 if i in (1, 2) and len(s) == 2 and s[0] > 1 else 1
-            sets.append([torch.randn(s, device="cuda").mul_(scale(i, s)).to(dtype) for i, s in enumerate(case["inputs"])])
-        results = {g: [torch.full(shape, math.nan, device="cuda", dtype=dtype) for _ in sets] for g in [*case["files"], "rival"]}
+            scale = conv.scale if conv else lambda i, s: k**-0.5 if i in (1, 2) and len(s) == 2 and s[0] > 1 and dtype.itemsize > 1 else 1
+            sets.append([torch.randn(s, device="cuda").mul_(scale(i, s)).to(t) for i, (s, t) in enumerate(zip(case["inputs"], types))])
+        results = {g: [torch.full(shape, math.nan, device="cuda", dtype=result_type) for _ in sets] for g in [*case["files"], "rival"]}
         row = {"name": case["name"], "error": None}
         rows.append(row)
         calls, keep = {}, []
@@ -198,7 +225,7 @@ def run(args):
                 product = cublaslt.Product(m, n, k, str(dtype).removeprefix("torch."), str(dtype).removeprefix("torch."), kind == "linear", case["type"] == "tf32")
                 product.tune(*sets[0], results["rival"][0])
                 calls["rival"] = [product.bound(*i, o) for i, o in zip(sets, results["rival"])]
-            elif kind == "conv":
+            elif kind == "conv" or kind.startswith("fp8"):
                 results["rival"] = [eager(*i) for i in sets]
                 calls["rival"] = calls.pop("eager")
             elif args.no_compile:

@@ -29,6 +29,8 @@ public:
   virtual mlir::Value expr(DimExpr e) = 0;
   /// True if `value` has a buffer to load from (so that pulling stops there).
   virtual bool isMaterialized(mlir::Value value) = 0;
+  /// i1: whether the buffer of a materialised value is that of the result `result`, as a donated input's is.
+  virtual mlir::Value isInPlace(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value result) = 0;
 
   /// Remembers that `whole` = `high` * `size` + `low`, so that linearising (…, high, low) gives `whole` back: what keeps
   /// loops over several dims at once, and reshapes, free of divisions.
@@ -141,6 +143,8 @@ public:
   void store(mlir::Value result, mlir::ValueRange index, mlir::Value scalar);
   /// Loads back what was stored before.
   mlir::Value loadResult(mlir::Value result, mlir::ValueRange index);
+  /// Runs `build` unless `x` lies where `result` is stored, which then has x's elements already.
+  void unlessInPlace(mlir::Value x, mlir::Value result, llvm::function_ref<void()> build);
 };
 
 } // namespace flame

@@ -46,7 +46,10 @@ Value activation(const Scope &m, llvm::StringRef name, Value x);
 struct AttentionOptions {
   double scale; // of the scores
   Value bias;   // added to the scores, broadcast to [B, H, S, T]; may be null
-  bool causal = false;
+  bool causal = false; // queries see the keys up to their own position, both counted from 0
+  /// Integers that broadcast to [B, H, S, 1]: the last key that a query sees, and, for as many queries as may be, a bound that no
+  /// visible key reaches, which spares what lies beyond it; both or neither.
+  Value lastKey, keyBound;
 };
 /// softmax(scale q k^T + bias) v, heads in dim 1: q [B, H, S, D], k and v [B, H or a divisor of it, T, D].
 Value attention(const Scope &m, Value q, Value k, Value v, const AttentionOptions &options);

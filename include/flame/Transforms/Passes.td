@@ -86,6 +86,61 @@ def JoinProducts : Pass<"flame-join-products", "::mlir::func::FuncOp"> {
   }];
 }
 
+def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncOp"> {
+  let summary = "Multiply quantised operands as they are stored, and their scales into the result";
+  let description = [{
+    A product of two dequantised operands, each elements of one 8-bit type times a scale that is one number along the inner
+    dim (per tensor, per row of x, per column of y), is the product of the elements times both scales: what matrix
+    instructions for f8E4M3FN, f8E5M2 and i8 compute, reading half the bytes of f16. Sums are f32, of i8 i32. Dequantised
+    numbers that do not go through memory are not rounded to the operands' type in between; a conversion that the model itself has
+    there leaves the product alone. A constant y is transposed once, for these instructions read along the inner dim.
+    Zero points must be 0.
+
+    Before:
+
+    ```mlir
+    %a = flame.cast %q {to = f32} : (tensor<?x64xf8E4M3FN>) -> tensor<?x64xf32>
+    %x = flame.mul %a, %s : (tensor<?x64xf32>, tensor<?x1xf32>) -> tensor<?x64xf32>
+    %b = flame.cast %w {to = f32} : (tensor<64x32xf8E4M3FN>) -> tensor<64x32xf32>
+    %y = flame.mul %b, %t : (tensor<64x32xf32>, tensor<32xf32>) -> tensor<64x32xf32>
+    %z = flame.matmul %x, %y : (tensor<?x64xf32>, tensor<64x32xf32>) -> tensor<?x32xf32>
+    ```
+
+    After:
+
+    ```mlir
+    %v = flame.transpose %w {perm = array<i64: 1, 0>} : (tensor<64x32xf8E4M3FN>) -> tensor<32x64xf8E4M3FN>
+    %p = flame.matmul %q, %v {transpose_y = true, type = f32} : (tensor<?x64xf8E4M3FN>, tensor<32x64xf8E4M3FN>) -> tensor<?x32xf32>
+    %r = flame.mul %p, %s : (tensor<?x32xf32>, tensor<?x1xf32>) -> tensor<?x32xf32>
+    %z = flame.mul %r, %t : (tensor<?x32xf32>, tensor<32xf32>) -> tensor<?x32xf32>
+    ```
+  }];
+}
+
+def SinkConvTransposes : Pass<"flame-sink-conv-transposes", "::mlir::func::FuncOp"> {
+  let summary = "Compute what follows a convolution before the transpose that brings its channels to the end";
+  let description = [{
+    Models whose images have channels last write a convolution as one between transposes, and add a bias or a residual behind
+    them. Before the second transpose these belong to the convolution, whose kernel stores channels last anyway. Operands
+    of the result's size are transposed the other way, which their reading undoes; a bias of one dim is reshaped.
+
+    Before:
+
+    ```mlir
+    %t = flame.transpose %c {perm = array<i64: 0, 2, 3, 1>} : tensor<1x64x?x?xf16> -> tensor<1x?x?x64xf16>
+    %y = flame.add %t, %b : (tensor<1x?x?x64xf16>, tensor<64xf16>) -> tensor<1x?x?x64xf16>
+    ```
+
+    After:
+
+    ```mlir
+    %r = flame.reshape %b, … : (tensor<64xf16>, tensor<3xi64>) -> tensor<64x1x1xf16>
+    %a = flame.add %c, %r : (tensor<1x64x?x?xf16>, tensor<64x1x1xf16>) -> tensor<1x64x?x?xf16>
+    %y = flame.transpose %a {perm = array<i64: 0, 2, 3, 1>} : tensor<1x64x?x?xf16> -> tensor<1x?x?x64xf16>
+    ```
+  }];
+}
+
 def NormChannelsLast : Pass<"flame-norm-channels-last", "::mlir::func::FuncOp"> {
   let summary = "Compute group norms of large images position by position, with all channels of each";
   let description = [{

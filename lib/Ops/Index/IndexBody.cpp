@@ -101,7 +101,7 @@ Value flame::scatterUpdate(ElementBuilder &e, StringRef reduction, Type elementT
   return reduction == "max" ? s.max(old, update) : s.min(old, update);
 }
 
-/// Copies the part of x that positions [begin, end) of the parallel dims select.
+/// Copies the part of x that positions [begin, end) of the parallel dims select, unless x is updated in its own memory.
 static void copyInto(LoopsBuilder &e, Value x, Value result, ArrayRef<int64_t> parallel, Value begin, Value end,
                      function_ref<void(ValueRange)> afterwards) {
   SmallVector<DimExpr> dims(e.shapes().dims(result)), outer;
@@ -118,11 +118,13 @@ static void copyInto(LoopsBuilder &e, Value x, Value result, ArrayRef<int64_t> p
         rest.push_back(d);
         extents.push_back(e.expr(dims[d]));
       }
-    e.loopNest(extents, {}, [&](ValueRange inner, ValueRange) -> Values {
-      for (auto [d, i] : llvm::zip(rest, inner))
-        at[d] = i;
-      e.store(result, at, e.element(x, at));
-      return {};
+    e.unlessInPlace(x, result, [&] {
+      e.loopNest(extents, {}, [&](ValueRange inner, ValueRange) -> Values {
+        for (auto [d, i] : llvm::zip(rest, inner))
+          at[d] = i;
+        e.store(result, at, e.element(x, at));
+        return {};
+      });
     });
     afterwards(fixed);
     return {};

@@ -36,6 +36,8 @@ static Value granular(OnnxNode &n, Value parameter, Value x) {
     return parameter;
   // Every block's number is repeated, the last block may be cut off.
   int64_t axis = n.axis(n.intAttr("axis", 1), rank);
+  if (n.dim(parameter, axis).isConstant(1))
+    return parameter; // one block: a number for each row
   SmallVector<DimExpr> repeated(n.dims(parameter)), flat(n.dims(parameter));
   repeated.insert(repeated.begin() + axis + 1, n.shapes.constant(block));
   flat[axis] = flat[axis] * block;
@@ -70,7 +72,7 @@ static void quantizeLinear(OnnxNode &n) {
   Type type = precision ? precision : n.elementType(scale);
   if (!isa<FloatType>(type) || type.getIntOrFloatBitWidth() < 32)
     type = n.b.getF32Type();
-  Value quotient = n.div(n.cast(x, type), granular(n, n.cast(scale, type), x));
+  Value quotient = n.div(n.cast(x, type), n.cast(granular(n, scale, x), type));
   n.setOutput(0, quantize(n, quotient, n.hasInput(2) ? granular(n, n.input(2), x) : Value(), to));
 }
 
@@ -81,8 +83,8 @@ static void dequantizeLinear(OnnxNode &n) {
   Type type = to.isF64() ? to : Type(n.b.getF32Type());
   Value number = n.cast(x, type);
   if (n.hasInput(2))
-    number = n.sub(number, granular(n, n.cast(n.input(2), type), x));
-  n.setOutput(0, n.cast(n.mul(number, granular(n, n.cast(scale, type), x)), to));
+    number = n.sub(number, n.cast(granular(n, n.input(2), x), type));
+  n.setOutput(0, n.narrow(n.mul(number, n.cast(granular(n, scale, x), type)), to));
 }
 
 static void dynamicQuantizeLinear(OnnxNode &n) {

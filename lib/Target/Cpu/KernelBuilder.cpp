@@ -93,6 +93,16 @@ bool KernelBuilder::isMaterialized(Value value) {
   return argument && argument.getOwner() == region.getBlock();
 }
 
+Value KernelBuilder::isInPlace(OpBuilder &b, Location loc, Value value, Value result) {
+  // As numbers: the pointers' noalias says that they differ.
+  auto number = [&](Value pointer) -> Value { return LLVM::PtrToIntOp::create(b, loc, b.getI64Type(), pointer); };
+  Value read = number(pointerOf(value));
+  for (auto [i, yielded] : llvm::enumerate(region.getYielded()))
+    if (yielded == result)
+      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, read, number(resultBuffer(i)));
+  llvm_unreachable("a value that is no result");
+}
+
 void KernelBuilder::finish() {
   func::ReturnOp::create(b, loc);
   Block &block = inner.getBody().front();

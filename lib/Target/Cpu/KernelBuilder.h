@@ -32,6 +32,7 @@ public:
              mlir::Value scalar) override;
   mlir::Value expr(DimExpr e) override;
   bool isMaterialized(mlir::Value value) override;
+  mlir::Value isInPlace(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value result) override;
 
   /// The pointer to a region argument's or result's buffer.
   mlir::Value inputBuffer(mlir::BlockArgument argument) { return buffer(argument.getArgNumber()); }

@@ -11,10 +11,14 @@
 //          %u = flame.region "loop"(%v) { flame.transpose … } : … -> tensor<256x1x1x64xf16>
 //          %z = flame.region "conv"(%y, %u) { ^bb0(%a, …): %b = flame.transpose %a {perm = [0, 3, 1, 2]} flame.conv %b … }
 //
+// Where a tensor comes with channels last and a region transposes it for a convolution, that region is passed by: the convolution
+// reads the tensor itself, be it its x, its weight or what is added to its result.
+//
 // Runs after kernel regions are formed. Values that leave the function or enter control flow keep their order.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Analysis/Demand.h"
+#include "flame/Analysis/ImageOrder.h"
 #include "flame/Ops/Constant.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Ops/Region.h"
@@ -32,20 +36,6 @@ constexpr int64_t chunk = 8;
 /// A reduction that reads channels-last tensors skips from element to element: only where there are few of them.
 constexpr int64_t fewPositions = 1024;
 
-/// [N, C, D…] → [N, D…, C], and back.
-SmallVector<int64_t> toLast(int64_t rank) {
-  SmallVector<int64_t> perm{0};
-  for (int64_t d = 2; d < rank; ++d)
-    perm.push_back(d);
-  perm.push_back(1);
-  return perm;
-}
-SmallVector<int64_t> toFirst(int64_t rank) {
-  SmallVector<int64_t> perm{0, rank - 1};
-  for (int64_t d = 1; d + 1 < rank; ++d)
-    perm.push_back(d);
-  return perm;
-}
 RankedTensorType permuted(Type type, ArrayRef<int64_t> perm) {
   auto tensor = cast<RankedTensorType>(type);
   SmallVector<int64_t> shape;
@@ -69,13 +59,16 @@ public:
     for (RegionOp region : llvm::reverse(regions))
       for (Value result : region.getResults())
         if (region.getAnchor() == "conv" || region.getAnchor() == "loop")
-          if (image(result) && !demand.isConstant(result) && gains(result))
+          if (image(result) && !demand.isConstant(result) && !original(result) && !isTransposed(result) && gains(result))
             last.insert(result);
     for (RegionOp region : regions)
       if (ConvOp conv = convOf(region))
         prepare(region, conv);
     for (Value value : last)
       store(value);
+    for (RegionOp region : regions)
+      if (region->use_empty() && passedBy.contains(region))
+        region.erase();
   }
 
 private:
@@ -86,6 +79,7 @@ private:
   Demand demand;
   llvm::SetVector<Value> last;   // results of regions that are stored with channels last
   DenseMap<std::pair<Value, int64_t>, Value> turned; // copies of other values in that order
+  llvm::SmallPtrSet<Operation *, 8> passedBy;        // transposing regions that have lost readers
 
   /// A tensor that can be stored in either order.
   RankedTensorType image(Value value) const {
@@ -109,14 +103,35 @@ private:
                 isa<BlockArgument>(only.getW()) && image(only.getX()) && image(only.getW()) && image(only.getResult());
     return fits ? only : ConvOp();
   }
+  /// The tensor with channels last that a region makes this value of by nothing but a transpose; null if there is none.
+  static Value original(Value value) {
+    auto region = value.getDefiningOp<RegionOp>();
+    if (!region || region.getInputs().size() != 1 || region.getNumResults() != 1)
+      return {};
+    auto transpose = region.getYielded()[0].getDefiningOp<TransposeOp>();
+    return isChannelsFirst(transpose) && isa<BlockArgument>(transpose.getX()) ? region.getInputs()[0] : Value();
+  }
+  /// The region transposes the result at the end already.
+  static bool isTransposed(Value value) {
+    auto region = value.getDefiningOp<RegionOp>();
+    return region.getAnchor() == "conv" &&
+           region.getYielded()[cast<OpResult>(value).getResultNumber()].getDefiningOp<TransposeOp>();
+  }
   static unsigned argumentOf(Value value) { return cast<BlockArgument>(value).getArgNumber(); }
   /// Channels of x that one output channel reads.
   int64_t channelsOf(ConvOp conv) const { return image(conv.getW()).getDimSize(1); }
-  /// Copies of channels are whole chunks, and turning the weight costs nothing in a run.
+  /// Copies of channels are whole chunks, and turning the weight costs nothing in a run, or little.
   bool isBlocked(RegionOp region, ConvOp conv) const {
     int64_t channels = channelsOf(conv);
+    Value weight = region.getInputs()[argumentOf(conv.getW())];
     return channels > 0 && channels % chunk == 0 &&
-           (isPointwiseConv(conv) || demand.isConstant(region.getInputs()[argumentOf(conv.getW())]));
+           (isPointwiseConv(conv) || demand.isConstant(weight) || original(weight) || hasManyPositions(conv));
+  }
+  /// So many that each element of the weight is multiplied far longer than it is copied.
+  bool hasManyPositions(ConvOp conv) const {
+    constexpr int64_t many = 4096;
+    auto result = image(conv.getResult());
+    return result.hasStaticShape() && result.getNumElements() >= many * result.getDimSize(1);
   }
   /// A product with x itself, in either order.
   bool isPlain(ConvOp conv) const {
@@ -170,7 +185,11 @@ private:
     b.setInsertionPointAfterValue(value);
     Location loc = value.getLoc();
     int64_t rank = image(value).getRank();
-    RankedTensorType type = permuted(value.getType(), toLast(rank)), zeros = type;
+    if (Value before = channels ? Value() : original(value)) {
+      passedBy.insert(value.getDefiningOp());
+      return copy = before;
+    }
+    RankedTensorType type = permuted(value.getType(), channelsLast(rank)), zeros = type;
     if (channels) {
       SmallVector<int64_t> shape(type.getShape());
       shape.back() = channels - shape.back();
@@ -180,7 +199,7 @@ private:
     }
     auto region = RegionOp::create(b, loc, TypeRange(type), value, b.getStringAttr("loop"), StringAttr());
     b.createBlock(&region.getBody());
-    Value result = transposed(b, loc, region.getBlock()->addArgument(value.getType(), loc), toLast(rank));
+    Value result = transposed(b, loc, region.getBlock()->addArgument(value.getType(), loc), channelsLast(rank));
     if (channels) {
       Value zero = ConstantOp::create(
           b, loc, zeros, DenseElementsAttr::get(zeros, b.getFloatAttr(zeros.getElementType(), 0.0)));
@@ -197,7 +216,7 @@ private:
     auto rank = cast<RankedTensorType>(value.getType()).getRank();
     inner.setType(value.getType());
     OpBuilder b = OpBuilder::atBlockBegin(region.getBlock());
-    Value back = transposed(b, region.getLoc(), inner, toFirst(rank));
+    Value back = transposed(b, region.getLoc(), inner, channelsFirst(rank));
     inner.replaceAllUsesExcept(back, back.getDefiningOp());
   }
 
@@ -205,15 +224,32 @@ private:
   void prepare(RegionOp region, ConvOp conv) {
     unsigned x = argumentOf(conv.getX()), w = argumentOf(conv.getW());
     Value data = region.getInputs()[x], weight = region.getInputs()[w];
+    if (isDepthwise(conv) && original(data))
+      return read(region, x, turn(data));
     if (!isBlocked(region, conv))
       return fillUp(region, conv, x, w);
     bool isLast = last.contains(data);
-    if (!isLast && isPlain(conv))
+    readOriginals(region, conv);
+    if (!isLast && isPlain(conv)) {
+      if (original(data))
+        read(region, x, turn(data));
       return;
+    }
     if (!isPointwiseConv(conv))
       read(region, w, turn(weight));
     if (!isLast)
       read(region, x, turn(data));
+  }
+
+  /// What is added to a result with channels last.
+  void readOriginals(RegionOp region, ConvOp conv) {
+    if (!llvm::all_of(region.getYielded(), [](Value value) { return isChannelsLast(value.getDefiningOp<TransposeOp>()); }))
+      return;
+    for (unsigned i = 0, count = region.getInputs().size(); i < count; ++i) {
+      Value input = region.getInputs()[i], argument = region.getBlock()->getArgument(i);
+      if (argument != conv.getX() && argument != conv.getW() && image(input) && original(input))
+        read(region, i, turn(input));
+    }
   }
 
   /// The few channels of a first convolution are filled up to a chunk by zeros, if its image is large enough to be worth a
@@ -238,7 +274,7 @@ private:
     Operation *yield = region.getBlock()->getTerminator();
     unsigned number = cast<OpResult>(value).getResultNumber();
     OpBuilder b(yield);
-    yield->setOperand(number, transposed(b, region.getLoc(), yield->getOperand(number), toLast(rank)));
+    yield->setOperand(number, transposed(b, region.getLoc(), yield->getOperand(number), channelsLast(rank)));
     value.setType(yield->getOperand(number).getType());
     SmallVector<std::pair<RegionOp, unsigned>> readers;
     for (OpOperand &use : value.getUses())

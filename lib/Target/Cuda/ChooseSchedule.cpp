@@ -166,6 +166,7 @@ llvm::ArrayRef<WgmmaSchedule> flame::cuda::wgmmaSchedules() { return wgmmaCandid
 WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Major y, std::optional<int64_t> rows) {
   constexpr int sharedMemory = 227 << 10, mostStages = 16;
   s.depth = s.depth * 2 / sizeOf(type);
+  s.promote = type == Arithmetic::E4M3 || type == Arithmetic::E5M2;
   if (rows && *rows < s.rows && !s.pingPong) {
     s.rows = int((std::max<int64_t>(*rows, 1) + 7) / 8 * 8);
     // More copies under way; consumers without rows would only wait.

@@ -1,6 +1,6 @@
 //===- EmitContract.cpp - matrix products in tiles ----------------------------------------------------------------===//
 //
-// A product becomes a call of a device template: by matrix instructions for f16, bf16 and 8-bit integers, by ordinary
+// A product becomes a call of a device template: by matrix instructions for f16, bf16 and 8 bits, by ordinary
 // multiply-adds for f32 (strict arithmetic), f64 and 32- and 64-bit integers, and by a template of its own where one
 // operand has but a few rows. An operand that is memory, through whatever transposes and slices, is handed over as
 // address and pitch; any other as a function of its indices. What the region does with the product is handed over as a
@@ -13,6 +13,7 @@
 #include "StridedOperand.h"
 #include "flame/Ops/Contraction.h"
 #include "flame/Ops/Shape.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace flame;
@@ -75,6 +76,8 @@ private:
   MatMulOp op;
   ContractEpilogue epilogue;
   Type elementType; // what operands are converted to
+  /// Elements of 8 bits that wgmma multiplies; other matrix instructions multiply them as f16, which has all their values.
+  std::optional<Arithmetic> narrow;
   Side x, y;
   SmallVector<DimExpr> batch; // of the result, empty if its dims are part of the rows
   SmallVector<DimExpr> rowDims;
@@ -92,6 +95,10 @@ private:
     } else if (left == right && left.isInteger(8) && elementType.isInteger(32)) {
       type = left.isUnsignedInteger() ? Arithmetic::U8 : Arithmetic::I8;
       elementType = left;
+    } else if (left == right && isa<Float8E4M3FNType, Float8E5M2Type>(left) && compute.isF32()) {
+      narrow = isa<Float8E4M3FNType>(left) ? Arithmetic::E4M3 : Arithmetic::E5M2;
+      type = Arithmetic::F16;
+      elementType = e.b.getF16Type();
     } else if (compute.isF32()) {
       type = Arithmetic::F32;
       elementType = compute;
@@ -364,7 +371,11 @@ private:
   /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or mma.sync is likely faster.
   /// The epilogue of the other call is `end`.
   LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
-    if (!kernel.wgmma || !followsBatch(x) || !followsBatch(y))
+    if (!kernel.wgmma)
+      return success();
+    llvm::SaveAndRestore<Arithmetic> multiplied(type, narrow.value_or(type));
+    llvm::SaveAndRestore<Type> stored(elementType, narrow ? x.elementType : elementType);
+    if (!followsBatch(x) || !followsBatch(y))
       return success();
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
@@ -386,13 +397,13 @@ private:
     launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows), depth));
     // A single result in the product's own order can be stored by the copy engine.
     Value yielded = kernel.region.getYielded()[0];
-    Type stored = getElementTypeOrSelf(yielded.getType());
+    Type resultType = getElementTypeOrSelf(yielded.getType());
     bool isOwnOrder = yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>();
     bool batched = !batches.isConstant(1);
     std::string store = batched ? epilogueOfBatches("first") : end;
-    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, stored, columns)) {
+    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns)) {
       std::string body = storedBody();
-      store = storeByMap(stored, rows, columns, columns, batches, batched ? columns * rows : columns,
+      store = storeByMap(resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
     }
     std::string left = "flame::TensorOperand{map0, ";

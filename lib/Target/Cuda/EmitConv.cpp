@@ -11,6 +11,7 @@
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
+#include "flame/Analysis/ImageOrder.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Ops/Shape.h"
 
@@ -51,22 +52,7 @@ ConvOperand operandOf(KernelBuilder &kernel, Value value) {
   auto transpose = value.getDefiningOp<TransposeOp>();
   if (!transpose || !kernel.isMaterialized(transpose.getX()))
     return {};
-  ArrayRef<int64_t> perm = transpose.getPerm();
-  for (auto [d, source] : llvm::enumerate(perm))
-    if (source != (d == 0 ? 0 : d == 1 ? int64_t(perm.size()) - 1 : int64_t(d) - 1))
-      return {};
-  return {transpose.getX(), true};
-}
-
-/// True if it brings channels behind the positions.
-bool isChannelsLast(TransposeOp transpose) {
-  if (!transpose)
-    return false;
-  ArrayRef<int64_t> perm = transpose.getPerm();
-  for (auto [d, source] : llvm::enumerate(perm))
-    if (source != (d == 0 ? 0 : d + 1 == perm.size() ? 1 : int64_t(d) + 1))
-      return false;
-  return true;
+  return isChannelsFirst(transpose) ? ConvOperand{transpose.getX(), true} : ConvOperand{};
 }
 
 /// The anchor of one region on its way into a call.

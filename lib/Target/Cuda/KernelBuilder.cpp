@@ -1,5 +1,6 @@
 //===- KernelBuilder.cpp - see KernelBuilder.h --------------------------------------------------------------------===//
 #include "KernelBuilder.h"
+#include "KernelOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -81,6 +82,15 @@ Value KernelBuilder::expr(DimExpr e) {
 bool KernelBuilder::isMaterialized(Value value) {
   auto argument = dyn_cast<BlockArgument>(value);
   return argument && argument.getOwner() == region.getBlock();
+}
+
+Value KernelBuilder::isInPlace(OpBuilder &b, Location loc, Value value, Value result) {
+  for (auto [i, yielded] : llvm::enumerate(region.getYielded()))
+    if (yielded == result)
+      // As numbers: the pointers' __restrict__ says that they differ.
+      return ValueOp::create(b, loc, b.getI1Type(), "((unsigned long long)$0 == (unsigned long long)$1)",
+                             {bufferOf(value), resultBuffer(i)});
+  llvm_unreachable("a value that is no result");
 }
 
 bool KernelBuilder::isConstant(Value value) {

@@ -41,6 +41,7 @@ public:
              mlir::Value scalar) override;
   mlir::Value expr(DimExpr e) override;
   bool isMaterialized(mlir::Value value) override;
+  mlir::Value isInPlace(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, mlir::Value result) override;
 
   /// Stores a compute scalar as result `result` of the region.
   void storeResult(ElementBuilder &e, unsigned result, mlir::ValueRange index, mlir::Value scalar);

@@ -64,6 +64,11 @@ PipelineRequest requestOf(const flame_generate_options &options) {
   if (options.generator != FLAME_GENERATOR_CPU && options.generator != FLAME_GENERATOR_CUDA)
     fail(FLAME_INVALID_ARGUMENT, "there is no generator of the kind ", static_cast<int>(options.generator));
   request.generator = options.generator;
+  if (options.vae_tiling < FLAME_TILING_AUTO || options.vae_tiling > FLAME_TILING_OFF)
+    fail(FLAME_INVALID_ARGUMENT, "there is no tiling of the kind ", static_cast<int>(options.vae_tiling));
+  request.vaeTiling = options.vae_tiling;
+  request.tileSampleMinSize = options.tile_sample_min_size;
+  request.tileOverlapFactor = options.tile_overlap_factor;
   if (options.progress)
     request.progress = [function = options.progress, user = options.progress_user](const flame_progress &progress) {
       return function(&progress, user) == 0;
@@ -141,9 +146,11 @@ flame_status *flame_pipeline_plan(flame_pipeline *pipeline, const flame_generate
                                   flame_memory_plan *plan) {
   return guard([&] {
     given(options, "options");
-    const auto [peak, parts] = given(pipeline, "pipeline").pipeline.planned(requestOf(optionsOf(options, "options")));
+    const auto [peak, parts, tile] =
+        given(pipeline, "pipeline").pipeline.planned(requestOf(optionsOf(options, "options")));
     flame_memory_plan out{};
     out.peak_bytes = peak;
+    out.tile_sample_size = tile;
     for (size_t i = 0; i < parts.size(); ++i) {
       out.weight_bytes[i] = parts[i].weights;
       out.run_bytes[i] = parts[i].all() - parts[i].weights;

@@ -84,3 +84,27 @@ func.func @parts(%x: tensor<4608x3072xbf16>, %z: tensor<4608x12288xbf16>, %w: te
   }
   return %0 : tensor<4608x3072xbf16>
 }
+
+// Floats of 8 bits: as they are by wgmma, whose sums of a step are added up apart, and as f16 by the others; scales behind the sum.
+// CHECK-LABEL: // contract: matmul cast mul mul cast
+// CHECK: const auto x = [&](const int row, const int depth) -> unsigned short {
+// CHECK: return flame_float_to_half(flame_e4m3_to_float(
+// CHECK: const auto body = [&](const int row, const int column, const float sum) -> unsigned short {
+// CHECK-NEXT: const float [[S:.*]] = in2[row];
+// CHECK-NEXT: const unsigned short [[T:.*]] = in3[column];
+// CHECK-NEXT: return flame_float_to_bf16(sum * [[S]] * flame_bf16_to_float([[T]]));
+// CHECK: flame::wgmmaGemm<flame::WgmmaSchedule{{{.*}}, true, 1}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Depth>(
+// CHECK: flame::gemm<{{.*}}, flame::Arithmetic::F16>(
+// CHECK-NEXT: flame::computed<unsigned short, flame::Major::Depth>(x),
+func.func @quantised(%x: tensor<4608x1024xf8E4M3FN>, %w: tensor<3072x1024xf8E4M3FN>, %s: tensor<4608x1xf32>, %t: tensor<3072xbf16>) -> tensor<4608x3072xbf16> {
+  %0 = flame.region "contract"(%x, %w, %s, %t) : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>, tensor<4608x1xf32>, tensor<3072xbf16>) -> tensor<4608x3072xbf16> {
+  ^bb0(%a: tensor<4608x1024xf8E4M3FN>, %c: tensor<3072x1024xf8E4M3FN>, %d: tensor<4608x1xf32>, %e: tensor<3072xbf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true, type = f32} : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>) -> tensor<4608x3072xf32>
+    %2 = flame.cast %e {to = f32} : (tensor<3072xbf16>) -> tensor<3072xf32>
+    %3 = flame.mul %1, %d : (tensor<4608x3072xf32>, tensor<4608x1xf32>) -> tensor<4608x3072xf32>
+    %4 = flame.mul %3, %2 : (tensor<4608x3072xf32>, tensor<3072xf32>) -> tensor<4608x3072xf32>
+    %5 = flame.cast %4 {to = bf16} : (tensor<4608x3072xf32>) -> tensor<4608x3072xbf16>
+    flame.yield %5 : tensor<4608x3072xbf16>
+  }
+  return %0 : tensor<4608x3072xbf16>
+}

@@ -345,13 +345,70 @@ class Autoencoder:
         return mean, np.clip(logvar, -30, 20)
 
 
-def llama(tensors, config, ids):
-    """logits, and a list of (keys, values) a layer."""
+    def tiled_decode(self, x, sample_min_size, overlap=0.25):
+        """By tiles whose overlaps are weighted sums, from the definition of what each pixel is: a tile fades in over what
+        is above it, which has faded in itself, then over what is to its left."""
+        scale = 2 ** (len(self.config["block_out_channels"]) - 1)
+        side, step, extent = sample_min_size // scale, int(sample_min_size // scale * (1 - overlap)), int(sample_min_size * overlap)
+        starts = [range(0, size, step) for size in x.shape[2:]]
+        tiles = {(i, j): self.decode(x[:, :, i : i + side, j : j + side]) for i in starts[0] for j in starts[1]}
+
+        def fade(before, tile, axis):
+            count = min(before.shape[axis], tile.shape[axis], extent)
+            if not count:
+                return tile
+            before, tile = np.moveaxis(before, axis, -1), np.moveaxis(tile, axis, -1).copy()
+            weight = np.arange(count) / count
+            tile[..., :count] = before[..., before.shape[-1] - count :] * (1 - weight) + tile[..., :count] * weight
+            return np.moveaxis(tile, -1, axis)
+
+        image = np.full((x.shape[0], 3, x.shape[2] * scale, x.shape[3] * scale), np.nan)
+        for i, j in sorted(tiles):
+            if i:
+                tiles[i, j] = fade(tiles[i - step, j], tiles[i, j], 2)
+            if j:
+                tiles[i, j] = fade(tiles[i, j - step], tiles[i, j], 3)
+            shown = tiles[i, j][:, :, : step * scale, : step * scale]
+            image[:, :, i * scale : i * scale + shown.shape[2], j * scale : j * scale + shown.shape[3]] = shown
+        return image
+
+
+def llama_frequencies(config, head):
+    rope = config.get("rope_parameters") or {"rope_theta": config["rope_theta"], **(config.get("rope_scaling") or {})}
+    plain = np.float32(rope["rope_theta"]) ** -(np.arange(0, head, 2, dtype=np.float32) / np.float32(head))
+    if rope.get("rope_type", "default") == "default":
+        return plain
+    # llama3: long waves are made longer, short ones stay, those in between lie in between.
+    low, high, context = rope["low_freq_factor"], rope["high_freq_factor"], rope["original_max_position_embeddings"]
+    out = []
+    for frequency in plain:
+        wave = 2 * np.pi / frequency
+        if wave < context / high:
+            out.append(frequency)
+        elif wave > context / low:
+            out.append(frequency / rope["factor"])
+        else:
+            smooth = (context / wave - low) / (high - low)
+            out.append((1 - smooth) * frequency / rope["factor"] + smooth * frequency)
+    return np.array(out, np.float32)
+
+
+def llama(tensors, config, ids, past=None):
+    """logits, and a list of (keys, values) a layer. `past`: how many tokens of each sequence the caches [batch, heads, capacity,
+    head] hold, and the caches, which then are copied and take the new tokens'."""
     w, epsilon = Weights(tensors), config["rms_norm_eps"]
     heads, key_heads = config["num_attention_heads"], config["num_key_value_heads"]
     head = config["hidden_size"] // heads
-    frequencies = np.float32(config["rope_theta"]) ** -(np.arange(0, head, 2, dtype=np.float32) / np.float32(head))
-    angles = (np.arange(ids.shape[1], dtype=np.float32)[:, None] * frequencies).astype(np.float64)
+    lengths, caches = past or (np.zeros(len(ids), np.int64), None)
+    positions = lengths[:, None] + np.arange(ids.shape[1])
+    angles = (positions.astype(np.float32)[:, None, :, None] * llama_frequencies(config, head)).astype(np.float64)
+
+    def put(cache, states):
+        cache = cache.copy()
+        for i, length in enumerate(lengths):
+            cache[i, :, length : length + ids.shape[1]] = states[i]
+        return as_rounded(cache)
+
     x, cache = w["model.embed_tokens.weight"][ids], []
     for i in range(config["num_hidden_layers"]):
         layer = w.at(f"model.layers.{i}")
@@ -359,7 +416,13 @@ def llama(tensors, config, ids):
         q = rotate_halves(split_heads(linear(attn.at("q_proj"), y), heads), angles)
         k = rotate_halves(split_heads(linear(attn.at("k_proj"), y), key_heads), angles)
         v = split_heads(linear(attn.at("v_proj"), y), key_heads)
-        x = x + linear(attn.at("o_proj"), join_heads(attend(q, k, v, causal=True)))
+        if caches:
+            k, v = put(caches[i][0], k), put(caches[i][1], v)
+            hidden = np.where(np.arange(k.shape[2]) <= positions[:, None, :, None], 0.0, -np.inf)
+            y = attend(q, k, v, bias=hidden)
+        else:
+            y = attend(q, k, v, causal=True)
+        x = x + linear(attn.at("o_proj"), join_heads(y))
         mlp, y = layer.at("mlp"), rms_norm(layer.at("post_attention_layernorm"), x, epsilon)
         x = x + linear(mlp.at("down_proj"), ACTIVATIONS["silu"](linear(mlp.at("gate_proj"), y)) * linear(mlp.at("up_proj"), y))
         cache.append((k, v))

@@ -1,11 +1,13 @@
-//===- FakeNvrtc.cpp - NVRTC that compiles contractions for the host ----------------------------------------------===//
+//===- FakeNvrtc.cpp - NVRTC that compiles kernels for the host ----------------------------------------------------===//
 //
 // In place of libnvrtc (environment variable FLAME_NVRTC): hands the source to emulate_kernels.py, which makes of it an
-// object that libflame_fake_cuda.so runs, the device templates on the emulation. So whole models of products and
-// convolutions run numerically without a GPU:
+// object that libflame_fake_cuda.so runs, the device templates on the emulation. So whole models of products,
+// convolutions and attention run numerically without a GPU, for sm_90a by wgmma and the copy engine:
 //
-//   FLAME_NVRTC=lib/libflame_fake_nvrtc.so make_contract_cases.py --gpu sm_90 … cases.tar.gz
+//   FLAME_NVRTC=lib/libflame_fake_nvrtc.so make_contract_cases.py --gpu sm_90a … cases.tar.gz
 //   FLAME_CUDA_DRIVER=lib/libflame_fake_cuda.so run_suite.py …
+//
+// test/e2e/emulated.py does so with a few. Sizes are to be small: a product of 256 × 256 × 192 takes a second.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include <cstdlib>
@@ -13,7 +15,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
+#include <string_view>
 
 namespace fs = std::filesystem;
 
@@ -35,14 +39,18 @@ API nvrtcCreateProgram(Program **program, const char *source, const char *, int,
   *program = new Program{source, {}, {}};
   return 0;
 }
-API nvrtcCompileProgram(Program *program, int, const char *const *) {
+API nvrtcCompileProgram(Program *program, int count, const char *const *options) {
   std::string folder = (fs::temp_directory_path() / "flame-emulate-XXXXXX").string();
   if (!mkdtemp(folder.data()))
     return 6;
   std::ofstream(folder + "/kernels.cu") << program->source;
+  std::string gpu = "sm_80";
+  for (const std::string_view option : std::span(options, count))
+    if (option.starts_with("-arch=") || option.starts_with("--gpu-architecture="))
+      gpu = option.substr(option.find('=') + 1);
   const std::string command = std::string(FLAME_PYTHON) +
-                              " " FLAME_EMULATE " --cxx " FLAME_CXX " --root " FLAME_ROOT " " + folder + " > " +
-                              folder + "/log 2>&1";
+                              " " FLAME_EMULATE " --cxx " FLAME_CXX " --root " FLAME_ROOT " --emulator " FLAME_EMULATOR " --gpu " + gpu + " " +
+                              folder + " > " + folder + "/log 2>&1";
   const int status = std::system(command.c_str());
   program->log = read(folder + "/log");
   program->code = read(folder + "/kernels.so");

@@ -187,6 +187,12 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     s = fitted(base, Arithmetic::F16, Major::Side, Major::Depth);
     sources.push_back({text(s) + " stores itself", source(s, Arithmetic::F16, "Side", "Depth", false)});
   }
+  for (const WgmmaSchedule &base : wgmmaSchedules()) {
+    const WgmmaSchedule s = fitted(base, Arithmetic::E4M3, Major::Depth, Major::Depth);
+    EXPECT_TRUE(s.promote) << "wgmma adds products of 8-bit floats with few bits";
+    if (s.isValid(Arithmetic::E4M3, Major::Depth, Major::Depth))
+      sources.push_back({text(s) + " E4M3", source(s, Arithmetic::E4M3, "Depth", "Depth", true)});
+  }
   for (Arithmetic type : {Arithmetic::TF32, Arithmetic::I8})
     for (int64_t size : {4096, 700})
       if (auto s = chooseWgmma({type, Major::Depth, Major::Depth}, {1, size, size, size}))

@@ -18,6 +18,9 @@ HEAD = """
 #include "impl/Thin.h"
 #include "tile/RowPipeline.h"
 #include "impl/TopK.h"
+#include "impl/WgmmaAttention.h"
+#include "impl/WgmmaConv.h"
+#include "impl/WgmmaGemm.h"
 #include "tile/Team.h"
 #include "tile/Ticket.h"
 #include <algorithm>
@@ -88,8 +91,8 @@ static float __uint_as_float(unsigned bits) {
   std::memcpy(&x, &bits, 4);
   return x;
 }
-static float flame_reciprocal(float x) { return 1 / x; }
 static float flame_exp(float x) { return std::exp(x); }
+static float flame_reciprocal(float x) { return 1 / x; }
 template <int n> static flame_vector<unsigned short, n> flame_pack_bf16(const flame_vector<float, n> &x) {
   flame_vector<unsigned short, n> y;
   for (int i = 0; i < n; ++i)
@@ -122,19 +125,24 @@ template <typename T> T flame_minimum(T x, T y) { return x != x ? x : y != y ? y
 template <typename T> T flame_max(T x, T y) { return x > y ? x : y; }
 template <typename T> T flame_min(T x, T y) { return x < y ? x : y; }
 """
-# More than any schedule asks for.
-SHARED = 100 << 10
+# What a GPU has.
+SHARED = 227 << 10
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cxx", required=True)
     parser.add_argument("--root", required=True, type=pathlib.Path)
+    parser.add_argument("--emulator", required=True, help="emulation/Emulator.cpp, compiled")
+    parser.add_argument("--gpu", required=True, help="as NVRTC's option -arch has it")
     parser.add_argument("folder", type=pathlib.Path)
     args = parser.parse_args()
+    number, feature = re.fullmatch(r"(?:sm|compute)_(\d+)(\w?)", args.gpu).groups()
+    by_wgmma = number == "90" and feature == "a"
     source = (args.folder / "kernels.cu").read_text()
     # Each kernel has a comment over it; what stands before the first one is the prelude and the templates.
     source = source[re.search(r"^// (attention|contract|conv|loop|loops|row|topk): ", source, re.M).start() :]
+    source = re.sub(r"FLAME_IF_WGMMA\((\w+), (\w+)\)", lambda m: m[1 if by_wgmma else 2], source)
     entries = []
     shared = iter(range(1 << 30))
     source = re.sub(r"__shared__ ([\w ]+) (\w+)\[(\d+)\];",
@@ -142,33 +150,39 @@ def main():
                     source)  # fmt: skip
 
     def kernel(match):
-        threads, name, parameters = match[1], match[2], match[3]
+        threads, cluster, name, parameters = match.groups()
         together = "true" if "*__restrict__ state" in parameters else "false"
-        given = []
+        given, maps = [], []
         for i, parameter in enumerate(p.strip() for p in parameters.split(",")):
-            if "*" in parameter:
+            if "TensorMap" in parameter:
+                maps.append(f"flame::TensorMap::of(values + {len(given) + 16 * len(maps)})")
+            elif "*" in parameter:
                 given.append(f"*({parameter.split('*')[0].replace('const', '').strip()} **)values[{i}]")
             else:
                 given.append(f"*(const long long *)values[{i}]")
         last = [p for p in parameters.split(",") if re.search(r"\*__restrict__ (scratch|state)$", p.strip())]
         buffers = parameters.count("*") - len(last)
         entries.append(
-            f'extern "C" __attribute__((visibility("default"))) const int {name}_signature[3] = '
-            f"{{{buffers}, {len(given) - buffers - len(last)}, {len(last)}}};\n"
+            f'extern "C" __attribute__((visibility("default"))) const int {name}_signature[4] = '
+            f"{{{buffers}, {len(given) - buffers - len(last)}, {len(last)}, {len(maps)}}};\n"
             f'extern "C" __attribute__((visibility("default"))) int {name}(void *const *values, int64_t blocks) {{\n'
-            f"  emulator::launch(blocks, {threads}, {SHARED}, [&] {{ {name}_body({', '.join(given)}); }}, {together});\n  return 0;\n}}\n"
+            f"  const flame::TensorMap maps[] = {{{', '.join(maps) or '{}'}}};\n"
+            f"  emulator::launch(blocks, {threads}, {SHARED}, [&] {{ {name}_body({', '.join(given + [f'maps[{i}]' for i in range(len(maps))])}); }}, "
+            f"{together}, {cluster if cluster and int(number) >= 90 else 1});\n  return 0;\n}}\n"
         )
+        parameters = parameters.replace("const __grid_constant__ flame::TensorMap ", "const flame::TensorMap &")
         return f"static void {name}_body({parameters}) {{"
 
     source = re.sub(
-        r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\)(?: FLAME_CLUSTER\(\d+\))?\s*(\w+)\((.*?)\) \{',
+        r'extern "C" __global__ void __launch_bounds__\((\d+)(?:, \d+)?\)(?: FLAME_CLUSTER\((\d+)\))?\s*(\w+)\((.*?)\) \{',
         kernel, source, flags=re.S
     )
     text = args.folder / "kernels.cpp"
     text.write_text(HEAD + source + "".join(entries))
     emulation = args.root / "test/unit/kernels/emulation"
     command = [args.cxx, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-fno-strict-aliasing", "-fvisibility=hidden", "-Wl,-s"]
-    command += [f"-I{emulation}", f"-I{args.root / 'runtime/kernels'}", text, emulation / "Emulator.cpp"]
+    command += [f"-DFLAME_HAS_WGMMA={int(by_wgmma)}", f"-DFLAME_EMULATED_CLUSTERS={int(int(number) >= 90)}"]
+    command += [f"-I{emulation}", f"-I{args.root / 'runtime/kernels'}", text, args.emulator]
     return subprocess.run([str(c) for c in command + ["-o", args.folder / "kernels.so"]]).returncode
 
 

@@ -485,7 +485,8 @@ API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const ch
   return CUDA_SUCCESS;
 }
 namespace {
-/// Checks what the driver checks; the map tells what it was made of (k_tensor in DeviceKernels.c).
+/// Checks what the driver checks; the map tells what it was made of (k_tensor in DeviceKernels.c, TensorMap::of in
+/// kernels/emulation/ptx/Tensor.h).
 CUresult encodeMap(uint64_t *map, int type, uint32_t rank, CUdeviceptr address, const uint64_t *dims,
                    const uint64_t *strides, int interleave, int swizzle, int promotion, int fill) {
   if (reinterpret_cast<uintptr_t>(map) % 64 || address % 16 || rank < 2 || rank > 5 || interleave || fill)
@@ -528,6 +529,7 @@ API CUresult cuTensorMapEncodeIm2col(uint64_t *map, int type, uint32_t rank, CUd
     return result;
   if (rank < 3 || channels == 0 || channels > 256 || pixels == 0 || pixels > 1024 || steps[0] != 1 || steps[rank - 1] != 1)
     return 1;
+  map[12] = 1; // of windows
   map[13] = channels | pixels << 12;
   for (uint32_t i = 0; i + 2 < rank; ++i) {
     const int reach = 1 << (16 / (rank - 2) - 1);

@@ -27,6 +27,7 @@ struct Fiber {
     std::deque<std::vector<std::function<void()>>> groups;
     std::vector<std::function<void()>> open;
   } work[2];
+  int clusterPhase = 0; // that it waits for the end of
   alignas(16) unsigned slot[16];
 };
 constexpr size_t stackBytes = 256 << 10;
@@ -37,18 +38,22 @@ struct NamedBarrier {
 struct Block {
   std::vector<unsigned char> memory;
   unsigned char *aligned;
-  NamedBarrier named[16];
+  NamedBarrier named[16], cluster; // the latter of a cluster's first block
   std::map<int, std::vector<unsigned char>> statics;
 };
 
 ucontext_t scheduler;
 std::vector<Fiber> fibers; // of all blocks that run at the same time
 std::vector<Block> blocks;
-int current, firstBlock, gridBlocks, blockThreads;
+int current, firstBlock, gridBlocks, blockThreads, clusterBlocks;
 size_t moves, yields; // in this round of all threads
 const std::function<void()> *body;
 
 Block &currentBlock() { return blocks[current / blockThreads]; }
+Block &blockOfCluster(int rank) {
+  const int block = current / blockThreads;
+  return blocks[block - block % clusterBlocks + rank];
+}
 
 void run() {
   (*body)();
@@ -77,11 +82,17 @@ bool release(size_t begin, size_t end, State state) {
 
 } // namespace
 
-void emulator::launch(int count, int threads, int sharedBytes, const std::function<void()> &kernel, bool together) {
+void emulator::launch(int count, int threads, int sharedBytes, const std::function<void()> &kernel, bool together,
+                      int cluster) {
+  if (count % cluster) {
+    std::fprintf(stderr, "emulator: %d blocks in clusters of %d\n", count, cluster);
+    std::abort();
+  }
   body = &kernel;
   gridBlocks = count;
   blockThreads = threads;
-  const int atOnce = together ? count : 1;
+  clusterBlocks = cluster;
+  const int atOnce = together ? count : cluster;
   fibers = std::vector<Fiber>(size_t(atOnce) * threads);
   blocks = std::vector<Block>(atOnce);
   for (firstBlock = 0; firstBlock < count; firstBlock += atOnce) {
@@ -89,6 +100,7 @@ void emulator::launch(int count, int threads, int sharedBytes, const std::functi
       block.statics.clear();
       for (NamedBarrier &barrier : block.named)
         barrier = {};
+      block.cluster = {};
       block.memory.assign(sharedBytes + 1024, 0xff);
       block.aligned = block.memory.data() + (1024 - reinterpret_cast<size_t>(block.memory.data()) % 1024) % 1024;
     }
@@ -147,6 +159,24 @@ void *emulator::staticShared(int id, int bytes) {
   return memory.data();
 }
 unsigned char *emulator::shared() { return currentBlock().aligned; }
+int emulator::clusterRank() { return current / blockThreads % clusterBlocks; }
+unsigned char *emulator::sharedOf(unsigned char *here, int rank) {
+  if (rank < 0 || rank >= clusterBlocks) {
+    std::fprintf(stderr, "emulator: block %d of a cluster of %d\n", rank, clusterBlocks);
+    std::abort();
+  }
+  return blockOfCluster(rank).aligned + (here - shared());
+}
+void emulator::arriveCluster() {
+  NamedBarrier &barrier = blockOfCluster(0).cluster;
+  fibers[current].clusterPhase = barrier.generation;
+  if (++barrier.arrived == clusterBlocks * blockThreads)
+    barrier.arrived = 0, ++barrier.generation;
+}
+void emulator::awaitCluster() {
+  while (blockOfCluster(0).cluster.generation == fibers[current].clusterPhase)
+    yield();
+}
 void emulator::syncBlock() { pause(State::AtBlock); }
 void emulator::syncWarp() { pause(State::AtWarp); }
 void emulator::syncThreads(int number, int threads) {

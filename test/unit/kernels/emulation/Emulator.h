@@ -10,8 +10,9 @@
 
 namespace emulator {
 
-/// Runs `kernel` for each block in turn, or, `together`, for all at the same time.
-void launch(int blocks, int threads, int sharedBytes, const std::function<void()> &kernel, bool together = false);
+/// Runs `kernel` for each cluster of blocks in turn, or, `together`, for all at the same time.
+void launch(int blocks, int threads, int sharedBytes, const std::function<void()> &kernel, bool together = false,
+            int cluster = 1);
 
 int thread();
 int block();
@@ -22,6 +23,12 @@ void yield();
 /// Static shared memory: `bytes` that are the same for all threads of a block and each `id` in the program.
 void *staticShared(int id, int bytes);
 unsigned char *shared();
+/// This block's number in its cluster, and where `here` in its shared memory is in that of block `rank` there.
+int clusterRank();
+unsigned char *sharedOf(unsigned char *here, int rank);
+/// The two halves of a barrier of all threads of the cluster.
+void arriveCluster();
+void awaitCluster();
 void syncBlock();
 void syncWarp();
 /// Barrier `number` of the block, for `threads` of its threads.

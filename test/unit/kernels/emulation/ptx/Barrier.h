@@ -40,12 +40,15 @@ inline void await(SharedAddress barrier, int parity) {
 inline bool isElected() { return threadId() % 32 == 0; }
 template <int> void giveRegisters() {}
 template <int> void takeRegisters() {}
-// There are no clusters.
-inline int clusterRank() { std::abort(); }
-inline void arriveAt(SharedAddress, int) { std::abort(); }
-inline void arriveReleasing(SharedAddress, int) { std::abort(); }
-inline SharedAddress clusterAddress(SharedAddress, int) { std::abort(); }
-inline void sendShared(SharedAddress, SharedAddress, unsigned, unsigned, unsigned, unsigned) { std::abort(); }
+inline int clusterRank() { return emulator::clusterRank(); }
+inline void arriveAt(SharedAddress barrier, int rank) { arrive(clusterAddress(barrier, rank)); }
+inline void arriveReleasing(SharedAddress barrier, int rank) { arriveAt(barrier, rank); }
+inline void sendShared(SharedAddress there, SharedAddress barrier, unsigned a, unsigned b, unsigned c, unsigned d) {
+  const unsigned words[4] = {a, b, c, d};
+  std::memcpy(there, words, sizeof words);
+  at(barrier).bytes -= sizeof words;
+  endPhase(barrier);
+}
 inline void arriveThreads(int number, int threads) { emulator::arriveThreads(number, threads); }
 inline void syncThreads(int number, int threads) { emulator::syncThreads(number, threads); }
 inline bool syncThreadsAny(int number, int threads, bool condition) {
@@ -58,7 +61,7 @@ inline bool syncThreadsAny(int number, int threads, bool condition) {
   return *any;
 }
 
-inline void arriveCluster() { std::abort(); }
-inline void awaitCluster() { std::abort(); }
+inline void arriveCluster() { emulator::arriveCluster(); }
+inline void awaitCluster() { emulator::awaitCluster(); }
 
 } // namespace flame

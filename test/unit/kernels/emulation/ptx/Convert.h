@@ -20,6 +20,16 @@ template <Arithmetic type> float widen(unsigned short bits) {
 }
 template <Arithmetic type> float widen(float value) { return value; }
 
+/// A float of 8 bits. E4M3 is a half of other places: a bias of 7 in place of 15, and no infinity.
+template <Arithmetic type> float widen(unsigned char bits) {
+  if constexpr (type == Arithmetic::E5M2)
+    return widen<Arithmetic::F16>((unsigned short)(bits << 8));
+  else
+    return (bits & 0x7f) == 0x7f
+               ? NAN
+               : 256 * widen<Arithmetic::F16>((unsigned short)((bits & 0x80) << 8 | (bits & 0x7f) << 7));
+}
+
 inline float asFloat(unsigned bits) {
   float value;
   std::memcpy(&value, &bits, 4);

@@ -1,14 +1,23 @@
 //===- Copy.h - runtime/kernels/ptx/Copy.h, emulated --------------------------------------------------------------===//
 #pragma once
-#include "ptx/Device.h"
-#include <cstdlib>
+#include "ptx/Barrier.h"
 
 namespace flame {
 
 template <int bytes> void copyAsync(SharedAddress shared, const void *global, int valid) {
   emulator::copy(shared, global, bytes, valid);
 }
-inline void copyBulk(SharedAddress, const void *, int, SharedAddress) { std::abort(); } // no copy engine here
+/// Poisons its target, lets others run, and lands.
+inline void copyBulk(SharedAddress shared, const void *global, int bytes, SharedAddress barrier) {
+  if (bytes % 16 || reinterpret_cast<size_t>(shared) % 16 || reinterpret_cast<size_t>(global) % 16)
+    std::abort();
+  std::memset(shared, 0xff, bytes);
+  for (int i = 0; i < 2; ++i)
+    emulator::yield();
+  std::memcpy(shared, global, bytes);
+  at(barrier).bytes -= bytes;
+  endPhase(barrier);
+}
 inline void commitCopies() { emulator::commit(); }
 template <int pending> void waitCopies() { emulator::wait(pending); }
 

@@ -20,10 +20,21 @@ inline void syncWarp() { emulator::syncWarp(); }
 // Kernels run one after another here.
 inline void releaseDependents() {}
 inline void awaitProducers() {}
-// Nor are there clusters.
-constexpr bool hasClusters = false;
-inline void syncCluster() {}
-template <int words> void loadCluster(unsigned (&)[words], const void *, int) {}
+/// Of sm_90, which kernels for older GPUs and most tests do without.
+#ifndef FLAME_EMULATED_CLUSTERS
+#define FLAME_EMULATED_CLUSTERS false
+#endif
+constexpr bool hasClusters = FLAME_EMULATED_CLUSTERS;
+inline void syncCluster() {
+  if (hasClusters) {
+    emulator::arriveCluster();
+    emulator::awaitCluster();
+  }
+}
+inline SharedAddress clusterAddress(SharedAddress here, int rank) { return emulator::sharedOf(here, rank); }
+template <int words> void loadCluster(unsigned (&to)[words], const void *shared, int rank) {
+  std::memcpy(to, clusterAddress(sharedAddress(shared), rank), sizeof to);
+}
 template <typename T> void fromBits(T &value, unsigned bits) { std::memcpy(&value, &bits, 4); }
 template <typename T> T shuffleXor(T value, int mask) {
   const int lane = threadId() % 32;

@@ -9,7 +9,7 @@
 
 namespace flame {
 
-/// In the place of the driver's 128 bytes.
+/// In the place of the driver's 128 bytes, of which libflame_fake_cuda.so's tell all of it.
 struct alignas(64) TensorMap {
   unsigned char *begin;
   int elementBytes, rank;
@@ -18,14 +18,34 @@ struct alignas(64) TensorMap {
   // A map of windows: `box` is channels and windows, the corners are those of the positions, the innermost dim first.
   bool windows = false;
   int lower[3] = {}, upper[3] = {}, steps[3] = {};
+
+  /// `values`: addresses of the words that FakeCuda.cpp's encodeMap writes.
+  static TensorMap of(void *const *values) {
+    auto word = [&](int i) { return *(const unsigned long long *)values[i]; };
+    // What the driver calls u8, u16, u32, i32, u64, i64, f16, f32, f64, bf16, f32 that is cut to TF32, the same.
+    constexpr int bytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};
+    TensorMap map{(unsigned char *)word(2), bytes[word(0) & 0xff], int(word(0) >> 8 & 0xff), {}, {}, {}};
+    for (int i = 0; i < map.rank; ++i) {
+      map.dims[i] = word(3 + i);
+      map.strides[i] = i == 0 ? map.elementBytes : word(7 + i);
+      map.box[i] = word(13) >> 12 * i & 0xfff;
+    }
+    map.windows = word(12);
+    for (int i = 0; i < 3; ++i) {
+      map.lower[i] = (signed char)(word(14) >> 16 * i);
+      map.upper[i] = (signed char)(word(14) >> (16 * i + 8));
+      map.steps[i] = word(15) >> 8 * i & 0xff;
+    }
+    return map;
+  }
 };
 
 inline void prefetchMap(const TensorMap &) {}
 inline SharedAddress swizzledShared() { return emulator::shared(); }
 /// In the 128-byte swizzle, by the address.
 inline unsigned char *swizzled(unsigned char *at) {
-  const size_t offset = at - emulator::shared();
-  return emulator::shared() + (offset ^ (offset >> 7 & 7) << 4);
+  const size_t address = (size_t)at; // every block's memory begins at a multiple of 1024
+  return (unsigned char *)(address ^ (address >> 7 & 7) << 4);
 }
 
 /// Calls visit(shared, global or null) for each element of a line of the box, which lies at `at` in the tensor.
@@ -43,7 +63,7 @@ void visitLine(const TensorMap &map, SharedAddress shared, int line, const long 
   }
 }
 template <int rank> void checkMap(const TensorMap &map, SharedAddress shared, bool windows) {
-  if (rank != map.rank || map.box[0] * map.elementBytes != 128 || (shared - emulator::shared()) % 1024 || map.windows != windows)
+  if (rank != map.rank || map.box[0] * map.elementBytes != 128 || reinterpret_cast<size_t>(shared) % 1024 || map.windows != windows)
     std::abort();
 }
 
@@ -122,15 +142,20 @@ void loadWindows(const TensorMap &map, SharedAddress to, SharedAddress barrier, 
                  const int (&tap)[rank]) {
   loadElements(map, barrier, [&](auto visit) { visitWindows<rank>(map, to, at, tap, visit); });
 }
-/// There are no clusters.
-template <int rank>
-void castTensor(const TensorMap &, SharedAddress, SharedAddress, const int (&)[rank], unsigned short) {
-  std::abort();
+/// Calls load(to, barrier) for each block of the cluster that `ranks` has bits of.
+template <typename Load> void cast(SharedAddress to, SharedAddress barrier, unsigned short ranks, Load load) {
+  for (int rank = 0; ranks >> rank; ++rank)
+    if (ranks >> rank & 1)
+      load(clusterAddress(to, rank), clusterAddress(barrier, rank));
 }
 template <int rank>
-void castWindows(const TensorMap &, SharedAddress, SharedAddress, const int (&)[rank + 2], const int (&)[rank],
-                 unsigned short) {
-  std::abort();
+void castTensor(const TensorMap &map, SharedAddress to, SharedAddress barrier, const int (&at)[rank], unsigned short ranks) {
+  cast(to, barrier, ranks, [&](SharedAddress there, SharedAddress its) { loadTensor(map, there, its, at); });
+}
+template <int rank>
+void castWindows(const TensorMap &map, SharedAddress to, SharedAddress barrier, const int (&at)[rank + 2], const int (&tap)[rank],
+                 unsigned short ranks) {
+  cast(to, barrier, ranks, [&](SharedAddress there, SharedAddress its) { loadWindows<rank>(map, there, its, at, tap); });
 }
 
 template <int rank> void storeTensor(const TensorMap &map, SharedAddress from, const int (&at)[rank]) {

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Whole models of sm_90a on an emulated GPU: wgmma, the copy engine's tensor maps, clusters.
+
+FakeNvrtc.cpp of the unit tests compiles the kernels for the CPU, the fake driver runs them with the tensor maps that the
+runtime asks it for. Sizes are small, since the emulation is slow, and numbers are whole and small, so that sums are exact.
+Where the compiler would take mma.sync for so little, the images are a symbolic number that is typically larger.
+"""
+
+from __future__ import annotations
+
+import json
+import unittest
+
+import numpy as np
+import onnx
+from support import BIN, FlameTest, main, reference
+
+LIBRARIES = BIN.parent / "lib"
+NVRTC, DRIVER = LIBRARIES / "libflame_fake_nvrtc.so", LIBRARIES / "libflame_fake_cuda.so"
+IMAGES = 2
+ONE, NEGATIVE = 0x3C00, 0xBC00  # 1 and -1 as ONNX's text form has them in f16
+SCHEDULE = {"rows": 64, "columns": 64, "depth": 64, "stages": 3, "consumers": 1, "pingPong": False, "clusterRows": 1,
+            "clusterColumns": 1, "band": 8, "slabs": 1, "splits": 1}  # fmt: skip
+
+
+@unittest.skipUnless(NVRTC.exists() and DRIVER.exists(), "the unit tests' libraries are not built")
+class Emulated(FlameTest):
+    def setUp(self):
+        super().setUp()
+        emulation = {"FLAME_NVRTC": str(NVRTC), "FLAME_CUDA_DRIVER": str(DRIVER), "FLAME_CACHE_DIR": str(self.scratch / "cache")}
+        self.flamec.env |= emulation
+        self.flame_run.env |= emulation
+
+    def check(self, graph, kernels, kernels_in_all=None, rtol=0.0, atol=0.0, limit=5, **schedule):
+        """`graph` in ONNX's text form computes what ONNX Runtime does, by kernels whose source has all of `kernels`."""
+        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
+        path, artifact, table = (self.scratch / name for name in ("model.onnx", "model.flame", "schedule.json"))
+        onnx.save(model, path)
+        random = np.random.default_rng(0)
+        feeds, words = {}, []
+        for given in model.graph.input:
+            shape = [dim.dim_value or IMAGES for dim in given.type.tensor_type.shape.dim]
+            feeds[given.name] = random.integers(1 - limit, limit, shape).astype(np.float16)
+            np.save(self.scratch / f"{given.name}.npy", feeds[given.name])
+            words += ["-i", f"{given.name}={self.scratch / given.name}.npy"]
+        options = ["--target=cuda", "--gpu=sm_90a"]
+        if any(dim.dim_param for given in model.graph.input for dim in given.type.tensor_type.shape.dim):
+            options.append("--typical=n=256")
+        if schedule:
+            table.write_text(json.dumps([{"family": "wgmma", "schedule": SCHEDULE | schedule}]))
+            options.append(f"--schedule={table}")
+        source = self.ok(self.flamec("compile", path, *options, "--emit=cuda")).stdout
+        source = source[source.rindex("} // namespace flame") :]
+        for kernel in kernels:
+            self.assertTrue(kernel in source, f"no {kernel} in the kernels")
+        if kernels_in_all:
+            self.assertEqual(source.count("__global__"), kernels_in_all)
+        self.ok(self.flamec("compile", path, *options, "-o", artifact))
+        self.ok(self.flame_run(artifact, "-q", *words, "-o", self.scratch))
+        for i, (result, expected) in enumerate(zip(model.graph.output, reference(path, feeds), strict=True)):
+            np.testing.assert_allclose(np.load(self.scratch / f"{i}-{result.name}.npy"), expected, rtol=rtol, atol=atol)
+
+    PRODUCT = "product (float16[120,200] x, float16[200,136] w, float16[136] b) => (float16[120,136] y) { s = MatMul(x, w) y = Add(s, b) }"
+
+    def test_products_of_clusters_that_share_operands(self):
+        self.check(self.PRODUCT, ["WgmmaSchedule{64, 64, 64, 3, 1, false, 2, 1", "FLAME_CLUSTER"], clusterRows=2)
+
+    def test_products_of_clusters_that_share_sums(self):
+        self.check(self.PRODUCT, ["wgmmaGemm", "FLAME_CLUSTER"], splits=2)
+
+    def test_convolution(self):
+        weight = ", ".join(str((NEGATIVE, 0, ONE)[i % 3]) for i in range(64 * 40 * 9))
+        self.check(
+            f"""convolution (float16[n,40,9,11] x) => (float16[n,9,6,64] y) <float16[64,40,3,3] w = {{{weight}}}>
+                {{ s = Conv<pads = [1,1,1,1], strides = [1,2]>(x, w) r = Relu(s) y = Transpose<perm = [0,2,3,1]>(r) }}""",
+            ["WindowOperand<2>"])  # fmt: skip
+
+    def test_convolution_between_transposes(self):
+        self.check(
+            """convolution (float16[n,9,11,40] x, float16[64,3,3,40] w, float16[64] b, float16[n,9,11,64] r) => (float16[n,9,11,64] y)
+               { xt = Transpose<perm = [0,3,1,2]>(x) wt = Transpose<perm = [0,3,1,2]>(w) s = Conv<pads = [1,1,1,1]>(xt, wt)
+                 t = Transpose<perm = [0,2,3,1]>(s) u = Add(t, b) y = Add(u, r) }""",
+            ["WindowOperand<2>"], kernels_in_all=1, limit=2)  # fmt: skip
+
+    def test_attention(self):
+        self.check(  # scaled by 8, which is 18432 in f16
+            """attention (float16[1,2,70,64] q, float16[1,2,90,64] k, float16[1,2,90,64] v) => (float16[1,2,70,64] y)
+               <float16 scale = {18432}>
+               { t = Transpose<perm = [0,1,3,2]>(k) s = MatMul(q, t) m = Div(s, scale) w = Softmax<axis = -1>(m) y = MatMul(w, v) }""",
+            ["wgmmaAttention"], rtol=2e-3, atol=4e-3, limit=2)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
