@@ -80,7 +80,6 @@ private:
   /// The value's only reader, of this kind.
   template <typename Op> static Op readBy(Value value) { return dyn_cast_or_null<Op>(onlyUser(value)); }
 
-
   /// True if convolutions, or a transpose to the same order, read it.
   bool isWantedLast(Value value) {
     return llvm::any_of(value.getUsers(), [&](Operation *user) {

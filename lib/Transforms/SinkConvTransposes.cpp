@@ -1,4 +1,4 @@
-//===- SinkConvTransposes.cpp - what follows a transposed convolution joins it --------------------------------------===//
+//===- SinkConvTransposes.cpp - what follows a transposed convolution joins it -----------------------------------===//
 //
 // See Passes.td. One pass over the ops in order: each one that a rewrite makes is the next one's operand.
 //
@@ -47,12 +47,13 @@ private:
   using Dims = SmallVector<DimExpr>;
   Dims dimsOf(Value value) { return Dims(shapes.dims(value)); }
 
-  /// True if nothing but `op` reads the value, or ops that a rewrite left behind: these stay until the end, because what
-  /// ShapeContext knows refers to them.
+  /// True if nothing but `op` reads the value, or ops that a rewrite left behind: these stay until the end, because
+  /// what ShapeContext knows refers to them.
   static bool isOnlyUser(Value value, Operation *op, unsigned step = 0) {
     return step < longestRun && llvm::all_of(value.getUsers(), [&](Operation *user) {
-      return user == op || (isa<PointwiseInterface, TransposeOp>(user) && isOnlyUser(user->getResult(0), nullptr, step + 1));
-    });
+             return user == op ||
+                    (isa<PointwiseInterface, TransposeOp>(user) && isOnlyUser(user->getResult(0), nullptr, step + 1));
+           });
   }
 
   /// A convolution's result, or pointwise ops of its shape behind it, that one op reads.
@@ -63,8 +64,9 @@ private:
     if (isa<ConvOp>(op))
       return true;
     return isa<PointwiseInterface>(op) && llvm::any_of(op->getOperands(), [&](Value operand) {
-      return isa<RankedTensorType>(operand.getType()) && dimsOf(operand) == dimsOf(value) && isConvolved(operand, op, step + 1);
-    });
+             return isa<RankedTensorType>(operand.getType()) && dimsOf(operand) == dimsOf(value) &&
+                    isConvolved(operand, op, step + 1);
+           });
   }
 
   /// An operand of an op on images with channels last, for one on images with channels first; null if it can't be had.

@@ -5,6 +5,7 @@
 #include "Elements.h"
 #include "Image.h"
 
+#include <cstdio>
 #include <cstring>
 
 namespace flame::diffusion {
@@ -32,8 +33,10 @@ bool isTiling(size_t side, double overlap, size_t scale, size_t unit) {
 
 Tiling makeTiling(size_t side, double overlap, size_t scale, size_t unit) {
   Tiling tiling;
+  char part[32];
+  std::snprintf(part, sizeof part, "%g", overlap);
   if (!tile(side, overlap, scale, unit, tiling))
-    rt::fail(FLAME_INVALID_ARGUMENT, "tiles of ", side, " pixels that overlap by ", overlap,
+    rt::fail(FLAME_INVALID_ARGUMENT, "tiles of ", side, " pixels that overlap by ", part,
              " of their side do not cover a picture: the side and what is left of it without the overlap must be "
              "multiples of ",
              unit, " pixels, the overlap from 0 to less than 1");

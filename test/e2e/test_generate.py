@@ -197,7 +197,7 @@ class Generate(FlameTest):
                 self.agrees(picture, PROMPTS[0], 7, 2, width, height, 16, tiles=tiles)
         # A picture of a tile's size or less is decoded as a whole, and so are others unless tiles are asked for.
         whole_picture = self.pictures(*arguments, "--size", "96")[0]
-        np.testing.assert_array_equal(self.pictures(*arguments, "--size", "96", *on, "96")[0], whole_picture)
+        np.testing.assert_array_equal(self.pictures(*arguments, "--size", "96", *on, "128")[0], whole_picture)
         self.assertTrue((self.pictures(*arguments, "--size", "96", *on, "64")[0] != whole_picture).any())
 
     def test_tiles_under_a_memory_limit(self):

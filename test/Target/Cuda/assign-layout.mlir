@@ -65,3 +65,59 @@ func.func @kept(%x: tensor<1x16x16x16xf32>, %z: tensor<1x16x16x16xf16>, %v: tens
   }
   return %0, %1 : tensor<1x16x16x16xf32>, tensor<1x16x16x16xf16>
 }
+
+// -----
+
+// A weight that is computed in every run is turned where each of its elements is multiplied that often.
+// CHECK-LABEL: @computed
+// CHECK: %[[X:.*]] = flame.region "loop"(%arg0) : (tensor<1x16x64x64xf16>) -> tensor<1x64x64x16xf16>
+// CHECK: %[[W:.*]] = flame.region "loop"(%arg1) : (tensor<16x16x3x3xf16>) -> tensor<16x3x3x16xf16>
+// CHECK: flame.region "conv"(%[[X]], %[[W]])
+func.func @computed(%x: tensor<1x16x64x64xf16>, %w: tensor<16x16x3x3xf16>) -> tensor<1x16x64x64xf16> {
+  %0 = flame.region "conv"(%x, %w) : (tensor<1x16x64x64xf16>, tensor<16x16x3x3xf16>) -> tensor<1x16x64x64xf16> {
+  ^bb0(%a: tensor<1x16x64x64xf16>, %c: tensor<16x16x3x3xf16>):
+    %pads = flame.constant {value = dense<1> : tensor<4xi64>} : () -> tensor<4xi64>
+    %y = flame.conv %a, %c, %pads {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>} : (tensor<1x16x64x64xf16>, tensor<16x16x3x3xf16>, tensor<4xi64>) -> tensor<1x16x64x64xf16>
+    flame.yield %y : tensor<1x16x64x64xf16>
+  }
+  return %0 : tensor<1x16x64x64xf16>
+}
+
+// -----
+
+// An image that comes with channels last is read as it is; what else reads the transposed one keeps that. A depthwise
+// convolution reads it, too.
+// CHECK-LABEL: @original
+// CHECK: flame.region "loop"(%arg0) : (tensor<1x9x9x16xf16>) -> tensor<1x16x9x9xf16>
+// CHECK: flame.region "conv"(%arg0, %arg1) : (tensor<1x9x9x16xf16>, tensor<16x3x3x16xf16>) -> tensor<1x9x9x16xf16>
+// CHECK: flame.region "conv"(%arg0, %arg2) : (tensor<1x9x9x16xf16>, tensor<16x1x3x3xf16>)
+// CUDA-LABEL: // loop: transpose
+// CUDA-LABEL: // conv: transpose transpose conv transpose
+// CUDA: flame::GatherLast<2, unsigned short, int>{in0,
+// CUDA-LABEL: // conv: transpose conv
+func.func @original(%x: tensor<1x9x9x16xf16>, %w: tensor<16x3x3x16xf16>, %d: tensor<16x1x3x3xf16>) -> (tensor<1x16x9x9xf16>, tensor<1x9x9x16xf16>, tensor<1x16x9x9xf16>) {
+  %0 = flame.region "loop"(%x) : (tensor<1x9x9x16xf16>) -> tensor<1x16x9x9xf16> {
+  ^bb0(%a: tensor<1x9x9x16xf16>):
+    %t = flame.transpose %a {perm = array<i64: 0, 3, 1, 2>} : (tensor<1x9x9x16xf16>) -> tensor<1x16x9x9xf16>
+    flame.yield %t : tensor<1x16x9x9xf16>
+  }
+  %1 = flame.region "loop"(%w) : (tensor<16x3x3x16xf16>) -> tensor<16x16x3x3xf16> {
+  ^bb0(%a: tensor<16x3x3x16xf16>):
+    %t = flame.transpose %a {perm = array<i64: 0, 3, 1, 2>} : (tensor<16x3x3x16xf16>) -> tensor<16x16x3x3xf16>
+    flame.yield %t : tensor<16x16x3x3xf16>
+  }
+  %2 = flame.region "conv"(%0, %1) : (tensor<1x16x9x9xf16>, tensor<16x16x3x3xf16>) -> tensor<1x9x9x16xf16> {
+  ^bb0(%a: tensor<1x16x9x9xf16>, %c: tensor<16x16x3x3xf16>):
+    %pads = flame.constant {value = dense<1> : tensor<4xi64>} : () -> tensor<4xi64>
+    %y = flame.conv %a, %c, %pads {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>} : (tensor<1x16x9x9xf16>, tensor<16x16x3x3xf16>, tensor<4xi64>) -> tensor<1x16x9x9xf16>
+    %t = flame.transpose %y {perm = array<i64: 0, 2, 3, 1>} : (tensor<1x16x9x9xf16>) -> tensor<1x9x9x16xf16>
+    flame.yield %t : tensor<1x9x9x16xf16>
+  }
+  %3 = flame.region "conv"(%0, %d) : (tensor<1x16x9x9xf16>, tensor<16x1x3x3xf16>) -> tensor<1x16x9x9xf16> {
+  ^bb0(%a: tensor<1x16x9x9xf16>, %c: tensor<16x1x3x3xf16>):
+    %pads = flame.constant {value = dense<1> : tensor<4xi64>} : () -> tensor<4xi64>
+    %y = flame.conv %a, %c, %pads {strides = array<i64: 1, 1>, dilations = array<i64: 1, 1>, groups = 16} : (tensor<1x16x9x9xf16>, tensor<16x1x3x3xf16>, tensor<4xi64>) -> tensor<1x16x9x9xf16>
+    flame.yield %y : tensor<1x16x9x9xf16>
+  }
+  return %0, %2, %3 : tensor<1x16x9x9xf16>, tensor<1x9x9x16xf16>, tensor<1x16x9x9xf16>
+}

@@ -73,6 +73,8 @@ static unsigned short flame_float_to_bf16(float x) {
     return 0x7fff;
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
+static float flame_e4m3_to_float(unsigned char x) { return flame::widen<flame::Arithmetic::E4M3>(x); }
+static float flame_e5m2_to_float(unsigned char x) { return flame::widen<flame::Arithmetic::E5M2>(x); }
 static void flame_begin() {}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }
 static unsigned short flame_float_to_half(float x) {
