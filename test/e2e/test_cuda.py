@@ -49,6 +49,29 @@ class CudaTest(FlameTest):
         return sorted(p for p in self.cache.iterdir() if len(p.name) == 64)
 
 
+class Schedules(CudaTest):
+    def test_which_long_rows_stream_through_the_grid(self):
+        """Group norms of 64 rows of 320 KB, whose blocks form teams unless a file says otherwise."""
+        path, table = self.scratch / "norm.onnx", self.scratch / "schedule.json"
+        ports = [helper.make_tensor_value_info(n, TensorProto.BFLOAT16, d) for n, d in
+                 (("x", [2, 320, 128, 128]), ("w", [320]), ("b", [320]), ("y", [2, 320, 128, 128]))]  # fmt: skip
+        node = helper.make_node("GroupNormalization", ["x", "w", "b"], ["y"], num_groups=32)
+        save(helper.make_model(helper.make_graph([node], "norm", ports[:3], ports[3:]),
+                               opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)  # fmt: skip
+        options = ["--target=cuda", "--gpu=sm_90a"]
+        listed = json.loads(self.ok(self.flamec("compile", path, *options, "--emit=schedules")).stdout)
+        self.assertEqual(listed, [{"family": "long-row", "problem": {"rows": 64, "bytes": 327680}, "schedule": None}])
+        self.assertIn("flame::Team team(", self.ok(self.flamec("compile", path, *options, "--emit=cuda")).stdout)
+        for schedule, code in (({"chunkBytes": 16384, "ahead": 6}, 0), ({"chunkBytes": 0}, 4), ({"chunks": 7}, 4)):
+            table.write_text(json.dumps([listed[0] | {"schedule": schedule}]))
+            done = self.flamec("compile", path, *options, "--emit=cuda", f"--schedule={table}")
+            self.assertEqual(done.status, code, done.stderr)
+            if code:
+                self.assertRegex(done.stderr, "schedule.json: entry 1")
+            else:
+                self.assertIn("const flame::RowPipeline<8, 6, flame::RowPipelineShape, 6> pipeline(", done.stdout)
+
+
 class WithNvrtc(CudaTest):
     def setUp(self):
         super().setUp()

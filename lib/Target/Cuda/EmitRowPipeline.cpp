@@ -45,8 +45,8 @@ private:
   int64_t chunksOfRow = 0;
   Value items; // chunks of all rows
   Value keeps; // whether chunks stay in shared memory until their results are stored
-  SmallVector<Value> handed;           // the row's numbers that the warps that store need
-  DenseSet<Value> handedReciprocals;   // those of them that are 1 / x
+  SmallVector<Value> handed;         // the row's numbers that the warps that store need
+  DenseSet<Value> handedReciprocals; // those of them that are 1 / x
 
   FailureOr<bool> choose(RowStage stage);
   void overSteps(function_ref<void(Value step, Value row, Value before)> body);
@@ -71,7 +71,8 @@ SmallVector<Value> numbersOfRow(RowStage stage, ShapeContext &shapes) {
   DenseSet<Value> ofRow(results.begin(), results.end());
   auto isOfRow = [&](Value value) {
     Operation *op = value.getDefiningOp();
-    return ofRow.contains(value) || (op && op->getName().getStringRef() == "flame.constant" && shapes.numElements(value).isConstant(1));
+    return ofRow.contains(value) ||
+           (op && op->getName().getStringRef() == "flame.constant" && shapes.numElements(value).isConstant(1));
   };
   for (Operation &op : stage.first->getBlock()->without_terminator())
     if (isa<PointwiseInterface>(op) && op.getNumResults() == 1 && shapes.dims(op.getResult(0)) == shapes.dims(results[0]) &&
@@ -353,7 +354,7 @@ FailureOr<bool> RowPipelineBuilder::build(RowStage stage) {
 }
 
 FailureOr<bool> flame::cuda::emitRowPipeline(KernelBuilder &kernel, ArrayRef<RowStage> stages, ArrayRef<DimExpr> outer,
-                                  ArrayRef<DimExpr> inner, int width) {
+                                             ArrayRef<DimExpr> inner, int width) {
   if (stages.size() != 1)
     return false;
   // Exponentials are dear, and both the warps that count and those that store would compute them.

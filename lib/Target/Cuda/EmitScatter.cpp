@@ -23,7 +23,7 @@ constexpr int threads = 512;
 constexpr int64_t manyBlocks = 1056, fewBlocks = 132, mostRows = 4096;
 
 struct ScatterDeal {
-  int64_t rows = 1; // of a block
+  int64_t rows = 1;  // of a block
   int64_t parts = 1; // of a row, a block each
 };
 

@@ -135,8 +135,8 @@ private:
 
 /// Rows of one stage by blocks whose warps fetch, count, join and store chunks independently; see EmitRowPipeline.cpp. False,
 /// and nothing done, for rows that cannot be copied as a whole or that teams of blocks are better for.
-mlir::FailureOr<bool> emitRowPipeline(KernelBuilder &kernel, llvm::ArrayRef<RowStage> stages, llvm::ArrayRef<DimExpr> outer,
-                     llvm::ArrayRef<DimExpr> inner, int width);
+mlir::FailureOr<bool> emitRowPipeline(KernelBuilder &kernel, llvm::ArrayRef<RowStage> stages,
+                                      llvm::ArrayRef<DimExpr> outer, llvm::ArrayRef<DimExpr> inner, int width);
 
 } // namespace flame::cuda
 

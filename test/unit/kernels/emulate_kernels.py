@@ -93,8 +93,8 @@ static float __uint_as_float(unsigned bits) {
   std::memcpy(&x, &bits, 4);
   return x;
 }
-static float flame_reciprocal(float x) { return 1 / x; }
 static float flame_exp(float x) { return std::exp(x); }
+static float flame_reciprocal(float x) { return 1 / x; }
 template <int n> static flame_vector<unsigned short, n> flame_pack_bf16(const flame_vector<float, n> &x) {
   flame_vector<unsigned short, n> y;
   for (int i = 0; i < n; ++i)
