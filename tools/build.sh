@@ -9,14 +9,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 build() {
   local preset=$1
   shift
-  local dir="$FLAME_BUILD/$preset" launcher=() targets=()
-  if command -v ccache >/dev/null 2>&1; then
-    launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-  fi
+  local dir="$FLAME_BUILD/$preset" targets=()
   if [ ! -f "$dir/build.ninja" ]; then
     step "configuring $preset"
     quietly "$FLAME_BUILD/logs/configure-$preset.log" \
-      cmake --preset "$preset" "${launcher[@]}" -DPython3_EXECUTABLE="$(base_python)" || return 1
+      cmake --preset "$preset" -DPython3_EXECUTABLE="$(base_python)" || return 1
     grep -E 'left out|not found: ' "$FLAME_BUILD/logs/configure-$preset.log" | sed 's/^-- */    /' >&2 || true
   fi
   [ $# -eq 0 ] || targets=(--target "$@")

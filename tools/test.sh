@@ -94,7 +94,7 @@ suite_onnx() {
 }
 
 suite_e2e() {
-  run e2e python_suite test/e2e/run_all.py --bin "$release/bin" ${filter:+--filter "$filter"}
+  run e2e python_suite test/e2e/run_all.py --bin "$release/bin" --jobs "$FLAME_JOBS" ${filter:+--filter "$filter"}
 }
 
 suite_fuzz() {

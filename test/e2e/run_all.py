@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Runs every test_*.py of this folder and ends with `N passed, N failed, N skipped`.
 
-run_all.py [--bin build/release/bin] [--filter REGEX]
+run_all.py [--bin build/release/bin] [--filter REGEX] [--jobs N]
+
+With --jobs classes of tests run in N processes at a time; what each prints comes when it has ended.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
+import io
+import multiprocessing
 import os
 import pathlib
 import re
@@ -50,22 +55,54 @@ def flatten(suite):
         yield from flatten(item) if isinstance(item, unittest.TestSuite) else [item]
 
 
+def run(tests, stream):
+    """(tests run, ids of the failed ones, number of skipped ones)."""
+    result = unittest.TextTestRunner(stream, resultclass=Result, verbosity=2).run(unittest.TestSuite(tests))
+    return result.testsRun, set(getattr(result, "bad", ())), len(result.skipped)
+
+
+def run_class(number):
+    stream = io.StringIO()
+    return *run(classes[number], stream), stream.getvalue()
+
+
 def main():
+    global classes
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, help="folder of flamec and flame-run")
     parser.add_argument("--filter", default="", help="run the tests whose id contains this regular expression")
+    parser.add_argument("--jobs", type=int, default=1, help="classes of tests at a time")
     args = parser.parse_args()
     if args.bin:
         os.environ["FLAME_BIN"] = str(args.bin.resolve())
     found = unittest.defaultTestLoader.discover(str(HERE), "test_*.py", str(HERE))
     tests = [t for t in flatten(found) if re.search(args.filter, t.id())]
-    result = unittest.TextTestRunner(sys.stdout, resultclass=Result, verbosity=2).run(unittest.TestSuite(tests))
-    failed = len(getattr(result, "bad", ()))
-    skipped = len(result.skipped)
+    ran, bad, skipped = 0, set(), 0
+    if args.jobs > 1:
+        by_class = {}
+        for test in tests:
+            by_class.setdefault(type(test), []).append(test)
+        # The largest first, so that none is left alone at the end.
+        classes = sorted(by_class.values(), key=len, reverse=True)
+        with concurrent.futures.ProcessPoolExecutor(args.jobs, multiprocessing.get_context("fork")) as pool:
+            started = {pool.submit(run_class, i): members for i, members in enumerate(classes)}
+            for done in concurrent.futures.as_completed(started):
+                try:
+                    more, failures, left_out, text = done.result()
+                except concurrent.futures.process.BrokenProcessPool as error:  # a test has ended its process
+                    lost = started[done]
+                    more, failures, left_out, text = len(lost), {t.id() for t in lost}, 0, f"{lost[0].id()}: {error}"
+                print(text, flush=True)
+                ran, bad, skipped = ran + more, bad | failures, skipped + left_out
+        for name in sorted(bad):
+            print(f"failed: {name}")
+    else:
+        ran, bad, skipped = run(tests, sys.stdout)
+    failed = len(bad)
     if not tests:
         print("error: no tests were found")
         failed = 1
-    print(f"{max(result.testsRun - failed - skipped, 0)} passed, {failed} failed, {skipped} skipped", flush=True)
+    print(f"{max(ran - failed - skipped, 0)} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed else 0
 
 
