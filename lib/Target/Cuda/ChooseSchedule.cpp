@@ -183,7 +183,10 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   std::optional<WgmmaSchedule> best;
   // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
   constexpr double besideCopyEngine = 1.07;
-  double least = std::max(price(sizes, problem.type, chooseMma(problem.type, sizes)),
+  // Other matrix instructions multiply 8-bit floats as f16.
+  const bool isFloat8 = problem.type == Arithmetic::E4M3 || problem.type == Arithmetic::E5M2;
+  const Arithmetic beside = isFloat8 ? Arithmetic::F16 : problem.type;
+  double least = std::max(price(sizes, beside, chooseMma(beside, sizes)),
                           besideCopyEngine * leastBytes(sizes, problem) / memoryBytes);
   for (const WgmmaSchedule &base : wgmmaCandidates)
     for (int blocks : splits) {
