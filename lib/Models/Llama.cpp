@@ -1,5 +1,4 @@
-//===- Llama.cpp - LlamaForCausalLM
-//-----------------------------------------------------------------------------------===//
+//===- Llama.cpp - LlamaForCausalLM -----------------------------------------------------------------------------------===//
 //
 // A causal transformer with RMS norms, rotary positions, grouped heads and a gated MLP. Beside the logits come the keys
 // and values of every layer, which later tokens attend to. The part `decode` takes new tokens behind those that caches

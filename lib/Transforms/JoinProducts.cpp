@@ -3,14 +3,13 @@
 // See Passes.td. Works on the function's own block, where what is computed from weights alone runs once.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "FunctionRewriter.h"
 #include "flame/Analysis/Constants.h"
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Contraction.h"
 #include "flame/Ops/Pointwise.h"
 #include "flame/Ops/Shape.h"
 #include "flame/Transforms/Passes.h"
-#include "mlir/IR/PatternMatch.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -38,9 +37,9 @@ struct Member {
   Operation *last() { return sum ? sum.getOperation() : product.getOperation(); }
 };
 
-class Joiner {
+class Joiner : FunctionRewriter {
 public:
-  explicit Joiner(func::FuncOp function) : function(function), shapes(exprs) {}
+  explicit Joiner(func::FuncOp function) : FunctionRewriter(function) {}
 
   void run() {
     // Products that may be joined: same operand, same kind.
@@ -51,14 +50,10 @@ public:
           groups[{product.getX(), kind(*member)}].push_back(*member);
     for (auto &[key, members] : groups)
       join(members);
-    IRRewriter rewriter(function.getContext());
-    (void)runRegionDCE(rewriter, function.getBody());
+    sweep();
   }
 
 private:
-  func::FuncOp function;
-  DimContext exprs;
-  ShapeContext shapes;
   ConstantValues constants;
 
   static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }

@@ -4,6 +4,7 @@
 // their two sides.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "FunctionRewriter.h"
 #include "flame/Analysis/Constants.h"
 #include "flame/Analysis/ImageOrder.h"
 #include "flame/Builder/GraphBuilder.h"
@@ -12,8 +13,6 @@
 #include "flame/Ops/Reduce.h"
 #include "flame/Ops/Shape.h"
 #include "flame/Transforms/Passes.h"
-#include "mlir/IR/PatternMatch.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -40,9 +39,9 @@ struct GroupNorm {
   ReshapeOp result;              // back to [N, C, D…]
 };
 
-class Rewriter {
+class Rewriter : FunctionRewriter {
 public:
-  explicit Rewriter(func::FuncOp function) : function(function), shapes(exprs) {}
+  explicit Rewriter(func::FuncOp function) : FunctionRewriter(function) {}
 
   void run() {
     SmallVector<ReshapeOp> candidates;
@@ -50,18 +49,12 @@ public:
     for (ReshapeOp op : candidates)
       if (std::optional<GroupNorm> norm = match(op))
         rewrite(*norm);
-    IRRewriter rewriter(function.getContext());
-    (void)runRegionDCE(rewriter, function->getRegions());
+    sweep();
   }
 
 private:
-  func::FuncOp function;
-  DimContext exprs;
-  ShapeContext shapes;
   ConstantValues constants;
 
-  using Dims = SmallVector<DimExpr>;
-  Dims dimsOf(Value value) { return Dims(shapes.dims(value)); }
 
   static bool isHalf(Value value) {
     Type type = getElementTypeOrSelf(value.getType());

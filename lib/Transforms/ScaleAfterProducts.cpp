@@ -3,6 +3,7 @@
 // See Passes.td. An operand is taken apart into elements of 8 bits and a scale that is one number along the inner dim.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "FunctionRewriter.h"
 #include "flame/Analysis/Constants.h"
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Contraction.h"
@@ -10,8 +11,6 @@
 #include "flame/Ops/Shape.h"
 #include "flame/Transforms/Passes.h"
 #include "mlir/IR/Matchers.h"
-#include "mlir/IR/PatternMatch.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/Sequence.h"
 
 using namespace mlir;
@@ -33,23 +32,19 @@ struct Quantised {
   Value scale;    // f32; null: none
 };
 
-class Scaler {
+class Scaler : FunctionRewriter {
 public:
-  explicit Scaler(func::FuncOp function) : function(function), shapes(exprs) {}
+  explicit Scaler(func::FuncOp function) : FunctionRewriter(function) {}
 
   void run() {
     SmallVector<MatMulOp> products;
     function.walk([&](MatMulOp op) { products.push_back(op); });
     for (MatMulOp op : products)
       rewrite(op);
-    IRRewriter rewriter(function.getContext());
-    (void)runRegionDCE(rewriter, function.getBody());
+    sweep();
   }
 
 private:
-  func::FuncOp function;
-  DimContext exprs;
-  ShapeContext shapes;
   ConstantValues constants;
 
   static Type typeOf(Value value) { return getElementTypeOrSelf(value.getType()); }

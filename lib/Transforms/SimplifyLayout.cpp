@@ -5,6 +5,7 @@
 // refers to them. Sizes are equal because their expressions are.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "FunctionRewriter.h"
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Contraction.h"
 #include "flame/Ops/Conv.h"
@@ -12,8 +13,6 @@
 #include "flame/Ops/Reduce.h"
 #include "flame/Ops/Shape.h"
 #include "flame/Transforms/Passes.h"
-#include "mlir/IR/PatternMatch.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/Sequence.h"
 
 using namespace mlir;
@@ -29,9 +28,9 @@ namespace {
 /// Longest run of pointwise ops that a reshape or transpose is moved past.
 constexpr unsigned longestRun = 32;
 
-class Simplifier {
+class Simplifier : FunctionRewriter {
 public:
-  explicit Simplifier(func::FuncOp function) : function(function), shapes(exprs) {}
+  explicit Simplifier(func::FuncOp function) : FunctionRewriter(function) {}
 
   void run() {
     SmallVector<Operation *> ops;
@@ -48,18 +47,10 @@ public:
       else if (isPointwise(op))
         (void)(sinkReshape(op) || sinkTranspose(op));
     }
-    IRRewriter rewriter(function.getContext());
-    (void)runRegionDCE(rewriter, function->getRegions());
+    sweep();
   }
 
 private:
-  func::FuncOp function;
-  DimContext exprs;
-  ShapeContext shapes;
-
-  using Dims = SmallVector<DimExpr>;
-  Dims dimsOf(Value value) { return Dims(shapes.dims(value)); }
-
   static bool isPointwise(Operation *op) { return isa<PointwiseInterface>(op); }
 
   /// True if nothing but ops that a rewrite left behind reads an op's results.

@@ -3,12 +3,11 @@
 // See Passes.td. One pass over the ops in order: each one that a rewrite makes is the next one's operand.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
+#include "FunctionRewriter.h"
 #include "flame/Analysis/ImageOrder.h"
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Transforms/Passes.h"
-#include "mlir/IR/PatternMatch.h"
-#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 using namespace flame;
@@ -20,12 +19,12 @@ namespace flame {
 
 namespace {
 
-class Sinker {
+class Sinker : FunctionRewriter {
 public:
   /// Most pointwise ops behind a convolution.
   static constexpr unsigned longestRun = 32;
 
-  explicit Sinker(func::FuncOp function) : function(function), shapes(exprs) {}
+  explicit Sinker(func::FuncOp function) : FunctionRewriter(function) {}
 
   void run() {
     SmallVector<Operation *> ops;
@@ -35,18 +34,10 @@ public:
     });
     for (Operation *op : ops)
       sink(op);
-    IRRewriter rewriter(function.getContext());
-    (void)runRegionDCE(rewriter, function->getRegions());
+    sweep();
   }
 
 private:
-  func::FuncOp function;
-  DimContext exprs;
-  ShapeContext shapes;
-
-  using Dims = SmallVector<DimExpr>;
-  Dims dimsOf(Value value) { return Dims(shapes.dims(value)); }
-
   /// True if nothing but `op` reads the value, or ops that a rewrite left behind: these stay until the end, because
   /// what ShapeContext knows refers to them.
   static bool isOnlyUser(Value value, Operation *op, unsigned step = 0) {

@@ -183,7 +183,7 @@ class Image(Object):
         array = (Text * len(texts))(*[Text(k.encode(), v.encode()) for k, v in texts])
         data, size = POINTER(c_uint8)(), c_size_t()
         self.library.call("flame_image_png", self.handle, array, c_size_t(len(texts)), byref(data), byref(size))
-        return bytes(data[: size.value])
+        return ctypes.string_at(data, size.value)
 
     def save(self, path, texts=()):
         array = (Text * len(texts))(*[Text(k.encode(), v.encode()) for k, v in texts])

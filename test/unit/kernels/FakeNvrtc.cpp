@@ -7,7 +7,7 @@
 //   FLAME_NVRTC=lib/libflame_fake_nvrtc.so make_contract_cases.py --gpu sm_90a … cases.tar.gz
 //   FLAME_CUDA_DRIVER=lib/libflame_fake_cuda.so run_suite.py …
 //
-// test/e2e/emulated.py does so with a few. Sizes are to be small: a product of 256 × 256 × 192 takes a second.
+// test/e2e/test_emulated.py does so with a few. Sizes are to be small: a product of 256 × 256 × 192 takes a second.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include <cstdlib>
