@@ -21,7 +21,7 @@ import subprocess
 import sys
 
 import matrix_convs
-from bench_gpu import command_line, print_head, print_table, sustained
+from bench_gpu import around, command_line, print_head, print_table, sustained
 
 SHAPES = [
     (4608, 3072, 3072), (4608, 9216, 3072), (4608, 12288, 3072), (4608, 3072, 12288), (4608, 21504, 3072), (4608, 3072, 15360),
@@ -223,7 +223,7 @@ def run(args):
             calls["eager"] = [lambda i=i: eager(*i) for i in sets]
             if kind in ("linear", "matmul"):
                 product = cublaslt.Product(m, n, k, str(dtype).removeprefix("torch."), str(dtype).removeprefix("torch."), kind == "linear", case["type"] == "tf32")
-                product.tune(*sets[0], results["rival"][0])
+                product.tune(sets, results["rival"])
                 calls["rival"] = [product.bound(*i, o) for i, o in zip(sets, results["rival"])]
             elif kind == "conv" or kind.startswith("fp8"):
                 results["rival"] = [eager(*i) for i in sets]
@@ -250,15 +250,6 @@ def run(args):
             failures += 1
             print(f"{case['name']}: {row['error']}", file=sys.stderr, flush=True)
             continue
-
-        def around(functions):
-            state = [0]
-
-            def call():
-                state[0] = (state[0] + 1) % len(functions)
-                functions[state[0]]()
-
-            return call
 
         row["us"] = sustained({g: around(f) for g, f in calls.items()}, args.rounds, args.milliseconds)
         flops = 2 * m * n * k * (2 if "glu" in kind else 1)
