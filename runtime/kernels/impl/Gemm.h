@@ -198,7 +198,8 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
     else
       syncBlock();
   };
-  constexpr int lanes = 32 * s.slices * (joined ? s.splits : 1);
+  constexpr int slices = s.slices, splits = s.splits, stride = s.warps() * slabElements;
+  constexpr int lanes = 32 * slices * (joined ? splits : 1);
   const int lane = threadId() % 32 + 32 * slice + (joined ? split * 32 * s.slices : 0);
 #pragma unroll 1
   for (int first = 0; first < warpTileRows; first += slabRows) {
@@ -212,9 +213,9 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       const Index toRow = at.row + row + first + inRow, toColumn = at.column + column / products + inColumn;
       auto store = [&](auto *...sums) {
         if constexpr (joined)
-          (addSplits<s.splits, s.slices, s.warps() * slabElements, width>(sums), ...);
-        else if constexpr (s.slices > 1)
-          (addSlices<s.slices, s.warps() * slabElements, width>(sums), ...);
+          (addSplits<splits, slices, stride, width>(sums), ...);
+        else if constexpr (slices > 1)
+          (addSlices<slices, stride, width>(sums), ...);
         if (toRow < p.rows && toColumn < p.columns)
           epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums...);
       };
