@@ -368,9 +368,14 @@ private:
             type == Arithmetic::TF32};
   }
 
-  /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or mma.sync is likely faster.
-  /// The epilogue of the other call is `end`.
-  LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
+  /// Its type in the text: what is the same in all runs may be copied before the kernels before this one have ended.
+  std::string tensorOperand(const Side &s) {
+    return std::string("flame::TensorOperand") + (kernel.isConstant(s.memory->memory) ? "<true>" : "");
+  }
+
+  /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or the other kernel is likely faster.
+  /// Its epilogue is `end`.
+  LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end, bool isThin = false) {
     if (!kernel.wgmma)
       return success();
     llvm::SaveAndRestore<Arithmetic> multiplied(type, narrow.value_or(type));
@@ -380,7 +385,7 @@ private:
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder)
       return success();
-    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant()};
+    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant(), {}, isThin, kernel.isConstant(y.memory->memory)};
     auto chosen = chooseWgmmaTiles(product, sizes);
     if (failed(chosen))
       return failure();
@@ -406,7 +411,7 @@ private:
       store = storeByMap(resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
     }
-    std::string left = "flame::TensorOperand{map0, ";
+    std::string left = tensorOperand(x) + "{map0, ";
     if (x.further) {
       Side more = x;
       more.memory = x.further, more.lineStride = x.furtherStride;
@@ -422,7 +427,7 @@ private:
     kernel.templates.push_back("impl/WgmmaGemm.h");
     callWgmma(s, product,
               {problem + ", " + number,
-               left + step(x) + ", flame::TensorOperand{map1, " + step(y),
+               left + step(x) + ", " + tensorOperand(y) + "{map1, " + step(y),
                make + store + "; }"});
     return success();
   }
@@ -483,6 +488,12 @@ private:
                 thinDepth = number(thin.depthStride), storage = storageName(elementType);
     std::string wideText = plainText(wide, *order, wideLines.isConstant(1));
     std::string end = grouped ? epilogueOfBatches(first) : epilogueText();
+    kernel.waitsLater = true;
+    if (isMatrix(type) && !swapped) {
+      std::string whole = grouped ? problemText(rows, columns, depth) : problem;
+      if (failed(useWgmma(whole, sizes, grouped ? epilogueText() : end, /*isThin=*/true)))
+        return failure();
+    }
     call(std::string("flame::") + (along ? "thinAlong<" : "thinAcross<") + cuda::text(schedule) + ", " +
          cuda::text(type) + (swapped ? ", true>(" : ", false>(") + problem + ",\n      flame::ThinRows<" + storage +
          ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth + "},\n      " + wideText + ",\n      " + end +

@@ -1,7 +1,8 @@
 //===- Thin.h - products with a few rows, bound by reading the wide operand ---------------------------------------------===//
 //
 // The wide operand is read once, 16 bytes a thread where it is aligned, and kept in registers; what the rows need of
-// the thin operand comes from the first-level cache. Sums are f32 (or the type's own).
+// the thin operand comes from the first-level cache. Sums are f32 (or the type's own). Where no kernel of a run writes the
+// wide operand, its first vectors are asked for before the kernels before this one have ended.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -34,6 +35,12 @@ template <typename Operand> FLAME_DEVICE bool isVectorAligned(const Operand &y) 
   return (((unsigned long long)y.data | pitch) & 15) == 0;
 }
 
+/// The kernels before this one have ended; the next one may start.
+FLAME_DEVICE void beginThin() {
+  awaitProducers();
+  releaseDependents();
+}
+
 /// Calls epilogue.one(row, column, sum) with the result's own (row, column), or swapped if the wide operand is x.
 template <bool swapped, typename Index, typename Epilogue>
 FLAME_DEVICE void storeThin(const Epilogue &epilogue, int row, Index column, float sum) {
@@ -59,8 +66,10 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
   constexpr int count = 16 / (int)sizeof(T);
   const int lane = threadId() % 32;
   const Index first = ((Index)((unsigned)blockId() % blocks) * 8 + threadId() / 32) * s.lines;
-  if (first >= p.columns)
+  if (first >= p.columns) {
+    beginThin();
     return;
+  }
   const bool aligned = isVectorAligned(y);
   const bool xAligned = x.depthPitch == 1 &&
                         (((unsigned long long)x.data | (unsigned long long)(x.rowPitch * (Index)sizeof(T))) & 15) == 0;
@@ -68,24 +77,37 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
   Index k = lane * count;
   // Several loads under way in each lane, while whole vectors are left for all of them.
   constexpr int ahead = 4;
-  if (aligned && xAligned)
+  Pack<T, count> vectors[ahead][s.lines];
+  auto isWhole = [&] { return aligned && xAligned && k + (ahead - 1) * 32 * count + count <= p.depth; };
+  auto fetch = [&] {
+#pragma unroll
+    for (int a = 0; a < ahead; ++a)
+#pragma unroll
+      for (int c = 0; c < s.lines; ++c)
+        vectors[a][c] = *(const Pack<T, count> *)(y.data + least(first + c, p.columns - 1) * y.pitch + k + a * 32 * count);
+  };
+  auto multiply = [&] {
+#pragma unroll
+    for (int a = 0; a < ahead; ++a)
+#pragma unroll
+      for (int r = 0; r < s.rows; ++r) {
+        if (r >= p.rows)
+          break;
+        addProducts<type>(sums[r], *(const Pack<T, count> *)(x.data + r * x.rowPitch + k + a * 32 * count), vectors[a]);
+      }
+    k += ahead * 32 * count;
+  };
+  const bool isEarly = Wide::early && isWhole();
+  if (isEarly)
+    fetch();
+  beginThin();
+  if (isEarly)
+    multiply();
 #pragma unroll 1
-    for (; k + (ahead - 1) * 32 * count + count <= p.depth; k += ahead * 32 * count) {
-      Pack<T, count> wide[ahead][s.lines];
-#pragma unroll
-      for (int a = 0; a < ahead; ++a)
-#pragma unroll
-        for (int c = 0; c < s.lines; ++c)
-          wide[a][c] = *(const Pack<T, count> *)(y.data + least(first + c, p.columns - 1) * y.pitch + k + a * 32 * count);
-#pragma unroll
-      for (int a = 0; a < ahead; ++a)
-#pragma unroll
-        for (int r = 0; r < s.rows; ++r) {
-          if (r >= p.rows)
-            break;
-          addProducts<type>(sums[r], *(const Pack<T, count> *)(x.data + r * x.rowPitch + k + a * 32 * count), wide[a]);
-        }
-    }
+  while (isWhole()) {
+    fetch();
+    multiply();
+  }
 #pragma unroll 1
   for (; k < p.depth; k += 32 * count) {
     const int valid = (int)least(p.depth - k, (Index)count);
@@ -146,6 +168,7 @@ FLAME_DEVICE void thinAcross(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epi
   };
   const Index begin = warp * depths + lane / s.lines;
   const T *from = y.data + (valid > 0 ? column : 0);
+  beginThin();
   if (whole) {
 #pragma unroll 4
     for (Index k = begin; k < p.depth; k += 8 * depths)

@@ -38,6 +38,7 @@ template <int rank> struct WindowShape {
 
 /// x, by a map of windows.
 template <int rank> struct WindowOperand {
+  static constexpr bool early = false;
   const TensorMap &map;
   WindowShape<rank> shape;
 
@@ -92,6 +93,7 @@ template <int rank> struct WindowOperand {
 
 /// The weight, by a tensor map of rank 3: channels, output channels of all groups, taps.
 struct TapOperand {
+  static constexpr bool early = false;
   const TensorMap &map;
   int channels, outChannels; // of a group
 
