@@ -121,6 +121,7 @@ def captured(call):
     import torch
 
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         call(), call()
     torch.cuda.synchronize()
