@@ -58,7 +58,7 @@ WGMMA = {
     "few80split": wgmma(80, 64, 64, 6, 2, splits=2), "few8": wgmma(8, 64, 128, 6, 1, slabs=2),
 }  # fmt: skip
 
-# The same for few rows, with rings that leave room for the next kernel's blocks, and one that doesn't.
+# The same for few rows.
 STREAMS = {"eight": wgmma(8, 48, 128, 7, 1), "narrow": wgmma(8, 16, 256, 8, 1), "sixteen": wgmma(16, 112, 64, 6, 1), "large": wgmma(16, 128, 64, 11, 1)}
 
 

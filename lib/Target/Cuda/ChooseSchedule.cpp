@@ -81,9 +81,8 @@ constexpr double wgmmaBoost = 0.25;
 /// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
 /// blocks of a cluster that wait for each other.
 constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
-/// The start where weights come while the kernels before this one run, and what it costs the next kernel if its blocks don't fit
-/// beside this one's. Not measured yet.
-constexpr double earlyStart = 1000, aloneTime = 500;
+/// The start where weights come while the kernels before this one end.
+constexpr double earlyStart = 1000;
 /// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
 constexpr double memoryBytes = 4000, memoryBytesOfOne = 48;
 /// Kernels without the copy engine for so few rows: their start, and bytes a nanosecond of the one for up to four.
@@ -118,13 +117,12 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
          storing = wgmmaStore * elements / c.splits;
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
   working *= 1 - wgmmaBoost * (1 - double(tiles) / (rounds * places));
-  const bool leavesRoom = c.leavesRoom(p.type, p.x, p.y);
-  const double start = leavesRoom && p.isWeight ? earlyStart : wgmmaStart;
+  const bool streams = s.rows <= mostStreamedRows && !p.windows;
+  const double start = streams && p.isWeight ? earlyStart : wgmmaStart;
   double copying = start + rounds * lines * copiedLine * copied;
   double reading = start + leastBytes(s, p) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
-  // Where memory decides, less work is better still, and so is a beginning for the next kernel.
-  return std::max({working, copying, reading}) + (c.splits > 1 ? wgmmaSplit : 0) + working / (s.rows > mostStreamedRows ? 64 : 256) +
-         (leavesRoom || s.rows > mostStreamedRows ? 0 : aloneTime);
+  // Where memory decides, less work is better still.
+  return std::max({working, copying, reading}) + (c.splits > 1 ? wgmmaSplit : 0) + working / (streams ? 256 : 64);
 }
 
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
@@ -191,7 +189,7 @@ WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Maj
 
 namespace {
 /// Tiles for products of so few rows that reading the columns decides, for elements of 16 bits. As many columns as give every
-/// multiprocessor a tile, or two, …; a step is some 16 KB, and the ring leaves room for a block of the next kernel.
+/// multiprocessor a tile, or two, …; a step is some 16 KB.
 llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, const ContractSizes &s, int64_t fewRows) {
   constexpr int64_t mostColumns = 128, mostRounds = 10;
   constexpr int stepBytes = 16 << 10, mostStages = 16, lineElements = 64, mostLines = 8;
@@ -242,12 +240,8 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
       best = candidate, least = time;
   };
   if (streams)
-    for (WgmmaSchedule base : streamingCandidates(problem, sizes, fewRows)) {
-      base = fitted(base, problem.type, problem.x, problem.y);
-      while (base.stages > 2 && base.sharedBytes(problem.type, problem.x, problem.y) > base.halfShared)
-        --base.stages;
-      consider(base);
-    }
+    for (const WgmmaSchedule &base : streamingCandidates(problem, sizes, fewRows))
+      consider(fitted(base, problem.type, problem.x, problem.y));
   for (const WgmmaSchedule &base : wgmmaCandidates)
     for (int blocks : splits) {
       // Large tiles are for products of many.

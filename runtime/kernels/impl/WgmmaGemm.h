@@ -100,10 +100,6 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     syncBlock();
   else
     syncCluster();
-  // Where the next kernel's block finds room beside this one, it may bring its weights while this one's are multiplied.
-  constexpr bool leavesRoom = s.leavesRoom(type, xMajor, yMajor);
-  if constexpr (leavesRoom)
-    releaseDependents();
 
   const unsigned down = (unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)),
                  across = (unsigned)((p.columns + s.columns * s.clusterColumns - 1) / (s.columns * s.clusterColumns));
@@ -175,8 +171,8 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
           operands.y.load(to + XTile::bytes, full);
         }
       }
-      if constexpr (!leavesRoom)
-        releaseDependents();
+      // Earlier, next kernels' blocks would take what places they find; the next product's fill their rings where this one's end.
+      releaseDependents();
     }
     if constexpr (cluster > 1) {
       // Others still write to this block's shared memory and arrive at its barriers.

@@ -142,12 +142,6 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type, Major x, Major y) const {
     return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes + receivedBytes();
   }
-  /// Shared memory of a block that leaves room for one more like it.
-  static constexpr int halfShared = 112 * 1024;
-  /// Whether a multiprocessor has room for two such blocks: one of the next kernel begins beside the last one of this.
-  FLAME_BOTH constexpr bool leavesRoom(Arithmetic type, Major x, Major y) const {
-    return consumers == 1 && wholeRows() == 64 && columns <= 128 && !promote && cluster() == 1 && sharedBytes(type, x, y) <= halfShared;
-  }
   /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded.
   FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y) const {
     const int perLine = lineBytes / sizeOf(type), sums = groupRows() / 64 * columns / 2 * (promote ? 2 : 1);
