@@ -72,6 +72,7 @@ public:
     passes.addNestedPass<func::FuncOp>(createSinkConvTransposes());
     // The parts of a joined product are taken behind the reshapes that split them.
     passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
+    passes.addNestedPass<func::FuncOp>(createSplitProducts({tf32}));
     passes.addNestedPass<func::FuncOp>(createCSEPass());
     passes.addNestedPass<func::FuncOp>(createNormChannelsLast());
   }
@@ -82,7 +83,7 @@ public:
     // Registers hold results of larger heads only where warpgroups share them.
     bool onlyWgmma = llvm::all_equal(architectures) && architectures.front() == "sm_90a";
     return {/*attention=*/true, /*topk=*/true, /*siblings=*/true, /*joined=*/true, /*channelsLast=*/true,
-            /*largestHead=*/onlyWgmma ? 512 : 256};
+            /*paired=*/true, /*tf32=*/tf32, /*largestHead=*/onlyWgmma ? 512 : 256};
   }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);

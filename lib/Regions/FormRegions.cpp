@@ -15,6 +15,9 @@
 // With the option `joined`, a product of f16 or bf16 may read its left operand out of two tensors, instead of out of their
 // concatenation along the inner dim.
 //
+// With the option `paired`, two products of one left operand whose results meet in pointwise ops, as those of a gated layer do, share
+// a region. Parts of a weight that they read stay where they are.
+//
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
 // the scaling of its operands, for heads up to `largest-head`. Positions, such as those of a causal mask, are cloned into it.
 //
@@ -27,6 +30,7 @@
 #include "flame/Analysis/Attention.h"
 #include "flame/Analysis/Demand.h"
 #include "flame/Analysis/ImageOrder.h"
+#include "flame/Analysis/PairedProducts.h"
 #include "flame/Ops/Conv.h"
 #include "flame/Ops/Index.h"
 #include "flame/Ops/Region.h"
@@ -74,6 +78,8 @@ struct Group {
   unsigned rowAxes = 0;
   /// For Contract, Conv and Attention: the op that gives the result, and the ops that operands are read through.
   Operation *anchorOp = nullptr;
+  /// For Contract: another product of the same left operand.
+  Operation *secondOp = nullptr;
   /// For Attention.
   std::optional<Attention> attention;
   /// Ops beside the root whose results are stored, last first.
@@ -309,7 +315,7 @@ private:
     if (op->getNumResults() != 1 || group.ops.size() >= maxGroupOps || group.anchor == Anchor::Loops ||
         group.anchor == Anchor::TopK)
       return false;
-    if (demand.isConstant(op) != group.constant)
+    if (demand.isConstant(op) != group.constant && !isPartOfWeight(op, group))
       return false;
     Value value = op->getResult(0);
     unsigned uses = 0;
@@ -321,7 +327,7 @@ private:
     if (inputsAfter(group, op) > maxGroupInputs)
       return false;
     if (op->hasTrait<trait::ContractAnchor>() || op->hasTrait<trait::ConvAnchor>())
-      return canAnchor(op, group);
+      return canAnchor(op, group) || canPair(op, group);
     if (isReduce(op)) {
       if (group.anchor == Anchor::Loop && !becomeRow(group, op))
         return joinsAsInnerLoop(op, group);
@@ -338,7 +344,7 @@ private:
       if (group.anchor == Anchor::Attention && isAttentionRead(op, group))
         return true;
       if (group.anchor == Anchor::Contract || group.anchor == Anchor::Conv || group.anchor == Anchor::Attention)
-        return isa<PointwiseInterface>(op) ? isEpilogue(op, group) : isOperandRead(op, group);
+        return isa<PointwiseInterface>(op) || isPartOfBias(op) ? isEpilogue(op, group) : isOperandRead(op, group);
       return pulledOnce(op, group, uses);
     }
     return false;
@@ -416,11 +422,17 @@ private:
   }
 
   /// Only ops of the full result shape: anything else would be recomputed for each element. The conversion of a bias or a scale
-  /// is not worth a kernel.
+  /// is not worth a kernel, nor is a part of it.
   bool isOfEach(Operation *op, Value result) {
-    return isa<PointwiseInterface>(op) &&
-           (sameDims(op->getResult(0), result) ||
-            (op->getName().stripDialect() == "cast" && isa<FloatType>(getElementTypeOrSelf(op->getOperand(0).getType()))));
+    if (isa<PointwiseInterface>(op))
+      return sameDims(op->getResult(0), result) ||
+             (op->getName().stripDialect() == "cast" && isa<FloatType>(getElementTypeOrSelf(op->getOperand(0).getType())));
+    return isPartOfBias(op);
+  }
+
+  bool isPartOfBias(Operation *op) {
+    return op->getName().stripDialect() == "slice" && shapes.rank(op->getResult(0)) == 1 &&
+           llvm::all_of(op->getUsers(), [](Operation *user) { return isa<PointwiseInterface>(user); });
   }
 
   bool canAnchor(Operation *op, Group &group) {
@@ -439,6 +451,26 @@ private:
     }
     setAnchor(op, group);
     return true;
+  }
+
+  /// A product beside the anchor: the group's ops behind it are pointwise ones of the anchor's shape, which is its own, too.
+  bool canPair(Operation *op, Group &group) {
+    auto second = dyn_cast<MatMulOp>(op), first = dyn_cast_if_present<MatMulOp>(group.anchorOp);
+    if (!options.paired || group.anchor != Anchor::Contract || group.secondOp || !first || !second ||
+        !arePaired(first, second, shapes, options.tf32) ||
+        llvm::any_of(op->getUsers(), [&](Operation *user) { return user == first || group.reads.contains(user); }))
+      return false;
+    group.secondOp = op;
+    return true;
+  }
+
+  static bool isAnchor(Operation *op, const Group &group) { return op == group.anchorOp || op == group.secondOp; }
+
+  /// A cut through a weight that paired products read. A region of its own would copy it, and keep both in memory while it does.
+  bool isPartOfWeight(Operation *op, Group &group) {
+    Operation *source = op->getNumOperands() ? op->getOperand(0).getDefiningOp() : nullptr;
+    return group.secondOp && !group.constant && op->getName().stripDialect() == "slice" && source && isSource(source) &&
+           llvm::all_of(op->getUsers(), [&](Operation *user) { return isAnchor(user, group); });
   }
 
   /// A transpose of the convolution's result, or of what the ops behind it read in that order. Where each thread computes an
@@ -469,7 +501,7 @@ private:
   bool isEpilogue(Operation *op, Group &group) {
     // What the anchor reads is better stored: it would be computed again for each tile that reads it.
     for (Operation *user : op->getUsers())
-      if (user == group.anchorOp || group.reads.contains(user) ||
+      if (isAnchor(user, group) || group.reads.contains(user) ||
           (group.attention && llvm::is_contained(group.attention->ops, user)))
         return false;
     return isOfEach(op, group.anchorOp->getResult(0));
@@ -481,7 +513,7 @@ private:
     if (group.anchor != Anchor::Contract || !(keepsRows(op) || name == "slice" || name == "expand" || isJoined(op, group)))
       return false;
     for (Operation *user : op->getUsers())
-      if (user != group.anchorOp && !group.reads.contains(user))
+      if (!isAnchor(user, group) && !group.reads.contains(user))
         return false;
     group.reads.insert(op);
     return true;
@@ -777,6 +809,8 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   Option<bool> joined{*this, "joined", llvm::cl::desc("Let products read two tensors as one"), llvm::cl::init(false)};
   Option<bool> siblings{*this, "siblings", llvm::cl::desc("Merge row programs over the same rows"), llvm::cl::init(false)};
   Option<bool> topk{*this, "topk", llvm::cl::desc("Put topk into regions"), llvm::cl::init(false)};
+  Option<bool> paired{*this, "paired", llvm::cl::desc("Let two products of one operand share a kernel"), llvm::cl::init(false)};
+  Option<bool> tf32{*this, "tf32", llvm::cl::desc("f32 is multiplied as TF32"), llvm::cl::init(false)};
   Option<bool> channelsLast{*this, "channels-last", llvm::cl::desc("Let convolutions store channels last"), llvm::cl::init(false)};
   Option<int64_t> largestHead{*this, "largest-head", llvm::cl::desc("Largest head of an attention"), llvm::cl::init(256)};
 
@@ -786,6 +820,8 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
     attention = options.attention;
     topk = options.topk;
     joined = options.joined;
+    paired = options.paired;
+    tf32 = options.tf32;
     channelsLast = options.channelsLast;
     siblings = options.siblings;
     largestHead = options.largestHead;
@@ -794,7 +830,7 @@ struct FormRegionsPass : PassWrapper<FormRegionsPass, OperationPass<func::FuncOp
   void runOnOperation() override {
     // Inference may follow a number through single ops that it can't follow through a region, so that forming regions
     // makes a few more values demanded: they get regions of their own.
-    while (Former(getOperation(), {attention, topk, siblings, joined, channelsLast, largestHead}).run())
+    while (Former(getOperation(), {attention, topk, siblings, joined, channelsLast, paired, tf32, largestHead}).run())
       ;
   }
 };

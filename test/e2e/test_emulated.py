@@ -68,6 +68,23 @@ class Emulated(FlameTest):
     def test_products_of_clusters_that_share_sums(self):
         self.check(self.PRODUCT, ["wgmmaGemm", "FLAME_CLUSTER"], splits=2)
 
+    GATED = """gated (float16[120,200] x, float16[136,200] w, float16[136,200] v, float16[136] b) => (float16[120,136] y)
+               { wt = Transpose<perm = [1,0]>(w) p = MatMul(x, wt) q = Add(p, b) r = Relu(q)
+                 vt = Transpose<perm = [1,0]>(v) u = MatMul(x, vt) y = Sub(r, u) }"""
+
+    def test_two_products_at_once(self):
+        self.check(self.GATED, ["PairedTensors{map1, map"], kernels_in_all=1, clusterRows=2)
+
+    def test_two_products_of_clusters_that_share_sums(self):
+        self.check(self.GATED, ["PairedTensors{map1, map", "FLAME_CLUSTER"], kernels_in_all=1, splits=2)
+
+    def test_product_whose_halves_meet(self):
+        weight = ", ".join(str((NEGATIVE, 0, ONE)[i % 7 % 3]) for i in range(200 * 272))
+        self.check(
+            f"""halves (float16[120,200] x, float16[272] b) => (float16[120,136] y) <float16[200,272] w = {{{weight}}}>
+                {{ p = MatMul(x, w) q = Add(p, b) h, g = Split<axis = -1, num_outputs = 2>(q) r = Relu(g) y = Sub(h, r) }}""",
+            ["PairedTensors{map1, map"], kernels_in_all=1, columns=128)  # fmt: skip
+
     def test_convolution(self):
         weight = ", ".join(str((NEGATIVE, 0, ONE)[i % 3]) for i in range(64 * 40 * 9))
         self.check(

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Pictures of `flamec generate` on a GPU against those of diffusers' FluxPipeline there, and against flamec's on the CPU.
 
-compare_pictures.py FOLDER --flamec build/gpu/flamec [--size 128] [--steps 4] [--prompt TEXT…] [--no-cpu] [--no-diffusers]
+compare_pictures.py FOLDER --flamec build/gpu/flamec [--size 128] [--steps 4] [--prompt TEXT…] [--no-cpu] [--no-diffusers] [--exact]
 
 FOLDER is a whole pipeline folder (test/e2e/pipelines/whole.py makes one). The same prompts and seeds go through both, with
 noise of the CPU's and of the GPU's generator. A picture fails below 60 dB where the folder's weights are float32, below
-40 dB otherwise (peak signal-to-noise ratio of the pixels). The last line is `N passed, N failed, N skipped`.
+40 dB otherwise (peak signal-to-noise ratio of the pixels). With --exact the ratios of both against diffusers in float32, from the same
+noise, are printed, too: how far apart two pictures may be that are equally far from that one. The last line is `N passed, N failed, N skipped`.
 """
 
 from __future__ import annotations
@@ -77,14 +78,20 @@ def load_diffusers(folder, dtype):
     return pipeline.to("cuda")
 
 
-def pictures_of_diffusers(args, pipeline, generator):
+def noise_of(args, pipeline, generator):
     import torch
 
+    dtype, channels = pipeline.transformer.dtype, pipeline.transformer.config.in_channels // 4
+    return pipeline.prepare_latents(1, channels, args.size, args.size, dtype, "cuda", torch.Generator(generator).manual_seed(7))[0]
+
+
+def pictures_of_diffusers(args, pipeline, noise):
+    """Of all prompts, each from the same noise."""
     out = []
     for prompt in args.prompt:
         image = pipeline(prompt=prompt, num_inference_steps=args.steps, height=args.size, width=args.size,
                          max_sequence_length=args.tokens, guidance_scale=3.5, output_type="pil",
-                         generator=torch.Generator(generator).manual_seed(7)).images[0]  # fmt: skip
+                         latents=noise.to(pipeline.transformer.dtype)).images[0]  # fmt: skip
         out.append(np.array(image))
     return out
 
@@ -100,8 +107,11 @@ def main():
     parser.add_argument("--timeout", type=int, default=300)
     parser.add_argument("--no-cpu", action="store_true")
     parser.add_argument("--no-diffusers", action="store_true")
+    parser.add_argument("--exact", action="store_true", help="diffusers in float32, too")
     parser.add_argument("--verbose", action="store_true", help="what flamec says")
     args = parser.parse_args()
+    if args.exact and args.no_diffusers:
+        parser.error("--exact needs diffusers")
     stored = stored_type(args.folder)
     least = 60 if stored == "F32" else 40
     counts = {"passed": 0, "failed": 0, "skipped": 0}
@@ -117,12 +127,24 @@ def main():
     pipeline = None
     if not args.no_diffusers:
         pipeline = load_diffusers(args.folder, {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}[stored])
+    made = []
     for generator in ("cpu", "cuda"):
         ours = pictures_of_flamec(args, "cuda", generator)
         if pipeline:
-            compare(f"{stored}, {generator} noise, diffusers", ours, pictures_of_diffusers(args, pipeline, generator))
+            noise = noise_of(args, pipeline, generator)
+            theirs = pictures_of_diffusers(args, pipeline, noise)
+            compare(f"{stored}, {generator} noise, diffusers", ours, theirs)
+            made.append((generator, noise, ours, theirs))
         if generator == "cpu" and not args.no_cpu:
             compare(f"{stored}, {generator} noise, flamec on the CPU", ours, pictures_of_flamec(args, "cpu", generator))
+    if args.exact:
+        import torch
+
+        pipeline.to(dtype=torch.float32)
+        for generator, noise, ours, theirs in made:
+            for i, exact in enumerate(pictures_of_diffusers(args, pipeline, noise)):
+                print(f"     {generator} noise, picture {i}, against float32: flamec {psnr(ours[i], exact):.1f} dB, "
+                      f"diffusers {psnr(theirs[i], exact):.1f} dB", flush=True)  # fmt: skip
     print(", ".join(f"{n} {what}" for what, n in counts.items()))
     return counts["failed"] > 0
 

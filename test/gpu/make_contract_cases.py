@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import json
+import math
 import os
 import pathlib
 import re
@@ -313,6 +314,84 @@ def products():
             yield c, c.node("MatMulInteger", [a, b], np.matmul(c.value[a], c.value[b]))
 
 
+def paired():
+    """Two products of one operand whose results meet, as in a gated layer: two weights, or the halves of one."""
+
+    def case(name, dtype, m, n, k, kind, form, order, schedule=None, dims=None, typical=None):
+        """`form`: two inputs, the halves of one input, two weights or the halves of one; `order`: t: [n, k]."""
+        c = Case(f"paired_{name}{kind}_{form}_{dtype}_{m}x{n}x{k}{order}", dtype)
+        c.typical = typical
+        if schedule:
+            c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        x = c.input("x", (m, k), dims)
+
+        def right(name, shape):
+            # Sums that narrow types hold exactly.
+            choices = (-1, 0, 0, 0, 0, 0, 0, 1)
+            return c.constant(name, shape, choices) if "weight" in form else c.input(name, shape, data=c.random.choice(choices, shape))
+
+        def linear(i, columns):
+            w = right(f"w{i}", (columns, k) if order == "t" else (k, columns))
+            y = c.matmul(x, c.transpose(w, [1, 0]) if order == "t" else w)
+            return c.node("Add", [y, b := right(f"b{i}", (columns,))], c.value[y] + c.value[b])
+
+        if "half" in form:
+            whole = linear(0, 2 * n)
+            first, second = (
+                c.node("Slice", [whole, c.axes(f"from{i}", i * n), c.axes(f"to{i}", (i + 1) * n), c.axes(f"axis{i}", 1)], c.value[whole][:, i * n : (i + 1) * n])
+                for i in (0, 1)
+            )
+        else:
+            first, second = linear(0, n), linear(1, n)
+        gate, value = c.value[second], c.value[first]
+        if kind == "relu":
+            second = c.node("Relu", [second], np.maximum(gate, 0))
+            return c, c.node("Sub", [first, second], value - np.maximum(gate, 0))
+        c.rtol = 4 * EPSILON[dtype]
+        if kind == "swiglu":
+            sigmoid = c.node("Sigmoid", [second], 1 / (1 + np.exp(-gate)))
+            second = c.node("Mul", [second, sigmoid], gate * c.value[sigmoid])
+        else:
+            kinds = {"geglu": ("none", 0.5 * gate * (1 + np.vectorize(math.erf)(gate / math.sqrt(2)))),
+                     "tanh": ("tanh", 0.5 * gate * (1 + np.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3))))}  # fmt: skip
+            second = c.node("Gelu", [second], kinds[kind][1], approximate=kinds[kind][0])
+        return c, c.node("Mul", [first, second], value * c.value[second])
+
+    for dtype in ("f16", "bf16", "f32"):
+        for form in ("two", "half", "two_weights", "half_weight"):
+            for order in "nt":
+                for m, n, k in ((1, 200, 520), (1, 33, 65), (3, 41, 100), (16, 520, 264), (77, 36, 72), (130, 136, 65), (300, 264, 200), (65, 1, 40)):
+                    yield case("", dtype, m, n, k, "relu", form, order)
+            for kind in ("swiglu", "geglu", "tanh"):
+                yield case("", dtype, 77, 136, 200, kind, form, "t")
+                yield case("", dtype, 1, 136, 200, kind, form, "n")
+        for m in (1, 4, 9, 130):
+            yield case("dynamic_", dtype, m, 72, 136, "relu", "two", "t", dims=["m", 136])
+            yield case("likely_few_", dtype, m, 72, 136, "relu", "half", "n", dims=["m", 136], typical="m=2")
+    for name, schedule in (WGMMA | {"split8": wgmma(64, 128, 64, 4, 1, splits=8)}).items():
+        rows, columns = schedule["rows"], schedule["columns"]
+        for m, n, k in ((rows - 3, 520, 520),) if rows % 64 else ((77, 520, 520), (333, 264, 200), (1030, 1032, 136)):
+            yield case(f"wgmma_{name}_", "bf16", m, n, k, "relu", "two", "t", schedule)
+        m = rows if rows % 64 else 141
+        for kind in ("relu", "swiglu"):
+            # What is parted along the side is boxes of 64 columns.
+            yield case(f"wgmma_{name}_", "f16", m, 100 if columns % 128 else 136, 328, kind, "half_weight", "t" if columns % 128 else "n", schedule)
+    for dtype in ("e4m3", "i8"):
+        for m, n, k in ((65, 72, 48), (1, 64, 64), (300, 520, 144), (77, 1032, 640)):
+            c = Case(f"paired_quantised_{dtype}_{m}x{n}x{k}", dtype)
+            c.out_dtype = "f32"
+
+            def dequantised(name, shape):
+                x = c.input(name, shape)
+                scale = c.input(f"{name}_scale", (shape[0],), dtype="f32", data=np.ldexp(1.0, c.random.integers(-2, 3, shape[0])))
+                return c.node("DequantizeLinear", [x, scale], c.value[x] * c.value[scale][:, None], axis=0)
+
+            x = dequantised("x", (m, k))
+            p, u = (c.matmul(x, c.transpose(dequantised(w, (n, k)), [1, 0])) for w in "wv")
+            gate = c.node("Relu", [p], np.maximum(c.value[p], 0))
+            yield c, c.node("Sub", [gate, u], c.value[gate] - c.value[u])
+
+
 def quantised():
     """Products of dequantised operands; scales are powers of two, so that results are exact before they are rounded."""
 
@@ -547,4 +626,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *quantised(), *convolutions(), *channels_last(), *networks(), *norms()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *quantised(), *convolutions(), *channels_last(), *networks(), *norms()]))

@@ -38,6 +38,17 @@ def sustained(functions, rounds, milliseconds):
     return {name: statistics.median(t) for name, t in times.items()}
 
 
+def around(functions):
+    """A function that calls the next of some with every call: copies of the tensors, more than the second-level cache holds."""
+    state = [0]
+
+    def call():
+        state[0] = (state[0] + 1) % len(functions)
+        functions[state[0]]()
+
+    return call
+
+
 def command_line(doc, make, run, compiles=True, more=None, rounds=5):
     """What the benchmarks of compiled kernels are called by: `make` on a machine with onnx, `run` on one with a GPU. With `compiles`
     torch.compile is a rival. `more` adds options to {"make", "run"}. Returns the exit status."""

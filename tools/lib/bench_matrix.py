@@ -21,7 +21,7 @@ import subprocess
 import sys
 
 import matrix_convs
-from bench_gpu import command_line, print_head, print_table, sustained
+from bench_gpu import around, command_line, print_head, print_table, sustained
 
 SHAPES = [
     (4608, 3072, 3072), (4608, 9216, 3072), (4608, 12288, 3072), (4608, 3072, 12288), (4608, 21504, 3072), (4608, 3072, 15360),
@@ -36,6 +36,8 @@ KINDS = {
     "gate_residual": [("w", "NK"), ("b", "N"), ("g", "1N"), ("r", "MN")],
     "swiglu": [("w", "NK"), ("v", "NK")],
     "geglu": [("w", "NK"), ("v", "NK")],
+    # As diffusers has it: one linear layer, of whose halves the second one gates the first.
+    "geglu_halves": [("w", "DK"), ("b", "D")],
     # Quantised x and w, with one scale each, or one for each row of x and of w.
     "fp8_tensor": [("w", "NK"), ("s", ""), ("t", "")],
     "fp8_row": [("w", "NK"), ("s", "M"), ("t", "N")],
@@ -60,12 +62,14 @@ def cases():
         for m in (16, 4096):
             yield "swiglu", (m, n, 4096), "bfloat16"
     yield "geglu", (4096, 11264, 4096), "bfloat16"
+    for shape in ((8192, 2560, 640), (2048, 5120, 1280)):  # of SDXL's UNet
+        yield "geglu_halves", shape, "bfloat16"
     yield from matrix_convs.cases()
 
 
 def dims(letters, m, n, k):
     """The sizes that stand for the letters."""
-    return [{"M": m, "N": n, "K": k, "1": 1}[letter] for letter in letters]
+    return [{"M": m, "N": n, "K": k, "D": 2 * n, "1": 1}[letter] for letter in letters]
 
 
 # ---- models
@@ -100,14 +104,14 @@ def make(args):
             node("DequantizeLinear", ["x", "s"], ["xd"], axis=0, output_dtype=T.BFLOAT16)
             node("DequantizeLinear", ["w", "t"], ["wd"], axis=0, output_dtype=T.BFLOAT16)
             left = "xd"
-        for weight, result in (("w", product), ("v", "u")):
+        for weight, to in (("w", product), ("v", "u")):
             if conv or weight not in [i for i, _ in inputs]:
                 continue
             if kind == "matmul":
-                node("MatMul", ["x", weight], [result])
+                node("MatMul", ["x", weight], [to])
             else:
                 node("Transpose", ["wd" if left == "xd" else weight], [weight + "t"], perm=[1, 0])
-                node("MatMul", [left, weight + "t"], [result])
+                node("MatMul", [left, weight + "t"], [to])
         if kind == "bias_gelu":
             node("Add", ["p", "b"], ["a"])
             node("Gelu", ["a"], ["y"], approximate="tanh")
@@ -122,6 +126,11 @@ def make(args):
         elif kind == "geglu":
             node("Gelu", ["p"], ["a"], approximate="tanh")
             node("Mul", ["a", "u"], ["y"])
+        elif kind == "geglu_halves":
+            node("Add", ["p", "b"], ["q"])
+            node("Split", ["q"], ["h", "g"], axis=-1, num_outputs=2)
+            node("Gelu", ["g"], ["a"])
+            node("Mul", ["h", "a"], ["y"])
         graph = h.make_graph(nodes, kind, [h.make_tensor_value_info(i, types[i], s) for i, s in inputs],
                              [h.make_tensor_value_info("y", onnx_type, result)])  # fmt: skip
         model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23)], ir_version=11)
@@ -147,6 +156,10 @@ def torch_function(kind):
     import torch
     import torch.nn.functional as F
 
+    def geglu_halves(x, w, b):
+        hidden, gate = F.linear(x, w, b).chunk(2, -1)
+        return hidden * F.gelu(gate)
+
     def scaled(x, w, s, t):
         if x.dtype == torch.float64:
             return (x @ w.T) * s.reshape(-1, 1) * t
@@ -161,6 +174,7 @@ def torch_function(kind):
         "bias_gelu": lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh"),
         "gate_residual": lambda x, w, b, g, r: r + g * F.linear(x, w, b),
         "swiglu": lambda x, w, v: F.silu(x @ w.T) * (x @ v.T),
+        "geglu_halves": geglu_halves,
         "geglu": lambda x, w, v: F.gelu(x @ w.T, approximate="tanh") * (x @ v.T),
     }[kind]
 
@@ -223,7 +237,7 @@ def run(args):
             calls["eager"] = [lambda i=i: eager(*i) for i in sets]
             if kind in ("linear", "matmul"):
                 product = cublaslt.Product(m, n, k, str(dtype).removeprefix("torch."), str(dtype).removeprefix("torch."), kind == "linear", case["type"] == "tf32")
-                product.tune(*sets[0], results["rival"][0])
+                product.tune(sets, results["rival"])
                 calls["rival"] = [product.bound(*i, o) for i, o in zip(sets, results["rival"])]
             elif kind == "conv" or kind.startswith("fp8"):
                 results["rival"] = [eager(*i) for i in sets]
@@ -250,15 +264,6 @@ def run(args):
             failures += 1
             print(f"{case['name']}: {row['error']}", file=sys.stderr, flush=True)
             continue
-
-        def around(functions):
-            state = [0]
-
-            def call():
-                state[0] = (state[0] + 1) % len(functions)
-                functions[state[0]]()
-
-            return call
 
         row["us"] = sustained({g: around(f) for g, f in calls.items()}, args.rounds, args.milliseconds)
         flops = 2 * m * n * k * (2 if "glu" in kind else 1)

@@ -86,6 +86,38 @@ def JoinProducts : Pass<"flame-join-products", "::mlir::func::FuncOp"> {
   }];
 }
 
+def SplitProducts : Pass<"flame-split-products", "::mlir::func::FuncOp"> {
+  let summary = "A product whose two parts meet becomes two products of the same operand";
+  let description = [{
+    Gated layers are often stored as one: a linear layer of twice the columns, whose result is cut in two, one half of which gates
+    the other. As two products with the parts of the weight they form a pair, which one kernel multiplies, parts staying where they
+    are; the whole result would go to memory in between. Pointwise ops before the cut (a bias, scales) are cut as well. Only where
+    all that reads the parts is pointwise until they have met, and both parts can be read by the copy engine.
+
+    Before:
+
+    ```mlir
+    %p = flame.matmul %x, %w : (tensor<?x64xf16>, tensor<64x256xf16>) -> tensor<?x256xf16>
+    %s = flame.slice %p, … : … -> tensor<?x128xf16>
+    %g = flame.slice %p, … : … -> tensor<?x128xf16>
+    %a = flame.gelu %g : (tensor<?x128xf16>) -> tensor<?x128xf16>
+    %y = flame.mul %s, %a : (tensor<?x128xf16>, tensor<?x128xf16>) -> tensor<?x128xf16>
+    ```
+
+    After:
+
+    ```mlir
+    %v = flame.slice %w, … : … -> tensor<64x128xf16>
+    %u = flame.slice %w, … : … -> tensor<64x128xf16>
+    %s = flame.matmul %x, %v : (tensor<?x64xf16>, tensor<64x128xf16>) -> tensor<?x128xf16>
+    %g = flame.matmul %x, %u : (tensor<?x64xf16>, tensor<64x128xf16>) -> tensor<?x128xf16>
+    %a = flame.gelu %g : (tensor<?x128xf16>) -> tensor<?x128xf16>
+    %y = flame.mul %s, %a : (tensor<?x128xf16>, tensor<?x128xf16>) -> tensor<?x128xf16>
+    ```
+  }];
+  let options = [Option<"tf32", "tf32", "bool", "false", "f32 is multiplied as TF32">];
+}
+
 def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncOp"> {
   let summary = "Multiply quantised operands as they are stored, and their scales into the result";
   let description = [{

@@ -175,7 +175,18 @@ static Value gelu(GeluOp op, S &s, Value x) {
     Value inner = s.mul(s.constant(x, 2 * std::sqrt(2 / M_PI)), s.add(x, s.mul(s.constant(x, 0.044715), cube)));
     return s.mul(x, sigmoid(s, inner));
   }
-  Value one = s.constant(x, 1), half = s.mul(s.constant(x, 0.5), x);
+  Value one = s.constant(x, 1);
+  if (auto type = dyn_cast_if_present<FloatType>(s.resultType); type && type.getWidth() <= 16) {
+    // The normal distribution's tail by formula 7.1.26 of Abramowitz and Stegun: no branches, half of erf's instructions. The
+    // result is exact to 3e-7, and where x is negative, to 0.2 % down to 1e-6, since nothing cancels.
+    Value a = s.abs(x), t = s.reciprocal(s.add(one, s.mul(s.constant(x, 0.3275911 * M_SQRT1_2), a)));
+    Value tail = s.constant(x, 1.061405429 / 2);
+    for (double factor : {-1.453152027, 1.421413741, -0.284496736, 0.254829592})
+      tail = s.add(s.constant(x, factor / 2), s.mul(tail, t));
+    tail = s.mul(s.mul(tail, t), s.exp(s.mul(s.constant(x, -0.5), s.mul(x, x))));
+    return s.mul(x, s.select(s.lt(x, s.constant(x, 0)), tail, s.sub(one, tail)));
+  }
+  Value half = s.mul(s.constant(x, 0.5), x);
   return s.mul(half, s.add(one, s.erf(s.mul(s.constant(x, M_SQRT1_2), x))));
 }
 static Value hardSigmoid(HardSigmoidOp op, S &s, Value x) {

@@ -37,11 +37,12 @@ constexpr double roundTime = 2612,       // of a tile that has no inner dim: lau
     storeTime = 0.3,                   // of a number of the result, for each warp
     clusterTime = 9500;                  // of sums that several blocks add up
 
-/// The likely time of a product by such tiles, in nanoseconds.
+/// The likely time of a product by such tiles, in nanoseconds. Two products at once are one of as many columns as both have, of which
+/// half as many are stored.
 double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
   constexpr int64_t sharedMemory = 227 << 10, registers = 1 << 16, warpsAtOnce = 64;
   int64_t tiles = s.batches * ceilDivide(std::max<int64_t>(s.rows, 1), c.rows) *
-                  ceilDivide(std::max<int64_t>(s.columns, 1), c.columns);
+                  ceilDivide(std::max<int64_t>(s.columns * s.products, 1), c.columns);
   int64_t blocks = tiles * c.splits, warps = c.warps() * c.slices;
   int64_t warpRows = c.rows / c.warpRows / 16, warpColumns = c.columns / c.warpColumns / 16;
   int64_t registersEach = 64 + 8 * warpRows * warpColumns + 8 * (warpRows + warpColumns);
@@ -57,7 +58,7 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
              std::max(together * warps * steps * (products * matrixTime + (warpRows + warpColumns) * loadTime),
                       steps * (stepTime + products * ownTime));
   return rounds * (roundTime + copying + multiplying + turns * turnTime +
-                   storeTime * c.rows * c.columns / (warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
+                   storeTime * c.rows * c.columns / (s.products * warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
 }
 
 /// Large tiles read shared memory less often; of tiles of several shapes one fills the last round of blocks. With ping-pong one
@@ -95,14 +96,14 @@ constexpr int64_t placesOfClusters = 112;
 /// Bytes that a product reads and writes at least.
 double leastBytes(const ContractSizes &s, const WgmmaProblem &p) {
   const int size = sizeOf(p.type);
-  return p.windows ? p.windows->bytes : double(s.batches) * (double(s.rows + s.columns) * s.depth * size + double(s.rows) * s.columns * 2);
+  return p.windows ? p.windows->bytes : double(s.batches) * (double(s.rows + s.products * s.columns) * s.depth * size + double(s.rows) * s.columns * 2);
 }
 
 /// The likely time of a product by such tiles.
 double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule &c) {
   const int size = sizeOf(p.type);
   int64_t down = ceilDivide(std::max<int64_t>(s.rows, 1), c.rows * c.clusterRows),
-          across = ceilDivide(std::max<int64_t>(s.columns, 1), c.columns * c.clusterColumns);
+          across = ceilDivide(std::max<int64_t>(s.columns * s.products, 1), c.columns * c.clusterColumns);
   int64_t tiles = s.batches * down * across,
           places = (c.cluster() > 2 ? placesOfClusters : multiprocessors) / c.cluster();
   // Lines of 128 bytes of the inner dim, for each row and column.
@@ -114,7 +115,7 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   // Three stages leave no time for a copy that comes late.
   constexpr double fewStages = 1.04;
   double multiplying = lines * (wgmmaElement * elements + wgmmaLine * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + wgmmaTile,
-         storing = wgmmaStore * elements / c.splits;
+         storing = wgmmaStore * elements / (c.splits * s.products);
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
   working *= 1 - wgmmaBoost * (1 - double(tiles) / (rounds * places));
   const bool streams = s.rows <= mostStreamedRows && !p.windows;
@@ -198,9 +199,9 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
   const int64_t piece = p.rows ? 8 : 16;
   const int rows = int(ceilDivide(std::max<int64_t>(fewRows, 1), piece) * piece);
   // Lines along the side are whole ones.
-  const int64_t together = p.y == Major::Depth ? 8 : lineElements;
+  const int64_t together = s.products * (p.y == Major::Depth ? 8 : lineElements);
   for (int64_t rounds = 1, last = 0; rounds <= mostRounds; ++rounds) {
-    const int64_t columns = ceilDivide(ceilDivide(std::max<int64_t>(s.batches * s.columns, 1), multiprocessors * rounds), together) * together;
+    const int64_t columns = ceilDivide(ceilDivide(std::max<int64_t>(s.batches * s.columns * s.products, 1), multiprocessors * rounds), together) * together;
     if (columns > mostColumns || columns == last)
       continue;
     last = columns;
@@ -230,11 +231,11 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
                                 : std::max(price(sizes, beside, chooseMma(beside, sizes)),
                                            streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
   auto consider = [&](WgmmaSchedule candidate) {
-    if (!candidate.isValid(problem.type, problem.x, problem.y))
+    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
-    if (candidate.splits > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) * ceilDivide(sizes.columns, candidate.columns) *
-                                        candidate.splits > multiprocessors)
+    if (candidate.splits > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) *
+                                        ceilDivide(sizes.columns * sizes.products, candidate.columns) * candidate.splits > multiprocessors)
       return;
     if (double time = price(sizes, problem, candidate); time < least)
       best = candidate, least = time;
@@ -247,8 +248,8 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
       // Large tiles are for products of many.
       if (blocks > 1 && base.columns > 128)
         continue;
-      // Consumers that take turns have whole tiles.
-      if (base.pingPong && streams)
+      // Consumers that take turns have whole tiles, as have all where the number of rows is not known.
+      if (streams && (base.pingPong || !problem.rows))
         continue;
       WgmmaSchedule candidate = base;
       candidate.splits = blocks;

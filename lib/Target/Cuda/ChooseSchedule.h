@@ -17,9 +17,10 @@
 
 namespace flame::cuda {
 
-/// A product: result [batches, rows, columns], inner dim `depth`.
+/// A product: result [batches, rows, columns], inner dim `depth`; or two of the same rows at once (`products`), each of so many columns.
 struct ContractSizes {
   int64_t batches = 1, rows, columns, depth;
+  int products = 1;
 };
 
 /// The schedules that chooseMma picks from, for elements of 16 bits; for others the same bytes.

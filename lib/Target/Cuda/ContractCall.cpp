@@ -11,12 +11,15 @@ using namespace flame;
 using namespace flame::cuda;
 
 llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
-  return llvm::json::Object{
+  llvm::json::Object problem{
           {"type", nameOf(type)},
           {"batches", sizes.batches},
           {"rows", sizes.rows},
           {"columns", sizes.columns},
           {"depth", sizes.depth}};
+  if (sizes.products != 1)
+    problem["products"] = sizes.products;
+  return problem;
 }
 
 LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
@@ -33,7 +36,8 @@ LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
     kernel.kernel.shared = schedule.sharedBytes(type);
     kernel.kernel.sharedBefore90 = schedule.older(type).sharedBytes(type);
     kernel.kernel.cluster = schedule.splits;
-    tileRows = schedule.rows, tileColumns = schedule.columns, tileDepth = schedule.depth;
+    tileRows = schedule.rows, tileColumns = schedule.columns / sizes.products, tileDepth = schedule.depth;
+    warpColumns = tileColumns / schedule.warpColumns;
     kernel.templates.push_back("impl/Gemm.h");
     kernel.waitsLater = true;
     return success();
@@ -55,7 +59,7 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
   std::optional<WgmmaSchedule> chosen = chooseWgmma(problem, sizes);
   auto isValid = [&](const WgmmaSchedule &s) {
     // Tiles one below the other are whole pieces of what warps store.
-    return s.isValid(problem.type, problem.x, problem.y) &&
+    return s.isValid(problem.type, problem.x, problem.y, sizes.products) &&
            (s.rows % WgmmaSchedule::slabRows == 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
@@ -64,13 +68,13 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
 }
 
 void ContractCall::launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows,
-                               DimExpr columns) {
+                               DimExpr columns, int products) {
   WgmmaLaunch &launch = kernel.kernel.wgmma;
   launch.threads = s.threads();
   launch.shared = s.sharedBytes(problem.type, problem.x, problem.y);
   launch.cluster = s.cluster();
   launch.extent = batches * ceilDiv(rows, shapes.constant(s.rows * s.clusterRows)) *
-                  ceilDiv(columns, shapes.constant(s.columns * s.clusterColumns)) * int64_t(s.cluster());
+                  ceilDiv(columns, shapes.constant(s.columns / products * s.clusterColumns)) * int64_t(s.cluster());
 }
 
 void ContractCall::callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, ArrayRef<std::string> arguments) {
@@ -79,11 +83,11 @@ void ContractCall::callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem
           major(problem.y) + ">(" + llvm::join(arguments, ",\n      ") + ")";
 }
 
-bool ContractCall::isStorable(const WgmmaSchedule &s, Type elementType, DimExpr columns) {
+bool ContractCall::isStorable(const WgmmaSchedule &s, Type elementType, DimExpr columns, int products) {
   Type stored = storageType(elementType);
   int bytes = stored.isIntOrFloat() ? int(stored.getIntOrFloatBitWidth()) / 8 : 0;
   return (bytes == 2 || bytes == 4) && isMultiple(columns, 16 / bytes) &&
-         s.storedColumns() * bytes >= WgmmaSchedule::lineBytes;
+         s.storedColumns() / products * bytes >= WgmmaSchedule::lineBytes;
 }
 
 std::string ContractCall::storeByMap(Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,

@@ -30,7 +30,8 @@ protected:
   ElementBuilder e;
   Arithmetic type = Arithmetic::F32;
   std::string head; // of the text: template and schedule
-  int tileRows = 0, tileColumns = 0, tileDepth = 0;
+  int tileRows = 0, tileColumns = 0, tileDepth = 0; // of the result
+  int warpColumns = 0;                              // of it, for a warp
   llvm::SmallVector<mlir::Value> operands; // of the call
   std::string wgmma; // the call's text in code for sm_90a; empty: the same
 
@@ -48,11 +49,11 @@ protected:
   /// By wgmma, for sm_90a: the tiles, none where mma.sync is likely faster.
   mlir::FailureOr<std::optional<WgmmaSchedule>> chooseWgmmaTiles(const WgmmaProblem &problem, const ContractSizes &sizes);
   /// Threads, shared memory and blocks. Tensor maps are the caller's: map0 and map1 of the operands, map2 of the result.
-  void launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows, DimExpr columns);
+  void launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows, DimExpr columns, int products = 1);
   /// The call, with "head, type, orders>(" in front of `arguments`.
   void callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, llvm::ArrayRef<std::string> arguments);
   /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
-  static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns);
+  static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns, int products = 1);
   /// Its map, of `batches` matrices, and the epilogue.
   std::string storeByMap(mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
                          DimExpr batchPitch, const std::string &body);

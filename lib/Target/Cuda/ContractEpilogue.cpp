@@ -9,7 +9,7 @@ using namespace flame::cuda;
 using Values = ElementBuilder::Values;
 
 bool ContractEpilogue::isSupported(bool anyOrder) {
-  llvm::SmallPtrSet<Value, 16> dependent{product}, moved;
+  llvm::SmallPtrSet<Value, 16> dependent(products.begin(), products.end()), moved;
   SmallVector<DimExpr> dims(kernel.shapes.dims(product));
   for (Operation &op : kernel.region.getBlock()->without_terminator()) {
     if (llvm::any_of(op.getOperands(), [&](Value v) { return moved.contains(v); }))
@@ -53,6 +53,18 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
                                     SmallVectorImpl<Value> &operands,
                                     llvm::function_ref<std::string(const std::string &)> wrap, StringRef suffix) {
   Type index = e.b.getIndexType(), sum = computeType(getElementTypeOrSelf(product.getType()));
+  SmallVector<Type> types{index, index};
+  types.append(products.size(), sum);
+  const StringRef names[] = {"row", "column", "sum", "other"};
+  const ArrayRef<StringRef> argumentNames = ArrayRef(names).take_front(types.size());
+  auto setSums = [&](ValueRange args) {
+    for (auto [value, given] : llvm::zip(products, args.drop_front(2)))
+      e.setScalar(value, given);
+  };
+  auto clearSums = [&] {
+    for (Value value : products)
+      e.clearScalar(value);
+  };
   auto name = [&](Value value) {
     operands.push_back(value);
     return "$" + std::to_string(operands.size() - 1);
@@ -61,15 +73,15 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
   unsigned results = kernel.region.getNumResults();
   if (results != 1) {
     Value body = FunctionOp::create(
-        e.b, kernel.loc, ("body" + suffix).str(), {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
+        e.b, kernel.loc, ("body" + suffix).str(), types, argumentNames, [&](ValueRange args) {
           e.scope([&] {
             Values at = indexOf(e, args[0], args[1]);
-            e.setScalar(product, args[2]);
+            setSums(args);
             for (unsigned result = 0; result < results; ++result) {
               Values to = resultIndex(result, at);
               kernel.storeResult(e, result, to, e.element(kernel.region.getYielded()[result], to));
             }
-            e.clearScalar(product);
+            clearSums();
           });
           return Value();
         });
@@ -78,13 +90,13 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
   Type elementType = getElementTypeOrSelf(kernel.region.getResult(0).getType());
   Value yielded = kernel.region.getYielded()[0];
   Value body =
-      FunctionOp::create(e.b, kernel.loc, ("body" + suffix).str(), {index, index, sum}, {"row", "column", "sum"}, [&](ValueRange args) {
+      FunctionOp::create(e.b, kernel.loc, ("body" + suffix).str(), types, argumentNames, [&](ValueRange args) {
         Value stored;
         e.scope([&] {
           Values at = indexOf(e, args[0], args[1]);
-          e.setScalar(product, args[2]);
+          setSums(args);
           stored = e.scalars(elementType).toStorage(e.element(yielded, resultIndex(0, at)), elementType);
-          e.clearScalar(product);
+          clearSums();
         });
         return stored;
       });

@@ -6,12 +6,13 @@
 
 namespace flame::cuda {
 
-/// The ops of a region that depend on its anchor's result: pointwise ones of its shape, and at the end of each result
+/// The ops of a region that depend on the results of its anchor (or, of two products at once, of both): pointwise ones of its shape, and at the end of each result
 /// perhaps a transpose that leaves the last dim in place, so that an element of the results needs one element of the
 /// product and rows stay contiguous.
 class ContractEpilogue {
 public:
-  ContractEpilogue(KernelBuilder &kernel, mlir::Value product) : kernel(kernel), product(product) {}
+  ContractEpilogue(KernelBuilder &kernel, llvm::ArrayRef<mlir::Value> products)
+      : kernel(kernel), products(products), product(products.front()) {}
 
   /// False if the region does something else with the product. `anyOrder`: the transposes may move the last dim, too.
   bool isSupported(bool anyOrder = false);
@@ -30,7 +31,8 @@ private:
   ElementBuilder::Values resultIndex(unsigned result, mlir::ValueRange index);
 
   KernelBuilder &kernel;
-  mlir::Value product;
+  llvm::SmallVector<mlir::Value, 2> products;
+  mlir::Value product; // the first one
 };
 
 /// The name of a storage type in a kernel's text.

@@ -4,13 +4,15 @@
 // multiply-adds for f32 (strict arithmetic), f64 and 32- and 64-bit integers, and by a template of its own where one
 // operand has but a few rows. An operand that is memory, through whatever transposes and slices, is handed over as
 // address and pitch; any other as a function of its indices. What the region does with the product is handed over as a
-// function too.
+// function too. Two products of one left operand (see Analysis/PairedProducts.h) are one call, with two right operands and a function of
+// both sums.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ContractCall.h"
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
+#include "flame/Analysis/PairedProducts.h"
 #include "flame/Ops/Contraction.h"
 #include "flame/Ops/Shape.h"
 #include "llvm/Support/SaveAndRestore.h"
@@ -26,19 +28,23 @@ namespace {
 /// The anchor of one region on its way into a call.
 class ContractEmitter : ContractCall {
 public:
-  ContractEmitter(KernelBuilder &kernel, MatMulOp op)
-      : ContractCall(kernel), op(op), epilogue(kernel, op.getResult()) {}
+  /// Of one product, or of two that are paired.
+  ContractEmitter(KernelBuilder &kernel, ArrayRef<MatMulOp> ops)
+      : ContractCall(kernel), op(ops.front()), other(ops.size() == 2 ? ops.back() : MatMulOp()), products(ops.size()),
+        epilogue(kernel, SmallVector<Value>(llvm::map_range(ops, [](MatMulOp op) { return op.getResult(); }))) {}
 
   LogicalResult emit() {
     if (op.getPackedColumns() || !epilogue.isSupported() || !chooseArithmetic())
       return emitLoop(kernel);
     shapeUp();
-    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth)};
+    ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth), products};
     FailureOr<bool> isThin = emitThin(sizes);
     if (failed(isThin) || *isThin)
       return isThin;
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
+    if (other && !isMatrix(type))
+      return emitLoop(kernel);
     if (failed(chooseTiles(sizes)))
       return failure();
     // A schedule that a person gave may put the border of two tensors inside of a tile.
@@ -49,7 +55,7 @@ public:
     DimExpr blocks = tiles(rows, columns);
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
-    std::string xText = operandText(x, /*isX=*/true), yText = operandText(y, /*isX=*/false);
+    std::string xText = operandText(x, /*isX=*/true), yText = rightText();
     std::string end = epilogueText();
     if (isMatrix(type) && failed(useWgmma(problem, sizes, end)))
       return failure();
@@ -73,12 +79,13 @@ private:
     DimExpr border, furtherStride;
   };
 
-  MatMulOp op;
+  MatMulOp op, other; // `other`: null, if there is but one
+  int products;
   ContractEpilogue epilogue;
   Type elementType; // what operands are converted to
   /// Elements of 8 bits that wgmma multiplies; other matrix instructions multiply them as f16, which has all their values.
   std::optional<Arithmetic> narrow;
-  Side x, y;
+  Side x, y, z; // z: the other product's y
   SmallVector<DimExpr> batch; // of the result, empty if its dims are part of the rows
   SmallVector<DimExpr> rowDims;
   DimExpr batches, rows, columns, depth;
@@ -160,6 +167,8 @@ private:
         dims(shapes.dims(op.getResult()));
     x = side(op.getX(), true, op.getTransposeX());
     y = side(op.getY(), false, op.getTransposeY());
+    if (other)
+      z = side(other.getY(), false, other.getTransposeY());
     DimExpr one = shapes.constant(1);
     depth = x.isVector ? xDims[0] : xDims[xDims.size() - (x.transposed ? 2 : 1)];
     columns = y.isVector ? one : dims.back();
@@ -260,13 +269,23 @@ private:
     return "flame::joined<$I>(" + text + ", " + more + ", " + number(s.border) + ")";
   }
 
-  std::string operandText(Side &s, bool isX) {
+  /// y, or both right operands by turns.
+  std::string rightText() {
+    if (!other)
+      return operandText(y, /*isX=*/false);
+    bool single = columns.isConstant(1), plain = lineOrder(y, single) == lineOrder(z, single);
+    std::string left = operandText(y, /*isX=*/false, plain), right = operandText(z, /*isX=*/false, plain);
+    return "flame::paired<" + std::to_string(warpColumns) + ">(" + left + ",\n      " + right + ")";
+  }
+
+  /// `plain`: as lines, where they are.
+  std::string operandText(Side &s, bool isX, bool plain = true) {
     bool single = (isX ? rows : columns).isConstant(1);
-    if (auto order = lineOrder(s, single))
+    if (auto order = lineOrder(s, single); order && plain)
       return plainText(s, *order, single);
     // By function. What can be read in either order is read along its faster dim.
     bool alongDepth = !readsSide() || (isX ? !s.transposed : s.transposed);
-    StringRef line = isX ? "row" : "column", functionName = isX ? "x" : "y";
+    StringRef line = isX ? "row" : "column", functionName = isX ? "x" : &s == &z ? "z" : "y";
     Type index = e.b.getIndexType();
     Value function =
         FunctionOp::create(e.b, kernel.loc, functionName, {index, index}, {line, "depth"}, [&](ValueRange args) {
@@ -380,33 +399,35 @@ private:
       return success();
     llvm::SaveAndRestore<Arithmetic> multiplied(type, narrow.value_or(type));
     llvm::SaveAndRestore<Type> stored(elementType, narrow ? x.elementType : elementType);
-    if (!followsBatch(x) || !followsBatch(y))
+    if (!followsBatch(x) || !followsBatch(y) || (other && !followsBatch(z)))
       return success();
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
-    if (!xOrder || !yOrder)
+    if (!xOrder || !yOrder || (other && wgmmaOrder(z) != yOrder))
       return success();
-    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant(), {}, isThin, kernel.isConstant(y.memory->memory)};
+    const bool isWeight = kernel.isConstant(y.memory->memory) && (!other || kernel.isConstant(z.memory->memory));
+    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant(), {}, isThin, isWeight};
     auto chosen = chooseWgmmaTiles(product, sizes);
     if (failed(chosen))
       return failure();
     if (!*chosen || (x.further && !isMultiple(x.border, (*chosen)->depth)))
       return success();
     const WgmmaSchedule &s = **chosen;
-    launchWgmma(s, product, batches, rows, columns);
+    launchWgmma(s, product, batches, rows, columns, products);
     auto boxLines = [&](Major order, int lines, int sharers) {
       return (order == Major::Depth ? lines : s.depth) / sharers;
     };
     WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.tensors.push_back(
         tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), x.further ? x.border : depth));
-    launch.tensors.push_back(tensorMap(y, columns, *yOrder, boxLines(*yOrder, s.columns, s.clusterRows), depth));
+    const int columnsOfBox = boxLines(*yOrder, s.columns / products, s.clusterRows);
+    launch.tensors.push_back(tensorMap(y, columns, *yOrder, columnsOfBox, depth));
     // A single result in the product's own order can be stored by the copy engine.
     Value yielded = kernel.region.getYielded()[0];
     Type resultType = getElementTypeOrSelf(yielded.getType());
     bool isOwnOrder = yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>();
     bool batched = !batches.isConstant(1);
     std::string store = batched ? epilogueOfBatches("first") : end;
-    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns)) {
+    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
       std::string body = storedBody();
       store = storeByMap(resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
@@ -418,6 +439,11 @@ private:
       left = "flame::JoinedTensors{map0, map" + std::to_string(launch.tensors.size()) + ", " + this->number(x.border) + ", ";
       launch.tensors.push_back(tensorMap(more, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), depth - x.border));
     }
+    std::string right = tensorOperand(y) + "{map1, ";
+    if (other) {
+      right = std::string("flame::PairedTensors") + (isWeight ? "<true>" : "") + "{map1, map" + std::to_string(launch.tensors.size()) + ", ";
+      launch.tensors.push_back(tensorMap(z, columns, *yOrder, columnsOfBox, depth));
+    }
     std::string number = "1", make = "[&](int) { return ";
     if (batched) {
       number = this->number(batches);
@@ -427,7 +453,7 @@ private:
     kernel.templates.push_back("impl/WgmmaGemm.h");
     callWgmma(s, product,
               {problem + ", " + number,
-               left + step(x) + ", " + tensorOperand(y) + "{map1, " + step(y),
+               left + step(x) + ", " + right + step(y),
                make + store + "; }"});
     return success();
   }
@@ -444,17 +470,18 @@ private:
     int64_t lines = likely(thinLines);
     // More lines than expected make more groups of them.
     bool grouped = !thinLines.constant();
-    if (lines < 1 || lines > fewLines || !isPlain(thin) || x.further || (grouped && (swapped || !batches.isConstant(1))))
+    if (lines < 1 || lines > fewLines || !isPlain(thin) || x.further || (grouped && (swapped || !batches.isConstant(1))) ||
+        (other && swapped))
       return false;
     if (grouped)
       lines = fewLines;
     auto order = lineOrder(wide, wideLines.isConstant(1));
-    if (!order)
+    if (!order || (other && lineOrder(z, wideLines.isConstant(1)) != order))
       return false;
     bool along = *order == "Depth";
     // Two lines a warp where that still leaves a block for every multiprocessor.
     constexpr int64_t manyLines = 4096;
-    bool two = lines == 1 && likely(wideLines) >= manyLines;
+    bool two = lines == 1 && !other && likely(wideLines) >= manyLines;
     const ThinSchedule usual{int(llvm::PowerOf2Ceil(lines)), along ? (two ? 2 : 1) : 4, along};
     std::optional<ThinSchedule> chosen = usual;
     auto isValid = [&](const ThinSchedule &s) {
@@ -468,7 +495,7 @@ private:
     int bytes = sizeOf(type);
     DimExpr blocks = ceilDiv(wideLines, shapes.constant(schedule.columns(bytes)));
     kernel.kernel.threads = schedule.threads();
-    kernel.kernel.shared = schedule.sharedBytes(bytes);
+    kernel.kernel.shared = schedule.sharedBytes(bytes, products);
     kernel.templates.push_back("impl/Thin.h");
     placeBatch(blocks);
     // The template's rows are the thin side's lines.
@@ -487,6 +514,8 @@ private:
     std::string thinAddress = address(thin.memory->memory, begin), thinLine = number(thin.lineStride),
                 thinDepth = number(thin.depthStride), storage = storageName(elementType);
     std::string wideText = plainText(wide, *order, wideLines.isConstant(1));
+    if (other) // the template doesn't care for groups
+      wideText = "flame::paired<8>(" + wideText + ",\n      " + plainText(z, *order, wideLines.isConstant(1)) + ")";
     std::string end = grouped ? epilogueOfBatches(first) : epilogueText();
     kernel.waitsLater = true;
     if (isMatrix(type) && !swapped) {
@@ -506,6 +535,7 @@ private:
 } // namespace
 
 LogicalResult flame::cuda::emitContract(KernelBuilder &kernel) {
-  MatMulOp op = onlyAnchor<MatMulOp>(kernel.region);
-  return op ? ContractEmitter(kernel, op).emit() : emitLoop(kernel);
+  SmallVector<MatMulOp> ops(kernel.region.getBlock()->getOps<MatMulOp>());
+  bool paired = ops.size() == 2 && arePaired(ops[0], ops[1], kernel.shapes, kernel.tf32);
+  return ops.size() == 1 || paired ? ContractEmitter(kernel, ops).emit() : emitLoop(kernel);
 }

@@ -44,6 +44,7 @@ public:
 private:
   int64_t chunksOfRow = 0;
   Value items; // chunks of all rows
+  Value firstItem, blocks;
   Value keeps; // whether chunks stay in shared memory until their results are stored
   SmallVector<Value> handed;         // the row's numbers that the warps that store need
   DenseSet<Value> handedReciprocals; // those of them that are 1 / x
@@ -154,7 +155,7 @@ FailureOr<bool> RowPipelineBuilder::choose(RowStage stage) {
     olderStages = std::min<int64_t>(Shape::maxStages, (olderBytes - statics) / stageBytes);
     // Where rows are not kept, the last place is for the steps that wait.
     return stages >= Shape::minStages && olderStages >= Shape::minStages &&
-           stageBytes >= (chunksOfRow / Shape::minBlocks + 3) * Shape::stepWords * 8;
+           stageBytes >= int64_t(llvm::PowerOf2Ceil(chunksOfRow / Shape::minBlocks + 3)) * Shape::stepWords * 8;
   };
   auto choose = [&](int chunkBytes) {
     int64_t most = chunkBytes / bytes / groupsTogether * groupsTogether;
@@ -205,7 +206,7 @@ void RowPipelineBuilder::ofWarps(int first, int last, function_ref<void()> build
 
 /// `before` is the row of the step before, -1 in the first.
 void RowPipelineBuilder::overSteps(function_ref<void(Value, Value, Value)> body) {
-  loop(kernel.block, items, kernel.gridSize(), Values{index(0), index(-1)}, [&](Value item, ValueRange carried) {
+  loop(firstItem, items, blocks, Values{index(0), index(-1)}, [&](Value item, ValueRange carried) {
     Value row = divi(item, pieces);
     enterChunk(item, row);
     body(carried[0], row, carried[1]);
@@ -342,6 +343,7 @@ FailureOr<bool> RowPipelineBuilder::build(RowStage stage) {
   holds = Holds::All;
   unroll = 4; // several reads of shared memory are under way
   keeps = ask(b.getI1Type(), "pipeline.keeps()");
+  firstItem = ask(b.getIndexType(), "pipeline.firstItem()"), blocks = ask(b.getIndexType(), "pipeline.blocks()");
   constexpr int joining = Shape::countingWarps, fetching = joining + Shape::joiningWarps,
                 storing = fetching + Shape::fetchingWarps;
   ofWarps(0, joining, [&] { buildCount(stage); });

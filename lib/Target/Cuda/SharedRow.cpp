@@ -368,31 +368,28 @@ void SharedRowBuilder::joinStage(RowStage stage, ValueRange all) {
   Value zero = s.number(type, 0), second = stage.second.getResult();
   auto add = [&](Value a, Value c) { return s.add(a, c); };
   if (stage.first.getKind() == "mean") {
-    Value means = all[0], squares = all[1];
-    auto overPieces = [&](function_ref<Value(Value)> term) {
-      Value sum = loop(joinSelf, pieces, index(joiners), zero, [&](Value piece, ValueRange carried) {
-        return Values{s.add(carried[0], term(piece))};
-      })[0];
-      return joinWarp(*this, sum, add);
+    // In one pass, of differences from the mean of the thread's first piece, as countThread does it with elements.
+    Value means = all[0], squares = all[1], last = subi(pieces, index(1));
+    Value shift = loadShared(means, mini(joinSelf, last));
+    Value whole = fromIndex(muli(chunk, index(width)), type);
+    auto sizeOf = [&](Value piece) {
+      if (evenPieces)
+        return select(cmpi(CmpIPredicate::eq, piece, last), elementsIn(last, type), whole);
+      // A piece without elements is no part of the row.
+      return select(cmpi(CmpIPredicate::slt, muli(piece, chunk), index(groups)), elementsIn(piece, type), zero);
     };
-    // A piece without elements is no part of it.
-    auto exists = [&](Value piece) { return cmpi(CmpIPredicate::slt, muli(piece, chunk), index(groups)); };
-    Moments own;
-    if (joiners > warpSize)
-      own.size = overPieces([&](Value piece) { return select(exists(piece), elementsIn(piece, type), zero); });
-    Value total = fromIndex(index(columns), type);
-    Value sum = overPieces([&](Value piece) { return s.mul(elementsIn(piece, type), loadShared(means, piece)); });
-    own.mean = s.div(sum, joiners > warpSize ? s.max(own.size, s.number(type, 1)) : total);
-    own.squares = overPieces([&](Value piece) {
-      Value n = elementsIn(piece, type), off = s.sub(loadShared(means, piece), own.mean);
-      return s.add(loadShared(squares, piece), select(exists(piece), s.mul(n, s.mul(off, off)), zero));
+    Values sums = loop(joinSelf, pieces, index(joiners), Values{zero, zero, zero}, [&](Value piece, ValueRange carried) {
+      Value size = sizeOf(piece), off = s.sub(loadShared(means, piece), shift), part = s.mul(size, off);
+      return Values{s.add(carried[0], size), s.add(carried[1], part),
+                    s.add(carried[2], s.add(loadShared(squares, piece), s.mul(part, off)))};
     });
-    Value mean = own.mean, square = own.squares;
-    if (joiners > warpSize)
-      joinWarps(own, joiners / warpSize, joinSelf, total, {}, /*everywhere=*/true, [&](Value ofAll, Value squaresOfAll) {
-        mean = ofAll;
-        square = squaresOfAll;
-      });
+    auto joined = [&](Value x) {
+      x = joinWarp(*this, x, add);
+      return joiners > warpSize ? joinBlock(kernel, *this, joiners, joiners, x, add, joinSelf, syncMembers) : x;
+    };
+    Sums own{sums[0], shift, sums[1], sums[2]};
+    Value total = fromIndex(index(columns), type);
+    Value mean = s.div(joined(s.add(s.mul(own.size, own.shift), own.sum)), total), square = joined(squaresFrom(own, mean, type));
     setScalar(first, mean);
     setScalar(second, stage.second.getKind() == "mean" ? s.div(square, total) : square);
     return;

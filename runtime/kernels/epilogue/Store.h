@@ -2,7 +2,7 @@
 //
 // The region's epilogue is a function (row, column, sum) → stored element; `place` gives the position of (row, column)
 // in the result, whose columns lie next to each other if `contiguous`. Sums come in runs of `width` columns of one row,
-// in shared memory, aligned to 16 bytes.
+// in shared memory, aligned to 16 bytes. Of two products at once there are two sums, the functions take both.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -30,8 +30,8 @@ template <bool contiguous, typename T, typename Body, typename Place> struct Sto
   Body body;
   Place place;
 
-  template <typename Index, typename Sum>
-  FLAME_DEVICE void run(Index row, Index column, int valid, const Sum *sums) const {
+  template <typename Index, typename Sum, typename... More>
+  FLAME_DEVICE void run(Index row, Index column, int valid, const Sum *sums, const More *...more) const {
     if constexpr (contiguous) {
       T *to = result + place(row, column);
       if (valid >= width && (unsigned long long)to % (width * sizeof(T)) == 0) {
@@ -39,10 +39,12 @@ template <bool contiguous, typename T, typename Body, typename Place> struct Sto
         Pack<T, width> values;
 #pragma unroll
         for (int i = 0; i < width; i += part) {
-          const auto loaded = *(const Pack<Sum, part> *)(sums + i);
+          auto compute = [&](const auto &...loaded) {
 #pragma unroll
-          for (int j = 0; j < part; ++j)
-            values.values[i + j] = body(row, column + i + j, loaded.values[j]);
+            for (int j = 0; j < part; ++j)
+              values.values[i + j] = body(row, column + i + j, loaded.values[j]...);
+          };
+          compute(*(const Pack<Sum, part> *)(sums + i), *(const Pack<More, part> *)(more + i)...);
         }
         *(Pack<T, width> *)to = values;
         return;
@@ -50,10 +52,10 @@ template <bool contiguous, typename T, typename Body, typename Place> struct Sto
     }
 #pragma unroll 1
     for (int i = 0; i < least(valid, width); ++i)
-      one(row, column + i, sums[i]);
+      one(row, column + i, sums[i], more[i]...);
   }
-  template <typename Index, typename Sum> FLAME_DEVICE void one(Index row, Index column, Sum sum) const {
-    result[place(row, column)] = body(row, column, sum);
+  template <typename Index, typename... Sums> FLAME_DEVICE void one(Index row, Index column, Sums... sums) const {
+    result[place(row, column)] = body(row, column, sums...);
   }
 };
 template <bool contiguous, typename T, typename Body, typename Place>
@@ -66,14 +68,14 @@ template <typename Body> struct Scatter {
   static constexpr int width = 4;
   Body body;
 
-  template <typename Index, typename Sum>
-  FLAME_DEVICE void run(Index row, Index column, int valid, const Sum *sums) const {
+  template <typename Index, typename... Sums>
+  FLAME_DEVICE void run(Index row, Index column, int valid, const Sums *...sums) const {
 #pragma unroll 1
     for (int i = 0; i < least(valid, width); ++i)
-      body(row, column + i, sums[i]);
+      body(row, column + i, sums[i]...);
   }
-  template <typename Index, typename Sum> FLAME_DEVICE void one(Index row, Index column, Sum sum) const {
-    body(row, column, sum);
+  template <typename Index, typename... Sums> FLAME_DEVICE void one(Index row, Index column, Sums... sums) const {
+    body(row, column, sums...);
   }
 };
 template <typename Body> FLAME_DEVICE Scatter<Body> scatter(Body body) { return {body}; }

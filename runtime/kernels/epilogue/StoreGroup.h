@@ -2,7 +2,7 @@
 //
 // A warp has 16 rows of the warpgroup's 64. It passes them on some columns at a time through a piece of shared memory of its
 // own: to the copy engine, which writes lines of 128 bytes where a tensor map says, or to an epilogue that takes runs of
-// columns (see Store.h).
+// columns (see Store.h). Of two products at once a thread has two sums for each element, the second product's behind the first's.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -28,11 +28,11 @@ template <typename T, typename Body> constexpr bool isTensorStore<TensorStore<T,
 
 /// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
 /// `shared`: the warp's `slabs` pieces of 2048 bytes, `pitch` bytes apart. `batch`: where its matrix is in the tensor map.
-template <int slabs, int pitch, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body>
+template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body>
 FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
                              const int (&batch)[batchDims], const Problem<Index> &p,
                              const TensorStore<T, Body> &epilogue) {
-  constexpr int columns = 2 * sums, chunk = 128 / (int)sizeof(T), chunks = (columns + chunk - 1) / chunk;
+  constexpr int columns = 2 * sums / products, chunk = 128 / (int)sizeof(T), chunks = (columns + chunk - 1) / chunk;
   static_assert(columns >= chunk && (sizeof(T) == 2 || sizeof(T) == 4), "lines of 128 bytes");
   const int lane = threadId() % 32;
   if (row >= p.rows)
@@ -53,7 +53,11 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
     const SharedAddress slab = shared + c % slabs * pitch;
     auto value = [&](int half, int j, int k) {
       const Index at = least(column + start + 8 * j + lane % 4 * 2 + k, p.columns - 1);
-      return epilogue.body(half ? second : first, at, d[(start / 8 + j) * 4 + half * 2 + k]);
+      const int i = (start / 8 + j) * 4 + half * 2 + k;
+      if constexpr (products == 1)
+        return epilogue.body(half ? second : first, at, d[i]);
+      else
+        return epilogue.body(half ? second : first, at, d[i], d[sums / 2 + i]);
     };
     if constexpr (sizeof(T) == 2) {
 #pragma unroll
@@ -89,11 +93,12 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
 
 /// The same for an epilogue that stores by itself. Its body stands here once, in loops, so that a long one takes no more of
 /// the compiler's time than a short one.
-template <int slabs, int pitch, int sums, int batchDims, typename Sum, typename Index, typename Epilogue>
+template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename Epilogue>
 FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
                              const int (&)[batchDims], const Problem<Index> &p, const Epilogue &epilogue) {
   // 8 words between rows keep banks apart.
-  constexpr int columns = 2 * sums, chunk = least(columns, slabs == 1 ? 16 : 48), linePitch = chunk + 8;
+  constexpr int each = sums / products, columns = 2 * each, chunk = least(columns, (slabs == 1 ? 16 : 48) / products),
+                linePitch = products * chunk + 8;
   constexpr int chunks = (columns + chunk - 1) / chunk, width = Epilogue::width, runs = chunk / width;
   static_assert((slabs == 1 || pitch == WgmmaSchedule::slabBytes) && 16 * linePitch * 4 <= slabs * WgmmaSchedule::slabBytes && chunk % width == 0, "whole runs in the slab");
   const int lane = threadId() % 32;
@@ -106,17 +111,25 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
     for (int turn = 0; turn < chunks; ++turn)
       if (c == turn) {
 #pragma unroll
-        for (int i = turn * chunk / 2; i < least((turn + 1) * chunk / 2, sums); i += 2)
-          *(Pack<Sum, 2> *)(slab + (lane / 4 + i / 2 % 2 * 8) * linePitch + i / 4 * 8 - turn * chunk + lane % 4 * 2) = {
-              d[i], d[i + 1]};
+        for (int p = 0; p < products; ++p)
+#pragma unroll
+          for (int i = turn * chunk / 2; i < least((turn + 1) * chunk / 2, each); i += 2)
+            *(Pack<Sum, 2> *)(slab + (lane / 4 + i / 2 % 2 * 8) * linePitch + p * chunk + i / 4 * 8 - turn * chunk +
+                              lane % 4 * 2) = {d[p * each + i], d[p * each + i + 1]};
       }
     syncWarp();
 #pragma unroll 1
     for (int run = lane; run < 16 * runs; run += 32) {
       const int inRow = run / runs, inColumn = run % runs * width;
       const Index toRow = row + inRow, toColumn = column + c * chunk + inColumn;
-      if (c * chunk + inColumn < columns && toRow < p.rows && toColumn < p.columns)
-        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), slab + inRow * linePitch + inColumn);
+      const Sum *from = slab + inRow * linePitch + inColumn;
+      if (c * chunk + inColumn < columns && toRow < p.rows && toColumn < p.columns) {
+        const int valid = (int)least(p.columns - toColumn, (Index)width);
+        if constexpr (products == 1)
+          epilogue.run(toRow, toColumn, valid, from);
+        else
+          epilogue.run(toRow, toColumn, valid, from, from + chunk);
+      }
     }
   }
 }

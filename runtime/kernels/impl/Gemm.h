@@ -2,7 +2,8 @@
 //
 // Tiles of x and y stream through shared memory, `stages` of them in flight; each warp multiplies its part of the tile,
 // of its slice of a step's depth. The result goes through shared memory once more, where the sums of the slices meet, in
-// their order, and the epilogue sees runs of columns.
+// their order, and the epilogue sees runs of columns. Two products of the same x have half of a tile's columns each, those of a warp's
+// part side by side.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -50,7 +51,7 @@ template <MmaSchedule schedule, Arithmetic type, typename Index, typename X, typ
 FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   constexpr MmaSchedule s = hasClusters ? schedule : schedule.older(type);
   using Sum = typename TypeOf<type>::Sum;
-  constexpr int bytes = sizeOf(type), threads = s.threads();
+  constexpr int bytes = sizeOf(type), threads = s.threads(), products = productsOf<Y>;
   constexpr int warpTileRows = s.rows / s.warpRows, warpTileColumns = s.columns / s.warpColumns;
   constexpr int xWidth = (X::major == Major::Depth ? s.depth : s.rows) * bytes;
   constexpr int yWidth = (Y::major == Major::Depth ? s.depth : s.columns) * bytes;
@@ -69,7 +70,7 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       return;
     }
   }
-  const TilePosition<Index> at = tilePosition(p, (unsigned)blockId() / s.splits, s.rows, s.columns);
+  const TilePosition<Index> at = tilePosition(p, (unsigned)blockId() / s.splits, s.rows, s.columns / products);
 
   constexpr int xLines = X::major == Major::Depth ? s.rows : s.depth,
                 yLines = Y::major == Major::Depth ? s.columns : s.depth;
@@ -184,7 +185,8 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   syncBlock();
 
   // A warp's slab belongs to the lanes of that warp in all slices.
-  constexpr int pitch = s.slabPitch(), width = Epilogue::width, runs = warpTileColumns / width;
+  constexpr int pitch = s.slabPitch(), width = Epilogue::width, each = warpTileColumns / products, runs = each / width;
+  static_assert(each % width == 0, "whole runs");
   constexpr int slabRows = s.slabRows(type), slabElements = s.slabBytes(slabRows) / (int)sizeof(Sum);
   Sum *slabs = (Sum *)shared + warp * slabElements;
   constexpr bool joined = hasClusters && s.splits > 1; // the blocks of a cluster store a part each
@@ -196,7 +198,8 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
     else
       syncBlock();
   };
-  constexpr int lanes = 32 * s.slices * (joined ? s.splits : 1);
+  constexpr int slices = s.slices, splits = s.splits, stride = s.warps() * slabElements;
+  constexpr int lanes = 32 * slices * (joined ? splits : 1);
   const int lane = threadId() % 32 + 32 * slice + (joined ? split * 32 * s.slices : 0);
 #pragma unroll 1
   for (int first = 0; first < warpTileRows; first += slabRows) {
@@ -207,14 +210,20 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
 #pragma unroll 1
     for (int run = lane; run < slabRows * runs; run += lanes) {
       const int inRow = run / runs, inColumn = run % runs * width;
-      const Index toRow = at.row + row + first + inRow, toColumn = at.column + column + inColumn;
+      const Index toRow = at.row + row + first + inRow, toColumn = at.column + column / products + inColumn;
+      auto store = [&](auto *...sums) {
+        if constexpr (joined)
+          (addSplits<splits, slices, stride, width>(sums), ...);
+        else if constexpr (slices > 1)
+          (addSlices<slices, stride, width>(sums), ...);
+        if (toRow < p.rows && toColumn < p.columns)
+          epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums...);
+      };
       Sum *sums = slabs + inRow * pitch + inColumn;
-      if constexpr (joined)
-        addSplits<s.splits, s.slices, s.warps() * slabElements, width>(sums);
-      else if constexpr (s.slices > 1)
-        addSlices<s.slices, s.warps() * slabElements, width>(sums);
-      if (toRow < p.rows && toColumn < p.columns)
-        epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums);
+      if constexpr (products == 1)
+        store(sums);
+      else
+        store(sums, sums + each);
     }
   }
   if constexpr (joined)

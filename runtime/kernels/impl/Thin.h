@@ -1,8 +1,9 @@
 //===- Thin.h - products with a few rows, bound by reading the wide operand ---------------------------------------------===//
 //
 // The wide operand is read once, 16 bytes a thread where it is aligned, and kept in registers; what the rows need of
-// the thin operand comes from the first-level cache. Sums are f32 (or the type's own). Where no kernel of a run writes the
-// wide operand, its first vectors are asked for before the kernels before this one have ended.
+// the thin operand comes from the first-level cache. Sums are f32 (or the type's own). Two products of the same rows read two wide
+// operands, and have a sum of each for an element. Where no kernel of a run writes the wide operand, its first vectors are asked for
+// before the kernels before this one have ended.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -29,25 +30,22 @@ template <typename T, int count> FLAME_DEVICE Pack<T, count> loadVector(const T 
   return values;
 }
 
-/// Whether every line of an operand begins at a multiple of 16 bytes; what its asynchronous copies ask for may be less.
-template <typename Operand> FLAME_DEVICE bool isVectorAligned(const Operand &y) {
-  const auto pitch = (unsigned long long)y.pitch * sizeof(typename Operand::Element);
-  return (((unsigned long long)y.data | pitch) & 15) == 0;
-}
-
 /// The kernels before this one have ended; the next one may start.
 FLAME_DEVICE void beginThin() {
   awaitProducers();
   releaseDependents();
 }
 
-/// Calls epilogue.one(row, column, sum) with the result's own (row, column), or swapped if the wide operand is x.
-template <bool swapped, typename Index, typename Epilogue>
-FLAME_DEVICE void storeThin(const Epilogue &epilogue, int row, Index column, float sum) {
-  if constexpr (swapped)
-    epilogue.one(column, (Index)row, sum);
+/// Calls epilogue.one(row, column, sums…) with the result's own (row, column), or swapped if the wide operand is x.
+template <bool swapped, int products, typename Index, typename Epilogue>
+FLAME_DEVICE void storeThin(const Epilogue &epilogue, int row, Index column, const float (&sums)[products]) {
+  static_assert(products == 1 || !swapped, "x is what two products share");
+  if constexpr (products == 2)
+    epilogue.one((Index)row, column, sums[0], sums[1]);
+  else if constexpr (swapped)
+    epilogue.one(column, (Index)row, sums[0]);
   else
-    epilogue.one((Index)row, column, sum);
+    epilogue.one((Index)row, column, sums[0]);
 }
 
 /// Adds the products of a vector by those of some lines.
@@ -63,28 +61,30 @@ FLAME_DEVICE void addProducts(float (&sums)[lines], const Pack<T, count> &thin, 
 /// The wide operand along the inner dim: a warp's lanes take 16 bytes each of `lines` of its lines.
 template <ThinSchedule s, Arithmetic type, bool swapped, typename Index, typename T, typename Wide, typename Epilogue>
 FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epilogue epilogue, unsigned blocks) {
-  constexpr int count = 16 / (int)sizeof(T);
+  constexpr int count = 16 / (int)sizeof(T), products = productsOf<Wide>, lines = products * s.lines;
   const int lane = threadId() % 32;
   const Index first = ((Index)((unsigned)blockId() % blocks) * 8 + threadId() / 32) * s.lines;
   if (first >= p.columns) {
     beginThin();
     return;
   }
-  const bool aligned = isVectorAligned(y);
+  const bool aligned = y.isVectorAligned();
   const bool xAligned = x.depthPitch == 1 &&
                         (((unsigned long long)x.data | (unsigned long long)(x.rowPitch * (Index)sizeof(T))) & 15) == 0;
-  float sums[s.rows][s.lines] = {};
+  float sums[s.rows][lines] = {};
+  // Of one product after the other.
+  auto lineOf = [&](int c) { return y.lineOf(c / s.lines, least(first + c % s.lines, p.columns - 1)); };
   Index k = lane * count;
   // Several loads under way in each lane, while whole vectors are left for all of them.
   constexpr int ahead = 4;
-  Pack<T, count> vectors[ahead][s.lines];
+  Pack<T, count> vectors[ahead][lines];
   auto isWhole = [&] { return aligned && xAligned && k + (ahead - 1) * 32 * count + count <= p.depth; };
   auto fetch = [&] {
 #pragma unroll
     for (int a = 0; a < ahead; ++a)
 #pragma unroll
-      for (int c = 0; c < s.lines; ++c)
-        vectors[a][c] = *(const Pack<T, count> *)(y.data + least(first + c, p.columns - 1) * y.pitch + k + a * 32 * count);
+      for (int c = 0; c < lines; ++c)
+        vectors[a][c] = *(const Pack<T, count> *)(lineOf(c) + k + a * 32 * count);
   };
   auto multiply = [&] {
 #pragma unroll
@@ -111,10 +111,10 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
 #pragma unroll 1
   for (; k < p.depth; k += 32 * count) {
     const int valid = (int)least(p.depth - k, (Index)count);
-    Pack<T, count> wide[s.lines];
+    Pack<T, count> wide[lines];
 #pragma unroll
-    for (int c = 0; c < s.lines; ++c)
-      wide[c] = loadVector<T, count>(y.data + least(first + c, p.columns - 1) * y.pitch + k, valid, aligned);
+    for (int c = 0; c < lines; ++c)
+      wide[c] = loadVector<T, count>(lineOf(c) + k, valid, aligned);
 #pragma unroll
     for (int r = 0; r < s.rows; ++r) {
       if (r >= p.rows)
@@ -135,13 +135,17 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
   for (int r = 0; r < s.rows; ++r)
 #pragma unroll
     for (int c = 0; c < s.lines; ++c) {
-      float sum = sums[r][c];
+      float sum[products];
 #pragma unroll
-      for (int mask = 16; mask > 0; mask /= 2)
-        sum += shuffleXor(sum, mask);
+      for (int product = 0; product < products; ++product) {
+        sum[product] = sums[r][product * s.lines + c];
+#pragma unroll
+        for (int mask = 16; mask > 0; mask /= 2)
+          sum[product] += shuffleXor(sum[product], mask);
+      }
       // Every lane has the sum; another lane stores each.
       if (lane == (r * s.lines + c) % 32 && r < p.rows && first + c < p.columns)
-        storeThin<swapped>(epilogue, r, first + c, sum);
+        storeThin<swapped, products>(epilogue, r, first + c, sum);
     }
 }
 
@@ -149,57 +153,73 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
 /// the inner dim; warps take turns at the inner dim and add up in shared memory.
 template <ThinSchedule s, Arithmetic type, bool swapped, typename Index, typename T, typename Wide, typename Epilogue>
 FLAME_DEVICE void thinAcross(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epilogue epilogue, unsigned blocks) {
-  constexpr int count = 16 / (int)sizeof(T), columns = s.lines * count, depths = 32 / s.lines;
+  constexpr int count = 16 / (int)sizeof(T), columns = s.lines * count, depths = 32 / s.lines, products = productsOf<Wide>;
   const int lane = threadId() % 32, warp = threadId() / 32, vector = lane % s.lines;
   const Index first = (Index)((unsigned)blockId() % blocks) * columns, column = first + vector * count;
   const int valid = (int)least(p.columns - column < 0 ? (Index)0 : p.columns - column, (Index)count);
-  const bool whole = isVectorAligned(y) && valid >= count;
-  float sums[s.rows][count] = {};
-  auto add = [&](Index k, const Pack<T, count> &wide) {
+  const bool whole = y.isVectorAligned() && valid >= count;
+  float sums[s.rows][products][count] = {};
+  auto add = [&](Index k, const Pack<T, count> (&wide)[products]) {
 #pragma unroll
     for (int r = 0; r < s.rows; ++r) {
       if (r >= p.rows)
         break;
       const float thin = widen<type>(x.data[r * x.rowPitch + k * x.depthPitch]);
 #pragma unroll
-      for (int e = 0; e < count; ++e)
-        sums[r][e] += thin * widen<type>(wide.values[e]);
+      for (int product = 0; product < products; ++product)
+#pragma unroll
+        for (int e = 0; e < count; ++e)
+          sums[r][product][e] += thin * widen<type>(wide[product].values[e]);
     }
   };
   const Index begin = warp * depths + lane / s.lines;
-  const T *from = y.data + (valid > 0 ? column : 0);
+  const Index from = valid > 0 ? column : 0;
   beginThin();
   if (whole) {
 #pragma unroll 4
-    for (Index k = begin; k < p.depth; k += 8 * depths)
-      add(k, *(const Pack<T, count> *)(from + k * y.pitch));
+    for (Index k = begin; k < p.depth; k += 8 * depths) {
+      Pack<T, count> wide[products];
+#pragma unroll
+      for (int product = 0; product < products; ++product)
+        wide[product] = *(const Pack<T, count> *)(y.lineOf(product, k) + from);
+      add(k, wide);
+    }
   } else {
 #pragma unroll 1
-    for (Index k = begin; k < p.depth; k += 8 * depths)
-      add(k, loadVector<T, count>(from + k * y.pitch, valid, false));
+    for (Index k = begin; k < p.depth; k += 8 * depths) {
+      Pack<T, count> wide[products];
+#pragma unroll
+      for (int product = 0; product < products; ++product)
+        wide[product] = loadVector<T, count>(y.lineOf(product, k) + from, valid, false);
+      add(k, wide);
+    }
   }
   float *partial = (float *)dynamicShared();
 #pragma unroll
   for (int r = 0; r < s.rows; ++r)
 #pragma unroll
-    for (int e = 0; e < count; ++e) {
-      float sum = sums[r][e];
+    for (int product = 0; product < products; ++product)
 #pragma unroll
-      for (int mask = 16; mask >= s.lines; mask /= 2)
-        sum += shuffleXor(sum, mask);
-      if (lane < s.lines)
-        partial[(warp * s.rows + r) * columns + vector * count + e] = sum;
-    }
+      for (int e = 0; e < count; ++e) {
+        float sum = sums[r][product][e];
+#pragma unroll
+        for (int mask = 16; mask >= s.lines; mask /= 2)
+          sum += shuffleXor(sum, mask);
+        if (lane < s.lines)
+          partial[((warp * s.rows + r) * products + product) * columns + vector * count + e] = sum;
+      }
   syncBlock();
   for (int i = threadId(); i < s.rows * columns; i += 256) {
-    float sum = 0;
+    const int r = i / columns;
+    float sum[products] = {};
 #pragma unroll
     for (int w = 0; w < 8; ++w)
-      sum += partial[w * s.rows * columns + i];
-    const int r = i / columns;
+#pragma unroll
+      for (int product = 0; product < products; ++product)
+        sum[product] += partial[((w * s.rows + r) * products + product) * columns + i % columns];
     const Index c = first + i % columns;
     if (r < p.rows && c < p.columns)
-      storeThin<swapped>(epilogue, r, c, sum);
+      storeThin<swapped, products>(epilogue, r, c, sum);
   }
 }
 

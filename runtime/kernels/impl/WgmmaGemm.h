@@ -66,6 +66,27 @@ struct JoinedTensors {
   }
 };
 
+/// Two products of the same rows: half of a tile's columns are of `map`, half of `other`.
+template <bool constant = false> struct PairedTensors {
+  static constexpr int products = 2;
+  static constexpr bool early = constant;
+  const TensorMap &map, &other;
+  int batchStep;
+
+  template <typename Tile> struct Steps {
+    const TensorMap &map, &other;
+    int line, inner, batch, rank;
+    FLAME_DEVICE void load(SharedAddress to, SharedAddress barrier) {
+      Tile::loadPair(map, other, to, barrier, line, inner, {batch}, rank);
+      skip();
+    }
+    FLAME_DEVICE void skip() { inner += Tile::step; }
+  };
+  template <typename Tile> FLAME_DEVICE Steps<Tile> steps(int line, int inner, int batch, int rank) const {
+    return {map, other, line, inner, batch * batchStep, rank};
+  }
+};
+
 /// What the producer has of a tile.
 template <typename X, typename Y> struct OperandSteps {
   X x;
@@ -76,7 +97,8 @@ template <typename X, typename Y> struct OperandSteps {
 template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename Y,
           typename MakeEpilogue>
 FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogue makeEpilogue) {
-  static_assert(s.isValid(type, xMajor, yMajor), "no such schedule");
+  constexpr int products = productsOf<Y>, columns = s.columns / products; // of each
+  static_assert(s.isValid(type, xMajor, yMajor, products), "no such schedule");
   using Sum = typename TypeOf<type>::Sum;
   using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
   using YTile = TensorTile<type, yMajor, s.columns, s.depth, s.clusterRows>;
@@ -86,7 +108,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
 
   const SharedAddress shared = swizzledShared(), slabs = shared + s.stages * stageBytes;
   const Ring<s.stages> ring{slabs + 4 * s.consumers * s.slabs * s.slabBytes};
-  const SumExchange<s, Sum> exchange{ring.end()};
+  const SumExchange<s, Sum, products> exchange{ring.end()};
   const int group = uniform(threadId() / 128);
   const int rank = cluster == 1 ? 0 : clusterRank();
   if (threadId() == 0) {
@@ -102,7 +124,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     syncCluster();
 
   const unsigned down = (unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)),
-                 across = (unsigned)((p.columns + s.columns * s.clusterColumns - 1) / (s.columns * s.clusterColumns));
+                 across = (unsigned)((p.columns + columns * s.clusterColumns - 1) / (columns * s.clusterColumns));
   const Raster raster{down, across, (unsigned)s.band};
   const unsigned tiles = down * across * (unsigned)batches, clusters = (unsigned)gridSize() / cluster,
                  begin = (unsigned)blockId() / cluster;
@@ -113,7 +135,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     return (at.row * s.clusterRows + (s.clusterRows > 1 ? rank : 0)) * s.rows;
   };
   auto columnOf = [&](const Raster::Place &at) {
-    return (at.column * s.clusterColumns + (s.clusterColumns > 1 ? rank : 0)) * s.columns;
+    return (at.column * s.clusterColumns + (s.clusterColumns > 1 ? rank : 0)) * columns;
   };
 
   if (group == s.consumers) {
@@ -270,16 +292,16 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
       auto store = [&](const auto &sums, int column) {
 #pragma unroll
         for (int slice = 0; slice < slices; ++slice)
-          storeGroup<s.slabs, s.slabBytes>(sums[slice], slab,
-                                           (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16),
-                                           (Index)column, {at.batch}, within, epilogue);
+          storeGroup<s.slabs, s.slabBytes, products>(
+              sums[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16), (Index)column,
+              {at.batch}, within, epilogue);
       };
       if constexpr (s.splits == 1) {
         store(d, columnOf(at));
       } else {
         Sum own[slices][s.storedColumns() / 2];
         exchange.add(d, own, rank, sent);
-        store(own, columnOf(at) + rank * s.storedColumns());
+        store(own, columnOf(at) + rank * s.storedColumns() / products);
       }
     }
     waitStoresRead<0>();

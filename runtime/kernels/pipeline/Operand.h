@@ -25,10 +25,17 @@ template <typename T, Major order, int copy, typename Index, bool constant = fal
   FLAME_DEVICE bool isAligned() const {
     return copy != 0 && (((unsigned long long)data | (unsigned long long)(pitch * (Index)sizeof(T))) & (copy - 1)) == 0;
   }
+  /// Whether every line begins at a multiple of 16 bytes; what asynchronous copies ask for may be less.
+  FLAME_DEVICE bool isVectorAligned() const {
+    return (((unsigned long long)data | (unsigned long long)pitch * sizeof(T)) & 15) == 0;
+  }
+  FLAME_DEVICE const T *lineOf(int, Index line) const { return data + line * pitch; }
 
-  template <int lines, int width, int threads>
-  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
-    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+  /// The tile may be a part of longer lines, of `whole` elements, from element `first` on.
+  template <int lines, int width, int threads, int whole = width>
+  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end, int first = 0) const {
+    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk, wholeChunks = whole / perChunk;
+    const int before = first / perChunk;
     const T *base = data + line * pitch + position;
     const int height = (int)least(lineEnd - line, (Index)lines), reach = (int)least(end - position, (Index)width);
     if constexpr (copy != 0) {
@@ -47,7 +54,7 @@ template <typename T, Major order, int copy, typename Index, bool constant = fal
           const int left = straight ? inLine : (reach - place * perChunk) * (int)sizeof(T);
           const int valid = at < height ? left : 0;
           const T *from = base + at * pitch + place * perChunk;
-          const SharedAddress to = sharedAddress(shared) + chunkOffset<chunks>(at, place);
+          const SharedAddress to = sharedAddress(shared) + chunkOffset<wholeChunks>(at, before + place);
 #pragma unroll
           for (int b = 0; b < 16; b += copy) {
             const int bytes = valid < b ? 0 : valid > b + copy ? copy : valid - b;
@@ -59,14 +66,14 @@ template <typename T, Major order, int copy, typename Index, bool constant = fal
     }
 #pragma unroll 1
     for (int c = threadId(); c < lines * chunks; c += threads) {
-      const int at = c / chunks, first = c % chunks * perChunk;
-      const int valid = at < height ? reach - first : 0;
-      const T *from = base + at * pitch + first;
+      const int at = c / chunks, inLine = c % chunks * perChunk;
+      const int valid = at < height ? reach - inLine : 0;
+      const T *from = base + at * pitch + inLine;
       Pack<T, perChunk> values;
 #pragma unroll
       for (int e = 0; e < perChunk; ++e)
         values.values[e] = e < valid ? from[e] : T(0);
-      *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(at, c % chunks)) = values;
+      *(Pack<T, perChunk> *)(shared + chunkOffset<wholeChunks>(at, before + c % chunks)) = values;
     }
   }
 
@@ -143,19 +150,20 @@ template <typename T, Major order, typename F> struct Computed {
   }
 
   /// Without a stage in registers, for a tile that is filled once.
-  template <int lines, int width, int threads>
-  FLAME_DEVICE void fill(unsigned char *shared, long long line, long long position, long long lineEnd, long long end) const {
+  template <int lines, int width, int threads, int whole = width>
+  FLAME_DEVICE void fill(unsigned char *shared, long long line, long long position, long long lineEnd, long long end,
+                         int first = 0) const {
     constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
 #pragma unroll 1
     for (int c = threadId(); c < lines * chunks; c += threads) {
-      const long long at = line + c / chunks, first = position + c % chunks * perChunk;
+      const long long at = line + c / chunks, along = position + c % chunks * perChunk;
       Pack<T, perChunk> values;
 #pragma unroll
       for (int e = 0; e < perChunk; ++e)
-        values.values[e] = at < lineEnd && first + e < end
-                               ? (major == Major::Depth ? element(at, first + e) : element(first + e, at))
+        values.values[e] = at < lineEnd && along + e < end
+                               ? (major == Major::Depth ? element(at, along + e) : element(along + e, at))
                                : T(0);
-      *(Pack<T, perChunk> *)(shared + chunkOffset<chunks>(c / chunks, c % chunks)) = values;
+      *(Pack<T, perChunk> *)(shared + chunkOffset<whole / perChunk>(c / chunks, first / perChunk + c % chunks)) = values;
     }
   }
 
@@ -194,6 +202,46 @@ template <typename First, typename Second, typename Index> struct Joined {
 template <typename Index, typename First, typename Second>
 FLAME_DEVICE Joined<First, Second, Index> joined(First first, Second second, Index border) {
   return {first, second, border};
+}
+
+/// The columns of two products of the same rows: in a tile, `group` columns of the first and `group` of the second take turns,
+/// so that a warp whose tile is two groups wide has both sums of an element.
+template <int group, typename First, typename Second> struct Paired {
+  static constexpr Major major = First::major;
+  static constexpr bool staged = false, early = First::early && Second::early;
+  static constexpr int products = 2;
+  using Element = typename First::Element;
+  static_assert(Second::major == major && group % 8 == 0, "the swizzle repeats every eight lines");
+  First first;
+  Second second;
+
+  /// `line` and `position` count each product's own columns.
+  template <int lines, int width, int threads, typename Index>
+  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
+    constexpr bool along = major == Major::Depth;
+    constexpr int columns = along ? lines : width, lineBytes = width * (int)sizeof(Element);
+    static_assert(columns % (2 * group) == 0, "whole groups");
+    auto part = [&](const auto &operand, int from, int column) {
+      if constexpr (along)
+        operand.template fill<group, width, threads>(shared + from * lineBytes, line + column, position, lineEnd, end);
+      else
+        operand.template fill<lines, group, threads, width>(shared, line, position + column, lineEnd, end, from);
+    };
+#pragma unroll
+    for (int column = 0; column < columns / 2; column += group) {
+      part(first, 2 * column, column);
+      part(second, 2 * column + group, column);
+    }
+  }
+
+  /// Of one of the products.
+  template <typename Index> FLAME_DEVICE const Element *lineOf(int product, Index line) const {
+    return product == 0 ? first.lineOf(0, line) : second.lineOf(0, line);
+  }
+  FLAME_DEVICE bool isVectorAligned() const { return first.isVectorAligned() && second.isVectorAligned(); }
+};
+template <int group, typename First, typename Second> FLAME_DEVICE Paired<group, First, Second> paired(First first, Second second) {
+  return {first, second};
 }
 
 } // namespace flame

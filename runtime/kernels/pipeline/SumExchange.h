@@ -3,7 +3,7 @@
 // Each of `splits` blocks has summed up its part of the inner dim for a whole tile. Each stores a part of the columns, and
 // gets the others' sums of those: every thread sends its own to the thread of the same number, which has the same places
 // of the tile. Whoever sends writes to the receiver's shared memory, and a barrier there counts the bytes; the receivers
-// tell when they have read, so that the next tile's sums may come.
+// tell when they have read, so that the next tile's sums may come. Of two products at once, a part has the same columns of both.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -15,11 +15,12 @@
 namespace flame {
 
 /// The other blocks' sums at `begin` (a multiple of 16), behind them the barriers.
-template <WgmmaSchedule s, typename Sum> struct SumExchange {
+template <WgmmaSchedule s, typename Sum, int products = 1> struct SumExchange {
   SharedAddress begin;
 
-  static constexpr int threads = 128 * s.consumers, slices = s.groupRows() / 64, part = s.storedColumns() / 2;
-  static_assert(sizeof(Sum) == 4 && part % 4 == 0, "vectors of four sums");
+  static constexpr int threads = 128 * s.consumers, slices = s.groupRows() / 64, part = s.storedColumns() / 2,
+                       each = part / products;
+  static_assert(sizeof(Sum) == 4 && each % 4 == 0, "vectors of four sums");
   /// Of one sender.
   static constexpr int bytes = threads * slices * part * 4;
 
@@ -31,6 +32,9 @@ template <WgmmaSchedule s, typename Sum> struct SumExchange {
     makeBarrier(free(), (s.splits - 1) * threads / 32);
     fenceBarriers();
   }
+
+  /// Where sum `i` of block `to` is among all.
+  FLAME_DEVICE static constexpr int placeOf(int to, int i) { return i / each * each * s.splits + to * each + i % each; }
 
   /// By all threads that multiply. `own` gets this block's part of the columns of `d`, summed over the cluster, in the order
   /// of the blocks' numbers. `count`: 0 in the first call, kept for the next one.
@@ -46,13 +50,13 @@ template <WgmmaSchedule s, typename Sum> struct SumExchange {
       if (to == rank) {
 #pragma unroll
         for (int i = 0; i < slices * part; ++i)
-          own[i / part][i % part] = d[i / part][to * part + i % part];
+          own[i / part][i % part] = d[i / part][placeOf(to, i % part)];
       } else {
         const int slot = rank < to ? rank : rank - 1;
         const SharedAddress there = clusterAddress(begin + slot * bytes + thread * 16, to), barrier = clusterAddress(received(), to);
 #pragma unroll
         for (int i = 0; i < slices * part; i += 4) {
-          const Sum *from = &d[i / part][to * part + i % part];
+          const Sum *from = &d[i / part][placeOf(to, i % part)];
           sendShared(there + i / 4 * threads * 16, barrier, bitsOf(from[0]), bitsOf(from[1]), bitsOf(from[2]), bitsOf(from[3]));
         }
       }

@@ -47,6 +47,22 @@ template <Arithmetic type, Major order, int side, int depth, int sharers> struct
       castTensor(map, to + box * boxBytes + rank * part * 128, barrier, at, (unsigned short)((1 << sharers) - 1));
   }
 
+  /// Starts the copies of a tile whose side is half of one operand's and half of another's, each from `side0` on.
+  template <int batchDims>
+  FLAME_DEVICE static void loadPair(const TensorMap &first, const TensorMap &second, SharedAddress to,
+                                    SharedAddress barrier, int side0, int depth0, const int (&batch)[batchDims], int rank) {
+    using Half = TensorTile<type, order, side / 2, depth, sharers>;
+    static_assert(2 * Half::bytes == bytes, "whole boxes");
+    constexpr int further = order == Major::Depth ? side / 2 * 128 : Half::bytes;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int box = 0; box < Half::boxes; ++box)
+        Half::loadBox(half ? second : first, to + half * further + box * (boxBytes - Half::boxBytes), barrier, box,
+                      (order == Major::Depth ? depth0 : side0) + box * perLine, order == Major::Depth ? side0 : depth0, batch,
+                      rank);
+  }
+
   /// For wgmma: the tile from line `first` of the side on; `first` is a multiple of 8, or of 64 elements of the side.
   FLAME_DEVICE static unsigned long long matrix(SharedAddress tile, int first) {
     return matrixAt(tile + (order == Major::Depth ? first * 128 : first / perLine * boxBytes), boxBytes);

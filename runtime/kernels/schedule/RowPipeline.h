@@ -6,7 +6,7 @@ namespace flame {
 
 struct RowPipelineShape {
   /// Warps of a block, by what they do, in this order.
-  static constexpr int countingWarps = 8, joiningWarps = 2, fetchingWarps = 1, storingWarps = 16,
+  static constexpr int countingWarps = 8, joiningWarps = 1, fetchingWarps = 1, storingWarps = 16,
                        warps = countingWarps + joiningWarps + fetchingWarps + storingWarps;
   static constexpr int threads = warps * 32, counting = countingWarps * 32, joining = joiningWarps * 32;
   /// Of a chunk, all inputs together; a multiple of what its warps read at a time.
@@ -24,7 +24,7 @@ struct RowPipelineShape {
   /// Of the session's state: places for what has been counted of chunks, shared out among the blocks. A block uses its places
   /// in two laps.
   static constexpr int places = 8192, firstPlace = TicketState::bytes, bytes = firstPlace + places * TeamState::words * 8;
-  static_assert(places / 2 / maxBlocks * maxBlocks >= maxChunks + maxBlocks, "a row fits into a lap");
+  static_assert(places / 4 >= maxChunks + maxBlocks, "a row fits into a lap, whose steps are a power of two");
 };
 
 /// Of rows that stream through the grid.

@@ -100,7 +100,7 @@ enum class Major { Depth, Side };
 /// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
 /// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. Several such tiles
 /// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a part of the inner
-/// dim; each adds up and stores its part of the columns.
+/// dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
   bool pingPong = false;
@@ -143,14 +143,15 @@ struct WgmmaSchedule {
     return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes + receivedBytes();
   }
   /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded.
-  FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y) const {
-    const int perLine = lineBytes / sizeOf(type), sums = groupRows() / 64 * columns / 2 * (promote ? 2 : 1);
+  FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y, int products = 1) const {
+    const int perLine = lineBytes / sizeOf(type), sums = groupRows() / 64 * columns / 2 * (promote ? 2 : 1), unit = 8 * products;
     const bool narrow = sizeOf(type) == 2;
     return stages >= 2 && consumers >= 1 && consumers <= 3 && (!pingPong || consumers == 2) && groupRows() % 64 == 0 &&
-           groupRows() > 0 && columns >= 8 && columns <= 256 && columns % 8 == 0 && depth % perLine == 0 && depth > 0 &&
+           groupRows() > 0 && columns >= unit && columns <= 256 && columns % unit == 0 && depth % perLine == 0 && depth > 0 &&
            (narrow || (x == Major::Depth && y == Major::Depth)) && sharers() <= 2 && band > 0 && slabs >= 1 &&
-           splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (8 * splits) == 0 && sums <= 64)) &&
-           rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % 16 == 0) &&
+           splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (unit * splits) == 0 && sums <= 64)) &&
+           (products == 1 || y == Major::Depth || columns % (perLine * products) == 0) && // whole boxes
+           rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % (2 * unit) == 0) &&
            (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
            sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) <= 227 * 1024;
   }
@@ -185,7 +186,9 @@ struct ThinSchedule {
   FLAME_BOTH constexpr int threads() const { return 256; }
   FLAME_BOTH constexpr int columns(int bytes) const { return along ? 8 * lines : lines * (16 / bytes); }
   /// Partial sums of the warps.
-  FLAME_BOTH constexpr int sharedBytes(int bytes) const { return along ? 0 : 8 * rows * columns(bytes) * 4; }
+  FLAME_BOTH constexpr int sharedBytes(int bytes, int products = 1) const {
+    return along ? 0 : 8 * rows * products * columns(bytes) * 4;
+  }
 };
 
 /// Blocks that share the keys of some queries (pipeline/KeySplits.h): of a launch no more than `blocks`, about as many as GPUs

@@ -59,6 +59,12 @@ struct alignas(16) Vector {
 /// As many values as given, aligned as one.
 template <typename T, int count> struct alignas(sizeof(T) * count) Pack { T values[count]; };
 
+/// Products that an operand y is for: two, if a tile's columns are those of two matrices that meet the same x.
+template <typename Operand> constexpr int productsOf = 1;
+template <typename Operand>
+  requires requires { Operand::products; }
+constexpr int productsOf<Operand> = Operand::products;
+
 /// Sizes of a product; `Index` holds every position in its operands.
 template <typename Index> struct Problem { Index rows, columns, depth; };
 

@@ -73,3 +73,25 @@ func.func @single_quotient(%x: tensor<4096x256xf32>) -> tensor<4096x256xf32> {
   }
   return %0 : tensor<4096x256xf32>
 }
+
+// Exact GELU: the tail of the normal distribution for 16 bits, erf for f32.
+// CHECK-LABEL: // loop: gelu
+// CHECK-NOT: erff(
+// CHECK: flame_reciprocal(
+// CHECK: flame_exp(
+// CHECK-NOT: erff(
+// CHECK-LABEL: // loop: gelu
+// CHECK: erff(
+func.func @gelu(%x: tensor<1048576xf16>, %y: tensor<1048576xf32>) -> (tensor<1048576xf16>, tensor<1048576xf32>) {
+  %0 = flame.region "loop"(%x) : (tensor<1048576xf16>) -> tensor<1048576xf16> {
+  ^bb0(%a: tensor<1048576xf16>):
+    %1 = flame.gelu %a : (tensor<1048576xf16>) -> tensor<1048576xf16>
+    flame.yield %1 : tensor<1048576xf16>
+  }
+  %2 = flame.region "loop"(%y) : (tensor<1048576xf32>) -> tensor<1048576xf32> {
+  ^bb0(%a: tensor<1048576xf32>):
+    %1 = flame.gelu %a : (tensor<1048576xf32>) -> tensor<1048576xf32>
+    flame.yield %1 : tensor<1048576xf32>
+  }
+  return %0, %2 : tensor<1048576xf16>, tensor<1048576xf32>
+}

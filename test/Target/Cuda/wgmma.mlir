@@ -108,3 +108,42 @@ func.func @quantised(%x: tensor<4608x1024xf8E4M3FN>, %w: tensor<3072x1024xf8E4M3
   }
   return %0 : tensor<4608x3072xbf16>
 }
+
+// Two products of one operand: a tile has half of its columns of each right one, and a body both sums.
+// CHECK-LABEL: // contract: matmul matmul silu mul
+// CHECK: map3) {
+// CHECK: const auto body = [&](const int row, const int column, const float sum, const float other) -> unsigned short {
+// CHECK: flame::wgmmaGemm<{{.*}}>(flame::Problem<int>{4096, 11264, 4096}, 1,
+// CHECK-NEXT: flame::TensorOperand{map0, 0}, flame::PairedTensors{map1, map3, 0},
+// CHECK-NEXT: [&](int) { return flame::tensorStore<unsigned short>(map2, body); });
+// CHECK: flame::gemm<
+// CHECK-NEXT: flame::Plain<{{.*}}>{in0, 4096},
+// CHECK-NEXT: flame::paired<{{[0-9]+}}>(flame::Plain<{{.*}}>{in1, 4096},
+// CHECK-NEXT: flame::Plain<{{.*}}>{in2, 4096}),
+func.func @paired(%x: tensor<4096x4096xbf16>, %v: tensor<11264x4096xbf16>, %w: tensor<11264x4096xbf16>) -> tensor<4096x11264xbf16> {
+  %0 = flame.region "contract"(%x, %v, %w) : (tensor<4096x4096xbf16>, tensor<11264x4096xbf16>, tensor<11264x4096xbf16>) -> tensor<4096x11264xbf16> {
+  ^bb0(%a: tensor<4096x4096xbf16>, %c: tensor<11264x4096xbf16>, %d: tensor<11264x4096xbf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true} : (tensor<4096x4096xbf16>, tensor<11264x4096xbf16>) -> tensor<4096x11264xbf16>
+    %2 = flame.matmul %a, %d {transpose_y = true} : (tensor<4096x4096xbf16>, tensor<11264x4096xbf16>) -> tensor<4096x11264xbf16>
+    %3 = flame.silu %1 : (tensor<4096x11264xbf16>) -> tensor<4096x11264xbf16>
+    %4 = flame.mul %3, %2 : (tensor<4096x11264xbf16>, tensor<4096x11264xbf16>) -> tensor<4096x11264xbf16>
+    flame.yield %4 : tensor<4096x11264xbf16>
+  }
+  return %0 : tensor<4096x11264xbf16>
+}
+
+// One row: both weights are read once, by the kernel for few rows.
+// CHECK-LABEL: // contract: matmul matmul mul
+// CHECK: flame::thinAlong<
+// CHECK: flame::paired<8>(
+// CHECK-NOT: wgmmaGemm
+func.func @pairedRow(%x: tensor<1x4096xbf16>, %v: tensor<11264x4096xbf16>, %w: tensor<11264x4096xbf16>) -> tensor<1x11264xbf16> {
+  %0 = flame.region "contract"(%x, %v, %w) : (tensor<1x4096xbf16>, tensor<11264x4096xbf16>, tensor<11264x4096xbf16>) -> tensor<1x11264xbf16> {
+  ^bb0(%a: tensor<1x4096xbf16>, %c: tensor<11264x4096xbf16>, %d: tensor<11264x4096xbf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true} : (tensor<1x4096xbf16>, tensor<11264x4096xbf16>) -> tensor<1x11264xbf16>
+    %2 = flame.matmul %a, %d {transpose_y = true} : (tensor<1x4096xbf16>, tensor<11264x4096xbf16>) -> tensor<1x11264xbf16>
+    %3 = flame.mul %1, %2 : (tensor<1x11264xbf16>, tensor<1x11264xbf16>) -> tensor<1x11264xbf16>
+    flame.yield %3 : tensor<1x11264xbf16>
+  }
+  return %0 : tensor<1x11264xbf16>
+}

@@ -35,7 +35,7 @@ template <typename T> void subtractMeans(const Problem &p, unsigned *state, cons
   const int warp = threadId() / 32;
   auto each = [&](auto body) {
     int step = 0;
-    for (int item = blockId(); item < items; item += gridSize(), ++step) {
+    for (int item = pipeline.firstItem(); item < items; item += pipeline.blocks(), ++step) {
       const int row = item / chunks, begin = item % chunks * p.chunkLength;
       body(step, row, begin, std::min(p.chunkLength, p.length - begin));
     }
@@ -122,6 +122,13 @@ TEST(RowPipeline, KeepsRowsThatFit) {
 TEST(RowPipeline, ReadsLongRowsAgain) {
   check<float>({2, 3, 4000, 256});
   check<double>({1, 2, 1000, 128});
+}
+
+// Where a few blocks fewer make it so: 10 of 11 for two turns of 20 chunks, 7 of 8 for rows of 7.
+TEST(RowPipeline, RowsAreWholeTurns) {
+  check<float>({11, 6, 80, 4});
+  check<float>({8, 11, 28, 4});
+  check<float>({5, 6, 36, 4});
 }
 
 TEST(RowPipeline, BlocksWithoutChunks) { check<float>({4, 1, 300, 256}); }
