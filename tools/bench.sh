@@ -6,6 +6,7 @@
 #   bash tools/bench.sh rows [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
 #   bash tools/bench.sh attention [--filter REGEX] [--rounds N] [--format table|md|json]
 #   bash tools/bench.sh matrix [--filter REGEX] [--rounds N] [--no-compile] [--format table|md|json]
+#   bash tools/bench.sh decode [--filter REGEX] [--rounds N] [--format table|md|json]
 #   bash tools/bench.sh flux [--filter REGEX] [--rounds N] [--no-compile|--whole] [--weights FOLDER] [--format table|md|json]
 #
 # cpu: whole models against ONNX Runtime: latency in alternating rounds, compile time, memory. The models are built on the
@@ -15,6 +16,7 @@
 # tools/gpu-pack.sh has packed, and installs and builds nothing.
 # attention: against PyTorch's backends of scaled_dot_product_attention, FlashAttention-2 and cuDNN; needs the same.
 # matrix: products against cuBLASLt and, with more behind them, torch.compile; needs the same.
+# decode: a token of a language model against PyTorch's kernels in a CUDA graph; needs the same, and makes and removes 2.3 GB of weights.
 # short: latency of BERT base and ResNet-50, batch 1, in f16, against PyTorch eager and compiled; needs the same.
 # flux: the models of FLUX.1-schnell in their full sizes, from their folders, against diffusers and transformers, which must be
 # installed; needs the same, 34 GB for weights that it makes and removes, and 80 GB on the GPU.
@@ -24,7 +26,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 
 case "${1:-}" in
 cpu) shift ;;
-rows | attention | matrix | flux)
+rows | attention | matrix | decode | flux)
   what=$1
   shift
   [ -d "$FLAME_BUILD/gpu/$what" ] || die "build/gpu/$what is missing" "bash tools/gpu-pack.sh makes it"
@@ -36,7 +38,7 @@ short)
   exec python3 tools/lib/bench_short.py run --library "$FLAME_BUILD/gpu/libflame_rt.so" "$@" "$FLAME_BUILD/gpu/short"
   ;;
 -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" && exit 0 ;;
-*) die "usage: bash tools/bench.sh cpu|rows|attention|matrix|short|flux [options]" "see bash tools/bench.sh --help" ;;
+*) die "usage: bash tools/bench.sh cpu|rows|attention|matrix|decode|short|flux [options]" "see bash tools/bench.sh --help" ;;
 esac
 
 setup

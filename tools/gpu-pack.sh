@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs what the GPU suite needs into build/gpu: programs that need libc alone, and tests compiled for the GPU. A machine
 # with a GPU, Python and a driver, but without MLIR, NVRTC or onnx, then runs `bash tools/test.sh gpu` and
-# `bash tools/bench.sh rows`, `short`, `attention`, `matrix` or `flux` from a copy of this folder and that one. With
+# `bash tools/bench.sh rows`, `short`, `attention`, `matrix`, `decode` or `flux` from a copy of this folder and that one. With
 # --compiler the pack has the compiler instead of the tests, for a machine that has NVRTC, NumPy and onnx: `bash tools/test.sh gpu` compiles them there, and
 # `python3 test/gpu/make_all.py --flamec build/gpu/flamec build/gpu` all that the benchmarks run.
 #

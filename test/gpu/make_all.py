@@ -30,7 +30,7 @@ SUITES = {
 # name: program of tools/lib with a command `make`, whether it takes a filter
 BENCHMARKS = {
     "rows": ("bench_rows.py", True), "short": ("bench_short.py", False), "attention": ("bench_attention.py", True),
-    "matrix": ("bench_matrix.py", True), "flux": ("bench_flux.py", True),
+    "matrix": ("bench_matrix.py", True), "decode": ("bench_decode.py", False), "flux": ("bench_flux.py", True),
 }  # fmt: skip
 
 

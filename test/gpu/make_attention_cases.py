@@ -126,6 +126,18 @@ def attentions():
             yield c, c.operator(*qkv, c.mask("mask", (2, 1, s, t)), "mask", causal=True, softcap=4.0)
             c, qkv = case("unseen_row")
             yield c, c.operator(*qkv, c.mask("mask", (2, 1, s, t), row=s // 2), "mask")
+        # Few queries over many keys: several blocks have a part of them each.
+        for s, t, d, heads in ((1, 700, 64, 2), (5, 1100, 128, 3), (16, 1025, 40, 1), (70, 530, 64, 1), (3, 40, 64, 2)):
+            for kind in ("", "causal", "mask", "softcap", "dynamic"):
+                c = Attention(f"shared_keys{kind and '_' + kind}_{dtype}_{s}x{t}_{heads}x{d}", dtype)
+                c.schedule = [{"family": family, "schedule": {"splits": 132}} for family in ("attention", "wgmma-attention")]
+                dims = ["b", heads, "s", d] if kind == "dynamic" else None
+                q = c.input("q", (2, heads, s, d), dims)
+                k, v = (c.input(n, (2, heads, t, d), dims and ["b", heads, "t", d]) for n in "kv")
+                if kind == "mask":
+                    yield c, c.operator(q, k, v, c.mask("mask", (2, 1, s, t), row=s // 2 if s > 1 else None), "mask")
+                else:
+                    yield c, c.operator(q, k, v, causal=kind == "causal", softcap=2.0 if kind == "softcap" else 0.0)
         for heads, keys in ((4, 1), (6, 2), (4, 4)):
             for causal in (False, True):
                 c = Attention(f"joined_{dtype}_{heads}_{keys}_{causal}", dtype)

@@ -59,6 +59,9 @@ WGMMA = {
     "few80split": wgmma(80, 64, 64, 6, 2, splits=2), "few8": wgmma(8, 64, 128, 6, 1, slabs=2),
 }  # fmt: skip
 
+# The same for few rows.
+STREAMS = {"eight": wgmma(8, 48, 128, 7, 1), "narrow": wgmma(8, 16, 256, 8, 1), "sixteen": wgmma(16, 112, 64, 6, 1), "large": wgmma(16, 128, 64, 11, 1)}
+
 
 def tensor(name, array, dtype):
     return helper.make_tensor(name, DTYPES[dtype][0], array.shape, array.astype(DTYPES[dtype][1]).tobytes(), raw=True)
@@ -287,6 +290,22 @@ def products():
                 z = c.epilogue("sigmoid", y)
                 y = c.node("Concat", [y, z], np.concatenate([c.value[y], c.value[z]], 0), axis=0)
             yield c, c.transpose(c.epilogue("sigmoid", y), [1, 0, 2]) if kind == "both" else y
+    # Few rows by weights, which come before the kernels before this one have ended; more rows than were expected.
+    for name, schedule in STREAMS.items():
+        for dtype in ("f16", "bf16"):
+            for m, n, k, typical in ((1, 1032, 520, None), (4, 520, 1160, None), (3, 264, 72, "b=1"), (8, 72, 4104, None), (45, 520, 264, "b=2")):
+                c = Case(f"stream_{name}_{dtype}_{m}x{n}x{k}{'_dynamic' if typical else ''}", dtype)
+                if m > schedule["rows"] and not typical:
+                    continue
+                # Tiles one below the other are whole pieces of 16 rows.
+                c.schedule, c.typical = [{"family": "wgmma", "schedule": schedule | ({"rows": 16} if typical else {})}], typical
+                y = c.input("x", (m, k), ["b", k] if typical else None)
+                for i, (rows, width) in enumerate(((n, k), (k, n), (n, k))):
+                    w = c.constant(f"w{i}", (rows, width), (0,) * 14 + (-1, 1))
+                    y = c.matmul(y, c.transpose(w, [1, 0]))
+                    low, high = (c.constant(f"{bound}{i}", (), (value,)) for bound, value in (("low", -8), ("high", 8)))
+                    y = c.node("Clip", [y, low, high], np.clip(c.value[y], -8, 8))
+                yield c, c.epilogue("residual", y) if not typical else y
     for x, y in (("i8", "i8"), ("u8", "i8"), ("u8", "u8")):
         for m, n, k in ((65, 70, 72), (128, 128, 64), (1, 17, 33)):
             c = Case(f"integer_{x}_{y}_{m}x{n}x{k}", x)

@@ -1,5 +1,6 @@
 //===- ChooseAttention.cpp - the schedule of attention by wgmma ---------------------------------------------------===//
 #include "ChooseSchedule.h"
+#include "schedule/Schedule.h"
 #include <algorithm>
 #include <limits>
 
@@ -26,6 +27,10 @@ constexpr int64_t multiprocessors = 132;
 /// What a multiprocessor of an H200 takes, in microseconds, fitted to measurements (docs/rationale/performance.md): for a query
 /// and a key of each element of a head, for the rest of a score by one to three warpgroups, for a step, for a tile.
 constexpr double productTime = 1.94e-7, scoreTime[] = {4e-5, 2.52e-5, 2.06e-5}, stepTime = 0.35, tileTime = 2;
+/// Of blocks that share keys: until the last one has come, and a byte that they leave and read again. Not measured yet.
+constexpr double shareTime = 3, partByte = 5e-7;
+/// Bytes that one multiprocessor gets from memory in a microsecond.
+constexpr double bytesOfOne = 48000;
 
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 int round16(int size) { return (size + 15) / 16 * 16; }
@@ -33,10 +38,18 @@ int round16(int size) { return (size + 15) / 16 * 16; }
 double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
   int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
   int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
-  double step = stepTime + double(s.rows) * s.keys * (productTime * (s.depth + s.width) + scoreTime[s.consumers() - 1]);
+  double step = std::max(stepTime + double(s.rows) * s.keys * (productTime * (s.depth + s.width) + scoreTime[s.consumers() - 1]),
+                         2.0 * s.keys * (s.depth + s.width) / bytesOfOne);
+  double sharing = 0;
+  if (s.splits > 1) {
+    int64_t parts = std::min<int64_t>(KeySharing::blocks / tiles, ceilDivide(steps, KeySharing::steps));
+    sharing = shareTime + partByte * double(p.sizes.batches * p.sizes.queries * parts * KeySharing::elements(s.width) * 4);
+    steps = ceilDivide(steps, parts);
+    tiles *= parts;
+  }
   // Tiles of different lengths fill the last round.
   double rounds = p.limited ? std::max(1.0, double(tiles) / multiprocessors) : double(ceilDivide(tiles, multiprocessors));
-  return rounds * (tileTime + step * double(steps));
+  return rounds * (tileTime + step * double(steps)) + sharing;
 }
 } // namespace
 
@@ -54,8 +67,15 @@ std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const Wg
     if (!s.isValid(p.k, p.v))
       continue;
     smallest = c.head;
-    if (double time = price(p, s); time < least)
-      best = s, least = time;
+    for (int splits : {1, KeySharing::blocks}) {
+      s.splits = splits;
+      if (splits > 1 && (!s.isValid(p.k, p.v) || p.sizes.keys < KeySharing::manyKeys || 2 * p.sizes.batches * ceilDivide(p.sizes.queries, s.rows) > KeySharing::blocks))
+        continue;
+      // What isn't clearly faster stays in one kernel's registers.
+      constexpr double clearly = 1.25;
+      if (double time = price(p, s) * (splits > 1 ? clearly : 1); time < least)
+        best = s, least = time;
+    }
   }
   return best;
 }

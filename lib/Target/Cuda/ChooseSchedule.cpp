@@ -82,8 +82,14 @@ constexpr double wgmmaBoost = 0.25;
 /// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
 /// blocks of a cluster that wait for each other.
 constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
+/// The start where weights come while the kernels before this one end.
+constexpr double earlyStart = 1000;
 /// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
 constexpr double memoryBytes = 4000, memoryBytesOfOne = 48;
+/// Kernels without the copy engine for so few rows: their start, and bytes a nanosecond of the one for up to four.
+constexpr double besideStart = 2500, thinBytes = 3500;
+/// Products of so many rows are bound by reading the columns whatever the tile.
+constexpr int64_t mostStreamedRows = 32;
 /// Multiprocessors of which clusters of more than two blocks find a place.
 constexpr int64_t placesOfClusters = 112;
 
@@ -112,10 +118,12 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
          storing = wgmmaStore * elements / (c.splits * s.products);
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
   working *= 1 - wgmmaBoost * (1 - double(tiles) / (rounds * places));
-  double copying = wgmmaStart + rounds * lines * copiedLine * copied;
-  double reading = wgmmaStart + leastBytes(s, p) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
+  const bool streams = s.rows <= mostStreamedRows && !p.windows;
+  const double start = streams && p.isWeight ? earlyStart : wgmmaStart;
+  double copying = start + rounds * lines * copiedLine * copied;
+  double reading = start + leastBytes(s, p) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
   // Where memory decides, less work is better still.
-  return std::max({working, copying, reading}) + (c.splits > 1 ? wgmmaSplit : 0) + working / 64;
+  return std::max({working, copying, reading}) + (c.splits > 1 ? wgmmaSplit : 0) + working / (streams ? 256 : 64);
 }
 
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
@@ -180,6 +188,35 @@ WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Maj
   return s;
 }
 
+namespace {
+/// Tiles for products of so few rows that reading the columns decides, for elements of 16 bits. As many columns as give every
+/// multiprocessor a tile, or two, …; a step is some 16 KB.
+llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, const ContractSizes &s, int64_t fewRows) {
+  constexpr int64_t mostColumns = 128, mostRounds = 10;
+  constexpr int stepBytes = 16 << 10, mostStages = 16, lineElements = 64, mostLines = 8;
+  llvm::SmallVector<WgmmaSchedule> all;
+  // Rows of an unknown number are as many tiles as they need, of whole pieces of 16.
+  const int64_t piece = p.rows ? 8 : 16;
+  const int rows = int(ceilDivide(std::max<int64_t>(fewRows, 1), piece) * piece);
+  // Lines along the side are whole ones.
+  const int64_t together = s.products * (p.y == Major::Depth ? 8 : lineElements);
+  for (int64_t rounds = 1, last = 0; rounds <= mostRounds; ++rounds) {
+    const int64_t columns = ceilDivide(ceilDivide(std::max<int64_t>(s.batches * s.columns * s.products, 1), multiprocessors * rounds), together) * together;
+    if (columns > mostColumns || columns == last)
+      continue;
+    last = columns;
+    WgmmaSchedule c{rows, int(columns), lineElements, mostStages, 1, false, 1, 1, 8, 1};
+    const int lineBytes = (rows + int(columns)) * WgmmaSchedule::lineBytes;
+    // Behind few rows the product reads on into the columns of the step.
+    auto fills = [&] { return (c.wholeRows() - rows) * WgmmaSchedule::lineBytes <= c.operandBytes(Arithmetic::BF16, p.y, c.columns); };
+    while (2 * c.depth <= mostLines * lineElements && (!fills() || 2 * c.depth / lineElements * lineBytes <= stepBytes))
+      c.depth *= 2;
+    all.push_back(c);
+  }
+  return all;
+}
+} // namespace
+
 std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
   // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
@@ -187,23 +224,36 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   // Other matrix instructions multiply 8-bit floats as f16.
   const bool isFloat8 = problem.type == Arithmetic::E4M3 || problem.type == Arithmetic::E5M2;
   const Arithmetic beside = isFloat8 ? Arithmetic::F16 : problem.type;
-  double least = std::max(price(sizes, beside, chooseMma(beside, sizes)),
-                          besideCopyEngine * leastBytes(sizes, problem) / memoryBytes);
+  const double bytes = leastBytes(sizes, problem);
+  const int64_t fewRows = problem.rows.value_or(sizes.rows);
+  const bool streams = fewRows <= mostStreamedRows && !problem.windows;
+  double least = problem.isThin ? besideStart + bytes / thinBytes
+                                : std::max(price(sizes, beside, chooseMma(beside, sizes)),
+                                           streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
+  auto consider = [&](WgmmaSchedule candidate) {
+    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products))
+      return;
+    // Splitting is for products with fewer tiles than multiprocessors.
+    if (candidate.splits > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) *
+                                        ceilDivide(sizes.columns * sizes.products, candidate.columns) * candidate.splits > multiprocessors)
+      return;
+    if (double time = price(sizes, problem, candidate); time < least)
+      best = candidate, least = time;
+  };
+  if (streams)
+    for (const WgmmaSchedule &base : streamingCandidates(problem, sizes, fewRows))
+      consider(fitted(base, problem.type, problem.x, problem.y));
   for (const WgmmaSchedule &base : wgmmaCandidates)
     for (int blocks : splits) {
       // Large tiles are for products of many.
       if (blocks > 1 && base.columns > 128)
         continue;
+      // Consumers that take turns have whole tiles, as have all where the number of rows is not known.
+      if (streams && (base.pingPong || !problem.rows))
+        continue;
       WgmmaSchedule candidate = base;
       candidate.splits = blocks;
-      candidate = fitted(candidate, problem.type, problem.x, problem.y, problem.rows);
-      if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products))
-        continue;
-      // Splitting is for products with fewer tiles than multiprocessors.
-      if (blocks > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) * ceilDivide(sizes.columns * sizes.products, candidate.columns) * blocks > multiprocessors)
-        continue;
-      if (double time = price(sizes, problem, candidate); time < least)
-        best = candidate, least = time;
+      consider(fitted(candidate, problem.type, problem.x, problem.y, problem.rows));
     }
   return best;
 }
@@ -223,7 +273,10 @@ AttentionSchedule flame::cuda::chooseAttention(const AttentionSizes &s) {
   auto round = [](int size) { return (size + 15) / 16 * 16; };
   const int depth = round(s.depth), width = round(s.columns), head = std::max(depth, width);
   auto make = [&](int rows, int keys, int warpRows, int warpKeys, int stages) {
-    return AttentionSchedule{rows, keys, warpRows, warpKeys, depth, width, stages};
+    // Few queries over many keys: several blocks have a part of them each.
+    constexpr int64_t fewQueries = 64;
+    const bool shares = s.queries <= fewQueries && s.keys >= KeySharing::manyKeys && 2 * s.batches * ceilDivide(s.queries, rows) <= KeySharing::blocks;
+    return AttentionSchedule{rows, keys, warpRows, warpKeys, depth, width, stages, shares ? KeySharing::blocks : 1};
   };
   auto blocks = [&](int rows) { return s.batches * ceilDivide(std::max<int64_t>(s.queries, 1), rows); };
   const int few = s.keys <= 128 ? 1 : 2; // stages

@@ -38,6 +38,8 @@ struct WgmmaProblem {
     double bytes;  // that are read and written at least
   };
   std::optional<Windows> windows = {};
+  bool isThin = false;   // without wgmma, the kernel for up to four rows takes its place, not mma.sync
+  bool isWeight = false; // no kernel of a run writes y
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();

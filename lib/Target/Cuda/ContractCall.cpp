@@ -58,9 +58,9 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
                                                                        const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> chosen = chooseWgmma(problem, sizes);
   auto isValid = [&](const WgmmaSchedule &s) {
-    // Tiles one below the other are whole.
+    // Tiles one below the other are whole pieces of what warps store.
     return s.isValid(problem.type, problem.x, problem.y, sizes.products) &&
-           (s.rows % 64 == 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
+           (s.rows % WgmmaSchedule::slabRows == 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
     return failure();

@@ -9,6 +9,7 @@
 #include "ChooseSchedule.h"
 #include "Schedules.h"
 #include "ContractEpilogue.h"
+#include "schedule/Team.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Analysis/Attention.h"
@@ -61,7 +62,7 @@ public:
     if (failed(settle<AttentionSchedule>("attention", described, chosen, [&](const AttentionSchedule &s) {
           return fitsHead(s) && s.warpRows > 0 && s.warpKeys > 0 && s.warpRows * s.warpKeys <= 32 && s.rows > 0 && s.keys > 0 &&
                  s.rows % (16 * s.warpRows) == 0 && s.keys % (16 * s.warpKeys) == 0 && (s.stages == 1 || s.stages == 2) &&
-                 s.sharedBytes() <= 99 << 10;
+                 s.splits > 0 && s.sharedBytes() <= 99 << 10;
         })))
       return failure();
     AttentionSchedule schedule = chosen.value_or(chooseAttention(sizes));
@@ -81,7 +82,11 @@ public:
           })))
         return failure();
     }
+    // Blocks that share a tile's keys lie next to each other.
+    DimExpr parts = share(schedule, batches, rows, keys), wgmmaParts = wgmma ? share(*wgmma, batches, rows, keys) : DimExpr();
+    tiles = tiles * parts;
     Value head = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
+    const bool isShared = !parts.isConstant(1);
     if (wgmma) {
       CallOp::create(e.b, kernel.loc, "int head = (int)($0)", {head});
       changesHead = true;
@@ -115,15 +120,21 @@ public:
       if (bounds.empty()) {
         wgmmaText += ", nullptr";
       } else {
-        kernel.kernel.state = wgmma->stateBytes;
+        kernel.kernel.state = std::max(kernel.kernel.state, wgmma->stateBytes);
         wgmmaText += ", " + operand(kernel.stateMemory());
       }
       wgmmaText += ",\n      [&](int at) { head = at; return " + score + "; },\n      [&](int at) { head = at; return " +
-                   storing + "; })";
-      kernel.kernel.wgmma.extent = batches * ceilDiv(rows, shapes.constant(wgmma->rows));
+                   storing + "; }";
+      if (!wgmmaParts.isConstant(1))
+        wgmmaText += ",\n      " + sharedKeys(wgmmaParts) + ", [&](int at) { head = at; return " + end + "; }";
+      wgmmaText += ")";
+      kernel.kernel.wgmma.extent = batches * ceilDiv(rows, shapes.constant(wgmma->rows)) * wgmmaParts;
       kernel.templates.push_back("impl/WgmmaAttention.h");
     }
-    CallOp::create(e.b, kernel.loc, text + score + ",\n      " + end + ")", operands, wgmmaText);
+    text += score + ",\n      " + end;
+    if (isShared)
+      text += ",\n      " + sharedKeys(parts) + ", (int)" + operand(head);
+    CallOp::create(e.b, kernel.loc, text + ")", operands, wgmmaText);
     kernel.kernel.extent = batches * tiles;
     return success();
   }
@@ -152,6 +163,26 @@ private:
     if (error)
       return mlir::emitError(kernel.region.getLoc()) << llvm::toString(std::move(error));
     return success();
+  }
+
+  /// Blocks that share the keys of a tile: as many as the GPU has idle multiprocessors for, each with a few steps at least. They
+  /// have memory to leave in what they have, unless they turn out to be one each.
+  template <typename Schedule> DimExpr share(Schedule &s, DimExpr batches, DimExpr rows, DimExpr keys) {
+    DimExpr one = shapes.constant(1), tiles = max(one, batches * ceilDiv(rows, shapes.constant(s.rows)));
+    DimExpr parts = max(one, min(shapes.constant(s.splits), min(floorDiv(shapes.constant(KeySharing::blocks), tiles),
+                                                                ceilDiv(keys, shapes.constant(KeySharing::steps * s.keys)))));
+    if (s.splits == 1 || parts.isConstant(1)) {
+      s.splits = 1;
+      return one;
+    }
+    DimExpr bytes = min(parts - one, one) * parts * batches * rows * int64_t(4 * KeySharing::elements(s.width));
+    kernel.kernel.scratch = kernel.kernel.scratch ? max(kernel.kernel.scratch, bytes) : bytes;
+    kernel.kernel.state = TicketState::bytes;
+    return parts;
+  }
+  std::string sharedKeys(DimExpr parts) {
+    std::string count = operand(e.expr(parts)), memory = operand(kernel.scratchMemory(e.b.getF32Type()));
+    return "flame::SharedKeys{(int)" + count + ", " + memory + ", " + operand(kernel.stateMemory()) + "}";
   }
 
   std::string operand(Value value) {

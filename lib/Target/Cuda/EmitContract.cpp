@@ -387,9 +387,14 @@ private:
             type == Arithmetic::TF32};
   }
 
-  /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or mma.sync is likely faster.
-  /// The epilogue of the other call is `end`.
-  LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end) {
+  /// Its type in the text: what is the same in all runs may be copied before the kernels before this one have ended.
+  std::string tensorOperand(const Side &s) {
+    return std::string("flame::TensorOperand") + (kernel.isConstant(s.memory->memory) ? "<true>" : "");
+  }
+
+  /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or the other kernel is likely faster.
+  /// Its epilogue is `end`.
+  LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end, bool isThin = false) {
     if (!kernel.wgmma)
       return success();
     llvm::SaveAndRestore<Arithmetic> multiplied(type, narrow.value_or(type));
@@ -399,7 +404,8 @@ private:
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder || (other && wgmmaOrder(z) != yOrder))
       return success();
-    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant()};
+    const bool isWeight = kernel.isConstant(y.memory->memory) && (!other || kernel.isConstant(z.memory->memory));
+    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant(), {}, isThin, isWeight};
     auto chosen = chooseWgmmaTiles(product, sizes);
     if (failed(chosen))
       return failure();
@@ -426,16 +432,16 @@ private:
       store = storeByMap(resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
     }
-    std::string left = "flame::TensorOperand{map0, ";
+    std::string left = tensorOperand(x) + "{map0, ";
     if (x.further) {
       Side more = x;
       more.memory = x.further, more.lineStride = x.furtherStride;
       left = "flame::JoinedTensors{map0, map" + std::to_string(launch.tensors.size()) + ", " + this->number(x.border) + ", ";
       launch.tensors.push_back(tensorMap(more, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), depth - x.border));
     }
-    std::string right = "flame::TensorOperand{map1, ";
+    std::string right = tensorOperand(y) + "{map1, ";
     if (other) {
-      right = "flame::PairedTensors{map1, map" + std::to_string(launch.tensors.size()) + ", ";
+      right = std::string("flame::PairedTensors") + (isWeight ? "<true>" : "") + "{map1, map" + std::to_string(launch.tensors.size()) + ", ";
       launch.tensors.push_back(tensorMap(z, columns, *yOrder, columnsOfBox, depth));
     }
     std::string number = "1", make = "[&](int) { return ";
@@ -511,6 +517,12 @@ private:
     if (other) // the template doesn't care for groups
       wideText = "flame::paired<8>(" + wideText + ",\n      " + plainText(z, *order, wideLines.isConstant(1)) + ")";
     std::string end = grouped ? epilogueOfBatches(first) : epilogueText();
+    kernel.waitsLater = true;
+    if (isMatrix(type) && !swapped) {
+      std::string whole = grouped ? problemText(rows, columns, depth) : problem;
+      if (failed(useWgmma(whole, sizes, grouped ? epilogueText() : end, /*isThin=*/true)))
+        return failure();
+    }
     call(std::string("flame::") + (along ? "thinAlong<" : "thinAcross<") + cuda::text(schedule) + ", " +
          cuda::text(type) + (swapped ? ", true>(" : ", false>(") + problem + ",\n      flame::ThinRows<" + storage +
          ", $I>{" + thinAddress + ", " + thinLine + ", " + thinDepth + "},\n      " + wideText + ",\n      " + end +

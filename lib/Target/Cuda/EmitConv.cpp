@@ -326,10 +326,10 @@ private:
     else
       store = "[&](int) { return " + store + "; }";
     std::string dataMapName = transposedProduct ? "map0" : "map1", weightMapName = transposedProduct ? "map1" : "map0",
-                dataText, weightText;
+                constant = kernel.isConstant(w.memory) ? "<true>" : "", dataText, weightText;
     if (isMatrixOfPixels()) {
       dataText = "flame::TensorOperand{" + dataMapName + ", 0}";
-      weightText = "flame::TensorOperand{" + weightMapName + ", 0}";
+      weightText = "flame::TensorOperand" + constant + "{" + weightMapName + ", 0}";
       kernel.templates.push_back("impl/WgmmaGemm.h");
     } else {
       auto integer = [&](DimExpr expr) { return "(int)" + number(expr); };
@@ -340,7 +340,7 @@ private:
                  list([&](size_t d) { return std::to_string(op.getStrides()[d]); }) + ", " +
                  list([&](size_t d) { return std::to_string(op.getDilations()[d]); }) + ", " +
                  list([&](size_t d) { return integer(pads[d]); }) + "}}";
-      weightText = "flame::TapOperand{" + weightMapName + ", " + integer(groupChannels) + ", " + integer(channels) + "}";
+      weightText = "flame::TapOperand" + constant + "{" + weightMapName + ", " + integer(groupChannels) + ", " + integer(channels) + "}";
       kernel.templates.push_back("impl/WgmmaConv.h");
     }
     callWgmma(s, problem, {problemText(rows, columns, isMatrixOfPixels() ? depth : shapes.constant(depthOfLines())) + ", (int)" + number(batches),

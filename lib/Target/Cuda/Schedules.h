@@ -42,11 +42,11 @@ template <typename F> void fields(ThinSchedule &s, F field) {
 }
 template <typename F> void fields(AttentionSchedule &s, F field) {
   field("rows", s.rows), field("keys", s.keys), field("warpRows", s.warpRows), field("warpKeys", s.warpKeys);
-  field("depth", s.depth), field("width", s.width), field("stages", s.stages);
+  field("depth", s.depth), field("width", s.width), field("stages", s.stages), field("splits", s.splits);
 }
 template <typename F> void fields(WgmmaAttentionSchedule &s, F field) {
   field("rows", s.rows), field("keys", s.keys), field("depth", s.depth), field("width", s.width);
-  field("stages", s.stages), field("slabs", s.slabs);
+  field("stages", s.stages), field("slabs", s.slabs), field("splits", s.splits);
 }
 template <typename F> void fields(TopKSchedule &s, F field) {
   field("threads", s.threads), field("tile", s.tile), field("pairBytes", s.pairBytes);

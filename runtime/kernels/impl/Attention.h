@@ -12,12 +12,15 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreTile.h"
+#include "pipeline/KeySplits.h"
 #include "tile/Scores.h"
 
 namespace flame {
 
+/// With s.splits > 1, `sharedKeys.count` blocks, next to each other, share the keys of some queries; `head` is the number of theirs.
 template <AttentionSchedule s, Arithmetic type, typename Q, typename K, typename V, typename Scoring, typename Epilogue>
-FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, Epilogue epilogue) {
+FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, Epilogue epilogue, SharedKeys sharedKeys = {1},
+                            int head = 0) {
   constexpr int threads = s.threads(), warpRows = s.rows / s.warpRows, warpKeys = s.keys / s.warpKeys,
                 tiles = warpRows / 16;
   constexpr int depthLine = s.line(s.depth), widthLine = s.line(s.width);
@@ -27,11 +30,12 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
   unsigned char *shared = dynamicShared(), *stages = shared + s.queryBytes();
   const unsigned blocks = (unsigned)((p.rows + s.rows - 1) / s.rows);
   // Rows with many keys first.
-  const unsigned tile = (unsigned)blockId() % blocks;
+  const unsigned splits = s.splits > 1 ? (unsigned)sharedKeys.count : 1, tile = (unsigned)blockId() / splits % blocks;
   const int first = (int)(Scoring::hasLimit ? blocks - 1 - tile : tile) * s.rows;
 
   auto visible = [&](int row) { return visibleKeys(scoring, p, row); };
-  const int end = visible(first + s.rows - 1);
+  const KeySpan span = keySpan(visible(first + s.rows - 1), p.keys, s.keys, (int)((unsigned)blockId() % splits), (int)splits);
+  const int begin = span.key, end = least(begin + span.turns * s.keys, visible(first + s.rows - 1));
 
   auto fillKeys = [&](unsigned char *to, int key) {
     if constexpr (K::major == Major::Depth)
@@ -47,10 +51,10 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
   };
 
   q.template fill<s.rows, depthLine, threads>(shared, first, 0, p.rows, p.depth);
-  fillKeys(stages, 0);
+  fillKeys(stages, begin);
   if constexpr (s.stages == 1)
     commitCopies();
-  fillValues(stages, 0);
+  fillValues(stages, begin);
   commitCopies();
 
   const int warp = threadId() / 32, lane = threadId() % 32, part = warp % s.warpKeys;
@@ -65,10 +69,10 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
 
   int reading = 0;
 #pragma unroll 1
-  for (int key = 0; key < end; key += s.keys) {
+  for (int key = begin; key < end; key += s.keys) {
     const SharedAddress from = sharedAddress(stages) + reading * s.stageBytes();
     if constexpr (s.stages == 1) {
-      if (key > 0) {
+      if (key > begin) {
         syncBlock();
         fillKeys(stages, key);
         commitCopies();
@@ -185,7 +189,7 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
     for (int half = 0; half < 2; ++half) {
       total[i][half] += shuffleXor(total[i][half], 1);
       total[i][half] += shuffleXor(total[i][half], 2);
-      factor[i][half] = 1.0f / total[i][half];
+      factor[i][half] = splits > 1 ? 1.0f : 1.0f / total[i][half];
     }
   float *slabs = (float *)shared + (warp - part) * (s.slabBytes() / 4);
   if constexpr (s.warpKeys > 1) {
@@ -207,11 +211,13 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
 #pragma unroll
         for (int w = 0; w < s.warpKeys; ++w)
           most = fmaxf(most, own[w * warpRows].values[0]);
-        most = most == lowest() ? 0.0f : most;
+        const float base = most == lowest() ? 0.0f : most;
 #pragma unroll
         for (int w = 0; w < s.warpKeys; ++w)
-          sum += own[w * warpRows].values[1] * exp2Fast(own[w * warpRows].values[0] - most);
-        factor[i][half] = exp2Fast(peak[i][half] - most) / sum;
+          sum += own[w * warpRows].values[1] * exp2Fast(own[w * warpRows].values[0] - base);
+        factor[i][half] = exp2Fast(peak[i][half] - base) / (splits > 1 ? 1.0f : sum);
+        if (splits > 1)
+          peak[i][half] = most, total[i][half] = sum;
       }
   }
 #pragma unroll
@@ -221,8 +227,27 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
 #pragma unroll
       for (int e = 0; e < 4; ++e)
         result.sums[i][j][e] *= factor[i][e / 2];
-  storeTile<s.warpKeys, 16, s.slabPitch(), s.slabBytes() / 4>(result, slabs, part, first + row, 0, p.rows, p.columns,
-                                                              epilogue);
+  auto storeAll = [&](const auto &to) {
+    storeTile<s.warpKeys, 16, s.slabPitch(), s.slabBytes() / 4>(result, slabs, part, first + row, 0, p.rows, p.columns, to);
+  };
+  if constexpr (s.splits > 1) {
+    if (splits > 1) {
+      const long long rows = (long long)head * p.rows;
+      const int split = (int)((unsigned)blockId() % splits);
+#pragma unroll
+      for (int i = 0; i < tiles; ++i)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          if (const int at = first + row + 16 * i + 8 * half + lane / 4; part == 0 && lane % 4 == 0 && at < p.rows)
+            *(Pack<float, 2> *)(sharedKeys.part<s.width>(rows + at, split) + s.width) = {peak[i][half], total[i][half]};
+      storeAll(PartStore<s.width>{sharedKeys, rows, split});
+      if (isLastPart(sharedKeys, (unsigned)blockId() / splits, (unsigned *)shared, [] { syncBlock(); }))
+        joinParts<s.width>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, threads, (float *)(shared + 128),
+                           epilogue);
+      return;
+    }
+  }
+  storeAll(epilogue);
 }
 
 } // namespace flame

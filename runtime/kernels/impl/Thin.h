@@ -2,7 +2,8 @@
 //
 // The wide operand is read once, 16 bytes a thread where it is aligned, and kept in registers; what the rows need of
 // the thin operand comes from the first-level cache. Sums are f32 (or the type's own). Two products of the same rows read two wide
-// operands, and have a sum of each for an element.
+// operands, and have a sum of each for an element. Where no kernel of a run writes the wide operand, its first vectors are asked for
+// before the kernels before this one have ended.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -27,6 +28,12 @@ template <typename T, int count> FLAME_DEVICE Pack<T, count> loadVector(const T 
   for (int e = 0; e < count; ++e)
     values.values[e] = e < valid ? from[e] : T(0);
   return values;
+}
+
+/// The kernels before this one have ended; the next one may start.
+FLAME_DEVICE void beginThin() {
+  awaitProducers();
+  releaseDependents();
 }
 
 /// Calls epilogue.one(row, column, sums…) with the result's own (row, column), or swapped if the wide operand is x.
@@ -57,8 +64,10 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
   constexpr int count = 16 / (int)sizeof(T), products = productsOf<Wide>, lines = products * s.lines;
   const int lane = threadId() % 32;
   const Index first = ((Index)((unsigned)blockId() % blocks) * 8 + threadId() / 32) * s.lines;
-  if (first >= p.columns)
+  if (first >= p.columns) {
+    beginThin();
     return;
+  }
   const bool aligned = y.isVectorAligned();
   const bool xAligned = x.depthPitch == 1 &&
                         (((unsigned long long)x.data | (unsigned long long)(x.rowPitch * (Index)sizeof(T))) & 15) == 0;
@@ -68,24 +77,37 @@ FLAME_DEVICE void thinAlong(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epil
   Index k = lane * count;
   // Several loads under way in each lane, while whole vectors are left for all of them.
   constexpr int ahead = 4;
-  if (aligned && xAligned)
+  Pack<T, count> vectors[ahead][lines];
+  auto isWhole = [&] { return aligned && xAligned && k + (ahead - 1) * 32 * count + count <= p.depth; };
+  auto fetch = [&] {
+#pragma unroll
+    for (int a = 0; a < ahead; ++a)
+#pragma unroll
+      for (int c = 0; c < lines; ++c)
+        vectors[a][c] = *(const Pack<T, count> *)(lineOf(c) + k + a * 32 * count);
+  };
+  auto multiply = [&] {
+#pragma unroll
+    for (int a = 0; a < ahead; ++a)
+#pragma unroll
+      for (int r = 0; r < s.rows; ++r) {
+        if (r >= p.rows)
+          break;
+        addProducts<type>(sums[r], *(const Pack<T, count> *)(x.data + r * x.rowPitch + k + a * 32 * count), vectors[a]);
+      }
+    k += ahead * 32 * count;
+  };
+  const bool isEarly = Wide::early && isWhole();
+  if (isEarly)
+    fetch();
+  beginThin();
+  if (isEarly)
+    multiply();
 #pragma unroll 1
-    for (; k + (ahead - 1) * 32 * count + count <= p.depth; k += ahead * 32 * count) {
-      Pack<T, count> wide[ahead][lines];
-#pragma unroll
-      for (int a = 0; a < ahead; ++a)
-#pragma unroll
-        for (int c = 0; c < lines; ++c)
-          wide[a][c] = *(const Pack<T, count> *)(lineOf(c) + k + a * 32 * count);
-#pragma unroll
-      for (int a = 0; a < ahead; ++a)
-#pragma unroll
-        for (int r = 0; r < s.rows; ++r) {
-          if (r >= p.rows)
-            break;
-          addProducts<type>(sums[r], *(const Pack<T, count> *)(x.data + r * x.rowPitch + k + a * 32 * count), wide[a]);
-        }
-    }
+  while (isWhole()) {
+    fetch();
+    multiply();
+  }
 #pragma unroll 1
   for (; k < p.depth; k += 32 * count) {
     const int valid = (int)least(p.depth - k, (Index)count);
@@ -152,6 +174,7 @@ FLAME_DEVICE void thinAcross(Problem<Index> p, ThinRows<T, Index> x, Wide y, Epi
   };
   const Index begin = warp * depths + lane / s.lines;
   const Index from = valid > 0 ? column : 0;
+  beginThin();
   if (whole) {
 #pragma unroll 4
     for (Index k = begin; k < p.depth; k += 8 * depths) {

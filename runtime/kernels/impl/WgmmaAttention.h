@@ -6,12 +6,15 @@
 // into weights while the latter run. Weights never leave registers. Warpgroups start their products one after another, so
 // that one computes weights while another multiplies.
 //
+// With `splits` blocks that share a tile's keys it is a tile as often, each with a part of the keys (pipeline/KeySplits.h).
+//
 // Scores, their limits and rows that see nothing are as in Attention.h. Operands are tensor maps of rank 5 with the boxes of
 // TensorTile: contiguous dim, lines, and three dims of the batch from the inside out.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreGroup.h"
+#include "pipeline/KeySplits.h"
 #include "pipeline/Ring.h"
 #include "pipeline/TensorTile.h"
 #include "ptx/Grid.h"
@@ -34,11 +37,12 @@ struct HeadOperand {
 /// Where rows see different numbers of keys, blocks take the next tile when they have done one: `state` is its number, 0 before
 /// and after. Otherwise it is not looked at.
 ///
-/// `makeScoring(batch)` and `makeEpilogue(batch)` give Scores and the epilogue of one of the heads.
+/// `makeScoring(batch)` and `makeEpilogue(batch)` give Scores and the epilogue of one of the heads. `makeJoined` gives one for blocks
+/// that share keys, which stores by itself.
 template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, typename MakeScoring,
-          typename MakeEpilogue>
+          typename MakeEpilogue, typename MakeJoined = MakeEpilogue>
 FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
-                                 MakeScoring makeScoring, MakeEpilogue makeEpilogue) {
+                                 MakeScoring makeScoring, MakeEpilogue makeEpilogue, SharedKeys sharedKeys, MakeJoined makeJoined) {
   static_assert(s.isValid(kMajor, vMajor) && sizeOf(type) == 2, "no such schedule");
   using Queries = TensorTile<type, Major::Depth, s.rows, s.depthLines() * s.perLine, 1>;
   using Keys = TensorTile<type, kMajor, s.keys, kMajor == Major::Depth ? s.depthLines() * s.perLine : s.depth, 1>;
@@ -81,16 +85,13 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
                  down = (unsigned)((p.rows + s.rows - 1) / s.rows);
   const unsigned band = Scoring::hasLimit ? cacheBytes / ((unsigned)least(p.keys, 1 << 16) * 2 * (s.depth + s.width) + 1) : 0;
   const Raster raster{batches, down, band == 0 ? 1 : band};
-  const unsigned tiles = batches * down;
+  const unsigned splits = s.splits > 1 ? (unsigned)sharedKeys.count : 1, tiles = batches * down * splits;
   auto rowOf = [&](const Raster::Place &at) {
     return (Scoring::hasLimit ? (int)down - 1 - at.column : at.column) * s.rows;
   };
-  // No keys are a step that lies outside.
-  auto turnsOf = [&](int row, int batch) {
-    const int visible = visibleKeys(makeScoring(batch), p, row + s.rows - 1);
-    return visible == 0 ? 1 : (visible + s.keys - 1) / s.keys;
+  auto spanOf = [&](int row, int batch, unsigned tile) {
+    return keySpan(visibleKeys(makeScoring(batch), p, row + s.rows - 1), p.keys, s.keys, (int)(tile % splits), (int)splits);
   };
-  const int origin = p.keys == 0 ? s.keys : 0;
   auto place = [&](const Heads &steps, int batch, int(&at)[3]) {
     at[0] = batch % heads.inner * steps.inner;
     at[1] = batch / heads.inner % heads.middle * steps.middle;
@@ -103,11 +104,11 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
     if (threadId() % 128 < 32 && isElected()) {
       RingPlace<s.stages> keyPlace, valuePlace;
       RingPlace<1> queryPlace;
-      auto bringValues = [&](int turn, const int(&at)[3]) {
+      auto bringValues = [&](int key, const int(&at)[3]) {
         const SharedAddress full = valueRing.full(valuePlace.stage);
         await(valueRing.empty(valuePlace.stage), valuePlace.parity ^ 1);
         arriveExpecting(full, Values::bytes);
-        Values::load(v.map, values + valuePlace.stage * Values::bytes, full, 0, origin + turn * s.keys, at, 0);
+        Values::load(v.map, values + valuePlace.stage * Values::bytes, full, 0, key, at, 0);
         valuePlace.next();
       };
 #pragma unroll 1
@@ -122,13 +123,13 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         } else if (tile >= tiles) {
           break;
         }
-        const auto at = raster(tile);
+        const auto at = raster(tile / splits);
         unsigned taken = 0;
         if constexpr (asksForTiles)
           taken = addToState(state); // comes while this tile is copied
         else
           await(queryRing.empty(0), queryPlace.parity ^ 1);
-        const int turns = turnsOf(rowOf(at), at.row);
+        const KeySpan span = spanOf(rowOf(at), at.row, tile);
         int place3[3], valueAt[3];
         place(q.steps, at.row, place3);
         arriveExpecting(queryRing.full(0), Queries::bytes);
@@ -137,16 +138,17 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         place(k.steps, at.row, place3);
         place(v.steps, at.row, valueAt);
 #pragma unroll 1
-        for (int turn = 0; turn < turns; ++turn) {
+        for (int turn = 0; turn < span.turns; ++turn) {
+          const int key = span.key + turn * s.keys;
           const SharedAddress full = keyRing.full(keyPlace.stage);
           await(keyRing.empty(keyPlace.stage), keyPlace.parity ^ 1);
           arriveExpecting(full, Keys::bytes);
-          Keys::load(k.map, keys + keyPlace.stage * Keys::bytes, full, origin + turn * s.keys, 0, place3, 0);
+          Keys::load(k.map, keys + keyPlace.stage * Keys::bytes, full, key, 0, place3, 0);
           keyPlace.next();
           if (turn > 0)
-            bringValues(turn - 1, valueAt);
+            bringValues(key - s.keys, valueAt);
         }
-        bringValues(turns - 1, valueAt);
+        bringValues(span.key + (span.turns - 1) * s.keys, valueAt);
         tile = asksForTiles ? (unsigned)gridSize() + taken : tile + (unsigned)gridSize();
         // Each block asks until there is none: as often, in all, as there are tiles.
         if (asksForTiles && taken == tiles - 1)
@@ -176,9 +178,11 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       }
       if (tile >= tiles)
         break;
-      const auto at = raster(tile);
+      const auto at = raster(tile / splits);
       const auto scoring = makeScoring(at.row);
-      const int first = rowOf(at), row = first + inTile + lane / 4, turns = turnsOf(first, at.row);
+      const int first = rowOf(at), row = first + inTile + lane / 4;
+      const KeySpan span = spanOf(first, at.row, tile);
+      const int origin = s.splits > 1 ? span.key : 0, turns = span.turns;
       // Keys that all rows of this warpgroup see.
       const int seen = visibleKeys(scoring, p, first + groupRow);
       float score[s.keys / 2], result[s.partWidth() / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0};
@@ -283,7 +287,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       pin(score);
       release(keyRing.empty(keyPlace.stage));
       keyPlace.next();
-      weigh(0, factor);
+      weigh(origin, factor);
       round();
       await(valueRing.full(valuePlace.stage), valuePlace.parity);
 #pragma unroll 1
@@ -298,11 +302,12 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         waitProducts<1>();
         pin(score);
         bool lags = false;
+        const int key = origin + turn * s.keys;
         if constexpr (keepsPeak) {
           // By the old peaks, without a look at the largest score. Where that was wrong the products are done again, by the
           // whole warpgroup.
           float sum[2];
-          prepare(turn * s.keys);
+          prepare(key);
           raise(sum);
           pin(score);
           const bool fits = sum[0] <= most && sum[1] <= most && peak[0] != lowest() && peak[1] != lowest();
@@ -312,13 +317,13 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
             multiplyKeys();
             waitProducts<0>();
             pin(score);
-            lags = weigh(turn * s.keys, factor);
+            lags = weigh(key, factor);
           } else {
             total[0] += sum[0];
             total[1] += sum[1];
           }
         } else {
-          lags = weigh(turn * s.keys, factor);
+          lags = weigh(key, factor);
         }
         release(keyRing.empty(keyPlace.stage));
         keyPlace.next();
@@ -352,6 +357,27 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       pin(result);
       release(valueRing.empty(valuePlace.stage));
       valuePlace.next();
+      if constexpr (s.splits > 1) {
+        if (splits > 1) {
+          const long long rows = (long long)at.row * p.rows;
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+            if (row + 8 * half < p.rows) {
+              float *part = sharedKeys.part<s.width>(rows + row + 8 * half, (int)(tile % splits));
+#pragma unroll
+              for (int i = 2 * half; i < s.width / 2; i += 4)
+                *(Pack<float, 2> *)(part + i / 4 * 8 + lane % 4 * 2) = {result[i], result[i + 1]};
+              if (lane % 4 == 0)
+                *(Pack<float, 2> *)(part + s.width) = {peak[half], total[half]};
+            }
+          auto sync = [] { syncThreads(1 + 3 * consumers, 128 * consumers); };
+          if (isLastPart(sharedKeys, tile / splits, shownTile + 1, sync))
+            joinParts<s.width>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, 128 * consumers,
+                               (float *)pointerTo(slabs), makeJoined(at.row));
+          queryPlace.next();
+          continue;
+        }
+      }
 #pragma unroll
       for (int i = 0; i < s.partWidth() / 2; ++i)
         result[i] *= factor[i / 2 % 2];
@@ -380,6 +406,15 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
     }
     waitStoresRead<0>();
   }
+}
+
+/// Where each tile has all of its keys.
+template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, typename MakeScoring,
+          typename MakeEpilogue>
+FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
+                                 MakeScoring makeScoring, MakeEpilogue makeEpilogue) {
+  static_assert(s.splits == 1, "they need memory");
+  wgmmaAttention<s, type, kMajor, vMajor>(p, heads, q, k, v, state, makeScoring, makeEpilogue, SharedKeys{}, makeEpilogue);
 }
 
 } // namespace flame

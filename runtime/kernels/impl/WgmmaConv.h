@@ -38,6 +38,7 @@ template <int rank> struct WindowShape {
 
 /// x, by a map of windows.
 template <int rank> struct WindowOperand {
+  static constexpr bool early = false;
   const TensorMap &map;
   WindowShape<rank> shape;
 
@@ -90,8 +91,9 @@ template <int rank> struct WindowOperand {
   }
 };
 
-/// The weight, by a tensor map of rank 3: channels, output channels of all groups, taps.
-struct TapOperand {
+/// The weight, by a tensor map of rank 3: channels, output channels of all groups, taps. `constant`: no kernel of a run writes it.
+template <bool constant = false> struct TapOperand {
+  static constexpr bool early = constant;
   const TensorMap &map;
   int channels, outChannels; // of a group
 
@@ -107,6 +109,12 @@ struct TapOperand {
         Tile::loadBox(map, to, barrier, box, lines.channel(), line, {lines.tap}, rank);
         lines.next();
       }
+    }
+    /// Goes on to the next step without a copy.
+    FLAME_DEVICE void skip() {
+#pragma unroll
+      for (int box = 0; box < Tile::boxes; ++box)
+        lines.next();
     }
   };
   template <typename Tile> FLAME_DEVICE Steps<Tile> steps(int line, int inner, int group, int rank) const {

@@ -9,6 +9,9 @@
 // is an object whose `load` copies the next one. Here operands are tensor maps of rank 3 with the boxes of TensorTile:
 // contiguous dim, lines, batch; those of a convolution are in impl/WgmmaConv.h.
 //
+// An operand that is `early` is written by no kernel of a run. The producer fills the ring with it before it waits for the
+// kernels before this one, and the other operand follows into the same stages.
+//
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreGroup.h"
@@ -20,8 +23,9 @@
 
 namespace flame {
 
-/// An operand: `batchStep` is 0 where all batches have the same matrix.
-struct TensorOperand {
+/// An operand: `batchStep` is 0 where all batches have the same matrix. `constant`: no kernel of a run writes it.
+template <bool constant = false> struct TensorOperand {
+  static constexpr bool early = constant;
   const TensorMap &map;
   int batchStep;
 
@@ -30,8 +34,10 @@ struct TensorOperand {
     int line, inner, batch, rank;
     FLAME_DEVICE void load(SharedAddress to, SharedAddress barrier) {
       Tile::load(map, to, barrier, line, inner, {batch}, rank);
-      inner += Tile::step;
+      skip();
     }
+    /// Goes on to the next step without a copy.
+    FLAME_DEVICE void skip() { inner += Tile::step; }
   };
   template <typename Tile> FLAME_DEVICE Steps<Tile> steps(int line, int inner, int batch, int rank) const {
     return {map, line, inner, batch * batchStep, rank};
@@ -40,6 +46,7 @@ struct TensorOperand {
 
 /// Two operands one after the other along the inner dim, of which the first ends at `border`, between two tiles.
 struct JoinedTensors {
+  static constexpr bool early = false;
   const TensorMap &map, &further;
   int border, batchStep;
 
@@ -60,8 +67,9 @@ struct JoinedTensors {
 };
 
 /// Two products of the same rows: half of a tile's columns are of `map`, half of `other`.
-struct PairedTensors {
+template <bool constant = false> struct PairedTensors {
   static constexpr int products = 2;
+  static constexpr bool early = constant;
   const TensorMap &map, &other;
   int batchStep;
 
@@ -70,12 +78,19 @@ struct PairedTensors {
     int line, inner, batch, rank;
     FLAME_DEVICE void load(SharedAddress to, SharedAddress barrier) {
       Tile::loadPair(map, other, to, barrier, line, inner, {batch}, rank);
-      inner += Tile::step;
+      skip();
     }
+    FLAME_DEVICE void skip() { inner += Tile::step; }
   };
   template <typename Tile> FLAME_DEVICE Steps<Tile> steps(int line, int inner, int batch, int rank) const {
     return {map, other, line, inner, batch * batchStep, rank};
   }
+};
+
+/// What the producer has of a tile.
+template <typename X, typename Y> struct OperandSteps {
+  X x;
+  Y y;
 };
 
 /// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
@@ -107,7 +122,6 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     syncBlock();
   else
     syncCluster();
-  awaitProducers();
 
   const unsigned down = (unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)),
                  across = (unsigned)((p.columns + columns * s.clusterColumns - 1) / (columns * s.clusterColumns));
@@ -128,21 +142,58 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     if constexpr (s.copyRegisters() > 0)
       giveRegisters<s.copyRegisters()>();
     if (threadId() % 128 < 32 && isElected()) {
+      auto stepsAt = [&](const Raster::Place &at) {
+        return OperandSteps{x.template steps<XTile>(rowOf(at), origin, at.batch, rank),
+                            y.template steps<YTile>(columnOf(at), origin, at.batch, rank)};
+      };
+      // Of the first tile, the stages that an early operand has come to.
+      int begun = 0;
+      if constexpr (X::early || Y::early) {
+        if (begin < tiles) {
+          begun = least(turns, s.stages);
+          auto operands = stepsAt(raster(begin));
+#pragma unroll 1
+          for (int stage = 0; stage < begun; ++stage) {
+            const SharedAddress full = ring.full(stage), to = shared + stage * stageBytes;
+            arriveExpecting(full, stageBytes);
+            if constexpr (X::early)
+              operands.x.load(to, full);
+            if constexpr (Y::early)
+              operands.y.load(to + XTile::bytes, full);
+          }
+        }
+      }
+      awaitProducers();
       RingPlace<s.stages> place;
 #pragma unroll 1
       for (unsigned tile = begin; tile < tiles; tile += clusters) {
-        const auto at = raster(tile);
-        auto xs = x.template steps<XTile>(rowOf(at), origin, at.batch, rank);
-        auto ys = y.template steps<YTile>(columnOf(at), origin, at.batch, rank);
+        auto operands = stepsAt(raster(tile));
+        int turn = 0;
+        if constexpr (X::early || Y::early) {
 #pragma unroll 1
-        for (int turn = 0; turn < turns; ++turn, place.next()) {
+          for (; turn < begun; ++turn, place.next()) {
+            const SharedAddress full = ring.full(place.stage), to = shared + place.stage * stageBytes;
+            if constexpr (X::early)
+              operands.x.skip();
+            else
+              operands.x.load(to, full);
+            if constexpr (Y::early)
+              operands.y.skip();
+            else
+              operands.y.load(to + XTile::bytes, full);
+          }
+          begun = 0;
+        }
+#pragma unroll 1
+        for (; turn < turns; ++turn, place.next()) {
           const SharedAddress full = ring.full(place.stage), to = shared + place.stage * stageBytes;
           await(ring.empty(place.stage), place.parity ^ 1);
           arriveExpecting(full, stageBytes);
-          xs.load(to, full);
-          ys.load(to + XTile::bytes, full);
+          operands.x.load(to, full);
+          operands.y.load(to + XTile::bytes, full);
         }
       }
+      // Earlier, next kernels' blocks would take what places they find; the next product's fill their rings where this one's end.
       releaseDependents();
     }
     if constexpr (cluster > 1) {
@@ -153,6 +204,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
   } else {
     if constexpr (s.multiplyRegisters() > 0)
       takeRegisters<s.multiplyRegisters()>();
+    awaitProducers(); // for what epilogues read and write
     constexpr int slices = s.groupRows() / 64; // of 64 rows
     const int lane = threadId() % 32, inGroup = s.pingPong ? 0 : group * s.groupRows();
     const SharedAddress slab = slabs + threadId() / 32 * s.slabs * s.slabBytes;
@@ -233,12 +285,16 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
       if constexpr (s.pingPong)
         place.skip(turns); // the other consumer's
       const auto epilogue = makeEpilogue(at.batch);
+      // Of the 64 rows that wgmma takes, those of a tile of fewer.
+      Problem<Index> within = p;
+      if constexpr (s.rows % 64 != 0)
+        within.rows = least(p.rows, (Index)(rowOf(at) + s.rows));
       auto store = [&](const auto &sums, int column) {
 #pragma unroll
         for (int slice = 0; slice < slices; ++slice)
           storeGroup<s.slabs, s.slabBytes, products>(
               sums[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16), (Index)column,
-              {at.batch}, p, epilogue);
+              {at.batch}, within, epilogue);
       };
       if constexpr (s.splits == 1) {
         store(d, columnOf(at));

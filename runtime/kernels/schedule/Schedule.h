@@ -98,7 +98,8 @@ enum class Major { Depth, Side };
 /// share operands in the second-level cache. Each warp hands its results to the copy engine through `slabs` pieces
 /// of shared memory. `promote`: sums of one step are added to the total by ordinary additions, for the 8-bit floats,
 /// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
-/// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. `splits` blocks, a cluster, have one tile together, each a part of the inner
+/// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. Several such tiles
+/// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a part of the inner
 /// dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
@@ -190,11 +191,19 @@ struct ThinSchedule {
   }
 };
 
+/// Blocks that share the keys of some queries (pipeline/KeySplits.h): of a launch no more than `blocks`, about as many as GPUs
+/// have multiprocessors, each with `steps` steps of keys at least, and only where there are `manyKeys`.
+struct KeySharing {
+  static constexpr int blocks = 132, steps = 2, manyKeys = 1024;
+  /// Elements of f32 that a block leaves of a row: `width` sums, the peak, the total, up to 16 bytes.
+  FLAME_BOTH static constexpr int elements(int width) { return width + 4; }
+};
+
 /// Attention: a block computes `rows` queries by warpRows × warpKeys warps, over the keys in steps of `keys`, of which each
 /// warp of a row takes its part. `depth` and `width`: sizes of a head of queries and keys, and of values, rounded up to
-/// 16. With one stage nothing is fetched ahead: for keys that fit in a step.
+/// 16. With one stage nothing is fetched ahead: for keys that fit in a step. Up to `splits` blocks share the keys of some queries.
 struct AttentionSchedule {
-  int rows, keys, warpRows, warpKeys, depth, width, stages;
+  int rows, keys, warpRows, warpKeys, depth, width, stages, splits = 1;
 
   FLAME_BOTH constexpr int threads() const { return 32 * warpRows * warpKeys; }
   /// Elements of a line in shared memory that holds `size` of 16 bits: lines of 2, 4 or a multiple of 8 chunks.

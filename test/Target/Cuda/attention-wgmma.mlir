@@ -14,7 +14,7 @@
 // CHECK-NEXT: = head;
 // CHECK-NEXT: in{{[0-9]+}}[{{.*}}1024 + column]
 // CHECK: #if FLAME_HAS_WGMMA
-// CHECK-NEXT: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{128, {{[0-9]+}}, 64, 64, 2, {{[0-9]}}}, flame::Arithmetic::F16, flame::Major::Depth, flame::Major::Side>(flame::AttentionProblem{(int)1024, (int)1024, (int)64, (int)64}, flame::Heads{(int)12, (int)2, (int)1},
+// CHECK-NEXT: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{128, {{[0-9]+}}, 64, 64, 2, {{[0-9]}}, 1}, flame::Arithmetic::F16, flame::Major::Depth, flame::Major::Side>(flame::AttentionProblem{(int)1024, (int)1024, (int)64, (int)64}, flame::Heads{(int)12, (int)2, (int)1},
 // CHECK-NEXT: {map0, {1, 1, 0}},
 // CHECK-NEXT: {map1, {1, 1, 0}},
 // CHECK-NEXT: {map2, {1, 1, 0}}, nullptr,
@@ -61,6 +61,28 @@ func.func @shared(%q: tensor<8x?x32xbf16>, %k: tensor<1x32x512xbf16>, %v: tensor
   %11 = flame.div %9, %10 : (tensor<8x?x512xbf16>, tensor<8x?x1xbf16>) -> tensor<8x?x512xbf16>
   %12 = flame.matmul %11, %v : (tensor<8x?x512xbf16>, tensor<1x512x48xbf16>) -> tensor<8x?x48xbf16>
   return %12 : tensor<8x?x48xbf16>
+}
+
+// -----
+
+// Few queries over many keys: blocks share the keys, as many as there are multiprocessors for all heads.
+// CHECK-LABEL: // attention: matmul
+// CHECK: float *__restrict__ scratch, unsigned int *__restrict__ state
+// CHECK: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{64, 128, 128, 128, 2, {{[12]}}, 132},
+// CHECK: [&](int at) { head = at; return flame::tensorStore<unsigned short>(map3, body); },
+// CHECK-NEXT: flame::SharedKeys{(int)16, scratch, state}, [&](int at) { head = at; return flame::store<true>(out0, body, place); });
+// CHECK: #else
+// CHECK-NEXT: flame::attention<flame::AttentionSchedule{16, 64, 1, 4, 128, 128, 2, 132},
+// CHECK: flame::SharedKeys{(int)16, scratch, state}, (int)
+func.func @few(%q: tensor<8x4x128xbf16>, %k: tensor<8x4096x128xbf16>, %v: tensor<8x4096x128xbf16>) -> tensor<8x4x128xbf16> {
+  %4 = flame.matmul %q, %k {transpose_y = true} : (tensor<8x4x128xbf16>, tensor<8x4096x128xbf16>) -> tensor<8x4x4096xbf16>
+  %7 = flame.reduce %4 {axes = array<i64: 2>, kind = "max"} : (tensor<8x4x4096xbf16>) -> tensor<8x4x1xbf16>
+  %8 = flame.sub %4, %7 : (tensor<8x4x4096xbf16>, tensor<8x4x1xbf16>) -> tensor<8x4x4096xbf16>
+  %9 = flame.exp %8 : (tensor<8x4x4096xbf16>) -> tensor<8x4x4096xbf16>
+  %10 = flame.reduce %9 {axes = array<i64: 2>, kind = "sum"} : (tensor<8x4x4096xbf16>) -> tensor<8x4x1xbf16>
+  %11 = flame.div %9, %10 : (tensor<8x4x4096xbf16>, tensor<8x4x1xbf16>) -> tensor<8x4x4096xbf16>
+  %12 = flame.matmul %11, %v : (tensor<8x4x4096xbf16>, tensor<8x4096x128xbf16>) -> tensor<8x4x128xbf16>
+  return %12 : tensor<8x4x128xbf16>
 }
 
 // -----

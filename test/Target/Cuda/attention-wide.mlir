@@ -6,7 +6,7 @@
 
 // CHECK-LABEL: // attention: {{.*}}matmul
 // CHECK: __launch_bounds__(FLAME_IF_WGMMA(384, {{[0-9]+}}), 1)
-// CHECK: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{64, 32, 512, 512, 2, 2}, flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Side>
+// CHECK: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{64, 32, 512, 512, 2, 2, 1}, flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Side>
 // CHECK: dims = ["512", "1024", "1", "1", "1"]
 func.func @wide(%q: tensor<1x1024x512xbf16>, %k: tensor<1x1024x512xbf16>, %v: tensor<1x1024x512xbf16>) -> tensor<1x1024x512xbf16> {
   %scale = flame.constant {value = dense<0.0441941731> : tensor<f32>} : () -> tensor<f32>

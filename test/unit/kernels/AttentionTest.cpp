@@ -40,6 +40,7 @@ struct Options {
   float scale = 0.25f;
   bool causal = false, bias = false;
   int spoiled = -1; // a row all of whose scores are -inf by the bias
+  int parts = 3;    // blocks that share the keys of some queries, where the schedule has them
 };
 
 template <AttentionSchedule s, Arithmetic type, int copy, Major keyMajor = D, Major valueMajor = S>
@@ -66,12 +67,18 @@ void check(int rows, int keys, int depth, int columns, Options options = {}) {
     return options.bias ? score * options.scale + bias[row * keys + column] : score;
   };
   const float scale = (options.bias ? 1 : options.scale) * 1.44269504f;
-  emulator::launch((rows + s.rows - 1) / s.rows, s.threads(), s.sharedBytes(), [&] {
+  const int parts = s.splits > 1 ? options.parts : 1;
+  Guarded<float> partial(size_t(rows) * parts * KeySharing::elements(s.width));
+  unsigned state[TicketState::bytes / 4] = {};
+  const SharedKeys shared{parts, partial.data, state};
+  emulator::launch((rows + s.rows - 1) / s.rows * parts, s.threads(), s.sharedBytes(), [&] {
     if (options.causal)
-      attention<s, type>(p, x, y, z, scores(scale, body, [=](int row) { return past + row + 1; }), epilogue);
+      attention<s, type>(p, x, y, z, scores(scale, body, [=](int row) { return past + row + 1; }), epilogue, shared);
     else
-      attention<s, type>(p, x, y, z, scores(scale, body), epilogue);
+      attention<s, type>(p, x, y, z, scores(scale, body), epilogue, shared);
   });
+  for (unsigned word : state)
+    EXPECT_EQ(word, 0u);
   const double step = type == F16 ? 0x1p-10 : 0x1p-7;
   auto score = [&](int i, int j) -> double {
     double sum = 0;
@@ -101,6 +108,19 @@ TEST(Attention, WarpsThatShareRows) {
   check<AttentionSchedule{32, 64, 2, 2, 64, 64, 2}, F16, 16>(40, 300, 64, 72 - 8);
   check<AttentionSchedule{32, 64, 1, 2, 48, 32, 2}, F16, 16>(40, 100, 40, 32, {.causal = true});
   check<AttentionSchedule{16, 128, 1, 4, 64, 64, 1}, F16, 16>(33, 128, 64, 64, {.bias = true, .spoiled = 7});
+}
+
+TEST(Attention, BlocksThatShareKeys) {
+  for (int parts : {1, 2, 5}) {
+    check<AttentionSchedule{16, 64, 1, 4, 128, 128, 2, 132}, BF16, 16>(4, 500, 128, 128, {.parts = parts});
+    check<AttentionSchedule{16, 128, 1, 4, 64, 64, 1, 132}, F16, 16>(33, 300, 64, 64, {.causal = true, .parts = parts});
+    check<AttentionSchedule{32, 64, 2, 2, 48, 48, 2, 132}, F16, 0>(40, 333, 33, 35, {.bias = true, .spoiled = 7, .parts = parts});
+    check<AttentionSchedule{64, 32, 4, 1, 64, 64, 2, 132}, F16, 16>(70, 130, 64, 64, {.scale = 30, .parts = parts});
+    // Parts without keys, rows without any.
+    check<AttentionSchedule{16, 64, 1, 4, 64, 64, 2, 132}, F16, 16>(3, 40, 64, 64, {.parts = parts});
+    check<AttentionSchedule{16, 64, 1, 4, 64, 64, 2, 132}, F16, 16>(107, 100, 64, 64, {.causal = true, .parts = parts});
+    check<AttentionSchedule{16, 64, 1, 4, 64, 64, 2, 132}, F16, 16>(3, 0, 64, 64, {.parts = parts});
+  }
 }
 
 TEST(Attention, OrdersAndAlignments) {

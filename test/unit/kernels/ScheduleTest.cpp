@@ -148,6 +148,25 @@ TEST(Schedule, WgmmaFollowsTheProblem) {
   ASSERT_TRUE(narrow);
   EXPECT_EQ(narrow->rows, 80) << text(*narrow);
   EXPECT_GE(4096 / narrow->columns * narrow->splits, 100) << "tiles for most multiprocessors, " << text(*narrow);
+  // Few rows: a tile for every multiprocessor, and as many steps ahead as there is memory for. Where the number of rows is not
+  // known, there may be several tiles.
+  for (int64_t rows : {1, 4, 16, 32})
+    for (std::optional<int64_t> known : {std::optional(rows), std::optional<int64_t>()})
+      for (int64_t columns : {1024, 4096, 6144, 14336, 128256})
+        for (Major order : {Major::Depth, Major::Side}) {
+          auto s = chooseWgmma({Arithmetic::BF16, Major::Depth, order, known, {}, rows <= 4, true}, {1, rows, columns, 4096});
+          if (!s) {
+            EXPECT_TRUE(order == Major::Side || (rows <= 4 && columns == 1024)) << rows << " x " << columns;
+            continue;
+          }
+          EXPECT_TRUE(s->isValid(Arithmetic::BF16, Major::Depth, order)) << text(*s);
+          if (order == Major::Side || columns < 4096)
+            continue;
+          EXPECT_GE(s->stages * s->stageBytes(Arithmetic::BF16, Major::Depth, order), 150 << 10) << text(*s);
+          EXPECT_TRUE(known ? s->rows >= rows && s->rows < rows + 8 : s->rows == (rows + 15) / 16 * 16) << text(*s);
+          const int64_t tiles = (columns + s->columns - 1) / s->columns, rounds = (tiles + 131) / 132;
+          EXPECT_GE(double(tiles) / double(132 * rounds), 0.9) << text(*s) << " for " << columns;
+        }
   product.rows.reset();
   product.type = Arithmetic::TF32;
   auto wide = chooseWgmma(product, {1, 4096, 4096, 4096});
@@ -173,7 +192,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
            "  auto body = [&](int row, int column, " + sum + " sum) { return sum + bias[column]; };\n"
            "  auto place = [&](int row, int column) { return row * n + column; };\n  flame::wgmmaGemm<" +
            text(s) + ", " + text(type) + ", flame::Major::" + x + ", flame::Major::" + y +
-           ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{x, 0}, flame::TensorOperand{y, 0}, [&](int) { return " +
+           ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return " +
            (engine ? "flame::tensorStore<" + sum + ">(z, body)" : "flame::store<true>(out, body, place)") + "; });\n}\n";
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
@@ -193,6 +212,10 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     if (s.isValid(Arithmetic::E4M3, Major::Depth, Major::Depth))
       sources.push_back({text(s) + " E4M3", source(s, Arithmetic::E4M3, "Depth", "Depth", true)});
   }
+  for (int64_t rows : {1, 16, 32})
+    for (int64_t columns : {1024, 4096, 14336})
+      if (auto s = chooseWgmma({Arithmetic::BF16, Major::Depth, Major::Depth, rows, {}, false, true}, {1, rows, columns, 4096}))
+        sources.push_back({text(*s), source(*s, Arithmetic::BF16, "Depth", "Depth", false)});
   for (Arithmetic type : {Arithmetic::TF32, Arithmetic::I8})
     for (int64_t size : {4096, 700})
       if (auto s = chooseWgmma({type, Major::Depth, Major::Depth}, {1, size, size, size}))
@@ -394,6 +417,16 @@ TEST(Schedule, AttentionByWgmmaFollowsTheProblem) {
             EXPECT_TRUE(s->isValid(k, v)) << text(*s);
           }
         }
+  // Few queries over many keys are shared out; where tiles are enough, or keys are few, they are not.
+  for (int64_t queries : {1, 4, 64})
+    for (int64_t keys : {4096, 32768})
+      for (bool limited : {false, true})
+        EXPECT_GT(choose(8, queries, keys, 128, limited, limited).splits, 1) << queries << ", " << keys;
+  EXPECT_GT(chooseAttention({8, 4, 8192, 128, 128, true}).splits, 1);
+  EXPECT_EQ(choose(8, 4, 512, 128).splits, 1);
+  EXPECT_EQ(choose(128, 4, 8192, 128).splits, 1);
+  EXPECT_EQ(choose(8, 1024, 1024, 128).splits, 1);
+  EXPECT_EQ(chooseAttention({8, 1024, 1024, 128, 128, false}).splits, 1);
   EXPECT_FALSE(chooseWgmmaAttention({{20, 4096, 4096, 264, 264, false}, Major::Depth, Major::Side, false}));
   EXPECT_EQ(choose(1, 16384, 16384, 512).consumers(), 2); // of the same 64 rows
   EXPECT_FALSE(chooseWgmmaAttention({{1, 4096, 4096, 512, 512, false}, Major::Side, Major::Side, false}));
@@ -421,6 +454,9 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
       {{{1, 16384, 16384, 512, 512, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
       {{{1, 16384, 16384, 384, 384, true}, Major::Depth, Major::Side, true}, "flame::scores(1.4f, biased, limit)"},
       {{{16, 4096, 4096, 80, 80, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
+      {{{8, 4, 8192, 128, 128, true}, Major::Depth, Major::Side, true}, "flame::scores(1.4f, biased, limit)"},
+      {{{8, 4, 8192, 128, 128, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
+      {{{2, 16, 8192, 256, 256, false}, Major::Depth, Major::Side, true}, "flame::scores(0.2f, plain, limit)"},
   };
   for (const auto &[problem, scoring] : cases) {
     WgmmaAttentionSchedule s = *chooseWgmmaAttention(problem);
@@ -429,7 +465,8 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
         head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
         ", 1) attention(const __grid_constant__ flame::TensorMap q, const __grid_constant__ flame::TensorMap k, const "
         "__grid_constant__ flame::TensorMap v, const __grid_constant__ flame::TensorMap o, const float *bias, int m, int n, "
-        "int heads, int past, unsigned *state) {\n  auto plain = [&](int, int, float product) { return product; };\n"
+        "int heads, int past, unsigned *state, float *scratch, unsigned short *out) {\n  auto place = [&](int row, int column) "
+        "{ return row * n + column; };\n  auto plain = [&](int, int, float product) { return product; };\n"
         "  auto biased = [&](int row, int column, float product) { return product * 0.1f + bias[(long long)row * n + "
         "column]; };\n  auto limit = [&](int row) { return past + row + 1; };\n  auto body = [&](int, int, float sum) -> "
         "unsigned short { return (unsigned short)(__float_as_uint(sum) >> 16); };\n  flame::wgmmaAttention<" +
@@ -437,7 +474,9 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
         ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
         std::to_string(problem.sizes.columns) +
         "}, flame::Heads{heads, 1, 1}, {q, {1, 0, 0}}, {k, {1, 0, 0}}, {v, {1, 0, 0}}, state, [&](int) { return " + scoring +
-        "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); });\n}\n";
+        "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); }" +
+        (s.splits > 1 ? ", flame::SharedKeys{past, scratch, state}, [&](int) { return flame::store<true>(out, body, place); }" : "") +
+        ");\n}\n";
     std::string log;
     auto code = (*nvrtc)->compile(source, "sm_90a", &log);
     ASSERT_TRUE(bool(code)) << text(s) << ": " << toString(code.takeError());

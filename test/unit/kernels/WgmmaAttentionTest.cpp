@@ -55,6 +55,7 @@ struct Options {
   bool causal = false, bias = false, shared = false, store = false;
   int spoiled = -1; // a row all of whose scores are -inf by the bias
   int blocks = 3, outer = 1, inner = 1;
+  int parts = 3; // blocks that share a tile's keys, where the schedule has them
 };
 
 template <WgmmaAttentionSchedule s, Arithmetic type, Major keyMajor = D, Major valueMajor = S>
@@ -77,30 +78,38 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
   };
   const float scale = (o.bias ? 1 : o.scale) * 1.44269504f;
   const Heads heads{o.inner, 1, o.outer}, keySteps{o.shared ? 0 : 1, 1, 1};
-  unsigned state = 0;
+  unsigned state[TicketState::bytes / 4] = {};
+  Guarded<float> partial(size_t(o.outer) * o.inner * rows * o.parts * KeySharing::elements(s.width));
   auto run = [&](auto makeScoring) {
     emulator::launch(o.blocks, s.threads(), s.sharedBytes(keyMajor, valueMajor), [&] {
       auto rounded = [](int, int, float sum) { return narrow<type>(sum); };
+      auto byItself = [&](int head) {
+        return store<true>(out.memory.data, rounded, [&, head](int row, int column) {
+          return ((head / o.inner * rows + row) * o.inner + head % o.inner) * columns + column;
+        });
+      };
       auto call = [&](auto makeEpilogue) {
-        wgmmaAttention<s, type, keyMajor, valueMajor>({rows, keys, depth, columns}, heads, {qMap, {1, 1, 1}},
-                                                      {kMap, keySteps}, {vMap, keySteps}, &state, makeScoring, makeEpilogue);
+        const AttentionProblem p{rows, keys, depth, columns};
+        const HeadOperand x{qMap, {1, 1, 1}}, y{kMap, keySteps}, z{vMap, keySteps};
+        if constexpr (s.splits > 1)
+          wgmmaAttention<s, type, keyMajor, valueMajor>(p, heads, x, y, z, state, makeScoring, makeEpilogue,
+                                                        SharedKeys{o.parts, partial.data, state}, byItself);
+        else
+          wgmmaAttention<s, type, keyMajor, valueMajor>(p, heads, x, y, z, state, makeScoring, makeEpilogue);
       };
       if constexpr (s.width >= 64) {
         if (!o.store)
           return call([&](int) { return tensorStore<unsigned short>(outMap, rounded); });
       }
-      call([&](int head) {
-        return store<true>(out.memory.data, rounded, [&, head](int row, int column) {
-          return ((head / o.inner * rows + row) * o.inner + head % o.inner) * columns + column;
-        });
-      });
+      call(byItself);
     });
   };
   if (o.causal)
     run([&](int) { return scores(scale, body, [=](int row) { return past + row + 1; }); });
   else
     run([&](int) { return scores(scale, body); });
-  EXPECT_EQ(state, 0u);
+  for (unsigned word : state)
+    EXPECT_EQ(word, 0u);
   for (int a = 0; a < o.outer; ++a)
     for (int h = 0; h < o.inner; ++h)
       expectAttention(
@@ -141,6 +150,21 @@ TEST(WgmmaAttention, Orders) {
   check<s, F16, S, S>(70, 136, 64, 64);
   check<s, BF16, D, D>(70, 136, 64, 64);
   check<s, F16, S, D>(70, 200, 56, 64, {.causal = true, .outer = 2, .inner = 2});
+}
+
+TEST(WgmmaAttention, BlocksThatShareKeys) {
+  constexpr WgmmaAttentionSchedule s{64, 32, 64, 64, 2, 2, 132}, wide{128, 64, 128, 128, 2, 1, 132}, narrow{64, 48, 48, 48, 2, 1, 132};
+  for (int parts : {1, 2, 7}) {
+    check<s, F16>(4, 500, 64, 64, {.blocks = 5, .outer = 2, .inner = 2, .parts = parts});
+    check<s, BF16>(70, 200, 64, 64, {.causal = true, .blocks = 2, .inner = 2, .parts = parts});
+    check<narrow, F16>(3, 333, 40, 40, {.shared = true, .blocks = 4, .inner = 3, .parts = parts});
+    check<wide, BF16>(130, 300, 128, 128, {.bias = true, .spoiled = 70, .parts = parts});
+    // Parts without keys, rows without any.
+    check<s, F16>(5, 40, 64, 64, {.parts = parts});
+    check<s, F16>(107, 100, 64, 64, {.causal = true, .parts = parts});
+    check<s, F16>(3, 0, 64, 64, {.parts = parts});
+    check<s, F16>(7, 300, 64, 64, {.scale = 30, .store = true, .parts = parts});
+  }
 }
 
 TEST(WgmmaAttention, Masks) {

@@ -89,7 +89,7 @@ void check(const Shape<rank> &c, int blocks = 3) {
         });
     };
     const WindowOperand<rank> data{xMap, shape};
-    const TapOperand weight{wMap, per, outPer};
+    const TapOperand<windowsAreRows> weight{wMap, per, outPer};
     if constexpr (windowsAreRows)
       wgmmaGemm<s, type, Major::Depth, Major::Depth>(p, c.groups, data, weight, makeEpilogue);
     else
