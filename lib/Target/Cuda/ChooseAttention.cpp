@@ -69,7 +69,8 @@ std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const Wg
     smallest = c.head;
     for (int splits : {1, KeySharing::blocks}) {
       s.splits = splits;
-      if (splits > 1 && (!s.isValid(p.k, p.v) || p.sizes.keys < KeySharing::manyKeys || 2 * p.sizes.batches * ceilDivide(p.sizes.queries, s.rows) > KeySharing::blocks))
+      const int64_t tiles = p.sizes.batches * ceilDivide(p.sizes.queries, s.rows);
+      if (splits > 1 && (!s.isValid(p.k, p.v) || p.sizes.keys < KeySharing::manyKeys || 2 * tiles > KeySharing::blocks))
         continue;
       // What isn't clearly faster stays in one kernel's registers.
       constexpr double clearly = 1.25;

@@ -99,8 +99,8 @@ enum class Major { Depth, Side };
 /// of shared memory. `promote`: sums of one step are added to the total by ordinary additions, for the 8-bit floats,
 /// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
 /// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. Several such tiles
-/// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a part of the inner
-/// dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
+/// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a
+/// part of the inner dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
   bool pingPong = false;
