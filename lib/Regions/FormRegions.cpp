@@ -172,9 +172,21 @@ private:
   }
 
   /// Takes rows, or what is the same for many of them, out of something greater: some heads of a joined projection, one
-  /// of the vectors that modulate a norm.
+  /// of the vectors that modulate a norm. Or takes the first rows from one tensor and the others from the next, each of which may be
+  /// part of something greater.
   bool isRowRead(Group &group, Operation *op) {
-    return op->getName().stripDialect() == "slice" && isRowShaped(group, op->getResult(0));
+    if (joinsRows(group, op))
+      return true;
+    if (op->getName().stripDialect() != "slice")
+      return false;
+    return isRowShaped(group, op->getResult(0)) || llvm::all_of(op->getUsers(), [&](Operation *user) {
+             return !demand.isDemanded(user) || (llvm::is_contained(group.ops, user) && joinsRows(group, user));
+           });
+  }
+  bool joinsRows(Group &group, Operation *op) {
+    auto concat = dyn_cast<ConcatOp>(op);
+    return concat && shapes.dims(op->getResult(0)) == ArrayRef<DimExpr>(group.rowDims) &&
+           uint64_t(concat.getAxis()) + group.rowAxes < group.rowDims.size();
   }
 
   /// Cuts or joins each row by itself, such as the halves that a rotary embedding turns.

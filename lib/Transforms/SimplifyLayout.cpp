@@ -39,7 +39,7 @@ public:
       if (op->use_empty() || op->getNumResults() != 1 || !isa<RankedTensorType>(op->getResult(0).getType()))
         continue;
       if (auto reshape = dyn_cast<ReshapeOp>(op))
-        (void)(merge(reshape) || beforeSlice(reshape) || hoist(reshape));
+        (void)(merge(reshape) || beforeSlice(reshape) || beforeConcat(reshape) || hoist(reshape));
       else if (auto slice = dyn_cast<SliceOp>(op))
         (void)merge(slice);
       else if (auto transpose = dyn_cast<TransposeOp>(op))
@@ -177,30 +177,57 @@ private:
 
   /// reshape(slice(x)) that splits the sliced dim is slice(reshape(x)): the slice can then be read by what follows.
   bool beforeSlice(ReshapeOp op) {
-    auto slice = op.getX().getDefiningOp<SliceOp>();
+    OpBuilder b(op);
+    GraphBuilder g = builderAt(b, op);
+    Value sliced = sliceOfReshape(g, op.getX(), dimsOf(op));
+    return sliced && replace(op, sliced);
+  }
+  /// The slice of a reshaped tensor that a slice reshaped to `to` is; null if there is none, or others read the slice.
+  Value sliceOfReshape(GraphBuilder &g, Value value, const Dims &to) {
+    auto slice = value.getDefiningOp<SliceOp>();
     if (!slice || !onlyUser(slice))
-      return false;
-    Dims from = dimsOf(slice.getX()), sliced = dimsOf(slice), to = dimsOf(op);
+      return {};
+    Dims from = dimsOf(slice.getX()), sliced = dimsOf(slice);
     size_t axis = from.size() - 1;
     if (from.empty() || to.size() != from.size() + 1)
-      return false;
+      return {};
     for (size_t d = 0; d < axis; ++d)
       if (from[d] != sliced[d] || to[d] != from[d])
-        return false;
+        return {};
     for (size_t d = 0; d <= axis; ++d)
       if (!shapes.element(slice.getSteps(), d).isConstant(1) ||
           (d < axis && !shapes.element(slice.getStarts(), d).isConstant(0)))
-        return false;
+        return {};
     auto inner = to.back().constant(), whole = from.back().constant();
     auto start = shapes.element(slice.getStarts(), axis).constant();
     if (!inner || !whole || !start || *inner <= 0 || *whole % *inner != 0 || *start % *inner != 0)
-      return false;
-    OpBuilder b(op);
-    GraphBuilder g = builderAt(b, op);
+      return {};
     Dims split = to;
     split[axis] = exprs.constant(*whole / *inner);
     Value x = g.reshape(slice.getX(), split);
-    return replace(op, g.sliceAxis(x, axis, exprs.constant(*start / *inner), to[axis]));
+    return g.sliceAxis(x, axis, exprs.constant(*start / *inner), to[axis]);
+  }
+
+  /// reshape(concat(slices)) that splits the last dim, and so that of the slices, is concat(slice(reshape(x)), …): what follows can
+  /// then read each x where it is.
+  bool beforeConcat(ReshapeOp op) {
+    auto concat = op.getX().getDefiningOp<ConcatOp>();
+    Dims to = dimsOf(op), from = dimsOf(op.getX());
+    if (!concat || !onlyUser(concat.getResult()) || to.size() != from.size() + 1 || size_t(concat.getAxis()) + 1 >= from.size() ||
+        !std::equal(from.begin(), from.end() - 1, to.begin()))
+      return false;
+    OpBuilder b(op);
+    GraphBuilder g = builderAt(b, op);
+    SmallVector<Value> xs;
+    for (Value x : concat.getXs()) {
+      Dims dims = to;
+      dims[concat.getAxis()] = shapes.dim(x, concat.getAxis());
+      Value sliced = sliceOfReshape(g, x, dims);
+      if (!sliced)
+        return false;
+      xs.push_back(sliced);
+    }
+    return replace(op, g.concat(xs, concat.getAxis()));
   }
 
   /// True if a reshape of `value` to `dims` vanishes above it: in another reshape, or in a product that has as many rows

@@ -163,6 +163,33 @@ func.func @parts(%x: tensor<7x6x32xf32>, %m: tensor<7x3x32xf32>) -> tensor<7x2x3
 
 // -----
 
+// Rows of two tensors, one after the other, each a part of something greater: the row program reads them where they are. Joined along
+// the row itself they would be other rows.
+// CHECK-LABEL: func.func @rows_of_two
+// CHECK-SAME: %[[X:.*]]: tensor<7x6x32xf32>, %[[Y:.*]]: tensor<4x6x32xf32>
+func.func @rows_of_two(%x: tensor<7x6x32xf32>, %y: tensor<4x6x32xf32>) -> tensor<11x2x32xf32> {
+  %one = flame.constant {value = dense<1> : tensor<3xi64>} : () -> tensor<3xi64>
+  %start = flame.constant {value = dense<[0, 2, 0]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %seven = flame.constant {value = dense<[7, 2, 32]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %four = flame.constant {value = dense<[4, 2, 32]> : tensor<3xi64>} : () -> tensor<3xi64>
+  // CHECK: %[[R:.*]] = flame.region "row"({{.*}}%[[X]], {{.*}}%[[Y]]
+  // CHECK-COUNT-2: flame.slice
+  // CHECK: flame.concat
+  // CHECK: flame.reduce
+  // CHECK: flame.yield
+  // CHECK: return %[[R]]
+  %0 = flame.slice %x, %start, %seven, %one : (tensor<7x6x32xf32>, tensor<3xi64>, tensor<3xi64>, tensor<3xi64>) -> tensor<7x2x32xf32>
+  %1 = flame.slice %y, %start, %four, %one : (tensor<4x6x32xf32>, tensor<3xi64>, tensor<3xi64>, tensor<3xi64>) -> tensor<4x2x32xf32>
+  %2 = flame.concat %0, %1 {axis = 0 : i64} : (tensor<7x2x32xf32>, tensor<4x2x32xf32>) -> tensor<11x2x32xf32>
+  %3 = flame.abs %2 : (tensor<11x2x32xf32>) -> tensor<11x2x32xf32>
+  %4 = flame.mul %3, %3 : (tensor<11x2x32xf32>, tensor<11x2x32xf32>) -> tensor<11x2x32xf32>
+  %5 = flame.reduce %4 {kind = "sum", axes = array<i64: 2>, keepdims = true} : (tensor<11x2x32xf32>) -> tensor<11x2x1xf32>
+  %6 = flame.div %3, %5 : (tensor<11x2x32xf32>, tensor<11x2x1xf32>) -> tensor<11x2x32xf32>
+  return %6 : tensor<11x2x32xf32>
+}
+
+// -----
+
 // Repeated rows and columns of an image, with channels inside: views between the repetition and its two orders are no reason
 // to store anything.
 // CHECK-LABEL: @upsample

@@ -69,6 +69,48 @@ func.func @heads(%x: tensor<?x12xf32>) -> tensor<2x?x3xf32> {
 
 // -----
 
+// Heads of two fused projections, one after the other: each part comes after a reshape of its own.
+// CHECK-LABEL: @joined_heads
+// CHECK-SAME: %[[X:.*]]: tensor<5x12xf32>, %[[Y:.*]]: tensor<4x12xf32>
+func.func @joined_heads(%x: tensor<5x12xf32>, %y: tensor<4x12xf32>) -> tensor<9x2x3xf32> {
+  %ones = flame.constant {value = dense<1> : tensor<2xi64>} : () -> tensor<2xi64>
+  %starts = flame.constant {value = dense<[0, 6]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %five = flame.constant {value = dense<[5, 6]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %four = flame.constant {value = dense<[4, 6]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %split = flame.constant {value = dense<[9, 2, 3]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %0 = flame.slice %x, %starts, %five, %ones : (tensor<5x12xf32>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<5x6xf32>
+  %1 = flame.slice %y, %starts, %four, %ones : (tensor<4x12xf32>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<4x6xf32>
+  %2 = flame.concat %0, %1 {axis = 0 : i64} : (tensor<5x6xf32>, tensor<4x6xf32>) -> tensor<9x6xf32>
+  // CHECK: %[[A:.*]] = flame.reshape %[[X]], %{{.*}} -> tensor<5x4x3xf32>
+  // CHECK: %[[P:.*]] = flame.slice %[[A]], %{{.*}} -> tensor<5x2x3xf32>
+  // CHECK: %[[B:.*]] = flame.reshape %[[Y]], %{{.*}} -> tensor<4x4x3xf32>
+  // CHECK: %[[Q:.*]] = flame.slice %[[B]], %{{.*}} -> tensor<4x2x3xf32>
+  // CHECK: %[[R:.*]] = flame.concat %[[P]], %[[Q]] {axis = 0 : i64}
+  // CHECK-NEXT: return %[[R]]
+  %3 = flame.reshape %2, %split : (tensor<9x6xf32>, tensor<3xi64>) -> tensor<9x2x3xf32>
+  return %3 : tensor<9x2x3xf32>
+}
+
+// -----
+
+// Joined along the dim that is split, parts have no whole heads to themselves.
+// CHECK-LABEL: @joined_columns
+// CHECK: %[[C:.*]] = flame.concat
+// CHECK: flame.reshape %[[C]]
+func.func @joined_columns(%x: tensor<5x12xf32>, %y: tensor<5x12xf32>) -> tensor<5x4x3xf32> {
+  %ones = flame.constant {value = dense<1> : tensor<2xi64>} : () -> tensor<2xi64>
+  %starts = flame.constant {value = dense<[0, 6]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %five = flame.constant {value = dense<[5, 6]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %split = flame.constant {value = dense<[5, 4, 3]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %0 = flame.slice %x, %starts, %five, %ones : (tensor<5x12xf32>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<5x6xf32>
+  %1 = flame.slice %y, %starts, %five, %ones : (tensor<5x12xf32>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<5x6xf32>
+  %2 = flame.concat %0, %1 {axis = 1 : i64} : (tensor<5x6xf32>, tensor<5x6xf32>) -> tensor<5x12xf32>
+  %3 = flame.reshape %2, %split : (tensor<5x12xf32>, tensor<3xi64>) -> tensor<5x4x3xf32>
+  return %3 : tensor<5x4x3xf32>
+}
+
+// -----
+
 // CHECK-LABEL: @transposes
 // CHECK-SAME: %[[X:.*]]: tensor<?x4xf32>, %[[Y:.*]]: tensor<?x1x4xf32>
 func.func @transposes(%x: tensor<?x4xf32>, %y: tensor<?x1x4xf32>) -> (tensor<?x4xf32>, tensor<1x?x4xf32>, tensor<4x?xf32>) {

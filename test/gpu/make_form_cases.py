@@ -249,6 +249,20 @@ def rows(random):
             c.data(x=numbers(random, d, (r, n)), w=numbers(random, d, n), b=numbers(random, d, n))
         yield c
 
+        # Rows of two tensors, one after the other: two of six heads of each.
+        for n in (40, 128, "n"):
+            c = Case(f"rows_of_two_{n}_{d}", d, rtol=2 * RTOL[d])
+            x, y = c.input("x", ["a", 6, n]), c.input("y", ["b", 6, n])
+            starts, ends, axes = c.constant([2]), c.constant([4]), c.constant([1])
+            for name in (x, y):
+                c.nodes.append(h.make_node("Slice", [name, starts, ends, axes], [f"part_{name}"]))
+            c.nodes.append(h.make_node("Concat", ["part_x", "part_y"], ["joined"], axis=0))
+            c.add("Softmax", ["joined"], lambda x, y: softmax(np.concatenate([x[:, 2:4], y[:, 2:4]])), axis=-1)
+            for a, b, length in ((1, 1, 33), (0, 3, 7), (5, 0, 64), (7, 4, 129), (33, 2, 96)):
+                length = n if n != "n" else length
+                c.data(x=numbers(random, d, (a, 6, length)), y=numbers(random, d, (b, 6, length)))
+            yield c
+
 
 def reductions(random):
     for d in (*FLOATS, "i32", "i64"):
