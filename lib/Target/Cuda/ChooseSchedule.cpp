@@ -193,7 +193,9 @@ namespace {
 /// multiprocessor a tile, or two, …; a step is some 16 KB.
 llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, const ContractSizes &s, int64_t fewRows) {
   constexpr int64_t mostColumns = 128, mostRounds = 10;
-  constexpr int stepBytes = 16 << 10, mostStages = 16, lineElements = 64, mostLines = 8;
+  constexpr int stepBytes = 16 << 10, mostStages = 16, lineElements = 64;
+  // An operand whose lines run along the side has one for each element of the inner dim.
+  const int mostLines = p.x == Major::Depth && p.y == Major::Depth ? 8 : WgmmaSchedule::mostBoxLines / lineElements;
   llvm::SmallVector<WgmmaSchedule> candidates;
   // Rows of an unknown number are as many tiles as they need, of whole pieces of 16.
   const int64_t piece = p.rows ? 8 : 16;

@@ -142,13 +142,18 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type, Major x, Major y) const {
     return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes + receivedBytes();
   }
+  /// Lines of the largest box, and how many the copy engine takes.
+  static constexpr int mostBoxLines = 256;
+  FLAME_BOTH constexpr int boxLines(Major x, Major y) const {
+    return larger(x == Major::Depth ? rows : depth, y == Major::Depth ? columns : depth);
+  }
   /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded.
   FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y, int products = 1) const {
     const int perLine = lineBytes / sizeOf(type), sums = groupRows() / 64 * columns / 2 * (promote ? 2 : 1), unit = 8 * products;
     const bool narrow = sizeOf(type) == 2;
     return stages >= 2 && consumers >= 1 && consumers <= 3 && (!pingPong || consumers == 2) && groupRows() % 64 == 0 &&
            groupRows() > 0 && columns >= unit && columns <= 256 && columns % unit == 0 && depth % perLine == 0 && depth > 0 &&
-           (narrow || (x == Major::Depth && y == Major::Depth)) && sharers() <= 2 && band > 0 && slabs >= 1 &&
+           (narrow || (x == Major::Depth && y == Major::Depth)) && boxLines(x, y) <= mostBoxLines && sharers() <= 2 && band > 0 && slabs >= 1 &&
            splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (unit * splits) == 0 && sums <= 64)) &&
            (products == 1 || y == Major::Depth || columns % (perLine * products) == 0) && // whole boxes
            rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % (2 * unit) == 0) &&
