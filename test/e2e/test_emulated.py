@@ -31,8 +31,9 @@ class Emulated(FlameTest):
         self.flamec.env |= emulation
         self.flame_run.env |= emulation
 
-    def check(self, graph, kernels, kernels_in_all=None, rtol=0.0, atol=0.0, limit=5, **schedule):
-        """`graph` in ONNX's text form computes what ONNX Runtime does, by kernels whose source has all of `kernels`."""
+    def check(self, graph, kernels, kernels_in_all=None, rtol=0.0, atol=0.0, limit=5, schedules=(), **schedule):
+        """`graph` in ONNX's text form computes what ONNX Runtime does, by kernels whose source has all of `kernels`. `schedule`: of
+        products, beside `schedules`."""
         model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
         path, artifact, table = (self.scratch / name for name in ("model.onnx", "model.flame", "schedule.json"))
         onnx.save(model, path)
@@ -46,8 +47,9 @@ class Emulated(FlameTest):
         options = ["--target=cuda", "--gpu=sm_90a"]
         if any(dim.dim_param for given in model.graph.input for dim in given.type.tensor_type.shape.dim):
             options.append("--typical=n=256")
-        if schedule:
-            table.write_text(json.dumps([{"family": "wgmma", "schedule": SCHEDULE | schedule}]))
+        if schedule or schedules:
+            products = [{"family": "wgmma", "schedule": SCHEDULE | schedule}] if schedule else []
+            table.write_text(json.dumps([*schedules, *products]))
             options.append(f"--schedule={table}")
         source = self.ok(self.flamec("compile", path, *options, "--emit=cuda")).stdout
         source = source[source.rindex("} // namespace flame") :]
@@ -83,7 +85,18 @@ class Emulated(FlameTest):
         self.check(
             f"""halves (float16[120,200] x, float16[272] b) => (float16[120,136] y) <float16[200,272] w = {{{weight}}}>
                 {{ p = MatMul(x, w) q = Add(p, b) h, g = Split<axis = -1, num_outputs = 2>(q) r = Relu(g) y = Sub(h, r) }}""",
-            ["PairedTensors{map1, map"], kernels_in_all=1, columns=128)  # fmt: skip
+            ["PairedTensors<true>{map1, map"], kernels_in_all=1, columns=128)  # fmt: skip
+
+    def test_products_of_few_rows_by_weights(self):
+        """Weights come before the wait for the kernels before, in tiles of 16 rows for any number of them."""
+        weights = [", ".join(str((NEGATIVE, 0, ONE, 0)[(i * 7 + i // 64 + k) % 4]) for i in range(136 * 72)) for k in range(2)]
+        for rows in (1, 20):
+            self.check(
+                f"""streams (float16[{rows},72] x) => (float16[{rows},72] y)
+                    <float16[136,72] w = {{{weights[0]}}}, float16[72,136] v = {{{weights[1]}}}>
+                    {{ wt = Transpose<perm = [1,0]>(w) p = MatMul(x, wt) r = Relu(p) vt = Transpose<perm = [1,0]>(v) y = MatMul(r, vt) }}""",
+                ["WgmmaSchedule{16, 32, 128, 3, 1", "flame::TensorOperand<true>{map1, 0}"], kernels_in_all=2, limit=2,
+                rows=16, columns=32, depth=128)  # fmt: skip
 
     def test_convolution(self):
         weight = ", ".join(str((NEGATIVE, 0, ONE)[i % 3]) for i in range(64 * 40 * 9))
@@ -105,6 +118,14 @@ class Emulated(FlameTest):
                <float16 scale = {18432}>
                { t = Transpose<perm = [0,1,3,2]>(k) s = MatMul(q, t) m = Div(s, scale) w = Softmax<axis = -1>(m) y = MatMul(w, v) }""",
             ["wgmmaAttention"], rtol=2e-3, atol=4e-3, limit=2)  # fmt: skip
+
+    def test_attention_of_blocks_that_share_keys(self):
+        self.check(
+            """attention (float16[2,3,64] q, float16[2,700,64] k, float16[2,700,64] v) => (float16[2,3,64] y)
+               <float16 scale = {18432}>
+               { t = Transpose<perm = [0,2,1]>(k) s = MatMul(q, t) m = Div(s, scale) w = Softmax<axis = -1>(m) y = MatMul(w, v) }""",
+            ["wgmmaAttention", "flame::SharedKeys{(int)3, scratch, state}, [&]"], rtol=2e-3, atol=4e-3, limit=2,
+            schedules=[{"family": "wgmma-attention", "schedule": {"keys": 128, "splits": 132}}])  # fmt: skip
 
 
 if __name__ == "__main__":

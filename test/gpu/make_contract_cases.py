@@ -376,6 +376,11 @@ def paired():
         for kind in ("relu", "swiglu"):
             # What is parted along the side is boxes of 64 columns.
             yield case(f"wgmma_{name}_", "f16", m, 100 if columns % 128 else 136, 328, kind, "half_weight", "t" if columns % 128 else "n", schedule)
+    # Few rows by weights that come early; more rows than were expected.
+    for m, n, k in ((1, 264, 520), (16, 72, 1160), (45, 136, 72)):
+        for form in ("two_weights", "half_weight"):
+            dynamic = {"dims": ["m", k], "typical": "m=1"} if m == 45 else {}
+            yield case("stream_", "bf16", m, n, k, "relu", form, "t", wgmma(16, 64, 128, 6, 1), **dynamic)
     for dtype in ("e4m3", "i8"):
         for m, n, k in ((65, 72, 48), (1, 64, 64), (300, 520, 144), (77, 1032, 640)):
             c = Case(f"paired_quantised_{dtype}_{m}x{n}x{k}", dtype)

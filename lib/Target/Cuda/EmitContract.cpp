@@ -441,7 +441,8 @@ private:
     }
     std::string right = tensorOperand(y) + "{map1, ";
     if (other) {
-      right = std::string("flame::PairedTensors") + (isWeight ? "<true>" : "") + "{map1, map" + std::to_string(launch.tensors.size()) + ", ";
+      right = std::string("flame::PairedTensors") + (isWeight ? "<true>" : "") + "{map1, map" +
+              std::to_string(launch.tensors.size()) + ", ";
       launch.tensors.push_back(tensorMap(z, columns, *yOrder, columnsOfBox, depth));
     }
     std::string number = "1", make = "[&](int) { return ";

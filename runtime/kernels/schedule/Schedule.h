@@ -99,8 +99,8 @@ enum class Major { Depth, Side };
 /// of shared memory. `promote`: sums of one step are added to the total by ordinary additions, for the 8-bit floats,
 /// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
 /// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. Several such tiles
-/// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a part of the inner
-/// dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
+/// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a
+/// part of the inner dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
   bool pingPong = false;
@@ -142,13 +142,18 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type, Major x, Major y) const {
     return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes + receivedBytes();
   }
+  /// Lines of the largest box, and how many the copy engine takes.
+  static constexpr int mostBoxLines = 256;
+  FLAME_BOTH constexpr int boxLines(Major x, Major y) const {
+    return larger(x == Major::Depth ? rows : depth, y == Major::Depth ? columns : depth);
+  }
   /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded.
   FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y, int products = 1) const {
     const int perLine = lineBytes / sizeOf(type), sums = groupRows() / 64 * columns / 2 * (promote ? 2 : 1), unit = 8 * products;
     const bool narrow = sizeOf(type) == 2;
     return stages >= 2 && consumers >= 1 && consumers <= 3 && (!pingPong || consumers == 2) && groupRows() % 64 == 0 &&
            groupRows() > 0 && columns >= unit && columns <= 256 && columns % unit == 0 && depth % perLine == 0 && depth > 0 &&
-           (narrow || (x == Major::Depth && y == Major::Depth)) && sharers() <= 2 && band > 0 && slabs >= 1 &&
+           (narrow || (x == Major::Depth && y == Major::Depth)) && boxLines(x, y) <= mostBoxLines && sharers() <= 2 && band > 0 && slabs >= 1 &&
            splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (unit * splits) == 0 && sums <= 64)) &&
            (products == 1 || y == Major::Depth || columns % (perLine * products) == 0) && // whole boxes
            rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % (2 * unit) == 0) &&

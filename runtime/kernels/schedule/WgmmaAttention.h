@@ -17,7 +17,8 @@ struct WgmmaAttentionSchedule {
   int rows, keys, depth, width, stages, slabs = 0, splits = 1;
 
   static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16, perLine = 64;
-  static constexpr int tileBytes = 16, stateBytes = 16; // the tile that a block is at, whether it is the last; the state of a launch with limits
+  // The tile that a block is at, whether it is the last; the state of a launch with limits.
+  static constexpr int tileBytes = 16, stateBytes = 16;
   /// Warpgroups that share rows, and the columns that each has.
   FLAME_BOTH constexpr int parts() const { return width > 256 ? 2 : 1; }
   FLAME_BOTH constexpr int partWidth() const { return width / parts(); }
@@ -48,7 +49,8 @@ struct WgmmaAttentionSchedule {
     return rows % 64 == 0 && consumers() >= 1 && consumers() <= 3 && keys % 16 == 0 && keys >= 16 && keys <= 256 &&
            depth % 16 == 0 && depth >= 16 && (depth <= 256 || (depth <= 512 && k == Major::Depth)) && width % 16 == 0 &&
            width >= 16 && (width <= 256 || (width <= 512 && width % 128 == 0 && v == Major::Side && slabs > 0)) && stages >= 2 &&
-           (v == Major::Side || keys % perLine == 0) && splits >= 1 && (splits == 1 || (slabs > 0 && parts() == 1)) && sums() <= (consumers() == 3 ? 132 : 204) &&
+           (v == Major::Side || keys % perLine == 0) && splits >= 1 && (splits == 1 || (slabs > 0 && parts() == 1)) &&
+           sums() <= (consumers() == 3 ? 132 : 204) &&
            sharedBytes(k, v) <= 227 * 1024;
   }
 };

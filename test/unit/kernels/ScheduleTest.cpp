@@ -167,6 +167,25 @@ TEST(Schedule, WgmmaFollowsTheProblem) {
           const int64_t tiles = (columns + s->columns - 1) / s->columns, rounds = (tiles + 131) / 132;
           EXPECT_GE(double(tiles) / double(132 * rounds), 0.9) << text(*s) << " for " << columns;
         }
+  // Whatever the sizes, the copy engine takes the boxes: at most 256 lines.
+  for (Arithmetic type : {Arithmetic::BF16, Arithmetic::F16, Arithmetic::I8, Arithmetic::E4M3, Arithmetic::TF32})
+    for (Major x : {Major::Depth, Major::Side})
+      for (Major y : {Major::Depth, Major::Side})
+        for (int64_t rows : {1, 3, 8, 16, 17, 32, 33, 64, 77, 512})
+          for (int64_t columns : {8, 64, 104, 512, 1000, 1024, 4096, 14336})
+            for (int64_t depth : {64, 520, 1024, 4096, 14336})
+              for (std::optional<int64_t> known : {std::optional(rows), std::optional<int64_t>()})
+                for (int products : {1, 2}) {
+                  ContractSizes sizes{1, rows, columns, depth};
+                  sizes.products = products;
+                  auto s = chooseWgmma({type, x, y, known, {}, rows <= 4 && sizeOf(type) == 2, true}, sizes);
+                  if (!s)
+                    continue;
+                  ASSERT_LE(x == Major::Depth ? s->rows : s->depth, 256) << text(*s);
+                  ASSERT_LE(y == Major::Depth ? s->columns : s->depth, 256) << text(*s);
+                }
+  EXPECT_FALSE((WgmmaSchedule{16, 16, 512, 4, 1}.isValid(Arithmetic::BF16, Major::Side, Major::Depth)));
+  EXPECT_TRUE((WgmmaSchedule{16, 16, 512, 4, 1}.isValid(Arithmetic::BF16, Major::Depth, Major::Depth)));
   product.rows.reset();
   product.type = Arithmetic::TF32;
   auto wide = chooseWgmma(product, {1, 4096, 4096, 4096});
