@@ -115,6 +115,33 @@ class BadValues(FlameTest):
         done = self.flamec("run", path, *flame_cli.inputs(feeds), "--output-dir", self.scratch / "out")
         self.assert_clear_error(done, (3,), ["lookup"], r"index|range|4")
 
+    def test_index_out_of_range_of_other_operators(self):
+        from onnx import TensorProto, numpy_helper
+
+        i64, f32 = TensorProto.INT64, TensorProto.FLOAT
+        table = numpy_helper.from_array(np.arange(24, dtype=np.float32).reshape(2, 3, 4), "table")
+        row = numpy_helper.from_array(np.ones((1, 3, 4), np.float32), "row")
+        vector = numpy_helper.from_array(np.ones((1, 4), np.float32), "vector")
+        # operator, inputs behind x, attributes, the shape of x and of y, indices that are right, and wrong ones
+        cases = [
+            ("GatherND", [], {}, [1, 2], [1, 4], [[-2, 2]], [[0, 3]]),
+            ("GatherND", [], {"batch_dims": 1}, [2, 1], [2, 4], [[2], [-3]], [[0], [-4]]),
+            ("GatherElements", [], {"axis": 1}, [1, 1, 1], [1, 1, 1], [[[-3]]], [[[3]]]),
+            ("ScatterND", ["vector"], {}, [1, 2], [2, 3, 4], [[1, -3]], [[2, 0]]),
+            ("ScatterElements", ["row"], {"axis": 0}, [1, 3, 4], [2, 3, 4], np.full((1, 3, 4), -2), np.full((1, 3, 4), 2)),
+        ]
+        for op, more, attributes, shape, result, right, wrong in cases:
+            with self.subTest(op, **attributes):
+                node = bad_onnx.node(op, "table", "x", *more, to="y", name="places", **attributes)
+                used = [t for t in (table, row, vector) if t.name in ("table", *more)]
+                made = bad_onnx.model([node], [bad_onnx.info("x", shape, i64)], [bad_onnx.info("y", result, f32)], used)
+                path = self.scratch / f"{op}.onnx"
+                path.write_bytes(made.SerializeToString())
+                flame_cli.run_model(self.flamec, path, {"x": np.array(right, np.int64)}, self.scratch)
+                feeds = flame_cli.write_inputs({"x": np.array(wrong, np.int64)}, self.scratch / "in")
+                done = self.flamec("run", path, *flame_cli.inputs(feeds), "--output-dir", self.scratch / "out")
+                self.assert_clear_error(done, (3,), ["places"], r"index|range")
+
     def test_batch_that_two_inputs_disagree_on(self):
         made = bad_onnx.model([bad_onnx.node("Add", "x", "z", to="y", name="sum")], inputs=["x", "z"])
         path = self.scratch / "sum.onnx"

@@ -19,19 +19,30 @@ static void gatherElements(OnnxNode &n) {
   n.setOutput(0, n.op<GatherElementsOp>({x, n.checkedIndices(n.input(1), n.dim(x, axis))}, {n.attr("axis", axis)}));
 }
 
+/// Index tuples, each number of which must point into its dim of x, from dim `first` on.
+static Value checkedTuples(OnnxNode &n, Value x, Value indices, int64_t first) {
+  SmallVector<DimExpr> dims(n.dims(x));
+  std::optional<int64_t> length = n.rank(indices) ? n.dim(indices, n.rank(indices) - 1).constant() : std::nullopt;
+  // Shape inference says what is wrong with the others.
+  if (!length || *length < 1 || first < 0 || first + *length > int64_t(dims.size()))
+    return indices;
+  return n.checkedIndices(indices, ArrayRef(dims).slice(first, *length));
+}
+
 static void gatherND(OnnxNode &n) {
-  n.setOutput(0, n.op<GatherNDOp>({n.input(0), n.input(1)}, {n.attr("batch_dims", n.intAttr("batch_dims", 0))}));
+  int64_t batch = n.intAttr("batch_dims", 0);
+  n.setOutput(0, n.op<GatherNDOp>({n.input(0), checkedTuples(n, n.input(0), n.input(1), batch)}, {n.attr("batch_dims", batch)}));
 }
 
 static void scatterElements(OnnxNode &n) {
   Value x = n.input(0);
-  n.setOutput(0, n.op<ScatterElementsOp>({x, n.input(1), n.input(2)},
-                                         {n.attr("axis", n.axis(n.intAttr("axis", 0), n.rank(x))),
-                                          n.attrS("reduction", n.stringAttr("reduction", "none"))}));
+  int64_t axis = n.axis(n.intAttr("axis", 0), n.rank(x));
+  n.setOutput(0, n.op<ScatterElementsOp>({x, n.checkedIndices(n.input(1), n.dim(x, axis)), n.input(2)},
+                                         {n.attr("axis", axis), n.attrS("reduction", n.stringAttr("reduction", "none"))}));
 }
 
 static void scatterND(OnnxNode &n) {
-  n.setOutput(0, n.op<ScatterNDOp>({n.input(0), n.input(1), n.input(2)},
+  n.setOutput(0, n.op<ScatterNDOp>({n.input(0), checkedTuples(n, n.input(0), n.input(1), 0), n.input(2)},
                                    {n.attrS("reduction", n.stringAttr("reduction", "none"))}));
 }
 
@@ -77,7 +88,7 @@ static void arrayFeatureExtractor(OnnxNode &n) {
     x = n.unsqueeze(x, 0);
   if (n.rank(indices) != 1)
     indices = n.reshape(indices, n.shapes.numElements(indices));
-  n.setOutput(0, n.gather(x, indices, n.rank(x) - 1));
+  n.setOutput(0, n.gather(x, n.checkedIndices(indices, n.dim(x, n.rank(x) - 1)), n.rank(x) - 1));
 }
 
 //===------------------------------------------------------------------------------------------------------------------===//
