@@ -43,6 +43,42 @@ static SmallVector<Span> spansOf(ElementBuilder &e, ArrayRef<PoolWindow> windows
   return spans;
 }
 
+/// True if every window has at least one element of the data, and its elements are neighbours: an element outside can then be replaced by the
+/// nearest one inside, which the window has, too.
+static bool allMeetData(ArrayRef<PoolWindow> windows) {
+  return llvm::all_of(windows, [](const PoolWindow &window) {
+    DimExpr last = (window.count - 1) * window.stride - window.low; // where the last window begins
+    return window.dilation == 1 && (window.low * -1 + (window.kernel - 1)).isNonNegative() && (window.size - 1 - last).isNonNegative();
+  });
+}
+
+/// Runs `body` (index of x, carried) over as many elements as a whole window has: outside of the data over the nearest in it. Bounds are
+/// constants, so that nothing branches and loops become vectors.
+static Values overNearest(ElementBuilder &e, ArrayRef<PoolWindow> windows, ValueRange at, ValueRange init,
+                          function_ref<Values(ValueRange, ValueRange)> body) {
+  Values index(at.take_front(2));
+  std::function<Values(size_t, ValueRange)> nest = [&](size_t d, ValueRange carried) -> Values {
+    if (d == windows.size())
+      return body(index, carried);
+    const PoolWindow &window = windows[d];
+    Value origin = e.subi(e.muli(at[d + 2], e.index(window.stride)), e.expr(window.low));
+    DimExpr behind = (window.count - 1) * window.stride + window.reach() - window.low;
+    Values best(carried);
+    for (int64_t k = 0; k < window.kernel; ++k) {
+      Value x = e.addi(origin, e.index(k));
+      if (!window.low.isConstant(0))
+        x = e.maxi(x, e.index(0));
+      if (!(window.size - behind).isNonNegative())
+        x = e.mini(x, e.expr(window.size - 1));
+      index.push_back(x);
+      best = nest(d + 1, best);
+      index.pop_back();
+    }
+    return best;
+  };
+  return nest(0, init);
+}
+
 /// Runs `body` (index of x, carried) over the elements of a window.
 static Values overWindow(ElementBuilder &e, ArrayRef<Span> spans, ValueRange at, ValueRange init,
                          function_ref<Values(ValueRange, ValueRange)> body) {
@@ -67,10 +103,14 @@ static Value maxPoolElement(MaxPoolOp op, ElementBuilder &e, unsigned result, Va
   ScalarBuilder s = e.scalars(type);
   SmallVector<Span> spans = spansOf(e, windows, at);
   Value lowest = s.lowest(type);
+  int64_t taps = 1;
+  for (const PoolWindow &window : windows)
+    taps *= window.kernel;
+  auto larger = [&](ValueRange index, ValueRange best) -> Values { return {s.max(best[0], e.element(op.getX(), index))}; };
+  if (result == 0 && taps <= 16 && allMeetData(windows))
+    return overNearest(e, windows, at, lowest, larger)[0];
   if (result == 0)
-    return overWindow(e, spans, at, lowest, [&](ValueRange index, ValueRange best) -> Values {
-      return {s.max(best[0], e.element(op.getX(), index))};
-    })[0];
+    return overWindow(e, spans, at, lowest, larger)[0];
   // Positions keep their dims' order, or the spatial ones are reversed.
   SmallVector<DimExpr> dims(e.shapes().dims(op.getX()));
   auto position = [&](ValueRange index) {

@@ -86,6 +86,18 @@ ConvSchedule flame::cpu::convSchedule(const Target &target, unsigned bytes, cons
     int64_t wanted = tilesWanted / std::max<int64_t>(1, images * rowTiles());
     strips = std::max(strips, std::min(wanted, std::max<int64_t>(1, rows / 4)));
     s.stripRows = (rows + strips - 1) / strips;
+    // Of few columns a strip of few rows fills no panel: two rows of 7 are 14 of 32. Larger strips leave less of them empty, and come from
+    // the second- or third-level cache as fast as they are needed.
+    constexpr int64_t mostStripBytes = 1024 * 1024;
+    if (!p.shifted && p.rows.constant() && p.columns.constant()) {
+      auto computed = [&](int64_t strip) {
+        return rows / strip * roundUp(strip * columns, s.nr) + roundUp(rows % strip * columns, s.nr);
+      };
+      for (int64_t strip = s.stripRows + 1; strip <= rows && strip * columns * bytes * p.c * p.taps <= mostStripBytes; ++strip)
+        if (computed(strip) < computed(s.stripRows))
+          s.stripRows = strip;
+      strips = (rows + s.stripRows - 1) / s.stripRows;
+    }
     s.nc = 0;
     if (images * strips * rowTiles() < tilesWanted / 2)
       mc = 24;
