@@ -35,60 +35,34 @@ static SmallVector<Span> spansOf(ElementBuilder &e, ArrayRef<PoolWindow> windows
     Span span{padsBefore ? e.subi(first, e.expr(window.low)) : first, e.index(0), kernel, window.dilation};
     if (padsBefore)
       span.begin = e.mini(ceilSteps(e, e.subi(e.index(0), span.origin), window.dilation), kernel);
-    DimExpr behind = (window.count - 1) * window.stride + window.reach() - window.low; // behind the last window
-    if (!(window.size - behind).isNonNegative())
+    if (!(window.size - window.behind()).isNonNegative())
       span.end = e.mini(ceilSteps(e, e.subi(e.expr(window.size), span.origin), window.dilation), kernel);
     spans.push_back(span);
   }
   return spans;
 }
 
-/// True if every window has at least one element of the data, and its elements are neighbours: an element outside can then be replaced by the
-/// nearest one inside, which the window has, too.
+/// True if every window has at least one element of the data, and its elements are neighbours: an element outside can then be
+/// replaced by the nearest one inside, which the window has, too.
 static bool allMeetData(ArrayRef<PoolWindow> windows) {
   return llvm::all_of(windows, [](const PoolWindow &window) {
-    DimExpr last = (window.count - 1) * window.stride - window.low; // where the last window begins
-    return window.dilation == 1 && (window.low * -1 + (window.kernel - 1)).isNonNegative() && (window.size - 1 - last).isNonNegative();
+    DimExpr lastBegins = window.behind() - window.reach();
+    return window.dilation == 1 && (window.low * -1 + (window.kernel - 1)).isNonNegative() &&
+           (window.size - 1 - lastBegins).isNonNegative();
   });
 }
 
-/// Runs `body` (index of x, carried) over as many elements as a whole window has: outside of the data over the nearest in it. Bounds are
-/// constants, so that nothing branches and loops become vectors.
-static Values overNearest(ElementBuilder &e, ArrayRef<PoolWindow> windows, ValueRange at, ValueRange init,
-                          function_ref<Values(ValueRange, ValueRange)> body) {
-  Values index(at.take_front(2));
-  std::function<Values(size_t, ValueRange)> nest = [&](size_t d, ValueRange carried) -> Values {
-    if (d == windows.size())
-      return body(index, carried);
-    const PoolWindow &window = windows[d];
-    Value origin = e.subi(e.muli(at[d + 2], e.index(window.stride)), e.expr(window.low));
-    DimExpr behind = (window.count - 1) * window.stride + window.reach() - window.low;
-    Values best(carried);
-    for (int64_t k = 0; k < window.kernel; ++k) {
-      Value x = e.addi(origin, e.index(k));
-      if (!window.low.isConstant(0))
-        x = e.maxi(x, e.index(0));
-      if (!(window.size - behind).isNonNegative())
-        x = e.mini(x, e.expr(window.size - 1));
-      index.push_back(x);
-      best = nest(d + 1, best);
-      index.pop_back();
-    }
-    return best;
-  };
-  return nest(0, init);
-}
+using Body = function_ref<Values(ValueRange, ValueRange)>;
 
-/// Runs `body` (index of x, carried) over the elements of a window.
-static Values overWindow(ElementBuilder &e, ArrayRef<Span> spans, ValueRange at, ValueRange init,
-                         function_ref<Values(ValueRange, ValueRange)> body) {
+/// Runs `body` (index of x, carried) over the positions that `along` gives for each spatial dim.
+static Values walk(size_t dims, ValueRange at, ValueRange init, Body body,
+                   function_ref<Values(size_t dim, ValueRange carried, Body next)> along) {
   Values index(at.take_front(2));
   std::function<Values(size_t, ValueRange)> nest = [&](size_t d, ValueRange carried) -> Values {
-    if (d == spans.size())
+    if (d == dims)
       return body(index, carried);
-    const Span &span = spans[d];
-    return e.loop(span.begin, span.end, carried, [&](Value k, ValueRange inner) {
-      index.push_back(e.addi(span.origin, e.muli(k, e.index(span.dilation))));
+    return along(d, carried, [&](ValueRange position, ValueRange inner) {
+      index.push_back(position[0]);
       Values next = nest(d + 1, inner);
       index.pop_back();
       return next;
@@ -97,17 +71,48 @@ static Values overWindow(ElementBuilder &e, ArrayRef<Span> spans, ValueRange at,
   return nest(0, init);
 }
 
+/// Over as many elements as a whole window has: outside of the data over the nearest in it. Bounds are constants, so that nothing
+/// branches and loops become vectors.
+static Values overNearest(ElementBuilder &e, ArrayRef<PoolWindow> windows, ValueRange at, ValueRange init, Body body) {
+  return walk(windows.size(), at, init, body, [&](size_t d, ValueRange carried, Body next) {
+    const PoolWindow &window = windows[d];
+    Value origin = e.subi(e.muli(at[d + 2], e.index(window.stride)), e.expr(window.low));
+    const bool padsAfter = !(window.size - window.behind()).isNonNegative();
+    Values best(carried);
+    for (int64_t k = 0; k < window.kernel; ++k) {
+      Value x = e.addi(origin, e.index(k));
+      if (!window.low.isConstant(0))
+        x = e.maxi(x, e.index(0));
+      if (padsAfter)
+        x = e.mini(x, e.expr(window.size - 1));
+      best = next(x, best);
+    }
+    return best;
+  });
+}
+
+/// Over the elements of a window that lie in the data.
+static Values overWindow(ElementBuilder &e, ArrayRef<Span> spans, ValueRange at, ValueRange init, Body body) {
+  return walk(spans.size(), at, init, body, [&](size_t d, ValueRange carried, Body next) {
+    const Span &span = spans[d];
+    return e.loop(span.begin, span.end, carried, [&](Value k, ValueRange inner) {
+      return next(e.addi(span.origin, e.muli(k, e.index(span.dilation))), inner);
+    });
+  });
+}
+
 static Value maxPoolElement(MaxPoolOp op, ElementBuilder &e, unsigned result, ValueRange at) {
   SmallVector<PoolWindow> windows = *poolWindows(op, e.shapes());
   Type type = cast<TensorType>(op.getX().getType()).getElementType();
   ScalarBuilder s = e.scalars(type);
   SmallVector<Span> spans = spansOf(e, windows, at);
   Value lowest = s.lowest(type);
+  constexpr int64_t mostUnrolled = 16;
   int64_t taps = 1;
   for (const PoolWindow &window : windows)
     taps *= window.kernel;
   auto larger = [&](ValueRange index, ValueRange best) -> Values { return {s.max(best[0], e.element(op.getX(), index))}; };
-  if (result == 0 && taps <= 16 && allMeetData(windows))
+  if (result == 0 && taps <= mostUnrolled && allMeetData(windows))
     return overNearest(e, windows, at, lowest, larger)[0];
   if (result == 0)
     return overWindow(e, spans, at, lowest, larger)[0];

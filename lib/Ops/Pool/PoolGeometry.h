@@ -14,6 +14,8 @@ struct PoolWindow {
   DimExpr low, padded; // padding before; size with the padding of both sides
   /// From the first element of a window to behind its last.
   int64_t reach() const { return (kernel - 1) * dilation + 1; }
+  /// The position behind the last window.
+  DimExpr behind() const { return (count - 1) * stride + reach() - low; }
 };
 
 /// The windows of a pooling op, one a spatial dimension; on bad attributes emits an op error and fails.
