@@ -145,10 +145,20 @@ void SharedRowBuilder::enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<Di
   }
 }
 
+ElementBuilder::Values SharedRowBuilder::overSlots(Value low, Value high, ValueRange init,
+                                                   function_ref<Values(Value, ValueRange)> body) {
+  if (!turns)
+    return loop(low, high, index(members), init, body);
+  const int64_t its = high == count ? turns : 1;
+  return loop(index(0), index(its), init, [&](Value turn, ValueRange carried) {
+    return body(addi(muli(turn, index(members)), low), carried);
+  });
+}
+
 /// Runs `body` with those of this thread's groups from slot `low` on that lie below `high`.
 ElementBuilder::Values SharedRowBuilder::overGroups(Value low, Value high, bool areHeld, ArrayRef<DimExpr> dims,
                                                     ValueRange init, Body body, function_ref<void(Value)> afterHeld) {
-  return loop(low, high, index(members), init, [&](Value slot, ValueRange carried) {
+  return overSlots(low, high, init, [&](Value slot, ValueRange carried) {
     SmallVector<Values> group = neighbours(slot, dims);
     if (areHeld)
       enterHeld(slot, group, dims);
@@ -242,7 +252,8 @@ SharedRowBuilder::Sums SharedRowBuilder::countThread(std::function<Value(ValueRa
     return all;
   };
   Part saved = std::exchange(part, Part::None);
-  Value shift = overGroups(self, mini(count, addi(self, index(1))), holds != Holds::Nothing && capacity > 0, inner, zero,
+  Value one = addi(self, index(1)); // more than one slot where turns are not known
+  Value shift = overGroups(self, turns ? one : mini(count, one), holds != Holds::Nothing && capacity > 0, inner, zero,
                            [&](ArrayRef<Values> group, ValueRange) {
                              Values terms;
                              for (const Values &inside : group)
@@ -269,18 +280,6 @@ Value SharedRowBuilder::squaresFrom(const Sums &own, Value mean, Type type) {
   ScalarBuilder s = scalars(type);
   Value off = s.sub(own.shift, mean);
   return s.add(own.squares, s.mul(off, s.add(s.add(own.sum, own.sum), s.mul(own.size, off))));
-}
-
-/// The piece's mean and the sum of squared differences from it.
-ElementBuilder::Values SharedRowBuilder::countMoments(std::function<Value(ValueRange)> element, Type type) {
-  ScalarBuilder s = scalars(type);
-  Sums own = countThread(element, type);
-  auto joined = [&](Value x) {
-    auto add = [&](Value a, Value c) { return s.add(a, c); };
-    return joinBlock(kernel, *this, members, members, joinWarp(*this, x, add), add, self, syncMembers);
-  };
-  Value mean = s.div(joined(s.add(s.mul(own.size, own.shift), own.sum)), elementsIn(member, type));
-  return {mean, joined(squaresFrom(own, mean, type))};
 }
 
 SharedRowBuilder::Moments SharedRowBuilder::countWarp(RowStage stage) {
@@ -342,8 +341,6 @@ ElementBuilder::Values SharedRowBuilder::countStage(RowStage stage) {
   ScalarBuilder s = scalars(type);
   Value zero = s.number(type, 0), own;
   auto add = [&](Value a, Value c) { return s.add(a, c); };
-  if (stage.first.getKind() == "mean")
-    return countMoments(elementsOf(stage.first.getX()), type);
   auto larger = [&](Value a, Value c) { return s.max(a, c); };
   own = foldPiece(inner, s.lowest(type), larger, elementsOf(stage.first.getX()));
   setScalar(first, finiteOrZero(own, type));
