@@ -85,7 +85,7 @@ void SplitRowBuilder::fixPieces() {
   const int64_t pieces = std::max((groups + capacity - 1) / capacity, likelyBlocks / *rows.constant());
   if (pieces > leastBlocks || groups % (pieces * threads) != 0)
     return;
-  fixedPieces = pieces;
+  kernel.kernel.leastBlocks = fixedPieces = pieces;
   holds = Holds::All;
   capacity = evenPieces = groups / pieces;
   turns = evenPieces / threads;

@@ -219,6 +219,12 @@ Value SharedRowBuilder::foldPiece(ArrayRef<DimExpr> dims, Value init, function_r
 
 Value SharedRowBuilder::joinPieces(Value init, function_ref<Value(Value, Value)> combine,
                                    function_ref<Value(Value)> partial) {
+  if (turns) {
+    Value all = partial(index(0));
+    for (int64_t piece = 1; piece * capacity < groups; ++piece)
+      all = combine(all, partial(index(piece)));
+    return all;
+  }
   Value sum = loop(joinSelf, pieces, index(joiners), init, [&](Value piece, ValueRange carried) {
     return Values{combine(carried[0], partial(piece))};
   })[0];
@@ -228,6 +234,8 @@ Value SharedRowBuilder::joinPieces(Value init, function_ref<Value(Value, Value)>
 
 /// Elements of a piece, at least 1: one without any has sums of 0.
 Value SharedRowBuilder::elementsIn(Value piece, Type type) {
+  if (turns)
+    return fromIndex(index(capacity * width), type);
   Value its = clampi(subi(index(groups), muli(piece, chunk)), index(0), chunk);
   return fromIndex(maxi(muli(its, index(width)), index(1)), type);
 }
@@ -365,6 +373,18 @@ void SharedRowBuilder::joinStage(RowStage stage, ValueRange all) {
   Value zero = s.number(type, 0), second = stage.second.getResult();
   auto add = [&](Value a, Value c) { return s.add(a, c); };
   if (stage.first.getKind() == "mean") {
+    if (turns) {
+      Value size = elementsIn({}, type);
+      auto sum = [&](function_ref<Value(Value)> of) { return joinPieces({}, add, of); };
+      Value mean = s.div(sum([&](Value piece) { return loadShared(all[0], piece); }), fromIndex(index(groups / capacity), type));
+      Value square = sum([&](Value piece) {
+        Value off = s.sub(loadShared(all[0], piece), mean);
+        return s.add(loadShared(all[1], piece), s.mul(size, s.mul(off, off)));
+      });
+      setScalar(first, mean);
+      setScalar(second, stage.second.getKind() == "mean" ? s.div(square, fromIndex(index(columns), type)) : square);
+      return;
+    }
     // In one pass, of differences from the mean of the thread's first piece, as countThread does it with elements.
     Value means = all[0], squares = all[1], last = subi(pieces, index(1));
     Value shift = loadShared(means, mini(joinSelf, last));

@@ -55,7 +55,7 @@ protected:
   int64_t capacity = 0; // groups of a piece that shared memory holds
   Holds holds = Holds::First;
   int unroll = 1;          // of the loop over a piece's groups
-  int64_t turns = 0;       // groups of each thread, where all have as many and that is known
+  int64_t turns = 0;       // groups of each thread, where all have as many in all pieces, which are few, and that is known
   int64_t evenPieces = 0;  // every piece begins at a multiple of so many groups and has no more; 0: not known
   int64_t placeBytes = 0;  // between places of pieces in shared memory
   mlir::Value place;       // which one; null: the first
