@@ -25,7 +25,7 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
 LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
   if (isMatrix(type)) {
     std::optional<MmaSchedule> chosen = chooseMma(type, sizes);
-    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) { return s.isValid(type); })))
+    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) { return s.isValid(type, sizes.x, sizes.y, sizes.products); })))
       return failure();
     // Every GPU has this one.
     MmaSchedule schedule = chosen.value_or(chooseMma(type, sizes));

@@ -64,8 +64,9 @@ public:
     if (!measure())
       return emitLoop(kernel);
     ContractSizes sizes{likely(batches), likely(channels), likely(positions), likely(depth)};
+    sizes.y = x.isLast ? Major::Depth : Major::Side;
     if (transposedProduct)
-      std::swap(sizes.rows, sizes.columns);
+      std::swap(sizes.rows, sizes.columns), std::swap(sizes.x, sizes.y);
     if (failed(chooseTiles(sizes)))
       return failure();
     rows = transposedProduct ? positions : channels, columns = transposedProduct ? channels : positions;

@@ -17,7 +17,9 @@ TEST(Schedule, FollowsTheProblem) {
     MmaSchedule s = chooseMma(Arithmetic::F16, sizes);
     return std::pair(s.rows, s.columns);
   };
-  EXPECT_EQ(mma({1, 8192, 8192, 8192}), std::pair(256, 128));             // many tiles: the most efficient
+  auto area = [&](ContractSizes sizes) { return mma(sizes).first * mma(sizes).second; };
+  EXPECT_GE(area({1, 8192, 8192, 8192}), 128 * 128);                     // many tiles: the most efficient
+  EXPECT_EQ(mma({1, 4608, 3072, 3072}), std::pair(192, 192));            // they fill three rounds
   EXPECT_EQ(mma({1, 16, 4096, 4096}).first, 16);                         // few rows: nothing wasted on absent ones
   EXPECT_LE(mma({1, 512, 512, 512}).first, 64);                          // few tiles: enough for all multiprocessors
   EXPECT_GE(mma({64, 512, 512, 64}).first, 128);                         // a batch makes up for it
@@ -56,7 +58,9 @@ TEST(Schedule, FewTilesShareTheInnerDim) {
 TEST(Schedule, EachFitsItsGpu) {
   for (const MmaSchedule &s : mmaSchedules()) {
     EXPECT_LE(s.sharedBytes(Arithmetic::F16), 227 << 10) << text(s);
-    EXPECT_LE(s.older(Arithmetic::F16).sharedBytes(Arithmetic::F16), 99 << 10) << text(s);
+    const MmaSchedule older = s.older(Arithmetic::F16);
+    EXPECT_LE(older.sharedBytes(Arithmetic::F16), 99 << 10) << text(s);
+    EXPECT_TRUE(older.isValid(Arithmetic::F16)) << text(s);
   }
 }
 
@@ -92,8 +96,9 @@ TEST(Schedule, NoneSpills) {
   appendTemplate("impl/Simt.h", others, simt);
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const MmaSchedule &s : mmaSchedules()) {
-    for (auto [x, y] : {std::pair("Depth", "Side"), std::pair("Side", "Depth")})
-      sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
+    for (auto [x, y] : {std::pair("Depth", "Depth"), std::pair("Depth", "Side"), std::pair("Side", "Depth")})
+      if (s.isValid(Arithmetic::F16, x[0] == 'D' ? Major::Depth : Major::Side, y[0] == 'D' ? Major::Depth : Major::Side))
+        sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
                                                   "float", x, y, s.threads())});
     MmaSchedule shared = s;
     shared.splits = 4;
@@ -324,7 +329,7 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
       for (int splits : {1, 4}) {
         MmaSchedule s = base;
         s.splits = splits;
-        if (s.canSplit(Arithmetic::BF16))
+        if (s.isValid(Arithmetic::BF16, Major::Depth, y, 2))
           sources.push_back({text(s) + major(y),
                              kernel(s.threads(), bodies[0],
                                     "gemm<" + text(s) + ", flame::Arithmetic::BF16>" + sizes +
