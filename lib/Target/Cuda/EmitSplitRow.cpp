@@ -157,6 +157,7 @@ void SplitRowBuilder::buildRows(ArrayRef<RowStage> stages, Value team) {
   loop(team, expr(rows), teams, {}, [&](Value row, ValueRange) {
     if (capacity)
       call("flame::waitCopies<0>()", {});
+    ifThen(cmpi(CmpIPredicate::eq, row, team), [&] { call("team.come()", {}); });
     at = delinearize(row, outer);
     // Counting is work, storing waits for memory.
     unroll = divisorOf(turns, 16);
@@ -189,13 +190,12 @@ void SplitRowBuilder::build(ArrayRef<RowStage> stages) {
     watchHeld();
   }
   auto [team, rounds] = formTeams();
-  Value hasRows = cmpi(CmpIPredicate::slt, team, teams);
+  Value hasRows = cmpi(CmpIPredicate::slt, team, mini(teams, expr(rows)));
   if (capacity) {
     ifThen(hasRows, [&, team = team] { load(team); });
     call("flame::commitCopies()", {});
-    call("flame::waitCopies<0>()", {});
   }
-  call("team.come()", {});
+  ifThen(cmpi(CmpIPredicate::sge, team, mini(teams, expr(rows))), [&] { call("team.come()", {}); });
   ifThen(hasRows, [&, team = team] { buildRows(stages, team); });
   call("team.leave((int)($0))", {muli(rounds, index(stages.size()))});
   DimExpr useful = rows * shapes().constant((groups + threads - 1) / threads);

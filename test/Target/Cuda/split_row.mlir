@@ -10,8 +10,8 @@
 // CHECK: flame::Team team(state,
 // CHECK: flame::copyAsync<16>(flame::sharedAddress([[PIECE]] +
 // CHECK: flame::waitCopies<0>();
+// CHECK-NEXT: if (
 // CHECK-NEXT: team.come();
-// CHECK: flame::waitCopies<0>();
 // CHECK: flame_load<4>([[PIECE]] +
 // What is beyond shared memory is read again.
 // CHECK: flame_load<4>(in0 +
