@@ -79,10 +79,13 @@ constexpr WgmmaSchedule wgmmaCandidates[] = {
 
 /// What a multiprocessor of an H200 does under load, in nanoseconds, fitted to measurements (docs/rationale/performance.md):
 /// multiplying an element of a tile with 128 bytes of the inner dim, bringing a line of 128 bytes to shared memory, storing an
-/// element, the rest of a tile.
-constexpr double wgmmaElement = 0.0208, wgmmaLine = 0.177, wgmmaStore = 0.0473, wgmmaTile = 692;
-/// Where a part of the GPU has no work, the rest is that much faster, for its clock is higher.
-constexpr double wgmmaBoost = 0.25;
+/// element, the rest of a tile. Where a part of the GPU has no work, the rest is faster by `boost`, for its clock is higher.
+struct WgmmaPrices {
+  double element, line, store, tile, boost;
+};
+constexpr WgmmaPrices wgmmaPrices = {0.0208, 0.177, 0.0473, 692, 0.25};
+/// Of 8-bit floats, whose products take half as long by the byte while their lines do not.
+constexpr WgmmaPrices promotedPrices = {0.0150, 0.91, 0.057, 30, 0.36};
 /// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
 /// blocks of a cluster that wait for each other.
 constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
@@ -118,10 +121,11 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
   // Three stages leave no time for a copy that comes late.
   constexpr double fewStages = 1.04;
-  double multiplying = lines * (wgmmaElement * elements + wgmmaLine * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + wgmmaTile,
-         storing = wgmmaStore * elements / (c.splits * s.products);
+  const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
+  double multiplying = lines * (prices.element * elements + prices.line * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + prices.tile,
+         storing = prices.store * elements / (c.splits * s.products);
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
-  working *= 1 - wgmmaBoost * (1 - double(tiles) / (rounds * places));
+  working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
   const bool streams = s.rows <= mostStreamedRows && !p.windows;
   const double start = streams && p.isWeight ? earlyStart : wgmmaStart;
   double copying = start + rounds * lines * copiedLine * copied;

@@ -26,6 +26,10 @@ inline void copyBulk(SharedAddress shared, const void *global, int bytes, Shared
   at(barrier).bytes -= bytes;
   endPhase(barrier);
 }
+inline void prefetchBulk(const void *global, int bytes) {
+  if (bytes % 16 || reinterpret_cast<size_t>(global) % 16)
+    std::abort();
+}
 inline void commitCopies() { emulator::commit(); }
 template <int pending> void waitCopies() { emulator::wait(pending); }
 
