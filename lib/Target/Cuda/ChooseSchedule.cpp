@@ -230,8 +230,9 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
 
 std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
-  // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
-  constexpr double besideCopyEngine = 1.07;
+  // The model of mma.sync knows nothing of the GPU's memory: small products that it was fitted to had their operands in the second-level
+  // cache. The copy engine comes nearest to what memory gives.
+  constexpr double besideCopyEngine = 1.07, coldOperands = 1900;
   // Other matrix instructions multiply 8-bit floats as f16.
   const bool isFloat8 = problem.type == Arithmetic::E4M3 || problem.type == Arithmetic::E5M2;
   const Arithmetic beside = isFloat8 ? Arithmetic::F16 : problem.type;
@@ -239,7 +240,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   const int64_t fewRows = problem.rows.value_or(sizes.rows);
   const bool streams = fewRows <= mostStreamedRows && !problem.windows;
   double least = problem.isThin ? besideStart + bytes / thinBytes
-                                : std::max(price(sizes, beside, chooseMma(beside, sizes)),
+                                : std::max(coldOperands + price(sizes, beside, chooseMma(beside, sizes)),
                                            streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
   auto consider = [&](WgmmaSchedule candidate) {
     if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products))

@@ -438,7 +438,7 @@ private:
     std::string store = batched ? epilogueOfBatches("first") : end;
     if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
       std::string body = storedBody();
-      store = storeByMap(resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
+      store = storeByMap(s, resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
     }
     std::string left = tensorOperand(x) + "{map0, ";

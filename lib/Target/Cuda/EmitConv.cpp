@@ -320,8 +320,8 @@ private:
     bool isMatrix = transposedProduct ? isChannelsLast(transpose) : !transpose && dims[0].isConstant(1);
     std::string store = end;
     if (kernel.region.getNumResults() == 1 && isMatrix && isStorable(s, stored, columns))
-      store = transposedProduct ? storeByMap(stored, rows, columns, dims[1], batches, columns, storedBody())
-                                : storeByMap(stored, rows, columns, columns, batches, rows * columns, storedBody());
+      store = transposedProduct ? storeByMap(s, stored, rows, columns, dims[1], batches, columns, storedBody())
+                                : storeByMap(s, stored, rows, columns, columns, batches, rows * columns, storedBody());
     if (changesGroup)
       store = "[&](int at) { group = at; return " + store + "; }";
     else

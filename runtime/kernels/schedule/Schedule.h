@@ -136,6 +136,8 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int groupRows() const { return pingPong ? wholeRows() : wholeRows() / consumers; }
   /// Warpgroups that read a stage.
   FLAME_BOTH constexpr int readers() const { return pingPong ? 1 : consumers; }
+  /// Whether a long body may stand in a loop (TensorStore): it takes longer there, which another warpgroup's products hide, and registers.
+  FLAME_BOTH constexpr bool loopsBodies() const { return pingPong && groupRows() / 64 * columns / 2 <= 160; }
   /// Registers of a thread that copies and of one that multiplies; 0: as the compiler has it.
   FLAME_BOTH constexpr int copyRegisters() const { return consumers == 1 ? 0 : consumers == 2 ? 40 : 32; }
   FLAME_BOTH constexpr int multiplyRegisters() const { return consumers == 1 ? 0 : consumers == 2 ? 232 : 160; }

@@ -147,3 +147,32 @@ func.func @pairedRow(%x: tensor<1x4096xbf16>, %v: tensor<11264x4096xbf16>, %w: t
   }
   return %0 : tensor<1x11264xbf16>
 }
+
+// A long body stands in a loop where warpgroups take turns; one that reads an element for each of the result does not.
+// CHECK-LABEL: // contract: matmul add gelu
+// CHECK: wgmmaGemm<flame::WgmmaSchedule{{[{][0-9]+, [0-9]+, [0-9]+, [0-9]+, [0-9]+}}, true,
+// CHECK: flame::tensorStore<unsigned short, true>(map2, body); });
+func.func @long(%x: tensor<4608x3072xbf16>, %w: tensor<12288x3072xbf16>, %b: tensor<12288xbf16>) -> tensor<4608x12288xbf16> {
+  %0 = flame.region "contract"(%x, %w, %b) : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>, tensor<12288xbf16>) -> tensor<4608x12288xbf16> {
+  ^bb0(%a: tensor<4608x3072xbf16>, %c: tensor<12288x3072xbf16>, %d: tensor<12288xbf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true} : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>) -> tensor<4608x12288xbf16>
+    %2 = flame.add %1, %d : (tensor<4608x12288xbf16>, tensor<12288xbf16>) -> tensor<4608x12288xbf16>
+    %3 = flame.gelu %2 {approximate = true} : (tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16>
+    flame.yield %3 : tensor<4608x12288xbf16>
+  }
+  return %0 : tensor<4608x12288xbf16>
+}
+
+// CHECK-LABEL: // contract: matmul add gelu
+// CHECK: wgmmaGemm<flame::WgmmaSchedule{{[{][0-9]+, [0-9]+, [0-9]+, [0-9]+, [0-9]+}}, true,
+// CHECK: flame::tensorStore<unsigned short>(map2, body); });
+func.func @residual(%x: tensor<4608x3072xbf16>, %w: tensor<12288x3072xbf16>, %r: tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16> {
+  %0 = flame.region "contract"(%x, %w, %r) : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>, tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16> {
+  ^bb0(%a: tensor<4608x3072xbf16>, %c: tensor<12288x3072xbf16>, %d: tensor<4608x12288xbf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true} : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>) -> tensor<4608x12288xbf16>
+    %2 = flame.add %1, %d : (tensor<4608x12288xbf16>, tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16>
+    %3 = flame.gelu %2 {approximate = true} : (tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16>
+    flame.yield %3 : tensor<4608x12288xbf16>
+  }
+  return %0 : tensor<4608x12288xbf16>
+}

@@ -208,19 +208,26 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   llvm::StringSet<> seen;
   appendTemplate("impl/WgmmaGemm.h", seen, head);
   // By the copy engine, or by the kernel itself, which f32 results of a body stand for.
-  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine) {
+  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, bool isLong = false) {
     std::string sum = type == Arithmetic::I8 ? "int" : "float";
     return head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
            ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, "
            "const __grid_constant__ flame::TensorMap z, " + sum + " *out, const " + sum + " *bias, int m, int n, int k) {\n"
            "  auto body = [&](int row, int column, " + sum + " sum) { return sum + bias[column]; };\n"
+           "  auto gelu = [&](int row, int column, " + sum + " sum) { const float v = sum + bias[column]; return (unsigned short)"
+           "(__float_as_uint(__fdividef(v, 1 + __expf(-1.6f * v * (1 + 0.045f * v * v)))) >> 16); };\n"
            "  auto place = [&](int row, int column) { return row * n + column; };\n  flame::wgmmaGemm<" +
            text(s) + ", " + text(type) + ", flame::Major::" + x + ", flame::Major::" + y +
            ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return " +
-           (engine ? "flame::tensorStore<" + sum + ">(z, body)" : "flame::store<true>(out, body, place)") + "; });\n}\n";
+           (isLong   ? "flame::tensorStore<unsigned short, true>(z, gelu)"
+            : engine ? "flame::tensorStore<" + sum + ">(z, body)"
+                     : "flame::store<true>(out, body, place)") +
+           "; });\n}\n";
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
+    if (base.loopsBodies())
+      sources.push_back({text(base) + " with a long body", source(base, Arithmetic::BF16, "Depth", "Depth", true, true)});
     WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Side), split = base;
     split.splits = 4;
     split = fitted(split, Arithmetic::BF16, Major::Depth, Major::Side);
