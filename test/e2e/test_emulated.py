@@ -98,6 +98,19 @@ class Emulated(FlameTest):
                 ["WgmmaSchedule{16, 32, 128, 3, 1", "flame::TensorOperand<true>{map1, 0}"], kernels_in_all=2, limit=2,
                 rows=16, columns=32, depth=128)  # fmt: skip
 
+    def test_products_with_scales_of_blocks(self):
+        """One for each 128 elements of a row of x, and of a column of y or a square of it."""
+        for columns in (1, 128):
+            self.check(
+                f"""scaled (float16[70,256] x, float16[70,2] s, float16[256,256] w, float16[{256 // columns},2] t) => (float[70,256] y)
+                    <int64[3] parts = {{70,2,128}}, int64[3] each = {{70,2,1}}, int64[2] rows = {{70,256}}, int64[4] blocks =
+                     {{{256 // columns},{columns},2,128}}, int64[4] squares = {{{256 // columns},1,2,1}}, int64[2] whole = {{256,256}}>
+                    {{ xq = Cast<to = 17>(x) xf = Cast<to = 1>(xq) xp = Reshape(xf, parts) sf = Cast<to = 1>(s) sp = Reshape(sf, each)
+                       xs = Mul(xp, sp) xd = Reshape(xs, rows)
+                       wq = Cast<to = 17>(w) wf = Cast<to = 1>(wq) wp = Reshape(wf, blocks) tf = Cast<to = 1>(t) tp = Reshape(tf, squares)
+                       ws = Mul(wp, tp) wd = Reshape(ws, whole) wt = Transpose<perm = [1,0]>(wd) y = MatMul(xd, wt) }}""",
+                [f"BlockScales<{columns}, int>", "WgmmaSchedule{64, 64, 128, 3, 1"], limit=3, depth=128, promote=True)  # fmt: skip
+
     def test_convolution(self):
         weight = ", ".join(str((NEGATIVE, 0, ONE)[i % 3]) for i in range(64 * 40 * 9))
         self.check(

@@ -15,6 +15,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreGroup.h"
+#include "pipeline/BlockScales.h"
 #include "pipeline/Ring.h"
 #include "pipeline/SumExchange.h"
 #include "pipeline/TensorTile.h"
@@ -93,12 +94,13 @@ template <typename X, typename Y> struct OperandSteps {
   Y y;
 };
 
-/// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
+/// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`. `scales`: NoScales or BlockScales,
+/// which are for one batch.
 template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename Y,
-          typename MakeEpilogue>
-FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogue makeEpilogue) {
+          typename MakeEpilogue, typename Scales = NoScales>
+FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogue makeEpilogue, Scales scales = {}) {
   constexpr int products = productsOf<Y>, columns = s.columns / products; // of each
-  static_assert(s.isValid(type, xMajor, yMajor, products), "no such schedule");
+  static_assert(s.isValid(type, xMajor, yMajor, products) && (!Scales::any || (s.takesScales(type) && products == 1)), "no such schedule");
   using Sum = typename TypeOf<type>::Sum;
   using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
   using YTile = TensorTile<type, yMajor, s.columns, s.depth, s.clusterRows>;
@@ -225,21 +227,23 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     for (unsigned tile = begin + (s.pingPong ? group * clusters : 0); tile < tiles; tile += step) {
       const auto at = raster(tile);
       Sum d[slices][s.columns / 2];
-      // Starts the products of one stage, which add to the sums there unless it is the first.
-      auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first) {
+      // Starts the products of one stage, or of one of `parts` of its inner dim, which add to the sums there unless they are the first.
+      auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first, int part = 0, int parts = 1) {
         const SharedAddress from = shared + place.stage * stageBytes;
         const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
-        await(ring.full(place.stage), place.parity);
-        if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
-          arriveThreads(2 - group, 256);
+        if (part == 0) {
+          await(ring.full(place.stage), place.parity);
+          if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
+            arriveThreads(2 - group, 256);
+        }
         fenceProducts();
 #pragma unroll
-        for (int k = 0; k < steps; ++k)
+        for (int k = part * steps / parts; k < (part + 1) * steps / parts; ++k)
 #pragma unroll
           for (int slice = 0; slice < slices; ++slice)
             multiplyGroup<type, xMajor == Major::Side, yMajor == Major::Side>(
                 to[slice], XTile::matrix(from, inGroup + slice * 64) + XTile::further(k), yMatrix + YTile::further(k),
-                !first || k > 0);
+                !first || k > part * steps / parts);
         commitProducts();
       };
       // Not before the other consumer has met its last stage: from further behind, the phase that this one waits for could
@@ -263,6 +267,33 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
 #pragma unroll
         for (int slice = 0; slice < slices; ++slice)
           pin(d[slice]);
+      } else if constexpr (Scales::any) {
+#pragma unroll
+        for (int i = 0; i < slices * s.columns / 2; ++i)
+          d[i / (s.columns / 2)][i % (s.columns / 2)] = 0;
+        constexpr int blocks = s.depth / Scales::inner; // of a stage
+        typename Scales::template OfThread<slices, s.columns> own(scales, p, (Index)(rowOf(at) + inGroup), (Index)columnOf(at),
+                                                                  origin / Scales::inner, group, slabs + group * 4 * s.slabs * s.slabBytes);
+        own.begin();
+#pragma unroll 1
+        for (int turn = 0; turn < turns; ++turn, place.next()) {
+#pragma unroll
+          for (int block = 0; block < blocks; ++block) {
+            own.next();
+            Sum part[slices][s.columns / 2];
+            multiply(part, turn, true, block, blocks);
+            own.meet();
+            waitProducts<0>();
+            if (block + 1 == blocks)
+              release(place.stage);
+#pragma unroll
+            for (int slice = 0; slice < slices; ++slice) {
+              pin(part[slice]);
+              own.add(d[slice], part[slice], slice);
+            }
+          }
+        }
+        own.end();
       } else {
 #pragma unroll
         for (int i = 0; i < slices * s.columns / 2; ++i)

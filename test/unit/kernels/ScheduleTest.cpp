@@ -203,8 +203,9 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   llvm::StringSet<> seen;
   appendTemplate("impl/WgmmaGemm.h", seen, head);
   // By the copy engine, or by the kernel itself, which f32 results of a body stand for.
-  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine) {
+  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, int scaleColumns = 0) {
     std::string sum = type == Arithmetic::I8 ? "int" : "float";
+    std::string scales = scaleColumns == 0 ? "" : ", flame::BlockScales<" + std::to_string(scaleColumns) + ", int>{bias, k / 128, 1, bias + m, k / 128, 1}";
     return head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
            ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, "
            "const __grid_constant__ flame::TensorMap z, " + sum + " *out, const " + sum + " *bias, int m, int n, int k) {\n"
@@ -212,7 +213,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
            "  auto place = [&](int row, int column) { return row * n + column; };\n  flame::wgmmaGemm<" +
            text(s) + ", " + text(type) + ", flame::Major::" + x + ", flame::Major::" + y +
            ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return " +
-           (engine ? "flame::tensorStore<" + sum + ">(z, body)" : "flame::store<true>(out, body, place)") + "; });\n}\n";
+           (engine ? "flame::tensorStore<" + sum + ">(z, body)" : "flame::store<true>(out, body, place)") + "; }" + scales + ");\n}\n";
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
@@ -228,8 +229,13 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
     const WgmmaSchedule s = fitted(base, Arithmetic::E4M3, Major::Depth, Major::Depth);
     EXPECT_TRUE(s.promote) << "wgmma adds products of 8-bit floats with few bits";
-    if (s.isValid(Arithmetic::E4M3, Major::Depth, Major::Depth))
-      sources.push_back({text(s) + " E4M3", source(s, Arithmetic::E4M3, "Depth", "Depth", true)});
+    if (!s.isValid(Arithmetic::E4M3, Major::Depth, Major::Depth))
+      continue;
+    sources.push_back({text(s) + " E4M3", source(s, Arithmetic::E4M3, "Depth", "Depth", true)});
+    // With scales of blocks: of 128 columns, and of one.
+    EXPECT_TRUE(s.takesScales(Arithmetic::E4M3)) << text(s);
+    for (int columns : {1, 128})
+      sources.push_back({text(s) + " scaled by " + std::to_string(columns), source(s, Arithmetic::E4M3, "Depth", "Depth", true, columns)});
   }
   for (int64_t rows : {1, 16, 32})
     for (int64_t columns : {1024, 4096, 14336})
