@@ -132,6 +132,19 @@ class Emulated(FlameTest):
                { t = Transpose<perm = [0,1,3,2]>(k) s = MatMul(q, t) m = Div(s, scale) w = Softmax<axis = -1>(m) y = MatMul(w, v) }""",
             ["wgmmaAttention"], rtol=2e-3, atol=4e-3, limit=2)  # fmt: skip
 
+    def test_attention_with_its_log_sum(self):
+        """The log-sum-exp of the scores comes from the same kernel, which blocks that share keys join, too."""
+        for queries, keys, kernel, schedules in (
+            (70, 90, "flame::SharedKeys{1}, nullptr, flame::totals(logSum)", ()),
+            (3, 700, "flame::SharedKeys{(int)6, scratch, state}, [&]", [{"family": "wgmma-attention", "schedule": {"keys": 64, "splits": 132}}]),
+        ):
+            self.check(
+                f"""attention (float16[1,2,{queries},64] q, float16[1,2,{keys},64] k, float16[1,2,{keys},64] v)
+                    => (float16[1,2,{queries},64] y, float[1,2,{queries}] l) <float scale = {{0.125}}, int64[1] last = {{-1}}>
+                    {{ t = Transpose<perm = [0,1,3,2]>(k) p = MatMul(q, t) f = Cast<to = 1>(p) s = Mul(f, scale)
+                       l = ReduceLogSumExp<keepdims = 0>(s, last) e = Softmax<axis = -1>(s) w = Cast<to = 10>(e) y = MatMul(w, v) }}""",
+                ["wgmmaAttention", kernel], kernels_in_all=1, rtol=2e-3, atol=4e-3, limit=2, schedules=schedules)  # fmt: skip
+
     def test_attention_of_blocks_that_share_keys(self):
         self.check(
             """attention (float16[2,3,64] q, float16[2,700,64] k, float16[2,700,64] v) => (float16[2,3,64] y)

@@ -76,6 +76,7 @@ class Case:
         self.inputs, self.nodes, self.value, self.weights = [], [], {}, []
         self.rtol = EPSILON[dtype] if normal else 0.0
         self.out_dtype = None  # where it is not `dtype`
+        self.out_dtypes = {}  # of some of several outputs
         self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
         self.typical = None  # "b=2": a symbolic dim and what its kernels are tuned for, see flamec compile --typical
 
@@ -129,11 +130,13 @@ class Case:
         return x
 
     def write(self, folder, output):
-        dtype = self.out_dtype or self.dtype
+        """`output`: a name, or several."""
+        names = [output] if isinstance(output, str) else list(output)
+        dtypes = [self.out_dtypes.get(name, self.out_dtype or self.dtype) for name in names]
         inputs = [helper.make_tensor_value_info(n, DTYPES[d][0], dims) for n, _, d, dims in self.inputs]
-        value = self.value[output]
-        dims = None if any(isinstance(s, str) for *_, dims in self.inputs for s in dims) else value.shape
-        outputs = [helper.make_tensor_value_info(output, DTYPES[dtype][0], dims)]
+        values = [self.value[name] for name in names]
+        is_dynamic = any(isinstance(s, str) for *_, dims in self.inputs for s in dims)
+        outputs = [helper.make_tensor_value_info(n, DTYPES[d][0], None if is_dynamic else v.shape) for n, d, v in zip(names, dtypes, values)]
         graph = helper.make_graph(self.nodes, "case", inputs, outputs, self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
         (folder / "data").mkdir(parents=True)
@@ -142,14 +145,16 @@ class Case:
         for i, (name, data, d, _) in enumerate(self.inputs):
             (folder / "data" / f"input_{i}.pb").write_bytes(tensor(name, data, d).SerializeToString())
             files.append([name, f"data/input_{i}.pb"])
-        (folder / "data/output_0.pb").write_bytes(tensor(output, value, dtype).SerializeToString())
+        for i, (name, value, dtype) in enumerate(zip(names, values, dtypes)):
+            (folder / f"data/output_{i}.pb").write_bytes(tensor(name, value, dtype).SerializeToString())
         # What sums to little of large terms has their error.
-        atol = self.rtol * float(np.nan_to_num(np.abs(value)).max(initial=0)) if self.rtol else 0.0
+        finite = [float(np.where(np.isfinite(value), np.abs(value), 0).max(initial=0)) for value in values]
+        atol = self.rtol * min(finite) if self.rtol else 0.0
         return {
             "name": self.name,
             "rtol": self.rtol,
             "atol": atol,
-            "sets": [{"inputs": files, "outputs": [[output, "data/output_0.pb"]]}],
+            "sets": [{"inputs": files, "outputs": [[name, f"data/output_{i}.pb"] for i, name in enumerate(names)]}],
         }
 
 

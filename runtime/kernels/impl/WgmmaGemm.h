@@ -223,8 +223,21 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     const unsigned step = clusters * (s.pingPong ? 2 : 1);
     if (s.pingPong && group == 1)
       place.skip(turns);
+    auto scalesOf = [&] {
+      if constexpr (Scales::any)
+        return typename Scales::template OfThread<slices, s.columns>(scales, p, group, slabs + group * 4 * s.slabs * s.slabBytes);
+      else
+        return scales;
+    }();
+    auto startScales = [&](const Raster::Place &at) {
+      if constexpr (Scales::any)
+        scalesOf.start((Index)(rowOf(at) + inGroup), (Index)columnOf(at), origin / Scales::inner);
+    };
+    const unsigned firstTile = begin + (s.pingPong ? group * clusters : 0);
+    if (firstTile < tiles)
+      startScales(raster(firstTile));
 #pragma unroll 1
-    for (unsigned tile = begin + (s.pingPong ? group * clusters : 0); tile < tiles; tile += step) {
+    for (unsigned tile = firstTile; tile < tiles; tile += step) {
       const auto at = raster(tile);
       Sum d[slices][s.columns / 2];
       // Starts the products of one stage, or of one of `parts` of its inner dim, which add to the sums there unless they are the first.
@@ -272,28 +285,28 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
         for (int i = 0; i < slices * s.columns / 2; ++i)
           d[i / (s.columns / 2)][i % (s.columns / 2)] = 0;
         constexpr int blocks = s.depth / Scales::inner; // of a stage
-        typename Scales::template OfThread<slices, s.columns> own(scales, p, (Index)(rowOf(at) + inGroup), (Index)columnOf(at),
-                                                                  origin / Scales::inner, group, slabs + group * 4 * s.slabs * s.slabBytes);
-        own.begin();
+        scalesOf.begin();
 #pragma unroll 1
         for (int turn = 0; turn < turns; ++turn, place.next()) {
 #pragma unroll
           for (int block = 0; block < blocks; ++block) {
-            own.next();
             Sum part[slices][s.columns / 2];
             multiply(part, turn, true, block, blocks);
-            own.meet();
+            scalesOf.next();
             waitProducts<0>();
             if (block + 1 == blocks)
               release(place.stage);
 #pragma unroll
             for (int slice = 0; slice < slices; ++slice) {
               pin(part[slice]);
-              own.add(d[slice], part[slice], slice);
+              scalesOf.add(d[slice], part[slice], slice);
             }
           }
         }
-        own.end();
+        scalesOf.end();
+        // Those of the next tile come while this one is stored.
+        if (tile + step < tiles)
+          startScales(raster(tile + step));
       } else {
 #pragma unroll
         for (int i = 0; i < slices * s.columns / 2; ++i)

@@ -2,14 +2,17 @@
 //
 // An element of x or y is a number of 8 bits times the scale of its block: `inner` positions of the inner dim, in one row
 // of x, in `columnsOfBlock` columns of y. Each block's sum starts at zero and is multiplied by both scales on its way to the
-// total. A thread loads its part of a block's scales one block ahead. Those of its rows stay in its registers, and so do those of
-// large blocks of columns; a scale for each column is loaded by one thread of the warpgroup and passed on through shared memory, the
-// pieces that results leave by later.
+// total.
+//
+// The threads that multiply load scales themselves, `ahead` blocks at a time and as many blocks before they need them: four
+// lanes have the same rows of a tile, so each of them loads another block's, and they tell each other. Scales of large blocks of
+// columns are passed on likewise; a scale for each column goes through shared memory, the pieces that results leave by later.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "ptx/Barrier.h"
 #include "ptx/Tensor.h"
+#include "ptx/Wgmma.h"
 #include "tile/Types.h"
 
 namespace flame {
@@ -22,101 +25,142 @@ struct NoScales {
 /// Scale (row, block of the inner dim) of x is x[row * xRow + block * xBlock]; of y likewise, by blocks of columns.
 template <int columnsOfBlock, typename Index> struct BlockScales {
   static constexpr bool any = true;
-  static constexpr int inner = WgmmaSchedule::scaledDepth;
+  static constexpr int inner = WgmmaSchedule::scaledDepth, ahead = 4;
   const float *x;
   Index xRow, xBlock;
   const float *y;
   Index yColumn, yBlock;
 
   /// What a thread of warpgroup `group` has of a tile of `columns`, 64 rows a slice; see ptx/Wgmma.h for which. Columns of a tile
-  /// begin at a multiple of `columns`, so that those of a piece are in one block.
+  /// begin at a multiple of `columns`, so that those of a piece are in one block. `shared`: see `bytes`.
   template <int slices, int columns> struct OfThread {
     static constexpr bool passes = columnsOfBlock == 1;
-    static constexpr int piece = passes ? 1 : least(columns & -columns, columnsOfBlock), pieces = columns / piece,
-                         loads = passes ? (columns + 127) / 128 : pieces;
+    static constexpr int piece = passes ? 1 : least(columns & -columns, columnsOfBlock), pieces = passes ? 1 : columns / piece,
+                         pitch = columns + 8, // keeps banks apart
+                         loads = passes ? (columns * ahead + 127) / 128 : pieces;
+    /// Of shared memory for a warpgroup, between its first step and its last one.
+    static constexpr int bytes = passes ? 2 * ahead * pitch * 4 : 0;
     static_assert((columnsOfBlock & columnsOfBlock - 1) == 0 && (passes || piece % 8 == 0), "blocks are whole pieces of a tile");
-    const float *x, *y;
-    Index xBlock, yBlock, rows[slices][2], ends[loads];
-    int blocks, block, group;
-    SharedAddress shared;
-    float nextX[slices][2], nextY[loads], ofX[slices][2], ofY[loads];
+    const BlockScales &all;
+    const Problem<Index> &p;
+    const int blocks, group;
+    const SharedAddress shared;
+    Index row, column;
+    int block, part; // the next one that is fetched; 0 … ahead - 1
+    int passed = 0; // bytes, from `shared` on
+    /// Products of both scales, where registers hold one for each sum: they are made while the matrix units are at work.
+    static constexpr bool prepares = passes && slices == 1 && columns <= 128;
+    float factors[prepares ? columns / 2 : 1];
+    float nextX[slices][2], nextY[loads], someX[slices][2], someY[pieces], ofX[slices][2], ofY[pieces];
 
-    /// `row`, `column`: the first of the warpgroup; `first`: of the inner dim's blocks. `shared`: 8 columns bytes that the warpgroup may
-    /// use between `begin` and `end`.
-    FLAME_DEVICE OfThread(const BlockScales &all, const Problem<Index> &p, Index row, Index column, int first, int group,
-                          SharedAddress shared)
-        : x(all.x), y(all.y), xBlock(all.xBlock), yBlock(all.yBlock), blocks((int)((p.depth + inner - 1) / inner)), block(first),
-          group(group), shared(shared) {
-      const int thread = threadId() % 128;
-#pragma unroll
-      for (int slice = 0; slice < slices; ++slice)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          rows[slice][half] = least(row + slice * 64 + thread / 32 * 16 + thread % 32 / 4 + half * 8, p.rows - 1) * all.xRow;
-#pragma unroll
-      for (int i = 0; i < loads; ++i)
-        ends[i] = least(column + (passes ? i * 128 + least(thread, columns - 1) : i * piece), p.columns - 1) / columnsOfBlock * all.yColumn;
-    }
-    /// By all threads of the warpgroup, before the first block.
-    FLAME_DEVICE void begin() {
-      if constexpr (passes) {
-        waitStoresRead<0>();
-        syncThreads(3 + group, 128);
-      }
+    FLAME_DEVICE OfThread(const BlockScales &all, const Problem<Index> &p, int group, SharedAddress shared)
+        : all(all), p(p), blocks((int)((p.depth + inner - 1) / inner)), group(group), shared(shared) {}
+
+    /// Turns to the tile whose first row and column for the warpgroup these are, and fetches its first scales. `first`: of the
+    /// inner dim's blocks.
+    FLAME_DEVICE void start(Index firstRow, Index firstColumn, int first) {
+      row = firstRow + threadId() % 128 / 32 * 16 + threadId() % 32 / 4;
+      column = firstColumn;
+      block = first;
+      part = 0;
       fetch();
     }
     /// Behind the last block there is nothing to scale: sums of 0, for which no scale may be NaN.
     FLAME_DEVICE void fetch() {
-      const bool exists = block < blocks;
+      const int at = block + threadId() % ahead;
+      const bool exists = at < blocks;
 #pragma unroll
       for (int slice = 0; slice < slices; ++slice)
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-          nextX[slice][half] = exists ? x[rows[slice][half] + block * xBlock] : 0.0f;
+          nextX[slice][half] = exists ? all.x[least(row + slice * 64 + half * 8, p.rows - 1) * all.xRow + at * all.xBlock] : 0.0f;
 #pragma unroll
-      for (int i = 0; i < loads; ++i)
-        nextY[i] = exists ? y[ends[i] + block * yBlock] : 0.0f;
-    }
-    /// Turns to the block that was fetched, and fetches the next one.
-    FLAME_DEVICE void next() {
-      if constexpr (passes) {
-#pragma unroll
-        for (int i = 0; i < loads; ++i)
-          if (threadId() % 128 + i * 128 < columns)
-            ((float *)pointerTo(shared))[block % 2 * columns + i * 128 + threadId() % 128] = nextY[i];
-      } else {
-#pragma unroll
-        for (int i = 0; i < loads; ++i)
-          ofY[i] = nextY[i];
+      for (int i = 0; i < loads; ++i) {
+        const Index of = column + (passes ? (i * 128 + threadId() % 128) / ahead : i * piece);
+        nextY[i] = exists ? all.y[least(of, p.columns - 1) / columnsOfBlock * all.yColumn + at * all.yBlock] : 0.0f;
       }
+      block += ahead;
+    }
+    /// Before the first `next` of a tile: from here on the shared memory holds scales.
+    FLAME_DEVICE void begin() const {
+      if constexpr (passes) {
+        waitStoresRead<0>();
+        syncThreads(3 + group, 128);
+      }
+    }
+    /// Goes on to the next block, while its products are under way.
+    FLAME_DEVICE void next() {
+      if (part == 0) {
+#pragma unroll
+        for (int i = 0; i < 2 * slices; ++i)
+          someX[i / 2][i % 2] = nextX[i / 2][i % 2];
+        if constexpr (passes) {
+          // Others may still read the blocks before, but not those before them.
+          passed ^= ahead * pitch * 4;
+#pragma unroll
+          for (int i = 0; i < loads; ++i) {
+            const int number = i * 128 + threadId() % 128;
+            if (columns * ahead % 128 == 0 || number < columns * ahead)
+              *(float *)pointerTo(shared + passed + (number % ahead * pitch + number / ahead) * 4) = nextY[i];
+          }
+          syncThreads(3 + group, 128);
+        } else {
+#pragma unroll
+          for (int i = 0; i < pieces; ++i)
+            someY[i] = nextY[i];
+        }
+        fetch();
+      }
+      const int from = threadId() % 32 / ahead * ahead + part;
 #pragma unroll
       for (int i = 0; i < 2 * slices; ++i)
-        ofX[i / 2][i % 2] = nextX[i / 2][i % 2];
-      ++block;
-      fetch();
-    }
-    /// Before `add`, while the block's products are under way.
-    FLAME_DEVICE void meet() const {
-      if constexpr (passes)
-        syncThreads(3 + group, 128);
+        ofX[i / 2][i % 2] = shuffle(someX[i / 2][i % 2], from);
+      if constexpr (!passes) {
+#pragma unroll
+        for (int i = 0; i < pieces; ++i)
+          ofY[i] = shuffle(someY[i], from);
+      }
+      if constexpr (prepares) {
+        const SharedAddress at = shared + passed + (part * pitch + threadId() % 4 * 2) * 4;
+#pragma unroll
+        for (int j = 0; j < columns / 8; ++j) {
+          const auto two = *(const Pack<float, 2> *)pointerTo(at + j * 32);
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            factors[j * 4 + i] = ofX[0][i / 2] * two.values[i % 2];
+        }
+        pin(factors);
+      }
+      part = (part + 1) % ahead;
     }
     /// Adds the block's sums of 64 rows to the total.
-    FLAME_DEVICE void add(float (&total)[columns / 2], const float (&part)[columns / 2], int slice) const {
+    FLAME_DEVICE void add(float (&total)[columns / 2], const float (&sums)[columns / 2], int slice) const {
+      if constexpr (prepares) {
+#pragma unroll
+        for (int i = 0; i < columns / 2; ++i)
+          total[i] += sums[i] * factors[i];
+        return;
+      }
+      const SharedAddress from = shared + passed + ((part + ahead - 1) % ahead * pitch + threadId() % 4 * 2) * 4;
 #pragma unroll
       for (int j = 0; j < columns / 8; ++j) {
         float scales[2];
         if constexpr (passes) {
-          const auto two = *(const Pack<float, 2> *)pointerTo(shared + ((block - 1) % 2 * columns + j * 8 + threadId() % 4 * 2) * 4);
+          const auto two = *(const Pack<float, 2> *)pointerTo(from + j * 32);
           scales[0] = two.values[0], scales[1] = two.values[1];
         } else {
           scales[0] = scales[1] = ofY[j * 8 / piece];
         }
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-          total[j * 4 + i] += part[j * 4 + i] * (ofX[slice][i / 2] * scales[i % 2]);
+          total[j * 4 + i] += sums[j * 4 + i] * (ofX[slice][i / 2] * scales[i % 2]);
       }
     }
-    FLAME_DEVICE void end() const { meet(); }
+    /// Behind the last block of a tile: results may leave by the shared memory.
+    FLAME_DEVICE void end() const {
+      if constexpr (passes)
+        syncThreads(3 + group, 128);
+    }
   };
 };
 

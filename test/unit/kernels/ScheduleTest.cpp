@@ -484,29 +484,33 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
       {{{2, 16, 8192, 256, 256, false}, Major::Depth, Major::Side, true}, "flame::scores(0.2f, plain, limit)"},
   };
   for (const auto &[problem, scoring] : cases) {
-    WgmmaAttentionSchedule s = *chooseWgmmaAttention(problem);
-    auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
-    std::string source =
-        head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
-        ", 1) attention(const __grid_constant__ flame::TensorMap q, const __grid_constant__ flame::TensorMap k, const "
-        "__grid_constant__ flame::TensorMap v, const __grid_constant__ flame::TensorMap o, const float *bias, int m, int n, "
-        "int heads, int past, unsigned *state, float *scratch, unsigned short *out) {\n  auto place = [&](int row, int column) "
-        "{ return row * n + column; };\n  auto plain = [&](int, int, float product) { return product; };\n"
-        "  auto biased = [&](int row, int column, float product) { return product * 0.1f + bias[(long long)row * n + "
-        "column]; };\n  auto limit = [&](int row) { return past + row + 1; };\n  auto body = [&](int, int, float sum) -> "
-        "unsigned short { return (unsigned short)(__float_as_uint(sum) >> 16); };\n  flame::wgmmaAttention<" +
-        text(s) + ", flame::Arithmetic::BF16, " + major(problem.k) + ", " + major(problem.v) +
-        ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
-        std::to_string(problem.sizes.columns) +
-        "}, flame::Heads{heads, 1, 1}, {q, {1, 0, 0}}, {k, {1, 0, 0}}, {v, {1, 0, 0}}, state, [&](int) { return " + scoring +
-        "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); }" +
-        (s.splits > 1 ? ", flame::SharedKeys{past, scratch, state}, [&](int) { return flame::store<true>(out, body, place); }" : "") +
-        ");\n}\n";
-    std::string log;
-    auto code = (*nvrtc)->compile(source, "sm_90a", &log);
-    ASSERT_TRUE(bool(code)) << text(s) << ": " << toString(code.takeError());
-    EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << text(s) << scoring << ":\n" << log;
-    EXPECT_EQ(log.find("(C75"), std::string::npos) << text(s) << " is serialized, or keeps its registers:\n" << log;
+    for (bool tells : {false, true}) { // the log-sum-exp of each row, too
+      WgmmaAttentionSchedule s = *chooseWgmmaAttention(problem);
+      auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
+      std::string source =
+          head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
+          ", 1) attention(const __grid_constant__ flame::TensorMap q, const __grid_constant__ flame::TensorMap k, const "
+          "__grid_constant__ flame::TensorMap v, const __grid_constant__ flame::TensorMap o, const float *bias, int m, int n, "
+          "int heads, int past, unsigned *state, float *scratch, unsigned short *out) {\n  auto place = [&](int row, int column) "
+          "{ return row * n + column; };\n  auto plain = [&](int, int, float product) { return product; };\n"
+          "  auto biased = [&](int row, int column, float product) { return product * 0.1f + bias[(long long)row * n + "
+          "column]; };\n  auto limit = [&](int row) { return past + row + 1; };\n  auto body = [&](int, int, float sum) -> "
+          "unsigned short { return (unsigned short)(__float_as_uint(sum) >> 16); };\n  flame::wgmmaAttention<" +
+          text(s) + ", flame::Arithmetic::BF16, " + major(problem.k) + ", " + major(problem.v) +
+          ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
+          std::to_string(problem.sizes.columns) +
+          "}, flame::Heads{heads, 1, 1}, {q, {1, 0, 0}}, {k, {1, 0, 0}}, {v, {1, 0, 0}}, state, [&](int) { return " + scoring +
+          "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); }" +
+          (s.splits > 1 ? ", flame::SharedKeys{past, scratch, state}, [&](int) { return flame::store<true>(out, body, place); }"
+           : tells      ? ", flame::SharedKeys{1}, nullptr"
+                        : "") +
+          (tells ? ", flame::totals([&](int row, float number) { scratch[row * heads] = number; })" : "") + ");\n}\n";
+      std::string log;
+      auto code = (*nvrtc)->compile(source, "sm_90a", &log);
+      ASSERT_TRUE(bool(code)) << text(s) << ": " << toString(code.takeError());
+      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << text(s) << scoring << ":\n" << log;
+      EXPECT_EQ(log.find("(C75"), std::string::npos) << text(s) << " is serialized, or keeps its registers:\n" << log;
+    }
   }
 }
 
