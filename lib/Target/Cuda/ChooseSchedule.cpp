@@ -126,13 +126,6 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   return std::max({working, copying, reading}) + (c.splits > 1 ? wgmmaSplit : 0) + working / (streams ? 256 : 64);
 }
 
-/// Of scales for blocks of so many columns: a thread has few for each block of the inner dim, or their products in registers.
-bool scalesFast(const WgmmaSchedule &s, int64_t columnsOfBlock) {
-  constexpr int64_t fewPieces = 3, mostPrepared = 128;
-  const int64_t piece = std::min<int64_t>(s.columns & -s.columns, columnsOfBlock);
-  return columnsOfBlock == 1 ? s.groupRows() == 64 && s.columns <= mostPrepared : s.columns / piece <= fewPieces;
-}
-
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
 double price(const ContractSizes &s, int64_t rows, int64_t columns, double efficiency) {
   double blocks = double(s.batches) * ceilDivide(std::max<int64_t>(s.rows, 1), rows) *
@@ -244,9 +237,8 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   if (sizes.scaleColumns != 0)
     least = std::numeric_limits<double>::infinity();
   auto consider = [&](WgmmaSchedule candidate) {
-    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products))
-      return;
-    if (sizes.scaleColumns != 0 && (!candidate.takesScales(problem.type) || (!streams && !scalesFast(candidate, sizes.scaleColumns))))
+    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products) ||
+        (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
     if (candidate.splits > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) *

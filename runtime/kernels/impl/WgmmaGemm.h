@@ -94,6 +94,13 @@ template <typename X, typename Y> struct OperandSteps {
   Y y;
 };
 
+template <typename Scales> constexpr int blocksOf(int depth) {
+  if constexpr (Scales::any)
+    return depth / Scales::inner;
+  else
+    return 1;
+}
+
 /// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`. `scales`: NoScales or BlockScales,
 /// which are for one batch.
 template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename Y,
@@ -224,15 +231,19 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     if (s.pingPong && group == 1)
       place.skip(turns);
     auto scalesOf = [&] {
-      if constexpr (Scales::any)
-        return typename Scales::template OfThread<slices, s.columns>(scales, p, group, slabs + group * 4 * s.slabs * s.slabBytes);
-      else
+      if constexpr (Scales::any) {
+        using OfThread = typename Scales::template OfThread<slices, s.columns>;
+        static_assert(OfThread::bytes <= 4 * s.slabs * s.slabBytes, "scales find place where results leave later");
+        return OfThread(scales, p, group, slabs + group * 4 * s.slabs * s.slabBytes);
+      } else {
         return scales;
+      }
     }();
     auto startScales = [&](const Raster::Place &at) {
       if constexpr (Scales::any)
         scalesOf.start((Index)(rowOf(at) + inGroup), (Index)columnOf(at), origin / Scales::inner);
     };
+    constexpr int blocks = blocksOf<Scales>(s.depth); // of a stage's inner dim, those whose sums are scaled apart
     const unsigned firstTile = begin + (s.pingPong ? group * clusters : 0);
     if (firstTile < tiles)
       startScales(raster(firstTile));
@@ -280,50 +291,41 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
 #pragma unroll
         for (int slice = 0; slice < slices; ++slice)
           pin(d[slice]);
-      } else if constexpr (Scales::any) {
+      } else {
 #pragma unroll
         for (int i = 0; i < slices * s.columns / 2; ++i)
-          d[i / (s.columns / 2)][i % (s.columns / 2)] = 0;
-        constexpr int blocks = s.depth / Scales::inner; // of a stage
-        scalesOf.begin();
+          d[i / (s.columns / 2)][i % (s.columns / 2)] = Sum(0);
+        if constexpr (Scales::any)
+          scalesOf.begin();
 #pragma unroll 1
         for (int turn = 0; turn < turns; ++turn, place.next()) {
 #pragma unroll
           for (int block = 0; block < blocks; ++block) {
             Sum part[slices][s.columns / 2];
             multiply(part, turn, true, block, blocks);
-            scalesOf.next();
+            if constexpr (Scales::any)
+              scalesOf.next();
             waitProducts<0>();
             if (block + 1 == blocks)
               release(place.stage);
 #pragma unroll
             for (int slice = 0; slice < slices; ++slice) {
               pin(part[slice]);
-              scalesOf.add(d[slice], part[slice], slice);
+              if constexpr (Scales::any) {
+                scalesOf.add(d[slice], part[slice], slice);
+              } else {
+#pragma unroll
+                for (int i = 0; i < s.columns / 2; ++i)
+                  d[slice][i] += part[slice][i];
+              }
             }
           }
         }
-        scalesOf.end();
-        // Those of the next tile come while this one is stored.
-        if (tile + step < tiles)
-          startScales(raster(tile + step));
-      } else {
-#pragma unroll
-        for (int i = 0; i < slices * s.columns / 2; ++i)
-          d[i / (s.columns / 2)][i % (s.columns / 2)] = Sum(0);
-#pragma unroll 1
-        for (int turn = 0; turn < turns; ++turn, place.next()) {
-          Sum part[slices][s.columns / 2];
-          multiply(part, turn, true);
-          waitProducts<0>();
-          release(place.stage);
-#pragma unroll
-          for (int slice = 0; slice < slices; ++slice) {
-            pin(part[slice]);
-#pragma unroll
-            for (int i = 0; i < s.columns / 2; ++i)
-              d[slice][i] += part[slice][i];
-          }
+        if constexpr (Scales::any) {
+          scalesOf.end();
+          // Those of the next tile come while this one is stored.
+          if (tile + step < tiles)
+            startScales(raster(tile + step));
         }
       }
       if constexpr (s.pingPong)

@@ -34,13 +34,17 @@ template <int columnsOfBlock, typename Index> struct BlockScales {
   /// What a thread of warpgroup `group` has of a tile of `columns`, 64 rows a slice; see ptx/Wgmma.h for which. Columns of a tile
   /// begin at a multiple of `columns`, so that those of a piece are in one block. `shared`: see `bytes`.
   template <int slices, int columns> struct OfThread {
-    static constexpr bool passes = columnsOfBlock == 1;
-    static constexpr int piece = passes ? 1 : least(columns & -columns, columnsOfBlock), pieces = passes ? 1 : columns / piece,
-                         pitch = columns + 8, // keeps banks apart
-                         loads = passes ? (columns * ahead + 127) / 128 : pieces;
-    /// Of shared memory for a warpgroup, between its first step and its last one.
-    static constexpr int bytes = passes ? 2 * ahead * pitch * 4 : 0;
-    static_assert((columnsOfBlock & columnsOfBlock - 1) == 0 && (passes || piece % 8 == 0), "blocks are whole pieces of a tile");
+    static constexpr int piece = columnsOfBlock == 1 ? 1 : least(columns & -columns, columnsOfBlock), pieces = columns / piece;
+    static_assert((columnsOfBlock & columnsOfBlock - 1) == 0 && (piece == 1 || piece % 8 == 0), "blocks are whole pieces of a tile");
+    /// More than a few scales of columns take the way through shared memory, where those of a block are a line.
+    static constexpr bool passes = pieces > 3;
+    static constexpr int line = (pieces + 15) / 16 * 16 + 8, loads = passes ? (pieces * ahead + 127) / 128 : pieces,
+                         held = passes && piece == 1 ? 1 : (pieces + 3) / 4 * 4;
+    /// Of shared memory for a warpgroup, from a tile's first step to its last one.
+    static constexpr int bytes = passes ? 2 * ahead * line * 4 : 0;
+    /// Where a piece is in the line. Of single columns a thread's of two products' eights lie together: four numbers.
+    FLAME_DEVICE static constexpr int placeOf(int i) { return piece > 1 ? i : i / 16 * 16 + i % 8 / 2 * 4 + i / 8 % 2 * 2 + i % 2; }
+
     const BlockScales &all;
     const Problem<Index> &p;
     const int blocks, group;
@@ -48,10 +52,7 @@ template <int columnsOfBlock, typename Index> struct BlockScales {
     Index row, column;
     int block, part; // the next one that is fetched; 0 … ahead - 1
     int passed = 0; // bytes, from `shared` on
-    /// Products of both scales, where registers hold one for each sum: they are made while the matrix units are at work.
-    static constexpr bool prepares = passes && slices == 1 && columns <= 128;
-    float factors[prepares ? columns / 2 : 1];
-    float nextX[slices][2], nextY[loads], someX[slices][2], someY[pieces], ofX[slices][2], ofY[pieces];
+    float nextX[slices][2], nextY[loads], someX[slices][2], someY[passes ? 1 : pieces], ofX[slices][2], ofY[held];
 
     FLAME_DEVICE OfThread(const BlockScales &all, const Problem<Index> &p, int group, SharedAddress shared)
         : all(all), p(p), blocks((int)((p.depth + inner - 1) / inner)), group(group), shared(shared) {}
@@ -76,7 +77,7 @@ template <int columnsOfBlock, typename Index> struct BlockScales {
           nextX[slice][half] = exists ? all.x[least(row + slice * 64 + half * 8, p.rows - 1) * all.xRow + at * all.xBlock] : 0.0f;
 #pragma unroll
       for (int i = 0; i < loads; ++i) {
-        const Index of = column + (passes ? (i * 128 + threadId() % 128) / ahead : i * piece);
+        const Index of = column + (passes ? (i * 128 + threadId() % 128) / ahead : i) * piece;
         nextY[i] = exists ? all.y[least(of, p.columns - 1) / columnsOfBlock * all.yColumn + at * all.yBlock] : 0.0f;
       }
       block += ahead;
@@ -96,12 +97,12 @@ template <int columnsOfBlock, typename Index> struct BlockScales {
           someX[i / 2][i % 2] = nextX[i / 2][i % 2];
         if constexpr (passes) {
           // Others may still read the blocks before, but not those before them.
-          passed ^= ahead * pitch * 4;
+          passed ^= ahead * line * 4;
 #pragma unroll
           for (int i = 0; i < loads; ++i) {
             const int number = i * 128 + threadId() % 128;
-            if (columns * ahead % 128 == 0 || number < columns * ahead)
-              *(float *)pointerTo(shared + passed + (number % ahead * pitch + number / ahead) * 4) = nextY[i];
+            if (pieces * ahead % 128 == 0 || number < pieces * ahead)
+              *(float *)pointerTo(shared + passed + (number % ahead * line + placeOf(number / ahead)) * 4) = nextY[i];
           }
           syncThreads(3 + group, 128);
         } else {
@@ -119,41 +120,36 @@ template <int columnsOfBlock, typename Index> struct BlockScales {
 #pragma unroll
         for (int i = 0; i < pieces; ++i)
           ofY[i] = shuffle(someY[i], from);
-      }
-      if constexpr (prepares) {
-        const SharedAddress at = shared + passed + (part * pitch + threadId() % 4 * 2) * 4;
+      } else if constexpr (piece > 1) {
 #pragma unroll
-        for (int j = 0; j < columns / 8; ++j) {
-          const auto two = *(const Pack<float, 2> *)pointerTo(at + j * 32);
+        for (int i = 0; i < pieces; i += 4) {
+          const auto four = *(const Pack<float, 4> *)pointerTo(shared + passed + (part * line + i) * 4);
 #pragma unroll
-          for (int i = 0; i < 4; ++i)
-            factors[j * 4 + i] = ofX[0][i / 2] * two.values[i % 2];
+          for (int j = 0; j < 4; ++j)
+            ofY[i + j] = four.values[j];
         }
-        pin(factors);
       }
       part = (part + 1) % ahead;
     }
     /// Adds the block's sums of 64 rows to the total.
     FLAME_DEVICE void add(float (&total)[columns / 2], const float (&sums)[columns / 2], int slice) const {
-      if constexpr (prepares) {
+      const SharedAddress from = shared + passed + ((part + ahead - 1) % ahead * line + threadId() % 4 * 4) * 4;
 #pragma unroll
-        for (int i = 0; i < columns / 2; ++i)
-          total[i] += sums[i] * factors[i];
-        return;
-      }
-      const SharedAddress from = shared + passed + ((part + ahead - 1) % ahead * pitch + threadId() % 4 * 2) * 4;
+      for (int j = 0; j < columns / 8; j += 2) {
+        float scales[4];
+        if constexpr (piece == 1) {
+          const auto four = *(const Pack<float, 4> *)pointerTo(from + j * 32);
 #pragma unroll
-      for (int j = 0; j < columns / 8; ++j) {
-        float scales[2];
-        if constexpr (passes) {
-          const auto two = *(const Pack<float, 2> *)pointerTo(from + j * 32);
-          scales[0] = two.values[0], scales[1] = two.values[1];
+          for (int i = 0; i < 4; ++i)
+            scales[i] = four.values[i];
         } else {
           scales[0] = scales[1] = ofY[j * 8 / piece];
+          scales[2] = scales[3] = ofY[least(j + 1, columns / 8 - 1) * 8 / piece];
         }
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
-          total[j * 4 + i] += sums[j * 4 + i] * (ofX[slice][i / 2] * scales[i % 2]);
+        for (int i = 0; i < 8; ++i)
+          if (j * 4 + i < columns / 2)
+            total[j * 4 + i] += sums[j * 4 + i] * (ofX[slice][i % 4 / 2] * scales[i / 4 * 2 + i % 2]);
       }
     }
     /// Behind the last block of a tile: results may leave by the shared memory.
