@@ -204,7 +204,7 @@ int32_t PlanBuilder::kernel(const KernelLaunch &launch, RegionOp region) {
         text += " " + op.getName().stripDialect().str();
     plan.kernels.push_back({launch.symbol, text, launch.threads, launch.shared, 0, launch.state, launch.cooperative,
                             launch.sharedBefore90, launch.waits, launch.wgmmaThreads, launch.wgmmaShared,
-                            launch.wgmmaCluster});
+                            launch.wgmmaCluster, launch.leastBlocks});
   }
   return it->second;
 }

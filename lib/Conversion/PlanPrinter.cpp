@@ -85,6 +85,8 @@ struct Printer {
         os << " state " << kernel.state;
       if (kernel.cooperative)
         os << " cooperative";
+      if (kernel.leastBlocks > 1)
+        os << " least " << kernel.leastBlocks;
       if (kernel.waits)
         os << " waits";
     }

@@ -168,7 +168,7 @@ std::vector<uint8_t> model::writePlan(const Plan &plan) {
     auto symbol = b.CreateString(k.symbol), description = b.CreateString(k.description);
     auto wgmma = k.wgmmaThreads ? fp::CreateWgmma(b, k.wgmmaThreads, k.wgmmaShared, k.wgmmaCluster) : 0;
     return fp::CreateKernel(b, symbol, plan.device == Device::Cpu ? 0 : -1, description, k.threads, k.shared, k.unit,
-                            k.state, k.cooperative, k.sharedBefore90, k.waits, wgmma);
+                            k.state, k.cooperative, k.sharedBefore90, k.waits, wgmma, k.leastBlocks);
   });
   auto codes = w.tables<fp::Code>(plan.codes, [&](const Code &code) {
     std::vector<char> packed(ZSTD_compressBound(code.data.size()));

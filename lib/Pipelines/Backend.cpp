@@ -95,6 +95,7 @@ public:
     launch.scratch = kernel->scratch;
     launch.state = kernel->state;
     launch.cooperative = kernel->cooperative;
+    launch.leastBlocks = kernel->leastBlocks;
     launch.sharedBefore90 = kernel->sharedBefore90;
     launch.wgmmaThreads = kernel->wgmma.threads;
     launch.wgmmaShared = kernel->wgmma.shared;

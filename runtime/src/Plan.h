@@ -158,6 +158,7 @@ struct KernelInfo {
   struct {
     int32_t threads, shared, cluster;
   } wgmma; // Cuda: what code for exactly sm_90a is launched with; 0 threads: as the others
+  int32_t leastBlocks; // Cuda: of a cooperative kernel, that the device must hold at one time
 };
 
 inline constexpr int kMaxThreadsPerBlock = 1024;

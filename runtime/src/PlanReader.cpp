@@ -255,7 +255,8 @@ Plan Reader::read() {
                       k.shared_before_90() == -1 ? k.shared() : k.shared_before_90(),
                       k.waits(),
                       {k.wgmma() ? k.wgmma()->threads() : 0, k.wgmma() ? k.wgmma()->shared() : 0,
-                       k.wgmma() ? k.wgmma()->cluster() : 1}};
+                       k.wgmma() ? k.wgmma()->cluster() : 1},
+                      k.least_blocks()};
   });
   plan.codes = tables<CodeInfo>(root.codes(), [&](const fb::Code &c) {
     return CodeInfo{enumerator<CodeFormat>(c.format(), 3, "code format"),

@@ -244,6 +244,8 @@ void Validator::checkCode() {
                       w.shared > kMaxSharedBytes || w.cluster < 1 || w.cluster > kMaxCluster || kernel.cooperative))
       bad("kernel '", kernel.symbol, "' for sm_90a wants blocks of ", w.threads, " threads and ", w.shared,
           " bytes of shared memory in clusters of ", w.cluster, ", which no GPU gives it");
+    if (kernel.leastBlocks < 1 || (kernel.leastBlocks > 1 && !kernel.cooperative))
+      bad("kernel '", kernel.symbol, "' wants ", kernel.leastBlocks, " blocks at one time");
     if (kernel.state < 0 || kernel.state > kMaxStateBytes)
       bad("kernel '", kernel.symbol, "' wants ", kernel.state, " bytes of state, a session has at most ", kMaxStateBytes);
   }

@@ -125,6 +125,13 @@ class Emulated(FlameTest):
                  t = Transpose<perm = [0,2,3,1]>(s) u = Add(t, b) y = Add(u, r) }""",
             ["WindowOperand<2>"], kernels_in_all=1, limit=2)  # fmt: skip
 
+    def test_rows_of_two_blocks_each(self):
+        """Pieces of one size, whole turns of the threads: their loops are known, and so is what a block joins."""
+        self.check("rows (float16[89,65536] x) => (float16[89,65536] y) { y = Softmax<axis = -1>(x) }",
+                   ["flame::Team team(state", "#pragma unroll 8", ", 2);", "team.come();"], kernels_in_all=1, rtol=2e-3, atol=1e-7)  # fmt: skip
+        self.check("rows (float16[89,65536] x) => (float16[89,65536] y) { y = MeanVarianceNormalization<axes = [1]>(x) }",
+                   ["flame::Team team(state", "team.come();"], kernels_in_all=1, rtol=4e-3, atol=2e-3)  # fmt: skip
+
     def test_attention(self):
         self.check(  # scaled by 8, which is 18432 in f16
             """attention (float16[1,2,70,64] q, float16[1,2,90,64] k, float16[1,2,90,64] v) => (float16[1,2,70,64] y)

@@ -90,6 +90,16 @@ def rows():
                 name = "x".join(map(str, shape))
                 case = near(Case(f"group_norm_{'silu_' if silu else ''}{dtype}_{name}_{groups}", dtype, normal=True))
                 yield case, group_norm(case, case.input("x", shape), groups, silu)
+    # Teams of a number of blocks that the compiler knows: one row each (SDXL's), several, with results of other lengths, and a maximum first.
+    for shape, groups in (((2, 320, 128, 128), 32), ((1, 40, 65536), 10), ((3, 100, 32768), 50)):
+        case = near(Case(f"group_norm_even_bf16_{'x'.join(map(str, shape))}", "bf16", normal=True))
+        yield case, group_norm(case, case.input("x", shape), groups, True)
+    for dtype, r, c in (("f16", 70, 163840), ("f32", 300, 49152)):
+        case = near(Case(f"softmax_even_{dtype}_{r}x{c}", dtype, normal=True))
+        yield case, softmax(case, case.input("x", (r, c)))
+    case = near(Case("row_mean_even_f16_200x81920", "f16"))
+    x = case.input("x", (200, 81920))
+    yield case, case.node("ReduceMean", [x, constant(case, "axes", [1])], case.value[x].mean(1, keepdims=True), keepdims=1)
     # So many rows that each team does several.
     for dtype, shape, groups in (("bf16", (1, 25, 524288), 25), ("f32", (2, 120, 32771), 20), ("f16", (5, 64, 65536), 32)):
         case = near(Case(f"group_norm_many_{dtype}", dtype, normal=True))

@@ -107,6 +107,7 @@ struct Kernel {
   bool waits = false;              ///< Cuda: it waits by itself for the kernels before it.
   /// Cuda: what code for sm_90a is launched with; 0 threads: as the others.
   int32_t wgmmaThreads = 0, wgmmaShared = 0, wgmmaCluster = 1;
+  int32_t leastBlocks = 1; ///< Cuda: that a cooperative kernel must have at one time.
 };
 enum class CodeFormat : uint8_t { ElfSharedObject, Cubin, Ptx };
 struct Code {

@@ -32,6 +32,7 @@ struct KernelLaunch {
   int32_t threads = 0, shared = 0; ///< Cuda: threads of a block, bytes of dynamic shared memory.
   int32_t state = 0;               ///< Cuda: bytes of the session's state.
   bool cooperative = false;        ///< Cuda: all blocks run at the same time; the runtime may launch fewer than `extent`.
+  int32_t leastBlocks = 1;         ///< Cuda: that a cooperative kernel must have.
   int32_t sharedBefore90 = -1;     ///< Cuda: the same of code for architectures before sm_90; -1: as many.
   bool waits = false;              ///< Cuda: it waits by itself for the kernels before it.
   /// Cuda: how code for sm_90a is launched, where that differs: threads (0: it doesn't), shared memory, blocks of a cluster,

@@ -14,7 +14,8 @@ namespace {
 /// For elements of 16 bits. Large tiles read shared memory less often; slices of the inner dim keep a multiprocessor
 /// busy that has one small tile.
 constexpr MmaSchedule candidates[] = {
-    {256, 128, 64, 4, 2, 3},   {128, 128, 64, 2, 2, 3},   {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
+    {256, 160, 64, 4, 2, 4},   {192, 192, 64, 2, 4, 3},   {256, 128, 64, 4, 2, 3},    {128, 160, 64, 2, 2, 3},
+    {128, 128, 64, 2, 2, 3},   {128, 96, 64, 2, 2, 3},    {128, 64, 64, 4, 2, 4},     {64, 128, 64, 2, 4, 4},
     {64, 64, 64, 2, 2, 5},     {64, 64, 128, 2, 2, 4, 2}, {32, 128, 128, 1, 4, 4, 2}, {32, 64, 128, 2, 2, 4, 2},
     {64, 32, 256, 2, 1, 3, 4}, {32, 64, 256, 2, 2, 3, 4}, {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
     {16, 32, 256, 1, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 128, 128, 1, 4, 4, 2},
@@ -28,37 +29,40 @@ constexpr int64_t multiprocessors = 132;
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
 /// What a multiprocessor of an H200 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md.
-/// Only their ratios matter.
-constexpr double roundTime = 2612,       // of a tile that has no inner dim: launch, first copies, last stores
-    turnTime = 192,                      // of waiting for a stage
-    bytesPerNanosecond = 173,            // that are copied to shared memory
-    matrixTime = 0.739, loadTime = 1.05, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one: all warps together
-    stepTime = 22.4, ownTime = 1.53,     // of a step of one warp, and for each product in it: what it waits for
-    storeTime = 0.3,                   // of a number of the result, for each warp
-    clusterTime = 9500;                  // of sums that several blocks add up
+/// Only their ratios matter. What all warps together can do:
+constexpr double matrixTime = 0.427, loadTime = 1.45, // of a product of 16 × 8 × 32 bytes, of 512 bytes for one
+    copiedByte = 0.00647, storeTime = 0.08;           // of a byte of an operand, of a number of the result
+/// What one block or warp waits for: a block's launch and first copies, a stage, a step, and each product in it.
+constexpr double startTime = 897, roundTime = 963, turnTime = 78.6, stepTime = 35.5, ownTime = 1.51;
+/// A multiprocessor's only block waits for its slowest warp; beside another one, beginning and end cost less. Where a part of the
+/// GPU has no work, the rest is faster.
+constexpr double aloneLoss = 0.095, besideOther = 0.83, mmaBoost = 0.176;
+constexpr double clusterTime = 9500; // of sums that several blocks add up
 
 /// The likely time of a product by such tiles, in nanoseconds. Two products at once are one of as many columns as both have, of which
 /// half as many are stored.
 double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
-  constexpr int64_t sharedMemory = 227 << 10, registers = 1 << 16, warpsAtOnce = 64;
+  constexpr int64_t sharedMemory = 227 << 10, registers = 1 << 16, mostRegisters = 255, warpsAtOnce = 64;
   int64_t tiles = s.batches * ceilDivide(std::max<int64_t>(s.rows, 1), c.rows) *
                   ceilDivide(std::max<int64_t>(s.columns * s.products, 1), c.columns);
   int64_t blocks = tiles * c.splits, warps = c.warps() * c.slices;
   int64_t warpRows = c.rows / c.warpRows / 16, warpColumns = c.columns / c.warpColumns / 16;
-  int64_t registersEach = 64 + 8 * warpRows * warpColumns + 8 * (warpRows + warpColumns);
+  int64_t registersEach = std::min(64 + 8 * warpRows * warpColumns + 8 * warpRows + 4 * warpColumns, mostRegisters);
   int64_t atOnce = std::max<int64_t>(1, std::min({sharedMemory / (c.sharedBytes(type) + 1024), warpsAtOnce / warps,
                                                   registers / (32 * warps * registersEach)}));
-  int64_t together = std::min(ceilDivide(blocks, multiprocessors), atOnce);
-  double rounds = double(ceilDivide(blocks, multiprocessors * together));
+  int64_t each = ceilDivide(blocks, multiprocessors);
+  atOnce = std::min(each, atOnce);
+  double rounds = double(ceilDivide(each, atOnce));
   int64_t turns = ceilDivide(ceilDivide(std::max<int64_t>(s.depth, 1), c.depth), c.splits);
-  double depthBytes = double(std::min(turns * c.depth, std::max<int64_t>(s.depth, 1))) * sizeOf(type);
-  double steps = double(turns * c.depth * sizeOf(type)) / 32 / c.slices, products = 2.0 * warpRows * warpColumns;
-  double copying = together * (c.rows + c.columns) * depthBytes / bytesPerNanosecond,
-         multiplying =
-             std::max(together * warps * steps * (products * matrixTime + (warpRows + warpColumns) * loadTime),
-                      steps * (stepTime + products * ownTime));
-  return rounds * (roundTime + copying + multiplying + turns * turnTime +
-                   storeTime * c.rows * c.columns / (s.products * warps * c.splits) + (c.splits > 1 ? clusterTime : 0));
+  double depthBytes = double(turns * c.depth) * sizeOf(type), steps = depthBytes / 32 / c.slices, products = 2.0 * warpRows * warpColumns;
+  double working = each * (warps * steps * (products * matrixTime + (warpRows + warpColumns) * loadTime) +
+                           (c.rows + c.columns) * depthBytes * copiedByte) * (atOnce == 1 ? 1 + aloneLoss : 1),
+         waiting = rounds * (turns * turnTime + steps * (stepTime + products * ownTime));
+  // Whichever is longer hides most of the other.
+  double multiplying = std::cbrt(working * working * working + waiting * waiting * waiting) *
+                       (1 - mmaBoost * (1 - double(blocks) / double(each * multiprocessors)));
+  double around = rounds * roundTime + storeTime * double(each) * c.rows * c.columns / (s.products * c.splits);
+  return startTime + multiplying + around * (atOnce == 1 ? 1 : besideOther) + (c.splits > 1 ? rounds * clusterTime : 0);
 }
 
 /// Large tiles read shared memory less often; of tiles of several shapes one fills the last round of blocks. With ping-pong one
@@ -75,10 +79,13 @@ constexpr WgmmaSchedule wgmmaCandidates[] = {
 
 /// What a multiprocessor of an H200 does under load, in nanoseconds, fitted to measurements (docs/rationale/performance.md):
 /// multiplying an element of a tile with 128 bytes of the inner dim, bringing a line of 128 bytes to shared memory, storing an
-/// element, the rest of a tile.
-constexpr double wgmmaElement = 0.0208, wgmmaLine = 0.177, wgmmaStore = 0.0473, wgmmaTile = 692;
-/// Where a part of the GPU has no work, the rest is that much faster, for its clock is higher.
-constexpr double wgmmaBoost = 0.25;
+/// element, the rest of a tile. Where a part of the GPU has no work, the rest is faster by `boost`, for its clock is higher.
+struct WgmmaPrices {
+  double element, line, store, tile, boost;
+};
+constexpr WgmmaPrices wgmmaPrices = {0.0208, 0.177, 0.0473, 692, 0.25};
+/// Of 8-bit floats, whose products take half as long by the byte while their lines do not.
+constexpr WgmmaPrices promotedPrices = {0.0150, 0.91, 0.057, 30, 0.36};
 /// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
 /// blocks of a cluster that wait for each other.
 constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
@@ -114,10 +121,11 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
   // Three stages leave no time for a copy that comes late.
   constexpr double fewStages = 1.04;
-  double multiplying = lines * (wgmmaElement * elements + wgmmaLine * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + wgmmaTile,
-         storing = wgmmaStore * elements / (c.splits * s.products);
+  const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
+  double multiplying = lines * (prices.element * elements + prices.line * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + prices.tile,
+         storing = prices.store * elements / (c.splits * s.products);
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
-  working *= 1 - wgmmaBoost * (1 - double(tiles) / (rounds * places));
+  working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
   const bool streams = s.rows <= mostStreamedRows && !p.windows;
   const double start = streams && p.isWeight ? earlyStart : wgmmaStart;
   double copying = start + rounds * lines * copiedLine * copied;
@@ -162,7 +170,7 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
       MmaSchedule candidate = base;
       candidate.depth = base.depth * 2 / sizeOf(type);
       candidate.splits = blocks;
-      if (!candidate.canSplit(type))
+      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products))
         continue;
       if (double time = price(sizes, type, candidate); time < least)
         best = candidate, least = time;
@@ -222,8 +230,9 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
 
 std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
-  // The model of mma.sync knows nothing of the GPU's memory; the copy engine comes nearest to what that gives.
-  constexpr double besideCopyEngine = 1.07;
+  // The model of mma.sync knows nothing of the GPU's memory: small products that it was fitted to had their operands in the second-level
+  // cache. The copy engine comes nearest to what memory gives.
+  constexpr double besideCopyEngine = 1.07, coldOperands = 1900;
   // Other matrix instructions multiply 8-bit floats as f16.
   const bool isFloat8 = problem.type == Arithmetic::E4M3 || problem.type == Arithmetic::E5M2;
   const Arithmetic beside = isFloat8 ? Arithmetic::F16 : problem.type;
@@ -231,7 +240,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   const int64_t fewRows = problem.rows.value_or(sizes.rows);
   const bool streams = fewRows <= mostStreamedRows && !problem.windows;
   double least = problem.isThin ? besideStart + bytes / thinBytes
-                                : std::max(price(sizes, beside, chooseMma(beside, sizes)),
+                                : std::max(coldOperands + price(sizes, beside, chooseMma(beside, sizes)),
                                            streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
   // Others scale every element that they multiply, for each tile that reads it.
   if (sizes.scaleColumns != 0)

@@ -18,9 +18,11 @@
 namespace flame::cuda {
 
 /// A product: result [batches, rows, columns], inner dim `depth`; or two of the same rows at once (`products`), each of so many columns.
+/// `x` and `y`: the orders of operands in shared memory by mma.sync.
 struct ContractSizes {
   int64_t batches = 1, rows, columns, depth;
   int products = 1;
+  Major x = Major::Depth, y = Major::Depth;
   int64_t scaleColumns = 0; // of a block of y with a scale of its own; 0: there are none
 };
 

@@ -3,6 +3,8 @@
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -27,7 +29,7 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
 LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
   if (isMatrix(type)) {
     std::optional<MmaSchedule> chosen = chooseMma(type, sizes);
-    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) { return s.isValid(type); })))
+    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) { return s.isValid(type, sizes.x, sizes.y, sizes.products); })))
       return failure();
     // Every GPU has this one.
     MmaSchedule schedule = chosen.value_or(chooseMma(type, sizes));
@@ -92,7 +94,26 @@ bool ContractCall::isStorable(const WgmmaSchedule &s, Type elementType, DimExpr 
          s.storedColumns() / products * bytes >= WgmmaSchedule::lineBytes;
 }
 
-std::string ContractCall::storeByMap(Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
+/// A body of one sum (two take registers that a loop needs) that takes the compiler some time, and reads nothing that differs from row to
+/// row, of which much should be under way at one time.
+static bool isLong(FunctionOp body) {
+  constexpr int some = 6; // of operations: more than a bias and a conversion
+  Region &region = body->getRegion(0);
+  int operations = 0;
+  bool readsRows = false;
+  llvm::SmallPtrSet<Value, 16> ofRow;
+  ofRow.insert(region.getArgument(0));
+  body->walk([&](Operation *op) {
+    operations += isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) && isa<FloatType>(op->getResult(0).getType());
+    if (llvm::none_of(op->getOperands(), [&](Value operand) { return ofRow.contains(operand); }))
+      return;
+    ofRow.insert_range(op->getResults());
+    readsRows |= isa<memref::LoadOp>(op);
+  });
+  return operations >= some && !readsRows && region.getNumArguments() == 3;
+}
+
+std::string ContractCall::storeByMap(const WgmmaSchedule &s, Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
                                      DimExpr batchPitch, const std::string &body) {
   Type stored = storageType(elementType);
   int bytes = int(stored.getIntOrFloatBitWidth()) / 8;
@@ -102,7 +123,8 @@ std::string ContractCall::storeByMap(Type elementType, DimExpr rows, DimExpr col
                                          {columns, rows, batches},
                                          {pitch * int64_t(bytes), batchPitch * int64_t(bytes)},
                                          {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
-  return "flame::tensorStore<" + storageName(stored) + ">(map2, " + body + ")";
+  const bool repeated = s.loopsBodies() && isLong(operands[operands.size() - 2].getDefiningOp<FunctionOp>());
+  return "flame::tensorStore<" + storageName(stored) + (repeated ? ", true" : "") + ">(map2, " + body + ")";
 }
 
 DimExpr ContractCall::tiles(DimExpr rows, DimExpr columns) {

@@ -55,7 +55,7 @@ protected:
   /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
   static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns, int products = 1);
   /// Its map, of `batches` matrices, and the epilogue.
-  std::string storeByMap(mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
+  std::string storeByMap(const WgmmaSchedule &s, mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
                          DimExpr batchPitch, const std::string &body);
   /// The body of the other epilogue, whose operands are the last ones so far: result, body, place.
   std::string storedBody() const { return "$" + std::to_string(operands.size() - 2); }

@@ -50,6 +50,8 @@ public:
       type = Arithmetic::TF32;
     if (other && !isMatrix(type))
       return emitLoop(kernel);
+    const bool plain = !other || lineOrder(y, columns.isConstant(1)) == lineOrder(z, columns.isConstant(1));
+    sizes.x = orderOf(x, /*isX=*/true), sizes.y = orderOf(y, /*isX=*/false, plain);
     if (failed(chooseTiles(sizes)))
       return failure();
     // A schedule that a person gave may put the border of two tensors inside of a tile.
@@ -311,13 +313,20 @@ private:
     return "flame::paired<" + std::to_string(warpColumns) + ">(" + left + ",\n      " + right + ")";
   }
 
-  /// `plain`: as lines, where they are.
+  /// The order of an operand's lines; if `plain`, as they are in memory, where they are. What can be read in either order is
+  /// read along its faster dim.
+  Major orderOf(const Side &s, bool isX, bool plain = true) {
+    if (auto order = lineOrder(s, (isX ? rows : columns).isConstant(1)); order && plain)
+      return *order == "Depth" ? Major::Depth : Major::Side;
+    return !readsSide() || (isX ? !s.transposed : s.transposed) ? Major::Depth : Major::Side;
+  }
+
   std::string operandText(Side &s, bool isX, bool plain = true) {
     bool single = (isX ? rows : columns).isConstant(1);
     if (auto order = lineOrder(s, single); order && plain)
       return plainText(s, *order, single);
-    // By function. What can be read in either order is read along its faster dim.
-    bool alongDepth = !readsSide() || (isX ? !s.transposed : s.transposed);
+    // By function.
+    bool alongDepth = orderOf(s, isX, plain) == Major::Depth;
     StringRef line = isX ? "row" : "column", functionName = isX ? "x" : &s == &z ? "z" : "y";
     Type index = e.b.getIndexType();
     Value function =
@@ -479,7 +488,7 @@ private:
     std::string store = batched ? epilogueOfBatches("first") : end;
     if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
       std::string body = storedBody();
-      store = storeByMap(resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
+      store = storeByMap(s, resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
     }
     std::string left = tensorOperand(x) + "{map0, ";

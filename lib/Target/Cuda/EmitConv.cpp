@@ -64,8 +64,9 @@ public:
     if (!measure())
       return emitLoop(kernel);
     ContractSizes sizes{likely(batches), likely(channels), likely(positions), likely(depth)};
+    sizes.y = x.isLast ? Major::Depth : Major::Side;
     if (transposedProduct)
-      std::swap(sizes.rows, sizes.columns);
+      std::swap(sizes.rows, sizes.columns), std::swap(sizes.x, sizes.y);
     if (failed(chooseTiles(sizes)))
       return failure();
     rows = transposedProduct ? positions : channels, columns = transposedProduct ? channels : positions;
@@ -319,8 +320,8 @@ private:
     bool isMatrix = transposedProduct ? isChannelsLast(transpose) : !transpose && dims[0].isConstant(1);
     std::string store = end;
     if (kernel.region.getNumResults() == 1 && isMatrix && isStorable(s, stored, columns))
-      store = transposedProduct ? storeByMap(stored, rows, columns, dims[1], batches, columns, storedBody())
-                                : storeByMap(stored, rows, columns, columns, batches, rows * columns, storedBody());
+      store = transposedProduct ? storeByMap(s, stored, rows, columns, dims[1], batches, columns, storedBody())
+                                : storeByMap(s, stored, rows, columns, columns, batches, rows * columns, storedBody());
     if (changesGroup)
       store = "[&](int at) { group = at; return " + store + "; }";
     else

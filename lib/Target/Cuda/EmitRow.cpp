@@ -9,7 +9,6 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "JoinThreads.h"
-#include "RenewLoads.h"
 #include <numeric>
 
 using namespace mlir;
@@ -251,6 +250,19 @@ static Deal dealOut(KernelBuilder &kernel, DimExpr last, DimExpr columns, DimExp
   return deal;
 }
 
+/// Inputs of all rows that are far larger than the second-level cache.
+static void markStreams(KernelBuilder &kernel, ArrayRef<DimExpr> rowDims) {
+  constexpr int64_t largeBytes = 128 << 20;
+  for (BlockArgument input : kernel.region.getBlock()->getArguments()) {
+    if (kernel.shapes.dims(input) != rowDims || input.use_empty())
+      continue;
+    std::optional<int64_t> elements = kernel.shapes.numElements(input).constant();
+    int64_t bytes = storageType(getElementTypeOrSelf(input.getType())).getIntOrFloatBitWidth() / 8;
+    if (elements && *elements > largeBytes / bytes)
+      kernel.streams.insert(input.getArgNumber());
+  }
+}
+
 LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   ShapeContext &shapes = kernel.shapes;
   SmallVector<Operation *> reductions;
@@ -287,6 +299,7 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
   FailureOr<bool> isShared = emitSplitRow(kernel, reductions, outer, rowDims.drop_front(outer.size()));
   if (failed(isShared) || *isShared)
     return success(succeeded(isShared));
+  markStreams(kernel, rowDims);
   Deal deal = dealOut(kernel, rowDims.back(), columns, rows);
   int lanes = deal.lanes;
   // A block has several rows, but not so many that multiprocessors are left without one. Rows of several warps that wait at more
@@ -297,9 +310,6 @@ LogicalResult flame::cuda::emitRow(KernelBuilder &kernel) {
     threads /= 2;
   bool shared = lanes < threads;
   kernel.kernel.threads = threads;
-  constexpr int64_t manyElements = 32; // of a thread
-  if (lanes > warp && deal.turns * deal.width >= manyElements)
-    kernel.function->setAttr(renewsLoads, kernel.b.getUnitAttr());
   int rowsAtOnce = kernel.kernel.threads / lanes, rowsPerBlock = rowsAtOnce * deal.rows;
 
   ElementBuilder e(kernel.b, kernel.loc, kernel, shapes);

@@ -226,8 +226,12 @@ void RowPipelineBuilder::buildFetch() {
   for (Held &h : held)
     bytes += h.bytes;
   overSteps([&](Value step, Value row, Value) {
+    Value first = addi(muli(row, index(groups)), begin);
+    for (Held &h : held)
+      call("pipeline.prefetch($0 + $1, (int)($2))",
+           {kernel.bufferOf(h.input), muli(first, index(width)), muli(count, index(h.bytes))});
     call("pipeline.beginFetch((int)($0), (int)($1))", {step, muli(count, index(bytes))});
-    Value first = addi(muli(row, index(groups)), begin), stage = ask(b.getIndexType(), "pipeline.stageOf((int)($0))", step);
+    Value stage = ask(b.getIndexType(), "pipeline.stageOf((int)($0))", step);
     for (Held &h : held) {
       const int64_t elementBytes = h.bytes / width;
       call("pipeline.fetch((int)($0), $1 + $2, $3 + $4, (int)($5))",

@@ -182,6 +182,7 @@ void ScanBuilder::inTeams(DimExpr places, DimExpr useful, Value steps, function_
   Value piece = ceilDivide(steps, size), begin = mini(muli(member, piece), steps),
         end = mini(addi(begin, piece), steps);
   CallOp::create(b, loc, "flame::Team team($0, $1, $2)", {kernel.stateMemory(), first, size});
+  CallOp::create(b, loc, "team.come()", ValueRange());
   ifThen(cmpi(CmpIPredicate::slt, team, teams), [&] {
     loop(team, expr(places), teams, {}, [&](Value place, ValueRange) {
       scan({place, divi(place, teams), first, member, begin, end});

@@ -12,7 +12,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "SharedRow.h"
 #include "flame/Ops/Pointwise.h"
-#include "schedule/Team.h"
+#include "schedule/RowPipeline.h"
 
 using namespace mlir;
 using namespace flame;
@@ -24,6 +24,8 @@ namespace {
 constexpr int threads = 512, blocksPerMultiprocessor = 2;
 /// Shared memory of a block: two of them fit on every GPU from sm_80 on that has 164 KB or more, one on the others.
 constexpr int64_t pieceBytes = 96 << 10;
+/// Blocks that run at one time on the GPUs that teams are made for, and on every GPU from sm_80 on at least.
+constexpr int64_t likelyBlocks = 132 * blocksPerMultiprocessor, leastBlocks = RowPipelineShape::minBlocks;
 
 class SplitRowBuilder : public SharedRowBuilder {
 public:
@@ -32,32 +34,77 @@ public:
 
 private:
   Value teams;
+  int64_t fixedPieces = 0; // of a row, all of one size and held as a whole; 0: as the grid has it
 
-  Values exchange(ValueRange values);
+  Values exchange(RowStage stage);
   void load(Value row);
   void storeResults(Value next);
   void buildRows(ArrayRef<RowStage> stages, Value team);
+  void fixPieces();
   std::pair<Value, Value> formTeams();
   void prefetch(Value row, Value slot);
 };
 
+/// The largest up to `most`; 1 for 0.
+int divisorOf(int64_t x, int most) {
+  while (x == 0 ? most > 1 : x % most != 0)
+    --most;
+  return most;
+}
+
 } // namespace
 
-/// Tells the team one number or two of this block; the result are those of all, in shared memory.
-ElementBuilder::Values SplitRowBuilder::exchange(ValueRange values) {
-  call(values.size() == 1 ? "team.publish($0)" : "team.publish($0, $1)", values);
+/// Tells the team one number or two of what this block counts; the result are those of all, in shared memory.
+ElementBuilder::Values SplitRowBuilder::exchange(RowStage stage) {
   Values all;
-  for (Value value : values)
-    all.push_back(kernel.sharedMemory(value.getType(), TeamState::blocks));
-  call(values.size() == 1 ? "team.collect($0)" : "team.collect($0, $1)", all);
+  Type type;
+  auto publish = [&](ValueRange values) {
+    call(values.size() == 1 ? "team.publish($0)" : "team.publish($0, $1)", values);
+    all.resize(values.size());
+    type = values[0].getType();
+  };
+  if (stage.second && stage.first.getKind() == "mean") {
+    // The threads wait for each other again, to collect, before any of them counts the next row.
+    Moments own = countWarp(stage);
+    joinWarps(own, threads / warpSize, self, elementsIn(member, own.mean.getType()), /*turn=*/Value(), /*everywhere=*/false,
+              [&](Value mean, Value squares) { publish({mean, squares}); });
+  } else {
+    publish(countStage(stage));
+  }
+  for (Value &memory : all)
+    memory = kernel.sharedMemory(type, fixedPieces ? fixedPieces : TeamState::blocks);
+  call(all.size() == 1 ? "team.collect($0)" : "team.collect($0, $1)", all);
   return all;
 }
 
+/// Where all blocks of a team can have pieces of one size, whole turns of the threads, and few enough for any grid, the compiler knows
+/// the loops, and nothing must be divided before the first copy.
+void SplitRowBuilder::fixPieces() {
+  if (!rows.constant() || *rows.constant() == 0)
+    return;
+  const int64_t pieces = std::max((groups + capacity - 1) / capacity, likelyBlocks / *rows.constant());
+  if (pieces > leastBlocks || groups % (pieces * threads) != 0)
+    return;
+  kernel.kernel.leastBlocks = fixedPieces = pieces;
+  holds = Holds::All;
+  capacity = evenPieces = groups / pieces;
+  turns = evenPieces / threads;
+}
+
 /// As many teams as rows can be held at once, and no more than keep all of them equally busy. This block's team, and the
-/// most rows that a team has.
+/// most rows that a team has, or more.
 std::pair<Value, Value> SplitRowBuilder::formTeams() {
   int64_t blocks = capacity ? (groups + capacity - 1) / capacity : 1;
   Value grid = kernel.gridSize(), one = index(1), rowCount = expr(rows);
+  if (fixedPieces) {
+    pieces = index(fixedPieces), chunk = count = index(evenPieces);
+    teams = divi(grid, pieces);
+    Value team = divi(kernel.block, pieces);
+    member = remi(kernel.block, pieces);
+    begin = muli(member, chunk);
+    call("flame::Team team($0, $1, $2)", {kernel.stateMemory(), muli(team, pieces), pieces});
+    return {team, rowCount};
+  }
   Value most = mini(maxi(divi(grid, index(blocks)), one), rowCount);
   Value rounds = ceilDivide(rowCount, most);
   teams = ceilDivide(rowCount, rounds);
@@ -82,7 +129,7 @@ void SplitRowBuilder::prefetch(Value row, Value slot) {
 /// Starts the copies of this block's piece of a row, if there is such a row.
 void SplitRowBuilder::load(Value row) {
   ifThen(cmpi(CmpIPredicate::slt, row, expr(rows)), [&] {
-    loop(kernel.thread, mini(count, index(capacity)), index(threads), {}, [&](Value slot, ValueRange) {
+    overSlots(kernel.thread, turns ? count : mini(count, index(capacity)), {}, [&](Value slot, ValueRange) {
       prefetch(row, slot);
       return Values();
     });
@@ -92,26 +139,31 @@ void SplitRowBuilder::load(Value row) {
 /// Stores what depends on row `at`; loads the piece of row `next` into its place.
 void SplitRowBuilder::storeResults(Value next) {
   storeOther(addi(muli(member, index(threads)), kernel.thread), muli(pieces, index(threads)));
-  if (!whole.empty())
-    storeWhole([&](Value slot) {
-      ifThen(cmpi(CmpIPredicate::slt, next, expr(rows)), [&] { prefetch(next, slot); });
-    });
-  else if (capacity)
-    load(next);
+  Value exists = cmpi(CmpIPredicate::slt, next, expr(rows));
+  if (whole.empty()) {
+    if (capacity)
+      load(next);
+  } else if (fixedPieces) {
+    // Reads do not pass copies, so the last row is by itself.
+    ifThen(exists, [&] { storeWhole([&](Value slot) { prefetch(next, slot); }); });
+    ifThen(cmpi(CmpIPredicate::sge, next, expr(rows)), [&] { storeWhole(); });
+  } else {
+    storeWhole([&](Value slot) { ifThen(exists, [&] { prefetch(next, slot); }); });
+  }
 }
 
 /// One row after the other.
 void SplitRowBuilder::buildRows(ArrayRef<RowStage> stages, Value team) {
-  if (capacity) {
-    load(team);
-    call("flame::commitCopies()", {});
-  }
   loop(team, expr(rows), teams, {}, [&](Value row, ValueRange) {
     if (capacity)
       call("flame::waitCopies<0>()", {});
+    ifThen(cmpi(CmpIPredicate::eq, row, team), [&] { call("team.come()", {}); });
     at = delinearize(row, outer);
+    // Counting is work, storing waits for memory.
+    unroll = divisorOf(turns, 16);
     for (RowStage stage : stages)
-      joinStage(stage, exchange(countStage(stage)));
+      joinStage(stage, exchange(stage));
+    unroll = divisorOf(turns, 2);
     storeResults(addi(row, teams));
     if (capacity)
       call("flame::commitCopies()", {});
@@ -131,13 +183,20 @@ void SplitRowBuilder::build(ArrayRef<RowStage> stages) {
   if (int64_t bytes = chooseHeld([](int size) { return size == 4 || size == 8 || size == 16; })) {
     capacity = pieceBytes / bytes / threads * threads;
     capacity = std::min<int64_t>(capacity, (groups + threads - 1) / threads * threads);
+    fixPieces();
     for (Held &h : held)
       h.memory = kernel.dynamicSharedMemory(storageType(getElementTypeOrSelf(h.input.getType())), capacity * width);
     kernel.templates.push_back("ptx/Copy.h");
     watchHeld();
   }
   auto [team, rounds] = formTeams();
-  ifThen(cmpi(CmpIPredicate::slt, team, teams), [&, team = team] { buildRows(stages, team); });
+  Value hasRows = cmpi(CmpIPredicate::slt, team, mini(teams, expr(rows)));
+  if (capacity) {
+    ifThen(hasRows, [&, team = team] { load(team); });
+    call("flame::commitCopies()", {});
+  }
+  ifThen(cmpi(CmpIPredicate::sge, team, mini(teams, expr(rows))), [&] { call("team.come()", {}); });
+  ifThen(hasRows, [&, team = team] { buildRows(stages, team); });
   call("team.leave((int)($0))", {muli(rounds, index(stages.size()))});
   DimExpr useful = rows * shapes().constant((groups + threads - 1) / threads);
   kernel.kernel.extent = min(useful, shapes().constant(TeamState::blocks));

@@ -3,7 +3,6 @@
 #include "KernelBuilder.h"
 #include "KernelOps.h"
 #include "Printer.h"
-#include "RenewLoads.h"
 #include "Templates.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -84,7 +83,6 @@ static LogicalResult simplify(KernelBuilder &builder) {
   }
   shareFactors(function);
   packMemory(function);
-  renewLoads(function);
   return success();
 }
 

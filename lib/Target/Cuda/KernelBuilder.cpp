@@ -227,6 +227,8 @@ void KernelBuilder::finish() {
     names.push_back(b.getStringAttr(result ? "out" + Twine(position - inputs) : "in" + Twine(position)));
     if (result)
       function.setArgAttr(i, "flame.written", b.getUnitAttr());
+    else if (streams.contains(position))
+      function.setArgAttr(i, isStream, b.getUnitAttr());
   }
   for (unsigned i = 0; i < kernel.args.size(); ++i)
     names.push_back(b.getStringAttr("size" + Twine(i)));

@@ -61,6 +61,8 @@ public:
   mlir::Value gridSize();
   /// Where an element of an input lies that has been read already: storage scalar, or null. Asked before each load.
   std::function<mlir::Value(mlir::Value value, mlir::ValueRange index)> heldElement;
+  /// Inputs of the region that are read once and are far larger than the second-level cache.
+  llvm::SmallDenseSet<unsigned> streams;
   void barrier();
 
   /// Closes the function, whose name is left as "kernel": arguments in the order of buffers, then sizes.
@@ -98,6 +100,8 @@ void unifyBranches(mlir::func::FuncOp function);
 void shareReciprocals(mlir::func::FuncOp function);
 /// On an op whose result is 1 / x, computed elsewhere.
 constexpr llvm::StringLiteral isReciprocalNumber = "flame.reciprocal";
+/// On an argument that is one of KernelBuilder::streams.
+constexpr llvm::StringLiteral isStream = "flame.stream";
 /// Factors that many elements have in common are multiplied once; see ShareFactors.cpp.
 void shareFactors(mlir::func::FuncOp function);
 /// Neighbouring loads and stores become one access each; see PackMemory.cpp.

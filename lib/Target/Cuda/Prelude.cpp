@@ -117,16 +117,24 @@ template <int n, class T> __device__ __forceinline__ flame_vector<T, n> flame_lo
   *reinterpret_cast<word *>(&v) = *reinterpret_cast<const word *>(from);
   return v;
 }
+// Of a stream far larger than the second-level cache: what has been read leaves it after what has been written.
+template <int n, class T> __device__ __forceinline__ flame_vector<T, n> flame_load_stream(const T *from) {
+  if constexpr (sizeof(T) * n != 16) {
+    return flame_load<n>(from);
+  } else {
+    flame_vector<T, n> v;
+    uint4 &word = *reinterpret_cast<uint4 *>(&v);
+    unsigned long long policy;
+    asm volatile("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+    asm volatile("ld.global.L1::evict_last.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+                 : "=r"(word.x), "=r"(word.y), "=r"(word.z), "=r"(word.w)
+                 : "l"(from), "l"(policy));
+    return v;
+  }
+}
 template <int n, class T> __device__ __forceinline__ void flame_store(T *to, const flame_vector<T, n> &v) {
   typedef typename flame_word<sizeof(T) * n>::type word;
   *reinterpret_cast<word *>(to) = *reinterpret_cast<const word *>(&v);
-}
-// The same elements, as the compiler can't see.
-template <int n> __device__ __forceinline__ flame_vector<unsigned short, n> flame_renew(flame_vector<unsigned short, n> v) {
-#pragma unroll
-  for (int i = 0; i < n / 2; ++i)
-    asm volatile("" : "+r"(reinterpret_cast<unsigned int *>(v.e)[i]));
-  return v;
 }
 // Neighbours are rounded two at a time. x stands in the lower half of the word.
 template <int n> __device__ __forceinline__ flame_vector<unsigned short, n> flame_pack_bf16(const flame_vector<float, n> &x) {

@@ -1,5 +1,6 @@
 //===- Printer.cpp - statements and expressions of a kernel -------------------------------------------------------===//
 #include "Printer.h"
+#include "KernelBuilder.h"
 #include "KernelOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -540,7 +541,10 @@ private:
         .Case<vector::LoadOp>([&](vector::LoadOp load) {
           std::string from = text(load.getBase(), Primary) + " + " + text(load.getIndices().front(), Sum);
           int64_t size = load.getVectorType().getNumElements();
-          return Expression{("flame_load<" + Twine(size) + ">(" + from + ")").str(), Primary};
+          auto buffer = dyn_cast<BlockArgument>(load.getBase());
+          auto function = buffer ? dyn_cast<func::FuncOp>(buffer.getOwner()->getParentOp()) : func::FuncOp();
+          const bool streams = function && function.getArgAttr(buffer.getArgNumber(), isStream);
+          return Expression{((streams ? "flame_load_stream<" : "flame_load<") + Twine(size) + ">(" + from + ")").str(), Primary};
         })
         .Case<vector::ExtractOp>([&](vector::ExtractOp extract) {
           std::string at = std::to_string(extract.getStaticPosition().front());

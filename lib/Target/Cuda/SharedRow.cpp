@@ -145,10 +145,20 @@ void SharedRowBuilder::enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<Di
   }
 }
 
+ElementBuilder::Values SharedRowBuilder::overSlots(Value low, Value high, ValueRange init,
+                                                   function_ref<Values(Value, ValueRange)> body) {
+  if (!turns)
+    return loop(low, high, index(members), init, body);
+  const int64_t its = high == count ? turns : 1;
+  return loop(index(0), index(its), init, [&](Value turn, ValueRange carried) {
+    return body(addi(muli(turn, index(members)), low), carried);
+  });
+}
+
 /// Runs `body` with those of this thread's groups from slot `low` on that lie below `high`.
 ElementBuilder::Values SharedRowBuilder::overGroups(Value low, Value high, bool areHeld, ArrayRef<DimExpr> dims,
                                                     ValueRange init, Body body, function_ref<void(Value)> afterHeld) {
-  return loop(low, high, index(members), init, [&](Value slot, ValueRange carried) {
+  return overSlots(low, high, init, [&](Value slot, ValueRange carried) {
     SmallVector<Values> group = neighbours(slot, dims);
     if (areHeld)
       enterHeld(slot, group, dims);
@@ -209,6 +219,12 @@ Value SharedRowBuilder::foldPiece(ArrayRef<DimExpr> dims, Value init, function_r
 
 Value SharedRowBuilder::joinPieces(Value init, function_ref<Value(Value, Value)> combine,
                                    function_ref<Value(Value)> partial) {
+  if (turns) {
+    Value all = partial(index(0));
+    for (int64_t piece = 1; piece * capacity < groups; ++piece)
+      all = combine(all, partial(index(piece)));
+    return all;
+  }
   Value sum = loop(joinSelf, pieces, index(joiners), init, [&](Value piece, ValueRange carried) {
     return Values{combine(carried[0], partial(piece))};
   })[0];
@@ -218,6 +234,8 @@ Value SharedRowBuilder::joinPieces(Value init, function_ref<Value(Value, Value)>
 
 /// Elements of a piece, at least 1: one without any has sums of 0.
 Value SharedRowBuilder::elementsIn(Value piece, Type type) {
+  if (turns)
+    return fromIndex(index(capacity * width), type);
   Value its = clampi(subi(index(groups), muli(piece, chunk)), index(0), chunk);
   return fromIndex(maxi(muli(its, index(width)), index(1)), type);
 }
@@ -242,7 +260,8 @@ SharedRowBuilder::Sums SharedRowBuilder::countThread(std::function<Value(ValueRa
     return all;
   };
   Part saved = std::exchange(part, Part::None);
-  Value shift = overGroups(self, mini(count, addi(self, index(1))), holds != Holds::Nothing && capacity > 0, inner, zero,
+  Value one = addi(self, index(1)); // more than one slot where turns are not known
+  Value shift = overGroups(self, turns ? one : mini(count, one), holds != Holds::Nothing && capacity > 0, inner, zero,
                            [&](ArrayRef<Values> group, ValueRange) {
                              Values terms;
                              for (const Values &inside : group)
@@ -269,18 +288,6 @@ Value SharedRowBuilder::squaresFrom(const Sums &own, Value mean, Type type) {
   ScalarBuilder s = scalars(type);
   Value off = s.sub(own.shift, mean);
   return s.add(own.squares, s.mul(off, s.add(s.add(own.sum, own.sum), s.mul(own.size, off))));
-}
-
-/// The piece's mean and the sum of squared differences from it.
-ElementBuilder::Values SharedRowBuilder::countMoments(std::function<Value(ValueRange)> element, Type type) {
-  ScalarBuilder s = scalars(type);
-  Sums own = countThread(element, type);
-  auto joined = [&](Value x) {
-    auto add = [&](Value a, Value c) { return s.add(a, c); };
-    return joinBlock(kernel, *this, members, members, joinWarp(*this, x, add), add, self, syncMembers);
-  };
-  Value mean = s.div(joined(s.add(s.mul(own.size, own.shift), own.sum)), elementsIn(member, type));
-  return {mean, joined(squaresFrom(own, mean, type))};
 }
 
 SharedRowBuilder::Moments SharedRowBuilder::countWarp(RowStage stage) {
@@ -342,8 +349,6 @@ ElementBuilder::Values SharedRowBuilder::countStage(RowStage stage) {
   ScalarBuilder s = scalars(type);
   Value zero = s.number(type, 0), own;
   auto add = [&](Value a, Value c) { return s.add(a, c); };
-  if (stage.first.getKind() == "mean")
-    return countMoments(elementsOf(stage.first.getX()), type);
   auto larger = [&](Value a, Value c) { return s.max(a, c); };
   own = foldPiece(inner, s.lowest(type), larger, elementsOf(stage.first.getX()));
   setScalar(first, finiteOrZero(own, type));
@@ -368,6 +373,18 @@ void SharedRowBuilder::joinStage(RowStage stage, ValueRange all) {
   Value zero = s.number(type, 0), second = stage.second.getResult();
   auto add = [&](Value a, Value c) { return s.add(a, c); };
   if (stage.first.getKind() == "mean") {
+    if (turns) {
+      Value size = elementsIn({}, type);
+      auto sum = [&](function_ref<Value(Value)> of) { return joinPieces({}, add, of); };
+      Value mean = s.div(sum([&](Value piece) { return loadShared(all[0], piece); }), fromIndex(index(groups / capacity), type));
+      Value square = sum([&](Value piece) {
+        Value off = s.sub(loadShared(all[0], piece), mean);
+        return s.add(loadShared(all[1], piece), s.mul(size, s.mul(off, off)));
+      });
+      setScalar(first, mean);
+      setScalar(second, stage.second.getKind() == "mean" ? s.div(square, fromIndex(index(columns), type)) : square);
+      return;
+    }
     // In one pass, of differences from the mean of the thread's first piece, as countThread does it with elements.
     Value means = all[0], squares = all[1], last = subi(pieces, index(1));
     Value shift = loadShared(means, mini(joinSelf, last));

@@ -55,6 +55,7 @@ protected:
   int64_t capacity = 0; // groups of a piece that shared memory holds
   Holds holds = Holds::First;
   int unroll = 1;          // of the loop over a piece's groups
+  int64_t turns = 0;       // groups of each thread, where all have as many in all pieces, which are few, and that is known
   int64_t evenPieces = 0;  // every piece begins at a multiple of so many groups and has no more; 0: not known
   int64_t placeBytes = 0;  // between places of pieces in shared memory
   mlir::Value place;       // which one; null: the first
@@ -102,6 +103,9 @@ protected:
   /// Results of other lengths than a row's, most often one number; `first` and `step` say which of them this thread stores.
   void storeOther(mlir::Value first, mlir::Value step);
   mlir::Value elementsIn(mlir::Value piece, mlir::Type type);
+  /// Runs `body` with this thread's slots from `low` on, as long as they lie below `high`; of all of them in its turns, where these are known.
+  Values overSlots(mlir::Value low, mlir::Value high, mlir::ValueRange init,
+                   llvm::function_ref<Values(mlir::Value slot, mlir::ValueRange)> body);
 
 private:
   /// How a reduction that is met by itself is made: in the loop that it is (of something else than a row), or its two parts.
@@ -122,7 +126,6 @@ private:
     mlir::Value size, shift, sum, squares;
   };
   Sums countThread(std::function<mlir::Value(mlir::ValueRange)> element, mlir::Type type);
-  Values countMoments(std::function<mlir::Value(mlir::ValueRange)> element, mlir::Type type);
   mlir::Value squaresFrom(const Sums &own, mlir::Value mean, mlir::Type type);
   mlir::Value foldPiece(llvm::ArrayRef<DimExpr> dims, mlir::Value init,
                         llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine,

@@ -14,36 +14,52 @@
 namespace flame {
 
 /// One result, a matrix in memory or one for each batch: (row, column, sum) → stored element of 2 or 4 bytes. The body is
-/// called for every element of a tile; where that lies outside, for the nearest inside.
-template <typename T, typename Body> struct TensorStore {
+/// called for every element of a tile; where that lies outside, for the nearest inside. One that `isLong` stands there for some elements
+/// and is repeated for the others, which takes the compiler less time; otherwise it stands there for each, so that all that it reads is
+/// under way at one time.
+template <typename T, typename Body, bool isLong> struct TensorStore {
   const TensorMap &map;
   Body body;
 };
-template <typename T, typename Body> FLAME_DEVICE TensorStore<T, Body> tensorStore(const TensorMap &map, Body body) {
+template <typename T, bool isLong = false, typename Body>
+FLAME_DEVICE TensorStore<T, Body, isLong> tensorStore(const TensorMap &map, Body body) {
   return {map, body};
 }
 template <typename Epilogue> constexpr bool isTensorStore = false;
-template <typename T, typename Body> constexpr bool isTensorStore<TensorStore<T, Body>> = true;
-
+template <typename T, typename Body, bool isLong> constexpr bool isTensorStore<TensorStore<T, Body, isLong>> = true;
 
 /// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
 /// `shared`: the warp's `slabs` pieces of 2048 bytes, `pitch` bytes apart. `batch`: where its matrix is in the tensor map.
-template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body>
+template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body, bool isLong>
 FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
                              const int (&batch)[batchDims], const Problem<Index> &p,
-                             const TensorStore<T, Body> &epilogue) {
-  constexpr int columns = 2 * sums / products, chunk = 128 / (int)sizeof(T), chunks = (columns + chunk - 1) / chunk;
+                             const TensorStore<T, Body, isLong> &epilogue) {
+  constexpr int each = sums / products, columns = 2 * each, chunk = 128 / (int)sizeof(T), chunks = (columns + chunk - 1) / chunk;
   static_assert(columns >= chunk && (sizeof(T) == 2 || sizeof(T) == 4), "lines of 128 bytes");
+  // Sums in a chunk, and those for which the body stands there.
+  constexpr int held = chunk / 2, part = isLong ? 16 : held, parts = held / part;
+  constexpr int unrolledChunks = isLong ? 1 : chunks, unrolledParts = isLong ? 1 : parts;
   const int lane = threadId() % 32;
   if (row >= p.rows)
     return;
   const Index first = least(row + lane / 4, p.rows - 1), second = least(row + lane / 4 + 8, p.rows - 1);
-#pragma unroll
+#pragma unroll unrolledChunks
   for (int c = 0; c < chunks; ++c) {
     // The last chunk may repeat columns of the one before.
     const int start = least(c * chunk, columns - chunk);
     if (column + start >= p.columns)
       break;
+    // Registers have no index: of all chunks the one whose turn it is.
+    Sum inChunk[products * held];
+#pragma unroll
+    for (int turn = 0; turn < chunks; ++turn)
+      if (c == turn) {
+        if (isLong)
+          keepBranch();
+#pragma unroll
+        for (int i = 0; i < products * held; ++i)
+          inChunk[i] = d[i / held * each + least(turn * chunk, columns - chunk) / 2 + i % held];
+      }
     // A piece is free when all but the latest stores have read theirs.
     if (c == 0 || slabs == 1)
       waitStoresRead<0>();
@@ -51,32 +67,43 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
       waitStoresRead<slabs - 1>();
     syncWarp();
     const SharedAddress slab = shared + c % slabs * pitch;
-    auto value = [&](int half, int j, int k) {
-      const Index at = least(column + start + 8 * j + lane % 4 * 2 + k, p.columns - 1);
-      const int i = (start / 8 + j) * 4 + half * 2 + k;
-      if constexpr (products == 1)
-        return epilogue.body(half ? second : first, at, d[i]);
-      else
-        return epilogue.body(half ? second : first, at, d[i], d[sums / 2 + i]);
-    };
-    if constexpr (sizeof(T) == 2) {
+#pragma unroll unrolledParts
+    for (int t = 0; t < parts; ++t) {
+      Sum inPart[products * part];
 #pragma unroll
-      for (int j = 0; j < 8; j += 2) {
-        auto pair = [&](int half, int jj) {
-          return (unsigned)(unsigned short)value(half, jj, 0) | (unsigned)(unsigned short)value(half, jj, 1) << 16;
-        };
-        const int line = lane % 16, at = j + lane / 16;
-        storeMatrices(slab + line * 128 + (at ^ line % 8) * 16, pair(0, j), pair(1, j), pair(0, j + 1), pair(1, j + 1));
+      for (int i = 0; i < products * part; ++i) {
+        inPart[i] = inChunk[i / part * held + i % part];
+#pragma unroll
+        for (int turn = 1; turn < parts; ++turn)
+          inPart[i] = t == turn ? inChunk[i / part * held + turn * part + i % part] : inPart[i];
       }
-    } else {
+      auto value = [&](int half, int j, int k) {
+        const Index at = least(column + start + 2 * part * t + 8 * j + lane % 4 * 2 + k, p.columns - 1);
+        const int i = j * 4 + half * 2 + k;
+        if constexpr (products == 1)
+          return epilogue.body(half ? second : first, at, inPart[i]);
+        else
+          return epilogue.body(half ? second : first, at, inPart[i], inPart[part + i]);
+      };
+      if constexpr (sizeof(T) == 2) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j)
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int line = lane / 4 + 8 * half, at = 2 * j + lane % 4 / 2;
-          storeShared(slab + line * 128 + (at ^ line % 8) * 16 + lane % 2 * 8, bitsOf(value(half, j, 0)),
-                      bitsOf(value(half, j, 1)));
+        for (int j = 0; j < part / 4; j += 2) {
+          auto pair = [&](int half, int jj) {
+            return (unsigned)(unsigned short)value(half, jj, 0) | (unsigned)(unsigned short)value(half, jj, 1) << 16;
+          };
+          const int line = lane % 16, at = t * (part / 4) + j + lane / 16;
+          storeMatrices(slab + line * 128 + (at ^ line % 8) * 16, pair(0, j), pair(1, j), pair(0, j + 1), pair(1, j + 1));
         }
+      } else {
+#pragma unroll
+        for (int j = 0; j < part / 4; ++j)
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int line = lane / 4 + 8 * half, at = 2 * (t * (part / 4) + j) + lane % 4 / 2;
+            storeShared(slab + line * 128 + (at ^ line % 8) * 16 + lane % 2 * 8, bitsOf(value(half, j, 0)),
+                        bitsOf(value(half, j, 1)));
+          }
+      }
     }
     fenceShared();
     syncWarp();

@@ -107,61 +107,96 @@ template <int rank, typename T, typename Index> struct GatherLast {
   ConvShape<rank, Index> shape;
   Index groupChannels;
 
-  /// The windows of the lines that a thread copies chunks of: they stay the same throughout.
-  template <int lines, int width, int threads> struct Windows {
-    static constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
-    static constexpr int count = (lines * chunks + threads - 1) / threads;
-    static_assert(threads % chunks == 0, "a thread's chunks are at the same depth");
-    Index origin[count], position[count][rank];
+  /// Where the window of a line begins: its first element, and its position.
+  struct Window {
+    Index origin, position[rank];
   };
-  template <int lines, int width, int threads>
-  FLAME_DEVICE Windows<lines, width, threads> prepare(Index line, Index lineEnd) const {
-    using W = Windows<lines, width, threads>;
-    W windows;
-#pragma unroll
-    for (int i = 0; i < W::count; ++i) {
-      const int at = (threadId() + i * threads) / W::chunks;
-      const bool exists = at < lines && line + at < lineEnd;
-      Index rest = line + at, offset = 0, pitch = shape.channels;
-#pragma unroll
-      for (int d = rank - 1; d >= 0; --d) {
-        const Index position = rest % shape.out[d] * shape.stride[d] - shape.pad[d];
-        windows.position[i][d] = exists ? position : shape.in[d]; // outside of x, wherever the tap is
-        offset += position * pitch;
-        pitch *= shape.in[d];
-        rest /= shape.out[d];
-      }
-      windows.origin[i] = offset + rest * pitch;
-    }
-    return windows;
-  }
-
-  template <int lines, int width, int threads>
-  FLAME_DEVICE void fill(const Windows<lines, width, threads> &windows, unsigned char *shared, Index depth,
-                         Index depthEnd) const {
-    using W = Windows<lines, width, threads>;
-    const Index inner = depth + threadId() % W::chunks * W::perChunk;
-    Index tap = inner / groupChannels, offset = inner % groupChannels, pitch = shape.channels, step[rank];
+  FLAME_DEVICE Window window(Index line, Index lineEnd) const {
+    Window w;
+    Index rest = line, offset = 0, pitch = shape.channels;
 #pragma unroll
     for (int d = rank - 1; d >= 0; --d) {
-      step[d] = tap % shape.kernel[d] * shape.dilation[d];
-      offset += step[d] * pitch;
+      const Index position = rest % shape.out[d] * shape.stride[d] - shape.pad[d];
+      w.position[d] = line < lineEnd ? position : shape.in[d]; // outside of x, wherever the tap is
+      offset += position * pitch;
       pitch *= shape.in[d];
-      tap /= shape.kernel[d];
+      rest /= shape.out[d];
     }
+    w.origin = offset + rest * pitch;
+    return w;
+  }
+  /// Where an element of the inner dim is in a window.
+  struct Tap {
+    Index offset, step[rank];
+  };
+  FLAME_DEVICE Tap tap(Index inner) const {
+    Tap t;
+    Index rest = inner / groupChannels, pitch = shape.channels;
+    t.offset = inner % groupChannels;
 #pragma unroll
-    for (int i = 0; i < W::count; ++i) {
-      const int c = threadId() + i * threads;
-      if (lines * W::chunks % threads != 0 && c >= lines * W::chunks)
-        break;
-      bool inside = inner < depthEnd;
+    for (int d = rank - 1; d >= 0; --d) {
+      t.step[d] = rest % shape.kernel[d] * shape.dilation[d];
+      t.offset += t.step[d] * pitch;
+      pitch *= shape.in[d];
+      rest /= shape.kernel[d];
+    }
+    return t;
+  }
+  FLAME_DEVICE bool isInside(const Window &w, const Tap &t) const {
+    bool inside = true;
 #pragma unroll
-      for (int d = 0; d < rank; ++d) {
-        const Index position = windows.position[i][d] + step[d];
-        inside = inside && position >= 0 && position < shape.in[d];
-      }
-      copyAsync<16>(sharedAddress(shared) + chunkOffset<W::chunks>(c / W::chunks, c % W::chunks),
-                    inside ? data + windows.origin[i] + offset : data, inside ? 16 : 0);
+    for (int d = 0; d < rank; ++d)
+      inside = inside && isIndex(w.position[d] + t.step[d], shape.in[d]);
+    return inside;
+  }
+
+  /// The windows of the lines that a thread copies chunks of, which stay the same throughout, and the tap that is next.
+  template <int lines, int width, int threads> struct Stream {
+    static constexpr bool usable = true;
+    Window windows[Turns<T, lines, width, threads>::count];
+    Index inner;
+    Tap tap;
+    int to; // in the stage
+  };
+  template <int lines, int width, int threads> static constexpr bool streams = Turns<T, lines, width, threads>::exist;
+  template <int lines, int width, int threads>
+  FLAME_DEVICE Stream<lines, width, threads> stream(Index line, Index depth, Index lineEnd) const {
+    using Share = Turns<T, lines, width, threads>;
+    const int at = threadId() / Share::chunks, chunk = threadId() % Share::chunks;
+    Stream<lines, width, threads> s;
+#pragma unroll
+    for (int i = 0; i < Share::count; ++i)
+      s.windows[i] = window(line + at + i * Share::step, lineEnd);
+    s.inner = depth + chunk * Share::perChunk;
+    s.tap = tap(s.inner);
+    s.to = chunkOffset<Share::chunks>(at, chunk);
+    return s;
+  }
+  template <int part, int parts, int lines, int width, int threads>
+  FLAME_DEVICE void copyPart(const Stream<lines, width, threads> &s, SharedAddress stage, bool wanted) const {
+    using Share = Turns<T, lines, width, threads>;
+#pragma unroll
+    for (int i = Share::count * part / parts; i < Share::count * (part + 1) / parts; ++i) {
+      const bool inside = isInside(s.windows[i], s.tap);
+      copyAsyncOrZero(wanted, inside, Share::shared(stage + s.to, i), data + (s.windows[i].origin + s.tap.offset));
+    }
+  }
+  template <int lines, int width, int threads> FLAME_DEVICE void advance(Stream<lines, width, threads> &s) const {
+    s.inner += width;
+    s.tap = tap(s.inner);
+  }
+
+  template <int lines, int width, int threads, int whole = width, bool rarely = false>
+  FLAME_DEVICE void fill(unsigned char *shared, Index line, Index depth, Index lineEnd, Index depthEnd) const {
+    constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
+#pragma unroll 1
+    for (int c = threadId(); c < lines * chunks; c += threads) {
+      const int at = c / chunks, chunk = c % chunks;
+      const Index inner = depth + chunk * perChunk;
+      const Window w = window(line + at, lineEnd);
+      const Tap t = tap(inner);
+      copyAsyncOrZero(true, inner < depthEnd && isInside(w, t), sharedAddress(shared) + chunkOffset<chunks>(at, chunk),
+                      data + (w.origin + t.offset));
     }
   }
 };

@@ -11,16 +11,23 @@
 
 namespace flame {
 
-/// What an operand knows of its lines before the first step, if it wants to.
-template <typename Operand>
-constexpr bool hasWindows = requires { typename Operand::template Windows<16, 64, 64>; };
-struct NoWindows {};
+struct NoStream {
+  static constexpr bool usable = false;
+};
 template <int lines, int width, int threads, typename Operand, typename Index>
-FLAME_DEVICE auto windowsOf(const Operand &operand, Index line, Index lineEnd) {
-  if constexpr (hasWindows<Operand>)
-    return operand.template prepare<lines, width, threads>(line, lineEnd);
+FLAME_DEVICE auto streamOf(const Operand &operand, Index side, Index depth, Index sideEnd) {
+  if constexpr (hasStreams<Operand, lines, width, threads>)
+    return operand.template stream<lines, width, threads>(side, depth, sideEnd);
   else
-    return NoWindows{};
+    return NoStream{};
+}
+
+/// Calls function<0>(), function<1>(), …, function<count - 1>().
+template <int count, int from = 0, typename Function> FLAME_DEVICE void forEach(Function &&function) {
+  if constexpr (from < count) {
+    function.template operator()<from>();
+    forEach<count, from + 1>(function);
+  }
 }
 
 /// The same over the blocks of a cluster. Nobody else reads the sums that become totals.
@@ -58,6 +65,7 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   static_assert(bytes == 2 || (X::major == Major::Depth && Y::major == Major::Depth), "ldmatrix transposes 16 bits");
   constexpr int xBytes = s.rows * s.depth * bytes, stageBytes = s.stageBytes(type);
   unsigned char *shared = dynamicShared();
+  const SharedAddress base = pinned(sharedAddress(shared));
   const int split = (unsigned)blockId() % s.splits;
   // This block's share of the inner dim, in whole steps.
   Index begin = 0, end = p.depth;
@@ -76,16 +84,17 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
                 yLines = Y::major == Major::Depth ? s.columns : s.depth;
   Stage<typename X::Element, X::staged ? xLines : 0, xWidth / bytes, threads> xStage;
   Stage<typename Y::Element, Y::staged ? yLines : 0, yWidth / bytes, threads> yStage;
-  const auto xWindows = windowsOf<xLines, xWidth / bytes, threads>(x, at.row, p.rows);
-  const auto yWindows = windowsOf<yLines, yWidth / bytes, threads>(y, at.column, p.columns);
+  constexpr bool xStreams = hasStreams<X, xLines, xWidth / bytes, threads>, yStreams = hasStreams<Y, yLines, yWidth / bytes, threads>;
+  auto xParts = streamOf<xLines, xWidth / bytes, threads>(x, at.row, begin, p.rows);
+  auto yParts = streamOf<yLines, yWidth / bytes, threads>(y, at.column, begin, p.columns);
   auto fillX = [&](int stage, Index depth) {
     const Index line = X::major == Major::Depth ? at.row : depth, first = X::major == Major::Depth ? depth : at.row;
     const Index lineEnd = X::major == Major::Depth ? p.rows : end,
                 lastEnd = X::major == Major::Depth ? end : p.rows;
     if constexpr (X::staged)
       x.load(xStage, line, first, lineEnd, lastEnd);
-    else if constexpr (hasWindows<X>)
-      x.fill(xWindows, shared + stage * stageBytes, depth, end);
+    else if constexpr (xStreams)
+      x.template fill<xLines, xWidth / bytes, threads, xWidth / bytes, true>(shared + stage * stageBytes, line, first, lineEnd, lastEnd);
     else
       x.template fill<xLines, xWidth / bytes, threads>(shared + stage * stageBytes, line, first, lineEnd, lastEnd);
   };
@@ -96,10 +105,37 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
                 lastEnd = Y::major == Major::Depth ? end : p.columns;
     if constexpr (Y::staged)
       y.load(yStage, line, first, lineEnd, lastEnd);
-    else if constexpr (hasWindows<Y>)
-      y.fill(yWindows, shared + stage * stageBytes + xBytes, depth, end);
+    else if constexpr (yStreams)
+      y.template fill<yLines, yWidth / bytes, threads, yWidth / bytes, true>(shared + stage * stageBytes + xBytes, line, first, lineEnd, lastEnd);
     else
       y.template fill<yLines, yWidth / bytes, threads>(shared + stage * stageBytes + xBytes, line, first, lineEnd, lastEnd);
+  };
+  // Of a step that begins at `depth`, if there is one: what does not stream at once, and whether the rest may, in parts.
+  auto beginX = [&](int stage, Index depth) {
+    const bool inParts = xStreams && xParts.usable && depth + s.depth <= end;
+    if (!inParts && depth < end)
+      fillX(stage, depth);
+    return inParts;
+  };
+  auto beginY = [&](int stage, Index depth) {
+    const bool inParts = yStreams && yParts.usable && depth + s.depth <= end;
+    if (!inParts && depth < end)
+      fillY(stage, depth);
+    return inParts;
+  };
+  auto copyX = [&]<int part, int parts>(int stage, bool inParts) {
+    if constexpr (xStreams) {
+      x.template copyPart<part, parts>(xParts, base + stage * stageBytes, inParts);
+      if constexpr (part + 1 == parts)
+        x.advance(xParts);
+    }
+  };
+  auto copyY = [&]<int part, int parts>(int stage, bool inParts) {
+    if constexpr (yStreams) {
+      y.template copyPart<part, parts>(yParts, base + stage * stageBytes + xBytes, inParts);
+      if constexpr (part + 1 == parts)
+        y.advance(yParts);
+    }
   };
   auto flush = [&](int stage) {
     if constexpr (X::staged)
@@ -115,67 +151,79 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   WarpTile<type, warpTileRows, warpTileColumns> tile;
   // What no kernel before this one writes need not wait for it.
 #pragma unroll 1
-  for (int stage = 0; stage < s.stages - 1; ++stage)
-    if (begin + stage * s.depth < end) {
-      if constexpr (X::early)
-        fillX(stage, begin + stage * s.depth);
-      if constexpr (Y::early)
-        fillY(stage, begin + stage * s.depth);
-    }
+  for (int stage = 0; stage < s.stages - 1; ++stage) {
+    if constexpr (X::early)
+      copyX.template operator()<0, 1>(stage, beginX(stage, begin + stage * s.depth));
+    if constexpr (Y::early)
+      copyY.template operator()<0, 1>(stage, beginY(stage, begin + stage * s.depth));
+  }
   awaitProducers();
   // The first stages - 1 turns only fill.
 #pragma unroll 1
   for (int stage = 0; stage < s.stages - 1; ++stage) {
     const Index depth = begin + stage * s.depth;
-    if (depth < end) {
-      if constexpr (!X::early)
-        fillX(stage, depth);
-      if constexpr (!Y::early)
-        fillY(stage, depth);
-    }
+    if constexpr (!X::early)
+      copyX.template operator()<0, 1>(stage, beginX(stage, depth));
+    if constexpr (!Y::early)
+      copyY.template operator()<0, 1>(stage, beginY(stage, depth));
     commitCopies();
     if (depth < end)
       flush(stage);
   }
   int writing = s.stages - 1;
-  SharedAddress reading = sharedAddress(shared); // the stage
+  int reading = 0; // where the stage begins
   using Tile = decltype(tile);
-  typename Tile::Fragments f[2]; // of this step and the next
-  auto loadStep = [&](typename Tile::Fragments &f, int step) {
-    Tile::template load<X::major, Y::major, xWidth, yWidth>(f, reading, reading + xBytes, row, column, slice * steps + step);
-  };
+  // Rows of this step and the next; columns are followed by the next step's once they are multiplied.
+  unsigned a[2][warpTileRows / 16][4], b[warpTileColumns / 16][4];
+  static_assert(s.slices == 1 || (steps & (steps - 1)) == 0, "steps of a slice and its number have bits of their own");
+  const SharedAddress
+      xLane = pinned(Tile::template further<X::major, xWidth>(base + Tile::template laneOfRows<X::major, xWidth>(row), slice * steps)),
+      yLane = pinned(Tile::template further<Y::major, yWidth>(base + xBytes + Tile::template laneOfColumns<Y::major, yWidth>(column), slice * steps));
+  auto loadRows = [&](int to, int step) { Tile::template loadRows<X::major, xWidth>(a[to], xLane + reading, step); };
+  auto loadColumns = [&](int step, int j) { Tile::template loadColumns<Y::major, yWidth>(b[j], yLane + reading, step, j); };
   waitCopies<s.stages - 2>();
   syncBlock();
-  loadStep(f[0], 0);
+  loadRows(0, 0);
+#pragma unroll
+  for (int j = 0; j < warpTileColumns / 16; ++j)
+    loadColumns(0, j);
 #pragma unroll 1
   for (Index depth = begin; depth < end; depth += s.depth) {
     const Index ahead = depth + (s.stages - 1) * s.depth;
-#pragma unroll
-    for (int step = 0; step < steps; ++step) {
-      if (step == 0) {
-        if (ahead < end) {
-          fillX(writing, ahead);
-          fillY(writing, ahead);
-        }
-        commitCopies();
-      }
-      if (step + 1 < steps) {
-        loadStep(f[(step + 1) % 2], step + 1);
-      } else {
+    const bool xInParts = beginX(writing, ahead), yInParts = beginY(writing, ahead);
+    // Copies go between the products of all steps but the last.
+    constexpr int parts = larger(steps - 1, 1);
+    auto copyPart = [&]<int part, int parts>() {
+      copyX.template operator()<part, parts>(writing, xInParts);
+      copyY.template operator()<part, parts>(writing, yInParts);
+    };
+    forEach<steps>([&]<int step>() {
+      constexpr int next = (step + 1) % steps;
+      if constexpr (next == 0) {
         // The next stage's first fragments are on their way while this one's last are multiplied. Behind the barrier nobody
         // reads this stage any more.
+        if constexpr (steps == 1)
+          copyPart.template operator()<0, 1>();
+        commitCopies();
         if (ahead < end)
           flush(writing);
         // What was read is written next: `writing` runs a stage behind.
         writing = writing + 1 == s.stages ? 0 : writing + 1;
-        reading = sharedAddress(shared) + (writing + 1 == s.stages ? 0 : writing + 1) * stageBytes;
+        reading = (writing + 1 == s.stages ? 0 : writing + 1) * stageBytes;
         waitCopies<s.stages - 2>();
         syncBlock();
-        loadStep(f[(step + 1) % 2], 0);
       }
-      tile.multiplyAdd(f[step % 2]);
-      if (steps % 2 == 1 && step + 1 == steps)
-        f[0] = f[1];
+      loadRows((step + 1) % 2, next);
+      if constexpr (step < parts && steps > 1)
+        copyPart.template operator()<step, parts>();
+      tile.multiplyAdd(a[step % 2], b, [&](int j) { loadColumns(next, j); });
+    });
+    if constexpr (steps % 2 == 1) {
+#pragma unroll
+      for (int i = 0; i < warpTileRows / 16; ++i)
+#pragma unroll
+        for (int word = 0; word < 4; ++word)
+          a[0][i][word] = a[1][i][word];
     }
   }
   // Not earlier: blocks of the next kernel would take the places that this one leaves free, several of them on one

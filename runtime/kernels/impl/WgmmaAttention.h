@@ -18,6 +18,7 @@
 #include "pipeline/Ring.h"
 #include "pipeline/TensorTile.h"
 #include "ptx/Grid.h"
+#include "ptx/WgmmaPairs.h"
 #include "schedule/WgmmaAttention.h"
 #include "tile/Raster.h"
 #include "tile/Scores.h"
@@ -59,6 +60,9 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
   constexpr float slack = 8, most = 16384;
   // The first step's peak serves until weights grow too large; looking for that takes registers that wide heads lack.
   constexpr bool keepsPeak = s.partWidth() <= 128;
+  // What follows when they did is what follows anyway, once more: half of the instructions for the compiler. A loop takes registers, too,
+  // that three warpgroups lack.
+  constexpr bool loopsBack = consumers < 3;
 
   const SharedAddress queries = swizzledShared(), keys = queries + Queries::bytes, values = keys + s.stages * Keys::bytes,
                       slabs = values + s.stages * Values::bytes,
@@ -187,7 +191,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       const int origin = s.splits > 1 ? span.key : 0, turns = span.turns;
       // Keys that all rows of this warpgroup see.
       const int seen = visibleKeys(scoring, p, first + groupRow);
-      float score[s.keys / 2], result[s.partWidth() / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0};
+      float score[s.keys / 2], result[s.partWidth() / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0}, factor[2];
       unsigned weights[s.keys / 16][4];
 
       auto multiplyKeys = [&] {
@@ -195,17 +199,22 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
                                  y = Keys::matrix(keys + keyPlace.stage * Keys::bytes, 0);
         fenceProducts();
 #pragma unroll
-        for (int step = 0; step < s.depth / 16; ++step)
+        for (int step = 0; step + 1 < s.depth / 16; step += 2)
           multiplyGroup<type, false, kMajor == Major::Side>(score, x + Queries::further(step), y + Keys::further(step),
-                                                            step > 0);
+                                                            x + Queries::further(step + 1), y + Keys::further(step + 1), step > 0);
+        if constexpr (constexpr int last = s.depth / 16 - 1; last % 2 == 0)
+          multiplyGroup<type, false, kMajor == Major::Side>(score, x + Queries::further(last), y + Keys::further(last), last > 0);
         commitProducts();
       };
       auto multiplyValues = [&](bool add) {
         const unsigned long long y = Values::matrix(values + valuePlace.stage * Values::bytes, groupColumn);
         fenceProducts();
 #pragma unroll
-        for (int step = 0; step < s.keys / 16; ++step)
-          multiplyGroup<type, vMajor == Major::Side>(result, weights[step], y + Values::further(step), add || step > 0);
+        for (int step = 0; step + 1 < s.keys / 16; step += 2)
+          multiplyGroup<type, vMajor == Major::Side>(result, weights[step], y + Values::further(step), weights[step + 1],
+                                                     y + Values::further(step + 1), add || step > 0);
+        if constexpr (constexpr int last = s.keys / 16 - 1; last % 2 == 0)
+          multiplyGroup<type, vMajor == Major::Side>(result, weights[last], y + Values::further(last), add || last > 0);
         commitProducts();
       };
       // From the products of the keys from `key` on to scores.
@@ -241,10 +250,9 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           }
         }
       };
-      // From products to weights. True if the peaks rose in any row of the warp: what was added up before is to be
-      // multiplied by `factor`.
-      auto weigh = [&](int key, float(&factor)[2]) {
-        prepare(key);
+      // Peaks as high as the scores are, where one lags. True if they rose in any row of the warp: what was added up before is
+      // to be multiplied by `factor`, as the totals are here.
+      auto lift = [&] {
         bool lags = false;
         float top[2];
 #pragma unroll
@@ -265,11 +273,23 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           peak[half] = raised;
           total[half] *= factor[half];
         }
+        return lags;
+      };
+      // From products to weights.
+      auto weigh = [&](int key) {
+        prepare(key);
+        const bool lags = lift();
         float sum[2];
         raise(sum);
         total[0] += sum[0];
         total[1] += sum[1];
         return lags;
+      };
+      // To the new peaks.
+      auto rescale = [&] {
+#pragma unroll
+        for (int i = 0; i < s.partWidth() / 2; ++i)
+          result[i] *= factor[i / 2 % 2];
       };
       // Sums of a product lie as the rows of the next one do.
       auto round = [&] {
@@ -281,7 +301,6 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
             weights[step][e] = narrow<type>(score[8 * step + 2 * e], score[8 * step + 2 * e + 1]);
       };
 
-      float factor[2];
       await(queryRing.full(0), queryPlace.parity);
       await(keyRing.full(keyPlace.stage), keyPlace.parity);
       multiplyKeys();
@@ -289,7 +308,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       pin(score);
       release(keyRing.empty(keyPlace.stage));
       keyPlace.next();
-      weigh(origin, factor);
+      weigh(origin);
       round();
       await(valueRing.full(valuePlace.stage), valuePlace.parity);
 #pragma unroll 1
@@ -309,23 +328,44 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           // By the old peaks, without a look at the largest score. Where that was wrong the products are done again, by the
           // whole warpgroup.
           float sum[2];
-          prepare(key);
-          raise(sum);
-          pin(score);
-          const bool fits = sum[0] <= most && sum[1] <= most && peak[0] != lowest() && peak[1] != lowest();
-          if (syncThreadsAny(1 + 2 * consumers + group, 128, !fits)) {
+          auto misfits = [&] {
+            const bool fits = sum[0] <= most && sum[1] <= most && peak[0] != lowest() && peak[1] != lowest();
+            return syncThreadsAny(1 + 2 * consumers + group, 128, !fits);
+          };
+          auto multiplyAgain = [&] {
             waitProducts<0>();
             pin(result);
             multiplyKeys();
             waitProducts<0>();
             pin(score);
-            lags = weigh(key, factor);
+          };
+          if constexpr (loopsBack) {
+#pragma unroll 1
+            for (bool again = false;; again = true) {
+              prepare(key);
+              if (again)
+                lags = lift();
+              raise(sum);
+              pin(score);
+              if (again || !misfits())
+                break;
+              multiplyAgain();
+            }
           } else {
-            total[0] += sum[0];
-            total[1] += sum[1];
+            prepare(key);
+            raise(sum);
+            pin(score);
+            if (misfits()) {
+              multiplyAgain();
+              prepare(key);
+              lags = lift();
+              raise(sum);
+            }
           }
+          total[0] += sum[0];
+          total[1] += sum[1];
         } else {
-          lags = weigh(key, factor);
+          lags = weigh(key);
         }
         release(keyRing.empty(keyPlace.stage));
         keyPlace.next();
@@ -339,11 +379,8 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         pin(result);
         release(used);
         round();
-        if (lags) {
-#pragma unroll
-          for (int i = 0; i < s.partWidth() / 2; ++i)
-            result[i] *= factor[i / 2 % 2];
-        }
+        if (lags)
+          rescale();
       }
       // Queries may go, unless the results need their place.
       if constexpr (s.slabs > 0)
@@ -387,9 +424,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
             if (row + 8 * half < p.rows)
               logSums.body(row + 8 * half, logSum(peak[half], total[half]));
         }
-#pragma unroll
-      for (int i = 0; i < s.partWidth() / 2; ++i)
-        result[i] *= factor[i / 2 % 2];
+      rescale();
 
       int resultAt[3];
       place({1, 1, 1}, at.row, resultAt);

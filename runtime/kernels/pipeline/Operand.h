@@ -12,6 +12,26 @@
 
 namespace flame {
 
+/// How the threads of a block share a tile of lines × width elements that they copy again and again, by 16 bytes each: chunks of one
+/// place in their lines, whose distance in the tile is the same for all threads.
+template <typename T, int lines, int width, int threads> struct Turns {
+  static constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk, count = lines * chunks / threads;
+  static constexpr int step = threads / chunks; // lines from one of a thread's chunks to its next
+  static constexpr bool exist = threads % chunks == 0 && lines * chunks % threads == 0 && count > 0 &&
+                                (step % 8 == 0 || (chunks % 8 == 0 && (step & (step - 1)) == 0));
+  /// From the first of a thread's chunks in shared memory to number i: the swizzle repeats every eight lines, and of the bits
+  /// of a step below that a thread's first line has none.
+  FLAME_DEVICE static SharedAddress shared(SharedAddress first, int i) {
+    return flip(first, (i * step & 7) * (step % 8 == 0 ? 0 : 16)) + i * step * width * (int)sizeof(T);
+  }
+};
+
+/// An operand whose tiles move along the inner dim with less to compute than by `fill`.
+template <typename Operand, int lines, int width, int threads> constexpr bool hasStreams = false;
+template <typename Operand, int lines, int width, int threads>
+  requires requires { Operand::template streams<lines, width, threads>; }
+constexpr bool hasStreams<Operand, lines, width, threads> = Operand::template streams<lines, width, threads>;
+
 /// A matrix in memory, `pitch` elements from line to line. `copy`: bytes of an asynchronous copy (16, 8, 4) if data and
 /// pitch turn out to be aligned to it; what is not goes element by element through registers. 0: never aligned.
 /// `constant`: no kernel of a run writes it, so that it may be read before the kernels before this one have ended.
@@ -31,10 +51,49 @@ template <typename T, Major order, int copy, typename Index, bool constant = fal
   }
   FLAME_DEVICE const T *lineOf(int, Index line) const { return data + line * pitch; }
 
+  /// A tile that moves along the inner dim by whole tiles: what of its copies stays the same, so that a step takes an instruction or two
+  /// for each. Lines that are no part of the result are not copied, since nobody looks at what comes of them.
+  template <int lines, int width, int threads> struct Stream {
+    using Share = Turns<T, lines, width, threads>;
+    const T *from; // the thread's first chunk of the next step
+    int to;        // in the stage
+    int left;      // lines from there on
+    bool usable;
+  };
+  template <int lines, int width, int threads> static constexpr bool streams = copy == 16 && Turns<T, lines, width, threads>::exist;
+  template <int lines, int width, int threads>
+  FLAME_DEVICE Stream<lines, width, threads> stream(Index side, Index depth, Index sideEnd) const {
+    using Share = Turns<T, lines, width, threads>;
+    const int line = threadId() / Share::chunks, chunk = threadId() % Share::chunks, first = chunk * Share::perChunk;
+    constexpr bool along = major == Major::Depth;
+    Stream<lines, width, threads> s;
+    s.from = data + ((along ? side : depth) + line) * pitch + (along ? depth : side) + first;
+    s.to = chunkOffset<Share::chunks>(line, chunk);
+    s.left = along ? (int)least(sideEnd - side - line, (Index)lines) : side + first < sideEnd ? lines : 0;
+    s.usable = isAligned() && (along || side + width <= sideEnd || sideEnd % Share::perChunk == 0);
+    return s;
+  }
+  /// Part `part` of `parts` of a step's copies.
+  template <int part, int parts, int lines, int width, int threads>
+  FLAME_DEVICE void copyPart(Stream<lines, width, threads> &s, SharedAddress stage, bool wanted) const {
+    using Share = Turns<T, lines, width, threads>;
+    const int left = wanted ? s.left : 0;
+#pragma unroll
+    for (int i = Share::count * part / parts; i < Share::count * (part + 1) / parts; ++i) {
+      copyAsyncIf(major == Major::Depth ? i * Share::step < left : left > 0, Share::shared(stage + s.to, i), s.from);
+      s.from += Share::step * pitch; // not by multiples of a pitch that would all be kept
+    }
+  }
+  template <int lines, int width, int threads> FLAME_DEVICE void advance(Stream<lines, width, threads> &s) const {
+    if constexpr (major == Major::Depth)
+      s.from += width - lines * pitch;
+  }
+
   /// The tile may be a part of longer lines, of `whole` elements, from element `first` on.
-  template <int lines, int width, int threads, int whole = width>
+  template <int lines, int width, int threads, int whole = width, bool rarely = false>
   FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end, int first = 0) const {
     constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk, wholeChunks = whole / perChunk;
+    [[maybe_unused]] constexpr int turns = (lines * chunks + threads - 1) / threads, unrolled = rarely ? 1 : turns;
     const int before = first / perChunk;
     const T *base = data + line * pitch + position;
     const int height = (int)least(lineEnd - line, (Index)lines), reach = (int)least(end - position, (Index)width);
@@ -44,8 +103,8 @@ template <typename T, Major order, int copy, typename Index, bool constant = fal
         constexpr bool straight = threads % chunks == 0;
         const int chunk = threadId() % chunks;
         const int inLine = (reach - chunk * perChunk) * (int)sizeof(T);
-#pragma unroll
-        for (int i = 0; i < (lines * chunks + threads - 1) / threads; ++i) {
+#pragma unroll unrolled
+        for (int i = 0; i < turns; ++i) {
           const int c = threadId() + i * threads;
           const int at = straight ? threadId() / chunks + i * (threads / chunks) : c / chunks,
                     place = straight ? chunk : c % chunks;
@@ -150,7 +209,7 @@ template <typename T, Major order, typename F> struct Computed {
   }
 
   /// Without a stage in registers, for a tile that is filled once.
-  template <int lines, int width, int threads, int whole = width>
+  template <int lines, int width, int threads, int whole = width, bool rarely = false>
   FLAME_DEVICE void fill(unsigned char *shared, long long line, long long position, long long lineEnd, long long end,
                          int first = 0) const {
     constexpr int perChunk = 16 / (int)sizeof(T), chunks = width / perChunk;
@@ -216,22 +275,78 @@ template <int group, typename First, typename Second> struct Paired {
   Second second;
 
   /// `line` and `position` count each product's own columns.
-  template <int lines, int width, int threads, typename Index>
+  template <int lines, int width, int threads, int whole = width, bool rarely = false, typename Index>
   FLAME_DEVICE void fill(unsigned char *shared, Index line, Index position, Index lineEnd, Index end) const {
     constexpr bool along = major == Major::Depth;
     constexpr int columns = along ? lines : width, lineBytes = width * (int)sizeof(Element);
     static_assert(columns % (2 * group) == 0, "whole groups");
     auto part = [&](const auto &operand, int from, int column) {
       if constexpr (along)
-        operand.template fill<group, width, threads>(shared + from * lineBytes, line + column, position, lineEnd, end);
+        operand.template fill<group, width, threads, width, rarely>(shared + from * lineBytes, line + column, position, lineEnd, end);
       else
-        operand.template fill<lines, group, threads, width>(shared, line, position + column, lineEnd, end, from);
+        operand.template fill<lines, group, threads, width, rarely>(shared, line, position + column, lineEnd, end, from);
     };
 #pragma unroll
     for (int column = 0; column < columns / 2; column += group) {
       part(first, 2 * column, column);
       part(second, 2 * column + group, column);
     }
+  }
+
+  /// Of a tile whose lines run along the inner dim, a thread's chunks are one product's, or change sides in the same places for all
+  /// threads; of one whose lines run along the side they are one product's.
+  template <int lines, int width, int threads> struct Stream {
+    const Element *from[2];
+    int to, left;
+    bool usable, isSecond;
+  };
+  template <int lines, int width, int threads> struct Sides {
+    static constexpr int step = Turns<Element, lines, width, threads>::step;
+    static constexpr bool change = major == Major::Depth && group % step == 0,
+                          exist = change || major == Major::Side || step % (2 * group) == 0;
+    /// Of the product's own columns, those between a thread's first and its number i, and which product it is if they change.
+    static constexpr int own(int i) { return change ? i * step / (2 * group) * group + i * step % group : i * step / 2; }
+    static constexpr int side(int i) { return change ? i * step / group % 2 : 0; }
+  };
+  template <int lines, int width, int threads>
+  static constexpr bool streams = hasStreams<First, lines, width, threads> && hasStreams<Second, lines, width, threads> &&
+                                  Sides<lines, width, threads>::exist;
+  template <int lines, int width, int threads, typename Index>
+  FLAME_DEVICE Stream<lines, width, threads> stream(Index side, Index depth, Index sideEnd) const {
+    using Share = Turns<Element, lines, width, threads>;
+    constexpr bool along = major == Major::Depth, change = Sides<lines, width, threads>::change;
+    constexpr int columns = along ? lines : width;
+    const int line = threadId() / Share::chunks, chunk = threadId() % Share::chunks, inLine = chunk * Share::perChunk;
+    const int at = along ? line : inLine, column = change ? at : at / (2 * group) * group + at % group;
+    Stream<lines, width, threads> s;
+    s.isSecond = !change && at / group % 2 == 1;
+    auto begin = [&](const auto &operand) {
+      return operand.data + (along ? (side + column) * operand.pitch + depth + inLine : (depth + line) * operand.pitch + side + column);
+    };
+    s.from[0] = s.isSecond ? begin(second) : begin(first);
+    s.from[1] = change ? begin(second) : nullptr;
+    s.to = chunkOffset<Share::chunks>(line, chunk);
+    s.left = (int)least(sideEnd - side - column, (Index)columns);
+    s.usable = first.isAligned() && second.isAligned() && (along || side + columns / 2 <= sideEnd || sideEnd % Share::perChunk == 0);
+    return s;
+  }
+  template <int part, int parts, int lines, int width, int threads>
+  FLAME_DEVICE void copyPart(const Stream<lines, width, threads> &s, SharedAddress stage, bool wanted) const {
+    using Share = Turns<Element, lines, width, threads>;
+    using Each = Sides<lines, width, threads>;
+    constexpr bool along = major == Major::Depth;
+    const int left = wanted ? s.left : 0;
+#pragma unroll
+    for (int i = Share::count * part / parts; i < Share::count * (part + 1) / parts; ++i) {
+      const auto pitch = Each::side(i) == 1 || s.isSecond ? second.pitch : first.pitch;
+      copyAsyncIf((along ? Each::own(i) : 0) < left, Share::shared(stage + s.to, i),
+                  s.from[Each::side(i)] + (along ? Each::own(i) : i * Share::step) * pitch);
+    }
+  }
+  template <int lines, int width, int threads> FLAME_DEVICE void advance(Stream<lines, width, threads> &s) const {
+    const auto pitch = s.isSecond ? second.pitch : first.pitch;
+    s.from[0] += major == Major::Depth ? width : lines * pitch;
+    s.from[1] += width; // of lines along the inner dim, if they change sides
   }
 
   /// Of one of the products.

@@ -16,7 +16,14 @@ FLAME_DEVICE unsigned char *dynamicShared() {
 using SharedAddress = unsigned;
 FLAME_DEVICE SharedAddress sharedAddress(const void *shared) { return (unsigned)__cvta_generic_to_shared(shared); }
 FLAME_DEVICE void *pointerTo(SharedAddress address) { return __cvta_shared_to_generic(address); }
+/// The same, in a register: the compiler does not compute it again wherever it is used.
+FLAME_DEVICE SharedAddress pinned(SharedAddress address) {
+  asm volatile("" : "+r"(address));
+  return address;
+}
 FLAME_DEVICE SharedAddress flip(SharedAddress address, int bits) { return address ^ bits; }
+/// The branch that this is in stays one, where the compiler might choose among values.
+FLAME_DEVICE void keepBranch() { asm volatile("" ::: "memory"); }
 /// The mask tells the compiler that it is not negative.
 FLAME_DEVICE int threadId() { return (int)(threadIdx.x & 1023); }
 FLAME_DEVICE int blockId() { return (int)blockIdx.x; }

@@ -11,6 +11,9 @@ FLAME_DEVICE int blockSize() { return (int)blockDim.x; }
 FLAME_DEVICE unsigned readState(const unsigned *at) { return __ldcg(at); }
 /// Adds 1; the result is what was there.
 FLAME_DEVICE unsigned addToState(unsigned *at) { return atomicAdd(at, 1u); }
+/// The same, not before `seen` has come, which was read earlier: the sum needs it, as far as the compiler can tell. Nobody waits for
+/// the result until it is used.
+FLAME_DEVICE unsigned addToStateAfter(unsigned *at, unsigned seen) { return atomicAdd(at, 1u + (seen & (gridDim.y - 1u))); }
 
 /// What this thread wrote before is seen before what it writes afterwards, and what others wrote before theirs is seen.
 FLAME_DEVICE void fenceDevice() { __threadfence(); }

@@ -14,9 +14,10 @@ struct RowPipelineShape {
   static constexpr int minStages = 3, maxStages = 8, maxChunks = 1280;
   /// Of a grid; no GPU from sm_80 on has fewer multiprocessors.
   static constexpr int minBlocks = 8, maxBlocks = 256;
-  /// Chunks that a block asks for before the first of them has come, unless a schedule says otherwise: were it more, those of a row that
-  /// others wait for would come late.
-  static constexpr int ahead = 3;
+  /// Chunks that a block asks for before the first of them has come: on sm_90, unless a schedule says otherwise, and before. Were it
+  /// more, those of a row that others wait for would come late. On sm_90 chunks come from the second-level cache, as the block has
+  /// asked for them before it had a place.
+  static constexpr int ahead = 1, olderAhead = 3;
   /// 64-bit words of shared memory: two barriers for each stage, and two barriers and two numbers for each step whose results
   /// are not stored yet.
   static constexpr int stageWords = 2, stepWords = 4, words = (stageWords + stepWords) * maxStages;

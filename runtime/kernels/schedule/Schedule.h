@@ -45,6 +45,9 @@ FLAME_BOTH constexpr bool isMatrix(Arithmetic type) { return sizeOf(type) <= 2 |
 
 FLAME_BOTH constexpr int larger(int x, int y) { return x > y ? x : y; }
 
+/// Which dim of an operand is contiguous: the inner one, or rows of x (columns of y).
+enum class Major { Depth, Side };
+
 /// Tiles of a product by matrix instructions: a block computes rows × columns of the result by warpRows × warpColumns
 /// warps, in steps of `depth` of the inner dim, of which `stages` are in flight. Where a result has too few tiles to fill
 /// the GPU, `slices` groups of such warps share each step's depth and add up their sums in the end: more copies are in
@@ -73,22 +76,30 @@ struct MmaSchedule {
   FLAME_BOTH constexpr bool canSplit(Arithmetic type) const {
     return splits == 1 || (columns <= 64 && slices * warps() * slabBytes(rows / warpRows) <= stages * stageBytes(type));
   }
-  FLAME_BOTH constexpr bool isValid(Arithmetic type) const {
+  /// Whether there is such a kernel for operands in these orders.
+  FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x = Major::Depth, Major y = Major::Depth, int products = 1) const {
     return rows > 0 && columns > 0 && warpRows > 0 && warpColumns > 0 && stages >= 2 && slices > 0 && splits > 0 && splits <= 8 &&
            rows % (16 * warpRows) == 0 && columns % (16 * warpColumns) == 0 && depth > 0 &&
-           depth * sizeOf(type) % (32 * slices) == 0 && threads() <= 1024 && canSplit(type) && sharedBytes(type) <= 227 * 1024;
+           depth * sizeOf(type) % (32 * slices) == 0 && threads() <= 1024 && canSplit(type) && sharedBytes(type) <= 227 * 1024 &&
+           ((x == Major::Depth && y == Major::Depth && products == 1) || isEven());
+  }
+  /// The swizzle of lines along the side leads a warp from its first place to the others where it has a power of two of them, and
+  /// columns of two products take turns in one order for all threads. Both take registers, too, that larger warps' sums need.
+  FLAME_BOTH constexpr bool isEven() const {
+    const int down = rows / warpRows, across = columns / warpColumns;
+    return (down & (down - 1)) == 0 && (across & (across - 1)) == 0 && down * across <= 64 * 64;
   }
   /// The same on GPUs before Hopper, some of which have no more than 99 KiB for a block.
   FLAME_BOTH constexpr MmaSchedule older(Arithmetic type) const {
     MmaSchedule s = *this;
-    while (s.stages > 2 && s.sharedBytes(type) > 99 * 1024)
-      --s.stages;
+    while (s.sharedBytes(type) > 99 * 1024 && (s.stages > 2 || s.depth * sizeOf(type) > 64 * slices))
+      if (s.stages > 2)
+        --s.stages;
+      else
+        s.depth /= 2, s.stages = 3;
     return s;
   }
 };
-
-/// Which dim of an operand is contiguous: the inner one, or rows of x (columns of y).
-enum class Major { Depth, Side };
 
 /// Tiles of a product by wgmma (sm_90a). The copy engine brings steps of `depth` of the inner dim of a tile of rows ×
 /// columns, `stages` of them ahead, into shared memory; `consumers` warpgroups multiply. They share the rows of a tile, or
@@ -125,6 +136,8 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int groupRows() const { return pingPong ? wholeRows() : wholeRows() / consumers; }
   /// Warpgroups that read a stage.
   FLAME_BOTH constexpr int readers() const { return pingPong ? 1 : consumers; }
+  /// Whether a long body may stand in a loop (TensorStore): it takes longer there, which another warpgroup's products hide, and registers.
+  FLAME_BOTH constexpr bool loopsBodies() const { return pingPong && groupRows() / 64 * columns / 2 <= 160; }
   /// Registers of a thread that copies and of one that multiplies; 0: as the compiler has it.
   FLAME_BOTH constexpr int copyRegisters() const { return consumers == 1 ? 0 : consumers == 2 ? 40 : 32; }
   FLAME_BOTH constexpr int multiplyRegisters() const { return consumers == 1 ? 0 : consumers == 2 ? 232 : 160; }

@@ -71,12 +71,17 @@ public:
 
   // ---- the warp that fetches
 
+  /// What a later fetch brings, as far as the second-level cache: memory goes on reading while all places are taken.
+  FLAME_DEVICE void prefetch(const void *global, int bytes) const {
+    if (hasClusters && isFirstLane())
+      prefetchBulk(global, bytes);
+  }
   FLAME_DEVICE void beginFetch(int step, int bytes) const {
     awaitStored(step);
     if (!kept && step >= stages - 1)
       await(counted + 8 * stageOf(step), (stageTurn(step) - 1) & 1);
     // A phase can be waited for until the stage is filled again.
-    constexpr int ahead = stages - 1 < mostAhead ? stages - 1 : mostAhead;
+    constexpr int wanted = hasClusters ? mostAhead : Shape::olderAhead, ahead = stages - 1 < wanted ? stages - 1 : wanted;
     if (step >= ahead)
       awaitFetched(step - ahead);
     if (hasClusters && isFirstLane())

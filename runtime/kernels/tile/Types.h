@@ -70,6 +70,14 @@ template <typename Index> struct Problem { Index rows, columns, depth; };
 
 template <typename Index> FLAME_DEVICE constexpr Index least(Index x, Index y) { return x < y ? x : y; }
 
+/// 0 <= i < count, which is not negative itself.
+template <typename Index> FLAME_DEVICE constexpr bool isIndex(Index i, Index count) {
+  if constexpr (sizeof(Index) == 4)
+    return (unsigned)i < (unsigned)count;
+  else
+    return (unsigned long long)i < (unsigned long long)count;
+}
+
 /// Where a block's tile begins. Blocks go down eight tiles of rows before they go on to the next columns, so that those
 /// in flight at one time share operands in the second-level cache.
 template <typename Index> struct TilePosition { Index row, column; };

@@ -147,6 +147,10 @@ void CudaModule::find(const KernelInfo &kernel) {
     if (blocks == 0)
       fail(FLAME_UNSUPPORTED, "no block of its kernel '", kernel.symbol, "' fits on a multiprocessor of ",
            device->describe(), "; compile the model for this GPU");
+    if (blocks < kernel.leastBlocks)
+      fail(FLAME_UNSUPPORTED, "its kernel '", kernel.symbol, "' needs ", kernel.leastBlocks, " blocks at one time, ",
+           device->describe(), " holds ", blocks, " on ", device->multiprocessors,
+           " multiprocessors; run it on a larger GPU or a larger part of this one");
   }
   resident.push_back(blocks);
   sharedBytes.push_back(shared);

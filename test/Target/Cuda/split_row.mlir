@@ -10,6 +10,8 @@
 // CHECK: flame::Team team(state,
 // CHECK: flame::copyAsync<16>(flame::sharedAddress([[PIECE]] +
 // CHECK: flame::waitCopies<0>();
+// CHECK-NEXT: if (
+// CHECK-NEXT: team.come();
 // CHECK: flame_load<4>([[PIECE]] +
 // What is beyond shared memory is read again.
 // CHECK: flame_load<4>(in0 +
@@ -61,7 +63,7 @@ func.func @many(%x: tensor<400x131072xbf16>) -> tensor<400x131072xbf16> {
 // CHECK: row_2(
 // CHECK-NOT: dynamicShared
 // CHECK: team.publish({{.+}}, {{.+}});
-// CHECK-NEXT: team.collect([[MEANS:shared[0-9]+]], [[SQUARES:shared[0-9]+]]);
+// CHECK: team.collect([[MEANS:shared[0-9]+]], [[SQUARES:shared[0-9]+]]);
 // CHECK: [[MEANS]][
 // CHECK: [[SQUARES]][
 // One number a row, from one block.
@@ -78,9 +80,44 @@ func.func @variance(%x: tensor<2x131101xf16>) -> tensor<2x1xf16> {
   return %0 : tensor<2x1xf16>
 }
 
+// Teams whose blocks have pieces of one size in whole turns of the threads: their number, and that of each loop, is known.
+// CHECK-LABEL: // row: reduce sub mul reduce
+// CHECK: row_3(
+// CHECK: const int [[ROW:n[0-9]+]] = n{{[0-9]+}} / 4;
+// CHECK: flame::Team team(state, ([[ROW]] * 4), 4);
+// CHECK: for (int [[TURN:i[0-9]+]] = 0; [[TURN]] < 10; ++[[TURN]]) {
+// CHECK: flame::copyAsync<16>(
+// CHECK: team.come();
+// CHECK: #pragma unroll 10
+// CHECK-NEXT: for (int [[TURN:i[0-9]+]] = 0; [[TURN]] < 10; ++[[TURN]]) {
+// One warp tells what all have counted.
+// CHECK: team.publish({{.+}}, {{.+}});
+// CHECK-NEXT: }
+// CHECK-NEXT: team.collect(
+// The next row's pieces are on their way only where there is a next row.
+// CHECK: #pragma unroll 2
+// CHECK: flame_store<8>(out0 +
+// CHECK: flame::copyAsync<16>(
+// CHECK: #pragma unroll 2
+// CHECK-NOT: copyAsync
+// CHECK: flame_store<8>(out0 +
+// CHECK: team.leave((int)(64));
+func.func @even(%x: tensor<64x163840xbf16>) -> tensor<64x163840xbf16> {
+  %0 = flame.region "row"(%x) : (tensor<64x163840xbf16>) -> tensor<64x163840xbf16> {
+  ^bb0(%a: tensor<64x163840xbf16>):
+    %1 = flame.reduce %a {axes = array<i64: 1>, kind = "mean"} : (tensor<64x163840xbf16>) -> tensor<64x1xbf16>
+    %2 = flame.sub %a, %1 : (tensor<64x163840xbf16>, tensor<64x1xbf16>) -> tensor<64x163840xbf16>
+    %3 = flame.mul %2, %2 : (tensor<64x163840xbf16>, tensor<64x163840xbf16>) -> tensor<64x163840xbf16>
+    %4 = flame.reduce %3 {axes = array<i64: 1>, kind = "mean"} : (tensor<64x163840xbf16>) -> tensor<64x1xbf16>
+    %5 = flame.mul %2, %4 : (tensor<64x163840xbf16>, tensor<64x1xbf16>) -> tensor<64x163840xbf16>
+    flame.yield %5 : tensor<64x163840xbf16>
+  }
+  return %0 : tensor<64x163840xbf16>
+}
+
 // Rows that one block does sooner than blocks can talk.
 // CHECK-LABEL: // row: reduce sub
-// CHECK: row_3(
+// CHECK: row_4(
 // CHECK-NOT: Team
 func.func @short(%x: tensor<4x16384xf32>) -> tensor<4x16384xf32> {
   %0 = flame.region "row"(%x) : (tensor<4x16384xf32>) -> tensor<4x16384xf32> {
@@ -97,7 +134,7 @@ func.func @short(%x: tensor<4x16384xf32>) -> tensor<4x16384xf32> {
 // that join set all right.
 // CHECK-LABEL: // row: reduce sub mul reduce mul
 // CHECK: __launch_bounds__(832, 1)
-// CHECK-NEXT: row_4({{.*}}, unsigned int *__restrict__ state) {
+// CHECK-NEXT: row_5({{.*}}, unsigned int *__restrict__ state) {
 // CHECK: unsigned short *const [[CHUNKS:shared[0-9]+]] = reinterpret_cast<unsigned short *>(flame::dynamicShared() + 0);
 // CHECK: const flame::RowPipeline<7, 3> pipeline(state, {{.*}}(int)(129), (int)(2064));
 // CHECK: pipeline.firstItem();
@@ -120,7 +157,8 @@ func.func @short(%x: tensor<4x16384xf32>) -> tensor<4x16384xf32> {
 // CHECK: [[SQUARES]][
 // CHECK-NOT: {{syncJoining|\[i[0-9]+\]}}
 // CHECK: pipeline.handOver({{.+}}, {{.+}}, {{.+}});
-// CHECK: pipeline.beginFetch(
+// CHECK: pipeline.prefetch(in0 + {{.+}}, {{.+}});
+// CHECK-NEXT: pipeline.beginFetch(
 // CHECK: pipeline.fetch({{.+}}, [[CHUNKS]] + {{.+}}, in0 + {{.+}}, {{.+}});
 // CHECK: pipeline.endFetch(
 // CHECK: pipeline.awaitJoined(

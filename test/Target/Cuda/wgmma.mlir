@@ -195,3 +195,32 @@ func.func @scaled_columns(%x: tensor<4608x1024xf8E4M3FN>, %w: tensor<3072x1024xf
   }
   return %0, %1 : tensor<4608x3072xbf16>, tensor<4608x3072xbf16>
 }
+
+// A long body stands in a loop where warpgroups take turns; one that reads an element for each of the result does not.
+// CHECK-LABEL: // contract: matmul add gelu
+// CHECK: wgmmaGemm<flame::WgmmaSchedule{{[{][0-9]+, [0-9]+, [0-9]+, [0-9]+, [0-9]+}}, true,
+// CHECK: flame::tensorStore<unsigned short, true>(map2, body); });
+func.func @long(%x: tensor<4608x3072xbf16>, %w: tensor<12288x3072xbf16>, %b: tensor<12288xbf16>) -> tensor<4608x12288xbf16> {
+  %0 = flame.region "contract"(%x, %w, %b) : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>, tensor<12288xbf16>) -> tensor<4608x12288xbf16> {
+  ^bb0(%a: tensor<4608x3072xbf16>, %c: tensor<12288x3072xbf16>, %d: tensor<12288xbf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true} : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>) -> tensor<4608x12288xbf16>
+    %2 = flame.add %1, %d : (tensor<4608x12288xbf16>, tensor<12288xbf16>) -> tensor<4608x12288xbf16>
+    %3 = flame.gelu %2 {approximate = true} : (tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16>
+    flame.yield %3 : tensor<4608x12288xbf16>
+  }
+  return %0 : tensor<4608x12288xbf16>
+}
+
+// CHECK-LABEL: // contract: matmul add gelu
+// CHECK: wgmmaGemm<flame::WgmmaSchedule{{[{][0-9]+, [0-9]+, [0-9]+, [0-9]+, [0-9]+}}, true,
+// CHECK: flame::tensorStore<unsigned short>(map2, body); });
+func.func @residual(%x: tensor<4608x3072xbf16>, %w: tensor<12288x3072xbf16>, %r: tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16> {
+  %0 = flame.region "contract"(%x, %w, %r) : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>, tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16> {
+  ^bb0(%a: tensor<4608x3072xbf16>, %c: tensor<12288x3072xbf16>, %d: tensor<4608x12288xbf16>):
+    %1 = flame.matmul %a, %c {transpose_y = true} : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>) -> tensor<4608x12288xbf16>
+    %2 = flame.add %1, %d : (tensor<4608x12288xbf16>, tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16>
+    %3 = flame.gelu %2 {approximate = true} : (tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16>
+    flame.yield %3 : tensor<4608x12288xbf16>
+  }
+  return %0 : tensor<4608x12288xbf16>
+}

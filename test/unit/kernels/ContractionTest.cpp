@@ -139,6 +139,15 @@ TEST(Contraction, EverySchedule) {
   mma<MmaSchedule{32, 64, 64, 2, 2, 4}, F16, D, S, 16>(33, 72, 136);
   mma<MmaSchedule{16, 64, 64, 1, 4, 5}, F16, D, S, 16>(16, 136, 520);
   mma<MmaSchedule{16, 32, 128, 1, 2, 4}, F16, D, S, 16>(7, 40, 648);
+  mma<MmaSchedule{256, 160, 64, 4, 2, 4}, BF16, D, D, 16>(300, 168, 328);
+  mma<MmaSchedule{192, 192, 64, 2, 4, 3}, BF16, D, D, 16>(200, 200, 136);
+  mma<MmaSchedule{128, 160, 64, 2, 2, 3}, Arithmetic::TF32, D, D, 16>(130, 162, 132);
+  mma<MmaSchedule{128, 96, 64, 2, 2, 3}, F16, D, D, 16>(130, 100, 128);
+}
+
+TEST(Contraction, FitsOlderGpus) {
+  mma<MmaSchedule{256, 160, 64, 4, 2, 4}.older(F16), F16, D, D, 16>(260, 161, 104);
+  mma<MmaSchedule{192, 192, 64, 2, 4, 3}.older(F16), F16, D, D, 16>(193, 193, 64);
 }
 
 TEST(Contraction, SlicesOfTheInnerDim) {

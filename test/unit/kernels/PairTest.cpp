@@ -90,7 +90,8 @@ template <Arithmetic type, Major yMajor> struct Pair {
   }
 };
 
-enum class By { Engine, Kernel };
+/// How results are stored: by the copy engine, with the body for every element or in loops, or by the kernel.
+enum class By { Engine, Repeated, Kernel };
 
 template <WgmmaSchedule s, Arithmetic type, Major yMajor, By by>
 void wgmma(int rows, int columns, int depth, bool apart = true) {
@@ -108,8 +109,8 @@ void wgmma(int rows, int columns, int depth, bool apart = true) {
                   to{(unsigned char *)p.result.data, 4, 3, {columns, rows, 1}, {4, 4ll * columns, 4ll * columns}, {32, 16, 1}};
   emulator::launch(2, s.threads(), s.sharedBytes(type, D, yMajor), [&] {
     auto make = [&](int) {
-      if constexpr (by == By::Engine)
-        return tensorStore<float>(to, p.combine);
+      if constexpr (by != By::Kernel)
+        return tensorStore<float, by == By::Repeated>(to, p.combine);
       else
         return p.store();
     };
@@ -122,6 +123,7 @@ TEST(Pair, Wgmma) {
   wgmma<WgmmaSchedule{64, 64, 64, 3, 1}, F16, D, By::Kernel>(70, 72, 136);
   wgmma<WgmmaSchedule{64, 64, 64, 3, 1}, BF16, D, By::Engine>(70, 72, 136);
   wgmma<WgmmaSchedule{128, 176, 64, 3, 2, false, 1, 1, 8, 1}, F16, D, By::Engine>(200, 264, 72); // 88 columns of each
+  wgmma<WgmmaSchedule{128, 176, 64, 3, 2, false, 1, 1, 8, 1}, F16, D, By::Repeated>(200, 264, 72);
   wgmma<WgmmaSchedule{64, 112, 128, 2, 1}, F16, D, By::Kernel>(30, 60, 200);                     // 56: not a multiple of a piece
   wgmma<WgmmaSchedule{64, 16, 64, 3, 1}, F16, D, By::Kernel>(64, 20, 64);                        // the narrowest
   wgmma<WgmmaSchedule{128, 128, 64, 3, 2, true}, BF16, D, By::Engine>(260, 136, 72);             // ping-pong

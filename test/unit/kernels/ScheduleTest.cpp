@@ -17,7 +17,9 @@ TEST(Schedule, FollowsTheProblem) {
     MmaSchedule s = chooseMma(Arithmetic::F16, sizes);
     return std::pair(s.rows, s.columns);
   };
-  EXPECT_EQ(mma({1, 8192, 8192, 8192}), std::pair(256, 128));             // many tiles: the most efficient
+  auto area = [&](ContractSizes sizes) { return mma(sizes).first * mma(sizes).second; };
+  EXPECT_GE(area({1, 8192, 8192, 8192}), 128 * 128);                     // many tiles: the most efficient
+  EXPECT_EQ(mma({1, 4608, 3072, 3072}), std::pair(192, 192));            // they fill three rounds
   EXPECT_EQ(mma({1, 16, 4096, 4096}).first, 16);                         // few rows: nothing wasted on absent ones
   EXPECT_LE(mma({1, 512, 512, 512}).first, 64);                          // few tiles: enough for all multiprocessors
   EXPECT_GE(mma({64, 512, 512, 64}).first, 128);                         // a batch makes up for it
@@ -56,7 +58,9 @@ TEST(Schedule, FewTilesShareTheInnerDim) {
 TEST(Schedule, EachFitsItsGpu) {
   for (const MmaSchedule &s : mmaSchedules()) {
     EXPECT_LE(s.sharedBytes(Arithmetic::F16), 227 << 10) << text(s);
-    EXPECT_LE(s.older(Arithmetic::F16).sharedBytes(Arithmetic::F16), 99 << 10) << text(s);
+    const MmaSchedule older = s.older(Arithmetic::F16);
+    EXPECT_LE(older.sharedBytes(Arithmetic::F16), 99 << 10) << text(s);
+    EXPECT_TRUE(older.isValid(Arithmetic::F16)) << text(s);
   }
 }
 
@@ -92,8 +96,9 @@ TEST(Schedule, NoneSpills) {
   appendTemplate("impl/Simt.h", others, simt);
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const MmaSchedule &s : mmaSchedules()) {
-    for (auto [x, y] : {std::pair("Depth", "Side"), std::pair("Side", "Depth")})
-      sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
+    for (auto [x, y] : {std::pair("Depth", "Depth"), std::pair("Depth", "Side"), std::pair("Side", "Depth")})
+      if (s.isValid(Arithmetic::F16, x[0] == 'D' ? Major::Depth : Major::Side, y[0] == 'D' ? Major::Depth : Major::Side))
+        sources.push_back({text(s) + x + y, product(matrix, "gemm<" + text(s), Arithmetic::F16, "unsigned short",
                                                   "float", x, y, s.threads())});
     MmaSchedule shared = s;
     shared.splits = 4;
@@ -203,20 +208,27 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   llvm::StringSet<> seen;
   appendTemplate("impl/WgmmaGemm.h", seen, head);
   // By the copy engine, or by the kernel itself, which f32 results of a body stand for.
-  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, int scaleColumns = 0) {
+  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, bool isLong = false, int scaleColumns = 0) {
     std::string sum = type == Arithmetic::I8 ? "int" : "float";
     std::string scales = scaleColumns == 0 ? "" : ", flame::BlockScales<" + std::to_string(scaleColumns) + ", int>{bias, k / 128, 1, bias + m, k / 128, 1}";
     return head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
            ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, "
            "const __grid_constant__ flame::TensorMap z, " + sum + " *out, const " + sum + " *bias, int m, int n, int k) {\n"
            "  auto body = [&](int row, int column, " + sum + " sum) { return sum + bias[column]; };\n"
+           "  auto gelu = [&](int row, int column, " + sum + " sum) { const float v = sum + bias[column]; return (unsigned short)"
+           "(__float_as_uint(__fdividef(v, 1 + __expf(-1.6f * v * (1 + 0.045f * v * v)))) >> 16); };\n"
            "  auto place = [&](int row, int column) { return row * n + column; };\n  flame::wgmmaGemm<" +
            text(s) + ", " + text(type) + ", flame::Major::" + x + ", flame::Major::" + y +
            ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return " +
-           (engine ? "flame::tensorStore<" + sum + ">(z, body)" : "flame::store<true>(out, body, place)") + "; }" + scales + ");\n}\n";
+           (isLong   ? "flame::tensorStore<unsigned short, true>(z, gelu)"
+            : engine ? "flame::tensorStore<" + sum + ">(z, body)"
+                     : "flame::store<true>(out, body, place)") +
+           "; }" + scales + ");\n}\n";
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
+    if (base.loopsBodies())
+      sources.push_back({text(base) + " with a long body", source(base, Arithmetic::BF16, "Depth", "Depth", true, true)});
     WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Side), split = base;
     split.splits = 4;
     split = fitted(split, Arithmetic::BF16, Major::Depth, Major::Side);
@@ -235,7 +247,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     // With scales of blocks: of 128 columns, and of one.
     EXPECT_TRUE(s.takesScales(Arithmetic::E4M3)) << text(s);
     for (int columns : {1, 128})
-      sources.push_back({text(s) + " scaled by " + std::to_string(columns), source(s, Arithmetic::E4M3, "Depth", "Depth", true, columns)});
+      sources.push_back({text(s) + " scaled by " + std::to_string(columns), source(s, Arithmetic::E4M3, "Depth", "Depth", true, false, columns)});
   }
   for (int64_t rows : {1, 16, 32})
     for (int64_t columns : {1024, 4096, 14336})
@@ -330,7 +342,7 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
       for (int splits : {1, 4}) {
         MmaSchedule s = base;
         s.splits = splits;
-        if (s.canSplit(Arithmetic::BF16))
+        if (s.isValid(Arithmetic::BF16, Major::Depth, y, 2))
           sources.push_back({text(s) + major(y),
                              kernel(s.threads(), bodies[0],
                                     "gemm<" + text(s) + ", flame::Arithmetic::BF16>" + sizes +

@@ -30,7 +30,8 @@ template <int rank> struct Shape {
 int tiles(int size, int tile) { return (size + tile - 1) / tile; }
 
 /// How a result is stored: by the copy engine, or by the kernel itself.
-enum class By { Engine, Kernel };
+/// How results are stored: by the copy engine, with the body for every element or in loops, or by the kernel.
+enum class By { Engine, Repeated, Kernel };
 
 template <WgmmaSchedule s, Arithmetic type, bool windowsAreRows = true, By by = By::Engine, int rank>
 void check(const Shape<rank> &c, int blocks = 3) {
@@ -81,8 +82,8 @@ void check(const Shape<rank> &c, int blocks = 3) {
       return narrow<type>(sum + (windowsAreRows ? bias(column, row) : bias(row, column)));
     };
     auto makeEpilogue = [&](int group) {
-      if constexpr (by == By::Engine)
-        return tensorStore<T>(map, body);
+      if constexpr (by != By::Kernel)
+        return tensorStore<T, by == By::Repeated>(map, body);
       else
         return flame::store<true>(result.data, body, [&, group](int row, int column) {
           return windowsAreRows ? placeOf(group, column, row) : placeOf(group, row, column);
@@ -120,6 +121,8 @@ TEST(WgmmaConv, Planes) {
   const Shape<2> same{2, 64, 72, {9, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}};
   check<WgmmaSchedule{128, 64, 64, 3, 2}, F16>(same);
   check<WgmmaSchedule{64, 64, 64, 3, 1}, BF16, true, By::Kernel>(same);
+  check<WgmmaSchedule{64, 64, 64, 3, 1}, BF16, true, By::Repeated>(same);
+  check<WgmmaSchedule{128, 160, 64, 3, 2}, BF16, true, By::Repeated>(same);
   check<WgmmaSchedule{64, 64, 128, 2, 1}, BF16>(same); // two lines a step, nine lines in all
   check<WgmmaSchedule{64, 64, 64, 3, 2, true}, F16>(same, 2);
   check<WgmmaSchedule{24, 64, 64, 3, 1}, F16>(Shape<2>{1, 64, 8, {4, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}});

@@ -64,7 +64,7 @@ template <int n, class T> static void flame_store(T *to, const flame_vector<T, n
     __builtin_trap();
   *reinterpret_cast<flame_vector<T, n> *>(to) = v;
 }
-template <class T, int n> static flame_vector<T, n> flame_renew(const flame_vector<T, n> &v) { return v; }
+template <int n, class T> static flame_vector<T, n> flame_load_stream(const T *from) { return flame_load<n>(from); }
 static float flame_bf16_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::BF16>(x); }
 static unsigned short flame_float_to_bf16(float x) {
   unsigned bits;

@@ -300,6 +300,24 @@ TEST_F(Cuda, AsksForSharedMemory) {
   EXPECT_EQ(lifeCycle(q.finish(), defaultOptions(), {a.get(), a.get()}, 1), FLAME_OK);
 }
 
+TEST_F(Cuda, KernelsThatNeedMoreBlocksAreRefused) {
+  FLAME_FAKE_GPU_ONLY();
+  auto withLeast = [&](int blocks, std::string *message) {
+    auto q = addScale();
+    q.onCuda();
+    q.root.kernels[0]->cooperative = true;
+    q.root.kernels[0]->least_blocks = blocks;
+    auto a = tensor<float>({1, 4}, iota(4));
+    return lifeCycle(q.finish(), defaultOptions(), {a.get(), a.get()}, 1, message);
+  };
+  std::string message;
+  EXPECT_EQ(withLeast(3, &message), FLAME_OK) << message;
+  EXPECT_EQ(withLeast(4, &message), FLAME_UNSUPPORTED);
+  EXPECT_NE(message.find("needs 4 blocks at one time"), std::string::npos) << message;
+  EXPECT_NE(message.find("holds 3 on 3 multiprocessors; run it on a larger GPU"), std::string::npos) << message;
+  EXPECT_EQ(withLeast(-1, &message), FLAME_BAD_ARTIFACT);
+}
+
 TEST_F(Cuda, NamesMissingKernels) {
   auto p = addScale();
   p.onCuda();

@@ -58,6 +58,7 @@ struct Kernel {
   DimExpr scratch;   // bytes of scratch memory; null: none
   int state = 0;     // bytes of the session's state (plan.fbs); 0: none
   bool cooperative = false; // blocks wait for each other: all run at the same time, perhaps fewer than `extent`
+  int leastBlocks = 1;      // that then must run at the same time
   int sharedBefore90 = -1; // the same on architectures before sm_90; -1: as many
   int cluster = 1;   // blocks of a cluster, from sm_90 on
   WgmmaLaunch wgmma;

@@ -12,7 +12,9 @@ inline unsigned char *dynamicShared() { return emulator::shared(); }
 using SharedAddress = unsigned char *;
 inline SharedAddress sharedAddress(const void *shared) { return (unsigned char *)shared; }
 inline void *pointerTo(SharedAddress address) { return address; }
+inline SharedAddress pinned(SharedAddress address) { return address; }
 inline SharedAddress flip(SharedAddress address, int bits) { return (SharedAddress)((size_t)address ^ bits); }
+inline void keepBranch() {}
 inline int threadId() { return emulator::thread(); }
 inline int blockId() { return emulator::block(); }
 inline void syncBlock() { emulator::syncBlock(); }

@@ -12,6 +12,7 @@ inline unsigned readState(const unsigned *at) {
   return *at;
 }
 inline unsigned addToState(unsigned *at) { return (*at)++; }
+inline unsigned addToStateAfter(unsigned *at, unsigned) { return addToState(at); }
 inline void fenceDevice() {}
 inline void writeWord(unsigned long long *at, unsigned long long word) { *at = word; }
 inline unsigned long long readWord(const unsigned long long *at) {
