@@ -5,6 +5,7 @@
 #include "flame/Ops/Reduce.h"
 #include "flame/Ops/Shape.h"
 #include "llvm/ADT/SetVector.h"
+#include <limits>
 
 using namespace mlir;
 using namespace flame;
@@ -46,9 +47,12 @@ public:
       return std::nullopt;
     if (!dependsOnProduct(found.score) || !found.scores)
       return std::nullopt;
-    if (!areOperandsSupported(element) || !isPrivate())
+    if (!areOperandsSupported(element))
       return std::nullopt;
     findPositions();
+    findLogSum();
+    if (!isPrivate())
+      return std::nullopt;
     found.ops.assign(ops.begin(), ops.end());
     return found;
   }
@@ -60,6 +64,7 @@ private:
   Attention found;
   SmallVector<DimExpr> full;
   llvm::SetVector<Operation *> ops;
+  Value peak, sum; // of the softmax: its largest score, and the sum of exponentials relative to it
 
   /// Floats that are computed in f32.
   static bool isWide(Type type) {
@@ -96,7 +101,7 @@ private:
     if (!addCasts(weights))
       return false;
     Operation *normalized = skipCasts(weights).getDefiningOp();
-    Value exponential, sum;
+    Value exponential;
     if (auto mul = dyn_cast_or_null<MulOp>(normalized)) {
       for (auto [e, r] : {std::pair(mul.getX(), mul.getY()), std::pair(mul.getY(), mul.getX())})
         if (auto reciprocal = r.getDefiningOp<ReciprocalOp>(); reciprocal && e.getDefiningOp<ExpOp>()) {
@@ -118,6 +123,7 @@ private:
     if (!sub || !isWide(sub.getX().getType()) || reduced(sub.getY(), "max") != sub.getX())
       return false;
     found.score = sub.getX();
+    peak = sub.getY();
     return add(exp) && add(sub) && add(sub.getY().getDefiningOp());
   }
 
@@ -159,10 +165,57 @@ private:
            result.drop_back(2) == ArrayRef<DimExpr>(full).drop_back(2);
   }
 
+  /// From log(sum exp(score - p)) + p to what it adds to ops; p is the peak, or 0 where that is infinite (`where`).
+  bool isLogSum(AddOp total, SmallVectorImpl<Operation *> &added) {
+    for (auto [logarithm, base] : {std::pair(total.getX(), total.getY()), std::pair(total.getY(), total.getX())}) {
+      auto log = logarithm.getDefiningOp<LogOp>();
+      if (!log)
+        continue;
+      if (base == peak && log.getX() == sum) {
+        added.assign({log, total});
+        return true;
+      }
+      auto where = base.getDefiningOp<WhereOp>();
+      auto isFinite = where ? where.getCondition().getDefiningOp<LessOp>() : LessOp();
+      auto magnitude = isFinite ? isFinite.getX().getDefiningOp<AbsOp>() : AbsOp();
+      if (!magnitude || magnitude.getX() != peak || where.getX() != peak || splatNumber(where.getY()) != 0.0 ||
+          splatNumber(isFinite.getY()) != std::numeric_limits<double>::infinity())
+        continue;
+      Value terms = reduced(log.getX(), "sum");
+      auto exp = terms ? terms.getDefiningOp<ExpOp>() : ExpOp();
+      auto sub = exp ? exp.getX().getDefiningOp<SubOp>() : SubOp();
+      if (!sub || sub.getX() != found.score || sub.getY() != base)
+        continue;
+      added.assign({magnitude, isFinite, where, sub, exp, log.getX().getDefiningOp(), log, total});
+      return true;
+    }
+    return false;
+  }
+
+  /// A sum of exponentials in f32 whose logarithm somebody reads.
+  void findLogSum() {
+    if (!getElementTypeOrSelf(peak.getType()).isF32())
+      return;
+    SmallVector<Operation *> users(peak.getUsers());
+    for (size_t i = 0; i < users.size(); ++i) {
+      if (isa<WhereOp>(users[i]) && users[i]->getBlock() == found.context->getBlock())
+        llvm::append_range(users, users[i]->getUsers());
+      auto total = dyn_cast<AddOp>(users[i]);
+      SmallVector<Operation *> added;
+      if (!total || !isLogSum(total, added))
+        continue;
+      if (!llvm::all_of(added, [&](Operation *op) { return add(op); }))
+        return;
+      found.logSum = total.getResult();
+      found.isNaNOfNothing = added.size() == 2;
+      return;
+    }
+  }
+
   /// Nobody else reads a value on the way.
   bool isPrivate() {
     for (Operation *op : ops)
-      if (op != found.context)
+      if (op != found.context && (!found.logSum || op != found.logSum.getDefiningOp()))
         for (Operation *user : op->getUsers())
           if (!ops.contains(user) && !isIgnored(user))
             return false;

@@ -19,7 +19,8 @@
 // a region. Parts of a weight that they read stay where they are.
 //
 // With the option `attention`, softmax(score(q k^T)) v is one group: its products, its softmax, what comes in between, and
-// the scaling of its operands, for heads up to `largest-head`. Positions, such as those of a causal mask, are cloned into it.
+// the scaling of its operands, for heads up to `largest-head`. Positions, such as those of a causal mask, are cloned into it. The log-sum-exp
+// of the same scores is a second result of it.
 //
 // Before: flame ops in the blocks of @main and of its control flow.
 // After: only `flame.region`, constants, weights, views, host functions and control flow are left; values that nobody
@@ -138,6 +139,9 @@ private:
   FormRegionsOptions options;
   DenseMap<Operation *, Group *> groupOf;
   DenseMap<Operation *, Attention> attentions; // by the op that gives the result
+  /// That op by the one that gives a log-sum-exp, and by that op all that depends on the log-sum-exp.
+  DenseMap<Operation *, Operation *> contexts;
+  DenseMap<Operation *, llvm::SetVector<Operation *>> logSumReaders;
   bool formed = false;
 
   /// A producer that costs next to nothing and has no data operands: cloned into every user.
@@ -451,7 +455,11 @@ private:
     if (group.anchor != Anchor::Loop)
       return false;
     bool contract = op->hasTrait<trait::ContractAnchor>();
+    auto readers = logSumReaders.find(op);
     for (Operation *member : group.ops) {
+      // What reads the log-sum-exp comes behind the region that gives it.
+      if (readers != logSumReaders.end() && readers->second.contains(member))
+        return false;
       // A product may store its rows in another order.
       if (contract && member == group.root && keepsRows(member))
         continue;
@@ -590,6 +598,51 @@ private:
       if (found && llvm::all_of(found->ops, [&](Operation *inner) { return demand.isConstant(inner) == constant; }))
         attentions[&op] = std::move(*found);
     }
+    SmallVector<Operation *> withLogSum;
+    for (Operation &op : block)
+      if (auto it = attentions.find(&op); it != attentions.end() && it->second.logSum && demand.isDemanded(it->second.logSum.getDefiningOp()))
+        withLogSum.push_back(&op);
+    for (Operation *op : withLogSum)
+      placeLogSum(attentions[op], block);
+  }
+
+  /// The log-sum-exp becomes a result of the attention's region, which stands where its last op does: so it is computed before the second product,
+  /// and what reads it comes behind all that the region may take in.
+  void placeLogSum(const Attention &attention, Block &block) {
+    Operation *context = attention.context, *logSum = attention.logSum.getDefiningOp();
+    for (Operation *op : attention.ops)
+      if (context->isBeforeInBlock(op)) {
+        for (Value operand : op->getOperands()) // constants, as all else leads to the product, too
+          if (Operation *producer = operand.getDefiningOp(); producer && producer->getBlock() == &block && context->isBeforeInBlock(producer))
+            producer->moveBefore(context);
+        op->moveBefore(context);
+      }
+    llvm::SetVector<Operation *> readers, behind;
+    auto addUsers = [&](Operation *op, llvm::SetVector<Operation *> &to, llvm::function_ref<bool(Operation *)> counts) {
+      for (Operation *user : op->getUsers())
+        if (Operation *at = block.findAncestorOpInBlock(*user); at && counts(at))
+          to.insert(at);
+    };
+    addUsers(logSum, readers, [](Operation *) { return true; });
+    for (size_t i = 0; i < readers.size(); ++i)
+      addUsers(readers[i], readers, [](Operation *) { return true; });
+    auto mayJoin = [&](Operation *op) { return !readers.contains(op) && (isa<PointwiseInterface>(op) || isMovement(op)); };
+    addUsers(context, behind, mayJoin);
+    for (size_t i = 0; i < behind.size() && i < maxGroupOps; ++i)
+      addUsers(behind[i], behind, mayJoin);
+    Operation *last = context;
+    for (Operation *op : behind)
+      if (last->isBeforeInBlock(op))
+        last = op;
+    SmallVector<Operation *> early;
+    for (Operation *reader : readers)
+      if (reader->isBeforeInBlock(last))
+        early.push_back(reader);
+    llvm::sort(early, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+    for (Operation *reader : llvm::reverse(early))
+      reader->moveAfter(last);
+    contexts[logSum] = context;
+    logSumReaders[context] = std::move(readers);
   }
 
   /// True if all that read `op` have a copy of their own.
@@ -626,6 +679,13 @@ private:
       if (!(isKernelOp(op) || (options.topk && isKernelTopK(op))) || !demand.isDemanded(op) || isSource(op) ||
           (isView && !demand.isConstant(op) && !isBesideExpand(op)))
         continue;
+      if (auto it = contexts.find(op); it != contexts.end()) {
+        Group *group = groupOf.lookup(it->second);
+        group->ops.push_back(op);
+        group->alsoStored.push_back(op);
+        groupOf[op] = group;
+        continue;
+      }
       Group *joined = nullptr;
       bool outside = false;
       for (Operation *user : op->getUsers()) {

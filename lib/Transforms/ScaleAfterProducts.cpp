@@ -1,9 +1,11 @@
 //===- ScaleAfterProducts.cpp - products of quantised operands multiply what is stored -------------------------------------===//
 //
-// See Passes.td. An operand is taken apart into elements of 8 bits and a scale that is one number along the inner dim.
+// See Passes.td. An operand is taken apart into elements of 8 bits and a scale that is one number along the inner dim, or one for each block of
+// it.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "FunctionRewriter.h"
+#include "ScalePattern.h"
 #include "flame/Analysis/Constants.h"
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Contraction.h"
@@ -26,10 +28,19 @@ namespace {
 /// Sums of products of two signed bytes stay in 32 bits for inner dims up to this.
 constexpr int64_t longestIntegerSum = (int64_t(1) << 31) / (128 * 128) - 1;
 
+/// Positions of the inner dim, and columns of y, whose blocks have scales of their own; columns may have one each.
+constexpr int64_t scaleDepth = 128, scaleColumns = 128;
+
 /// One operand of a product.
 struct Quantised {
   Value elements; // of 8 bits
   Value scale;    // f32; null: none
+};
+
+/// The same where the scale may change along the inner dim.
+struct Blocked {
+  Value elements; // 8-bit floats
+  ScalePattern scale;
 };
 
 class Scaler : FunctionRewriter {
@@ -118,6 +129,95 @@ private:
     return g.transpose(scale, order);
   }
 
+  // ---- scales of blocks
+
+  std::optional<Blocked> matchBlocks(Value value) {
+    SmallVector<DimExpr> dims(shapes.dims(value));
+    auto behindViews = [](Value v) {
+      while (auto reshape = v.getDefiningOp<ReshapeOp>())
+        v = reshape.getX();
+      return v;
+    };
+    auto isRounding = [](CastOp cast) { return cast && cast.getExcess() && typeOf(cast.getX()).isF32(); };
+    Value number = behindViews(value);
+    if (auto rounded = number.getDefiningOp<CastOp>(); isRounding(rounded))
+      number = behindViews(rounded.getX());
+    auto scaled = number.getDefiningOp<MulOp>();
+    if (!scaled || !typeOf(number).isF32())
+      return {};
+    SmallVector<DimExpr> product(shapes.dims(number));
+    for (unsigned i : {0u, 1u}) {
+      if (shapes.dims(scaled->getOperand(i)) != ArrayRef<DimExpr>(product))
+        continue;
+      Value elements = stored(behindViews(scaled->getOperand(i)));
+      if (!elements || !isa<FloatType>(typeOf(elements)) || shapes.dims(elements = behindViews(elements)) != ArrayRef<DimExpr>(dims))
+        continue;
+      if (auto pattern = scalePattern(scaled->getOperand(1 - i), product, dims, shapes))
+        return Blocked{elements, *pattern};
+    }
+    return {};
+  }
+
+  /// True if blocks along the dim are of `size`, or all of it is one.
+  bool hasBlocks(const ScaleDim &dim, int64_t size) { return !dim.source || dim.repeats.isConstant(size); }
+
+  /// The scales with these dims, in which each has a size of its own or one that is the same all along.
+  Value scalesOf(GraphBuilder &g, const ScalePattern &pattern, ArrayRef<DimExpr> dims) {
+    // Dims of the source in the order of the tensor's, then those of one element.
+    SmallVector<int64_t> order;
+    SmallVector<DimExpr> sizes;
+    for (const ScaleDim &dim : pattern.dims) {
+      if (dim.source)
+        order.push_back(*dim.source);
+      sizes.push_back(dim.size);
+    }
+    for (int64_t d = 0; d < shapes.rank(pattern.source); ++d)
+      if (!llvm::is_contained(order, d))
+        order.push_back(d);
+    Value scale = g.cast(pattern.source, g.b.getF32Type());
+    if (!llvm::is_sorted(order))
+      scale = g.transpose(scale, order);
+    if (shapes.dims(scale) != ArrayRef<DimExpr>(sizes))
+      scale = g.reshape(scale, sizes);
+    return ArrayRef<DimExpr>(sizes) == dims ? scale : g.expand(scale, dims);
+  }
+
+  /// A product whose operands have scales for blocks of the inner dim. False where the pattern is another.
+  bool scaleBlocks(MatMulOp op) {
+    auto x = matchBlocks(op.getX()), y = matchBlocks(op.getY());
+    if (!x || !y || typeOf(x->elements) != typeOf(y->elements) || op.getTransposeX() || y->scale.dims.size() != 2 ||
+        constants.contains(x->elements) || (!op.getTransposeY() && !constants.contains(y->elements)))
+      return false;
+    OpBuilder b(op);
+    GraphBuilder g(b, op.getLoc(), shapes);
+    if (!op.getTransposeY())
+      std::swap(y->scale.dims[0], y->scale.dims[1]);
+    const ScaleDim &xInner = x->scale.dims.back(), &yInner = y->scale.dims[1], &columns = y->scale.dims[0];
+    auto isWhole = [](const ScaleDim &dim) { return !dim.source || dim.repeats.isConstant(1); };
+    const bool eachColumn = columns.source && columns.repeats.isConstant(1);
+    if (!(xInner.source || yInner.source) || !hasBlocks(xInner, scaleDepth) || !hasBlocks(yInner, scaleDepth) ||
+        !(eachColumn || hasBlocks(columns, scaleColumns)) || !llvm::all_of(ArrayRef(x->scale.dims).drop_back(), isWhole))
+      return false;
+    const int64_t blockColumns = eachColumn ? 1 : scaleColumns;
+    SmallVector<DimExpr> xDims(shapes.dims(op.getX()));
+    xDims.back() = ceilDiv(xDims.back(), shapes.constant(scaleDepth));
+    DimExpr yColumns = shapes.dim(op.getY(), op.getTransposeY() ? 0 : 1);
+    SmallVector<DimExpr> yDims{ceilDiv(yColumns, shapes.constant(blockColumns)), xDims.back()};
+    auto hasSizes = [](ArrayRef<ScaleDim> dims, ArrayRef<DimExpr> sizes) {
+      return llvm::all_of(llvm::zip(dims, sizes), [](auto pair) { return !std::get<0>(pair).source || std::get<0>(pair).size == std::get<1>(pair); });
+    };
+    if (!hasSizes(x->scale.dims, xDims) || !hasSizes(y->scale.dims, yDims))
+      return false;
+    if (!op.getTransposeY())
+      y->elements = g.transpose(y->elements, {1, 0});
+    Value xScale = scalesOf(g, x->scale, xDims), yScale = scalesOf(g, y->scale, yDims);
+    Value product = g.op<ScaledMatMulOp>({x->elements, y->elements, xScale, yScale},
+                                         {g.attr("depth", b.getI64IntegerAttr(scaleDepth)), g.attr("columns", b.getI64IntegerAttr(blockColumns)),
+                                          g.attr("type", TypeAttr::get(typeOf(op.getResult())))});
+    op.getResult().replaceAllUsesWith(product);
+    return true;
+  }
+
   void rewrite(MatMulOp op) {
     auto xType = dyn_cast<RankedTensorType>(op.getX().getType()), yType = dyn_cast<RankedTensorType>(op.getY().getType());
     Type type = typeOf(op.getResult());
@@ -126,6 +226,8 @@ private:
       return;
     int64_t xInner = xType.getRank() - (op.getTransposeX() ? 2 : 1), yInner = yType.getRank() - (op.getTransposeY() ? 1 : 2);
     auto x = match(op.getX(), xInner), y = match(op.getY(), yInner);
+    if ((!x || !y) && scaleBlocks(op))
+      return;
     if (!x || !y || typeOf(x->elements) != typeOf(y->elements) || constants.contains(x->elements))
       return;
     bool isInteger = typeOf(x->elements).isInteger();

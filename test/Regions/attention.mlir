@@ -120,3 +120,65 @@ func.func @large(%q: tensor<2x40x264xf16>, %k: tensor<2x50x264xf16>, %v: tensor<
   %12 = flame.matmul %11, %v : (tensor<2x40x50xf16>, tensor<2x50x16xf16>) -> tensor<2x40x16xf16>
   return %12 : tensor<2x40x16xf16>
 }
+
+// -----
+
+// The log-sum-exp of the same scores, with the peak that may be infinite left in the exponent, is a second result: read before the
+// context is computed, and by what joins it with that.
+// CHECK-LABEL: @log_sum
+// CHECK-SAME: %{{.*}}, %{{.*}}, %{{.*}}, %[[OTHER:[a-z0-9]*]]:
+// CHECK: %[[R:.*]]:2 = flame.region "attention"
+// CHECK-SAME: -> (tensor<2x40x16xbf16>, tensor<2x40x1xf32>) {
+// CHECK: %[[L:.*]] = flame.add
+// CHECK: %[[Y:.*]] = flame.matmul
+// CHECK-NEXT: flame.yield %[[Y]], %[[L]]
+// CHECK: flame.reshape %[[R]]#1
+// CHECK: flame.region "loop"(%[[R]]#1, %[[OTHER]])
+// CHECK: flame.region "loop"(%[[R]]#0, %
+// CHECK-NOT: flame.region
+func.func @log_sum(%q: tensor<2x40x32xbf16>, %k: tensor<2x50x32xbf16>, %v: tensor<2x50x16xbf16>, %other: tensor<2x40x1xf32>)
+    -> (tensor<2x40xf32>, tensor<2x40x16xf32>) {
+  %inf = flame.constant {value = dense<0x7F800000> : tensor<f32>} : () -> tensor<f32>
+  %zero = flame.constant {value = dense<0.0> : tensor<f32>} : () -> tensor<f32>
+  %flat = flame.constant {value = dense<[2, 40]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %0 = flame.matmul %q, %k {transpose_y = true, type = f32} : (tensor<2x40x32xbf16>, tensor<2x50x32xbf16>) -> tensor<2x40x50xf32>
+  %1 = flame.reduce %0 {axes = array<i64: 2>, kind = "max"} : (tensor<2x40x50xf32>) -> tensor<2x40x1xf32>
+  %2 = flame.abs %1 : (tensor<2x40x1xf32>) -> tensor<2x40x1xf32>
+  %3 = flame.less %2, %inf : (tensor<2x40x1xf32>, tensor<f32>) -> tensor<2x40x1xi1>
+  %4 = flame.where %3, %1, %zero : (tensor<2x40x1xi1>, tensor<2x40x1xf32>, tensor<f32>) -> tensor<2x40x1xf32>
+  %5 = flame.sub %0, %4 : (tensor<2x40x50xf32>, tensor<2x40x1xf32>) -> tensor<2x40x50xf32>
+  %6 = flame.exp %5 : (tensor<2x40x50xf32>) -> tensor<2x40x50xf32>
+  %7 = flame.reduce %6 {axes = array<i64: 2>, kind = "sum"} : (tensor<2x40x50xf32>) -> tensor<2x40x1xf32>
+  %8 = flame.log %7 : (tensor<2x40x1xf32>) -> tensor<2x40x1xf32>
+  %9 = flame.add %8, %4 : (tensor<2x40x1xf32>, tensor<2x40x1xf32>) -> tensor<2x40x1xf32>
+  %10 = flame.reshape %9, %flat : (tensor<2x40x1xf32>, tensor<2xi64>) -> tensor<2x40xf32>
+  %11 = flame.sub %9, %other : (tensor<2x40x1xf32>, tensor<2x40x1xf32>) -> tensor<2x40x1xf32>
+  %12 = flame.sub %0, %1 : (tensor<2x40x50xf32>, tensor<2x40x1xf32>) -> tensor<2x40x50xf32>
+  %13 = flame.exp %12 : (tensor<2x40x50xf32>) -> tensor<2x40x50xf32>
+  %14 = flame.reduce %13 {axes = array<i64: 2>, kind = "sum"} : (tensor<2x40x50xf32>) -> tensor<2x40x1xf32>
+  %15 = flame.div %13, %14 : (tensor<2x40x50xf32>, tensor<2x40x1xf32>) -> tensor<2x40x50xf32>
+  %16 = flame.cast %15 {to = bf16} : (tensor<2x40x50xf32>) -> tensor<2x40x50xbf16>
+  %17 = flame.matmul %16, %v : (tensor<2x40x50xbf16>, tensor<2x50x16xbf16>) -> tensor<2x40x16xbf16>
+  %18 = flame.cast %17 {to = f32} : (tensor<2x40x16xbf16>) -> tensor<2x40x16xf32>
+  %19 = flame.mul %18, %11 : (tensor<2x40x16xf32>, tensor<2x40x1xf32>) -> tensor<2x40x16xf32>
+  return %10, %19 : tensor<2x40xf32>, tensor<2x40x16xf32>
+}
+
+// -----
+
+// The peak itself is wanted: no attention, since no kernel gives it.
+// CHECK-LABEL: @peak
+// CHECK-NOT: "attention"
+func.func @peak(%q: tensor<2x40x32xbf16>, %k: tensor<2x50x32xbf16>, %v: tensor<2x50x16xbf16>) -> (tensor<2x40x1xf32>, tensor<2x40x1xf32>, tensor<2x40x16xbf16>) {
+  %0 = flame.matmul %q, %k {transpose_y = true, type = f32} : (tensor<2x40x32xbf16>, tensor<2x50x32xbf16>) -> tensor<2x40x50xf32>
+  %1 = flame.reduce %0 {axes = array<i64: 2>, kind = "max"} : (tensor<2x40x50xf32>) -> tensor<2x40x1xf32>
+  %2 = flame.sub %0, %1 : (tensor<2x40x50xf32>, tensor<2x40x1xf32>) -> tensor<2x40x50xf32>
+  %3 = flame.exp %2 : (tensor<2x40x50xf32>) -> tensor<2x40x50xf32>
+  %4 = flame.reduce %3 {axes = array<i64: 2>, kind = "sum"} : (tensor<2x40x50xf32>) -> tensor<2x40x1xf32>
+  %5 = flame.log %4 : (tensor<2x40x1xf32>) -> tensor<2x40x1xf32>
+  %6 = flame.add %1, %5 : (tensor<2x40x1xf32>, tensor<2x40x1xf32>) -> tensor<2x40x1xf32>
+  %7 = flame.div %3, %4 : (tensor<2x40x50xf32>, tensor<2x40x1xf32>) -> tensor<2x40x50xf32>
+  %8 = flame.cast %7 {to = bf16} : (tensor<2x40x50xf32>) -> tensor<2x40x50xbf16>
+  %9 = flame.matmul %8, %v : (tensor<2x40x50xbf16>, tensor<2x50x16xbf16>) -> tensor<2x40x16xbf16>
+  return %1, %6, %9 : tensor<2x40x1xf32>, tensor<2x40x1xf32>, tensor<2x40x16xbf16>
+}

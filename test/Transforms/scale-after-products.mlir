@@ -72,3 +72,109 @@ func.func @others(%x: tensor<4x8xf8E5M2>, %y: tensor<8x4xf8E5M2>, %u: tensor<4x8
   %10 = flame.matmul %8, %9 : (tensor<4x8xbf16>, tensor<8x4xbf16>) -> tensor<4x4xbf16>
   return %3, %7, %10 : tensor<4x4xf32>, tensor<4x4xf32>, tensor<4x4xbf16>
 }
+
+// -----
+
+// Scales for blocks of 128 as DequantizeLinear repeats them: x has one for each row, y one for each column; the last block is a part of one.
+// CHECK-LABEL: @blocks_of_rows
+// CHECK-SAME: %[[Q:.*]]: tensor<16x200xf8E4M3FN>, %[[S:.*]]: tensor<16x2xf32>, %[[W:.*]]: tensor<32x200xf8E4M3FN>, %[[T:.*]]: tensor<32x2xbf16>
+func.func @blocks_of_rows(%q: tensor<16x200xf8E4M3FN>, %s: tensor<16x2xf32>, %w: tensor<32x200xf8E4M3FN>, %t: tensor<32x2xbf16>) -> tensor<16x32xbf16> {
+  // CHECK: %[[U:.*]] = flame.cast %[[T]] {to = f32}
+  // CHECK: %[[P:.*]] = flame.scaled_matmul %[[Q]], %[[W]], %[[S]], %[[U]] {columns = 1 : i64, depth = 128 : i64, type = bf16}
+  // CHECK: return %[[P]]
+  %i0 = flame.constant {value = dense<0> : tensor<2xi64>} : () -> tensor<2xi64>
+  %i1 = flame.constant {value = dense<1> : tensor<2xi64>} : () -> tensor<2xi64>
+  %xs = flame.constant {value = dense<[16, 200]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %x1 = flame.constant {value = dense<[16, 2, 1]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %x2 = flame.constant {value = dense<[16, 2, 128]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %x3 = flame.constant {value = dense<[16, 256]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %ys = flame.constant {value = dense<[32, 200]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %y1 = flame.constant {value = dense<[32, 2, 1]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %y2 = flame.constant {value = dense<[32, 2, 128]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %y3 = flame.constant {value = dense<[32, 256]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %0 = flame.cast %q {to = f32} : (tensor<16x200xf8E4M3FN>) -> tensor<16x200xf32>
+  %1 = flame.reshape %s, %x1 : (tensor<16x2xf32>, tensor<3xi64>) -> tensor<16x2x1xf32>
+  %2 = flame.expand %1, %x2 : (tensor<16x2x1xf32>, tensor<3xi64>) -> tensor<16x2x128xf32>
+  %3 = flame.reshape %2, %x3 : (tensor<16x2x128xf32>, tensor<2xi64>) -> tensor<16x256xf32>
+  %4 = flame.slice %3, %i0, %xs, %i1 : (tensor<16x256xf32>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<16x200xf32>
+  %5 = flame.mul %0, %4 : (tensor<16x200xf32>, tensor<16x200xf32>) -> tensor<16x200xf32>
+  %6 = flame.cast %5 {to = bf16, excess} : (tensor<16x200xf32>) -> tensor<16x200xbf16>
+  %7 = flame.cast %w {to = f32} : (tensor<32x200xf8E4M3FN>) -> tensor<32x200xf32>
+  %8 = flame.reshape %t, %y1 : (tensor<32x2xbf16>, tensor<3xi64>) -> tensor<32x2x1xbf16>
+  %9 = flame.expand %8, %y2 : (tensor<32x2x1xbf16>, tensor<3xi64>) -> tensor<32x2x128xbf16>
+  %10 = flame.reshape %9, %y3 : (tensor<32x2x128xbf16>, tensor<2xi64>) -> tensor<32x256xbf16>
+  %11 = flame.slice %10, %i0, %ys, %i1 : (tensor<32x256xbf16>, tensor<2xi64>, tensor<2xi64>, tensor<2xi64>) -> tensor<32x200xbf16>
+  %12 = flame.cast %11 {to = f32} : (tensor<32x200xbf16>) -> tensor<32x200xf32>
+  %13 = flame.mul %7, %12 : (tensor<32x200xf32>, tensor<32x200xf32>) -> tensor<32x200xf32>
+  %14 = flame.cast %13 {to = bf16, excess} : (tensor<32x200xf32>) -> tensor<32x200xbf16>
+  %15 = flame.matmul %6, %14 {transpose_y = true} : (tensor<16x200xbf16>, tensor<32x200xbf16>) -> tensor<16x32xbf16>
+  return %15 : tensor<16x32xbf16>
+}
+
+// -----
+
+// Scales multiplied in a shape whose dims are blocks and places in them; a constant y with its inner dim first, and x with a scale for each
+// row, which all blocks have.
+// CHECK-LABEL: @squares
+// CHECK-SAME: %[[Q:.*]]: tensor<16x256xf8E4M3FN>, %[[S:.*]]: tensor<16x1xf32>, %[[T:.*]]: tensor<2x3xf32>
+func.func @squares(%q: tensor<16x256xf8E4M3FN>, %s: tensor<16x1xf32>, %t: tensor<2x3xf32>) -> tensor<16x384xf32> {
+  // CHECK: %[[W:.*]] = flame.weight
+  // CHECK: %[[V:.*]] = flame.transpose %[[W]] {perm = array<i64: 1, 0>}
+  // CHECK: %[[E:.*]] = flame.expand %[[S]]
+  // CHECK: %[[U:.*]] = flame.transpose %[[T]] {perm = array<i64: 1, 0>}
+  // CHECK: %[[P:.*]] = flame.scaled_matmul %[[Q]], %[[V]], %[[E]], %[[U]] {columns = 128 : i64, depth = 128 : i64, type = f32}
+  // CHECK: return %[[P]]
+  %w = flame.weight {name = "w", ref = #flame.weight_ref<"w", 0, 98304>, type = tensor<256x384xf8E4M3FN>} : () -> tensor<256x384xf8E4M3FN>
+  %blocks = flame.constant {value = dense<[2, 128, 3, 128]> : tensor<4xi64>} : () -> tensor<4xi64>
+  %each = flame.constant {value = dense<[2, 1, 3, 1]> : tensor<4xi64>} : () -> tensor<4xi64>
+  %whole = flame.constant {value = dense<[256, 384]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %0 = flame.cast %q {to = f32} : (tensor<16x256xf8E4M3FN>) -> tensor<16x256xf32>
+  %1 = flame.mul %0, %s : (tensor<16x256xf32>, tensor<16x1xf32>) -> tensor<16x256xf32>
+  %2 = flame.cast %w {to = f32} : (tensor<256x384xf8E4M3FN>) -> tensor<256x384xf32>
+  %3 = flame.reshape %2, %blocks : (tensor<256x384xf32>, tensor<4xi64>) -> tensor<2x128x3x128xf32>
+  %4 = flame.reshape %t, %each : (tensor<2x3xf32>, tensor<4xi64>) -> tensor<2x1x3x1xf32>
+  %5 = flame.mul %3, %4 : (tensor<2x128x3x128xf32>, tensor<2x1x3x1xf32>) -> tensor<2x128x3x128xf32>
+  %6 = flame.reshape %5, %whole : (tensor<2x128x3x128xf32>, tensor<2xi64>) -> tensor<256x384xf32>
+  %7 = flame.matmul %1, %6 : (tensor<16x256xf32>, tensor<256x384xf32>) -> tensor<16x384xf32>
+  return %7 : tensor<16x384xf32>
+}
+
+// -----
+
+// Blocks of another size, scales that are repeated as a whole, rows of x that share a scale: as they are.
+// CHECK-LABEL: @other_blocks
+func.func @other_blocks(%q: tensor<128x256xf8E5M2>, %w: tensor<32x256xf8E5M2>, %s: tensor<128x4xf32>, %t: tensor<32x2xf32>, %u: tensor<32x128xf32>,
+                        %v: tensor<2x2xf32>) -> (tensor<128x32xf32>, tensor<128x32xf32>, tensor<128x32xf32>) {
+  // CHECK-NOT: scaled_matmul
+  %q64 = flame.constant {value = dense<[128, 4, 64]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %q1 = flame.constant {value = dense<[128, 4, 1]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %qs = flame.constant {value = dense<[128, 256]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %w128 = flame.constant {value = dense<[32, 2, 128]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %w1 = flame.constant {value = dense<[32, 2, 1]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %wt = flame.constant {value = dense<[32, 1, 128]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %ws = flame.constant {value = dense<[32, 256]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %r4 = flame.constant {value = dense<[2, 64, 2, 128]> : tensor<4xi64>} : () -> tensor<4xi64>
+  %r1 = flame.constant {value = dense<[2, 1, 2, 1]> : tensor<4xi64>} : () -> tensor<4xi64>
+  %x = flame.cast %q {to = f32} : (tensor<128x256xf8E5M2>) -> tensor<128x256xf32>
+  %y = flame.cast %w {to = f32} : (tensor<32x256xf8E5M2>) -> tensor<32x256xf32>
+  %x3 = flame.reshape %x, %q64 : (tensor<128x256xf32>, tensor<3xi64>) -> tensor<128x4x64xf32>
+  %s3 = flame.reshape %s, %q1 : (tensor<128x4xf32>, tensor<3xi64>) -> tensor<128x4x1xf32>
+  %xm = flame.mul %x3, %s3 : (tensor<128x4x64xf32>, tensor<128x4x1xf32>) -> tensor<128x4x64xf32>
+  %x64 = flame.reshape %xm, %qs : (tensor<128x4x64xf32>, tensor<2xi64>) -> tensor<128x256xf32>
+  %t3 = flame.reshape %t, %w1 : (tensor<32x2xf32>, tensor<3xi64>) -> tensor<32x2x1xf32>
+  %te = flame.expand %t3, %w128 : (tensor<32x2x1xf32>, tensor<3xi64>) -> tensor<32x2x128xf32>
+  %tw = flame.reshape %te, %ws : (tensor<32x2x128xf32>, tensor<2xi64>) -> tensor<32x256xf32>
+  %y128 = flame.mul %y, %tw : (tensor<32x256xf32>, tensor<32x256xf32>) -> tensor<32x256xf32>
+  %u3 = flame.reshape %u, %wt : (tensor<32x128xf32>, tensor<3xi64>) -> tensor<32x1x128xf32>
+  %ue = flame.expand %u3, %w128 : (tensor<32x1x128xf32>, tensor<3xi64>) -> tensor<32x2x128xf32>
+  %uw = flame.reshape %ue, %ws : (tensor<32x2x128xf32>, tensor<2xi64>) -> tensor<32x256xf32>
+  %yu = flame.mul %y, %uw : (tensor<32x256xf32>, tensor<32x256xf32>) -> tensor<32x256xf32>
+  %xr = flame.reshape %x, %r4 : (tensor<128x256xf32>, tensor<4xi64>) -> tensor<2x64x2x128xf32>
+  %v4 = flame.reshape %v, %r1 : (tensor<2x2xf32>, tensor<4xi64>) -> tensor<2x1x2x1xf32>
+  %xv = flame.mul %xr, %v4 : (tensor<2x64x2x128xf32>, tensor<2x1x2x1xf32>) -> tensor<2x64x2x128xf32>
+  %x2 = flame.reshape %xv, %qs : (tensor<2x64x2x128xf32>, tensor<2xi64>) -> tensor<128x256xf32>
+  %0 = flame.matmul %x64, %y128 {transpose_y = true} : (tensor<128x256xf32>, tensor<32x256xf32>) -> tensor<128x32xf32>
+  %1 = flame.matmul %x2, %yu {transpose_y = true} : (tensor<128x256xf32>, tensor<32x256xf32>) -> tensor<128x32xf32>
+  %2 = flame.matmul %x2, %y128 {transpose_y = true} : (tensor<128x256xf32>, tensor<32x256xf32>) -> tensor<128x32xf32>
+  return %0, %1, %2 : tensor<128x32xf32>, tensor<128x32xf32>, tensor<128x32xf32>
+}

@@ -98,6 +98,19 @@ class Emulated(FlameTest):
                 ["WgmmaSchedule{16, 32, 128, 3, 1", "flame::TensorOperand<true>{map1, 0}"], kernels_in_all=2, limit=2,
                 rows=16, columns=32, depth=128)  # fmt: skip
 
+    def test_products_with_scales_of_blocks(self):
+        """One for each 128 elements of a row of x, and of a column of y or a square of it."""
+        for columns in (1, 128):
+            self.check(
+                f"""scaled (float16[70,256] x, float16[70,2] s, float16[256,256] w, float16[{256 // columns},2] t) => (float[70,256] y)
+                    <int64[3] parts = {{70,2,128}}, int64[3] each = {{70,2,1}}, int64[2] rows = {{70,256}}, int64[4] blocks =
+                     {{{256 // columns},{columns},2,128}}, int64[4] squares = {{{256 // columns},1,2,1}}, int64[2] whole = {{256,256}}>
+                    {{ xq = Cast<to = 17>(x) xf = Cast<to = 1>(xq) xp = Reshape(xf, parts) sf = Cast<to = 1>(s) sp = Reshape(sf, each)
+                       xs = Mul(xp, sp) xd = Reshape(xs, rows)
+                       wq = Cast<to = 17>(w) wf = Cast<to = 1>(wq) wp = Reshape(wf, blocks) tf = Cast<to = 1>(t) tp = Reshape(tf, squares)
+                       ws = Mul(wp, tp) wd = Reshape(ws, whole) wt = Transpose<perm = [1,0]>(wd) y = MatMul(xd, wt) }}""",
+                [f"BlockScales<{columns}, int>", "WgmmaSchedule{64, 64, 128, 3, 1"], limit=3, depth=128, promote=True)  # fmt: skip
+
     def test_convolution(self):
         weight = ", ".join(str((NEGATIVE, 0, ONE)[i % 3]) for i in range(64 * 40 * 9))
         self.check(
@@ -125,6 +138,19 @@ class Emulated(FlameTest):
                <float16 scale = {18432}>
                { t = Transpose<perm = [0,1,3,2]>(k) s = MatMul(q, t) m = Div(s, scale) w = Softmax<axis = -1>(m) y = MatMul(w, v) }""",
             ["wgmmaAttention"], rtol=2e-3, atol=4e-3, limit=2)  # fmt: skip
+
+    def test_attention_with_its_log_sum(self):
+        """The log-sum-exp of the scores comes from the same kernel, which blocks that share keys join, too."""
+        for queries, keys, kernel, schedules in (
+            (70, 90, "flame::SharedKeys{1}, nullptr, flame::totals(logSum)", ()),
+            (3, 700, "flame::SharedKeys{(int)6, scratch, state}, [&]", [{"family": "wgmma-attention", "schedule": {"keys": 64, "splits": 132}}]),
+        ):
+            self.check(
+                f"""attention (float16[1,2,{queries},64] q, float16[1,2,{keys},64] k, float16[1,2,{keys},64] v)
+                    => (float16[1,2,{queries},64] y, float[1,2,{queries}] l) <float scale = {{0.125}}, int64[1] last = {{-1}}>
+                    {{ t = Transpose<perm = [0,1,3,2]>(k) p = MatMul(q, t) f = Cast<to = 1>(p) s = Mul(f, scale)
+                       l = ReduceLogSumExp<keepdims = 0>(s, last) e = Softmax<axis = -1>(s) w = Cast<to = 10>(e) y = MatMul(w, v) }}""",
+                ["wgmmaAttention", kernel], kernels_in_all=1, rtol=2e-3, atol=4e-3, limit=2, schedules=schedules)  # fmt: skip
 
     def test_attention_of_blocks_that_share_keys(self):
         self.check(

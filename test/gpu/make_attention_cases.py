@@ -10,7 +10,7 @@ two, which every type holds. `--target=cpu` and an emulated GPU work as there.
 from __future__ import annotations
 
 import numpy as np
-from make_contract_cases import Case, main
+from make_contract_cases import DTYPES, Case, main
 
 
 class Attention(Case):
@@ -77,6 +77,113 @@ class Attention(Case):
         weights = self.node("Softmax", [scores], self.softmax(self.value[scores]), axis=-1)
         result = self.transpose(self.matmul(weights, heads_of(v, [0, 2, 1, 3])), [0, 2, 1, 3])
         return result
+
+
+class LogSum(Attention):
+    """An attention and the log-sum-exp of its scores, f32. Queries and keys are whole numbers, so that scores are exact in every type."""
+
+    def __init__(self, name, dtype):
+        super().__init__(name, dtype)
+        self.out_dtypes = {}
+
+    def number(self, name, value):
+        return self.input(name, (), dtype="f32", data=np.array(value))
+
+    def scores(self, q, k, mask=None, added=None):
+        """[B, H, S, T] in f32 of inputs [B, H, S, D] and [B, H, T, D]."""
+        product = self.matmul(q, self.transpose(k, [0, 1, 3, 2]))
+        wide = self.node("Cast", [product], self.value[product], to=1)
+        scale = self.number(f"scale_{q}{k}", 0.125)
+        scores = self.node("Mul", [wide, scale], self.value[wide] * 0.125)
+        return self.node("Add", [scores, mask], self.value[scores] + added) if mask else scores
+
+    def weigh(self, scores, v):
+        weights = self.node("Softmax", [scores], self.softmax(self.value[scores]), axis=-1)
+        narrow = self.node("Cast", [weights], self.value[weights], to=DTYPES[self.dtype][0])
+        return self.matmul(narrow, v)
+
+    def log_sum(self, scores, kind):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = self.value[scores]
+            peak = value.max(-1, keepdims=True)
+            shift = np.where(np.isfinite(peak), peak, 0)
+            total = np.log(np.exp(value - shift).sum(-1, keepdims=True)) + shift
+        axes = self.axes(f"axes_{scores}", -1)
+        if kind == "spelled":  # as softmax computes it: NaN where nothing is seen
+            m = self.node("ReduceMax", [scores, axes], peak, keepdims=1)
+            with np.errstate(invalid="ignore"):
+                e = self.node("Exp", [self.node("Sub", [scores, m], value - peak)], np.exp(value - peak))
+            z = self.node("ReduceSum", [e, axes], self.value[e].sum(-1, keepdims=True), keepdims=1)
+            return self.node("Add", [self.node("Log", [z], np.log(self.value[z])), m], np.log(self.value[z]) + peak)
+        result = total if kind == "kept" else total[..., 0]
+        return self.node("ReduceLogSumExp", [scores, axes], result, keepdims=int(kind == "kept"))
+
+    def error(self, log_sum):
+        """1 + 256 times its error, so that the tolerance of 16 bits is a narrow one for it; what sees nothing stays what it is."""
+        exact = self.input(f"exact_{log_sum}", self.value[log_sum].shape, dtype="f32", data=self.value[log_sum])
+        with np.errstate(invalid="ignore"):
+            error = self.node("Sub", [log_sum, exact], self.value[log_sum] - self.value[exact])
+        times = self.node("Mul", [error, self.number(f"times_{log_sum}", 256)], self.value[error] * 256)
+        result = self.node("Add", [times, self.number(f"one_{log_sum}", 1)], self.value[times] + 1)
+        self.value[result] = np.where(np.isnan(self.value[result]), np.nan, 1.0)
+        self.out_dtypes[result] = "f32"
+        return result
+
+    def whole(self, name, shape):
+        return self.input(name, shape, data=self.random.integers(-1, 2, shape))
+
+
+def log_sums():
+    """(case, names of the outputs): attentions whose log-sum-exp is a result, too."""
+    for dtype in ("f16", "bf16"):
+        for d, e in ((64, 64), (128, 128), (40, 48), (192, 128), (256, 256), (512, 512)):
+            for s, t in ((1, 1), (17, 67), (128, 128), (131, 200), (1, 300)):
+                for kind in ("reduced", "kept", "spelled"):
+                    if kind != "reduced" and (s, t) != (17, 67):
+                        continue
+                    c = LogSum(f"log_sum_{kind}_{dtype}_{d}_{e}_{s}x{t}", dtype)
+                    scores = c.scores(c.whole("q", (2, 3, s, d)), c.whole("k", (2, 3, t, d)))
+                    # Before the result, and read before it; or after.
+                    first = kind != "spelled" and c.error(c.log_sum(scores, kind))
+                    y = c.weigh(scores, c.input("v", (2, 3, t, e)))
+                    yield c, [c.transpose(y, [0, 2, 1, 3]), first or c.error(c.log_sum(scores, kind))]
+        for s, t, d, heads in ((1, 700, 64, 2), (5, 1100, 128, 3), (16, 1025, 40, 1), (3, 40, 64, 2)):
+            c = LogSum(f"log_sum_shared_keys_{dtype}_{s}x{t}_{heads}x{d}", dtype)
+            c.schedule = [{"family": family, "schedule": {"splits": 132}} for family in ("attention", "wgmma-attention")]
+            scores = c.scores(c.whole("q", (2, heads, s, d)), c.whole("k", (2, heads, t, d)))
+            yield c, [c.weigh(scores, c.input("v", (2, heads, t, d))), c.error(c.log_sum(scores, "reduced"))]
+        # Rows that see nothing: minus infinity, or NaN as it is spelled; heads of symbolic sizes.
+        for kind in ("reduced", "spelled"):
+            c = LogSum(f"log_sum_unseen_{kind}_{dtype}", dtype)
+            q, k = c.input("q", (2, 4, 70, 64), ["b", 4, "s", 64], data=c.random.integers(-1, 2, (2, 4, 70, 64))), c.whole("k", (2, 4, 90, 64))
+            c.inputs[-1] = (*c.inputs[-1][:3], ["b", 4, "t", 64])
+            visible = np.where(c.random.random((2, 1, 70, 90)) < 0.6, 0.0, -np.inf)
+            visible[:, :, 33] = -np.inf
+            visible[..., 0] = np.where(np.arange(70) == 33, -np.inf, 0)
+            mask = c.input("mask", visible.shape, ["b", 1, "s", "t"], dtype="f32", data=visible)
+            scores = c.scores(q, k, mask, visible)
+            total = c.log_sum(scores, kind)
+            c.out_dtypes[total] = "f32"
+            yield c, [c.weigh(scores, c.input("v", (2, 4, 90, 32), ["b", 4, "t", 32])), total]
+        # Parts of the keys, joined by their log-sum-exps.
+        for s, t, u, d in ((40, 50, 90, 64), (1, 300, 77, 128)):
+            c = LogSum(f"log_sum_joined_{dtype}_{s}x{t}_{u}x{d}", dtype)
+            q, parts = c.whole("q", (1, 2, s, d)), []
+            for i, keys in enumerate((t, u)):
+                scores = c.scores(q, c.whole(f"key{i}", (1, 2, keys, d)))
+                y = c.weigh(scores, c.input(f"value{i}", (1, 2, keys, d)))
+                wide = c.node("Cast", [y], c.value[y], to=1)
+                parts.append((wide, c.log_sum(scores, "kept")))
+            most = c.node("Max", [total for _, total in parts], np.maximum(*(c.value[total] for _, total in parts)))
+            terms, factors = [], []
+            for wide, total in parts:
+                below = c.node("Sub", [total, most], c.value[total] - c.value[most])
+                factors.append(c.node("Exp", [below], np.exp(c.value[below])))
+                terms.append(c.node("Mul", [wide, factors[-1]], c.value[wide] * c.value[factors[-1]]))
+            above, below = (c.node("Add", pair, c.value[pair[0]] + c.value[pair[1]]) for pair in (terms, factors))
+            joined = c.node("Div", [above, below], c.value[above] / c.value[below])
+            c.out_dtypes[joined] = "f32"
+            yield c, joined
 
 
 def attentions():
@@ -162,4 +269,4 @@ def attentions():
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, attentions))
+    raise SystemExit(main(__doc__, lambda: [*attentions(), *log_sums()]))

@@ -76,6 +76,7 @@ class Case:
         self.inputs, self.nodes, self.value, self.weights = [], [], {}, []
         self.rtol = EPSILON[dtype] if normal else 0.0
         self.out_dtype = None  # where it is not `dtype`
+        self.out_dtypes = {}  # of some of several outputs
         self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
         self.typical = None  # "b=2": a symbolic dim and what its kernels are tuned for, see flamec compile --typical
 
@@ -129,11 +130,13 @@ class Case:
         return x
 
     def write(self, folder, output):
-        dtype = self.out_dtype or self.dtype
+        """`output`: a name, or several."""
+        names = [output] if isinstance(output, str) else list(output)
+        dtypes = [self.out_dtypes.get(name, self.out_dtype or self.dtype) for name in names]
         inputs = [helper.make_tensor_value_info(n, DTYPES[d][0], dims) for n, _, d, dims in self.inputs]
-        value = self.value[output]
-        dims = None if any(isinstance(s, str) for *_, dims in self.inputs for s in dims) else value.shape
-        outputs = [helper.make_tensor_value_info(output, DTYPES[dtype][0], dims)]
+        values = [self.value[name] for name in names]
+        is_dynamic = any(isinstance(s, str) for *_, dims in self.inputs for s in dims)
+        outputs = [helper.make_tensor_value_info(n, DTYPES[d][0], None if is_dynamic else v.shape) for n, d, v in zip(names, dtypes, values)]
         graph = helper.make_graph(self.nodes, "case", inputs, outputs, self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
         (folder / "data").mkdir(parents=True)
@@ -142,14 +145,16 @@ class Case:
         for i, (name, data, d, _) in enumerate(self.inputs):
             (folder / "data" / f"input_{i}.pb").write_bytes(tensor(name, data, d).SerializeToString())
             files.append([name, f"data/input_{i}.pb"])
-        (folder / "data/output_0.pb").write_bytes(tensor(output, value, dtype).SerializeToString())
+        for i, (name, value, dtype) in enumerate(zip(names, values, dtypes)):
+            (folder / f"data/output_{i}.pb").write_bytes(tensor(name, value, dtype).SerializeToString())
         # What sums to little of large terms has their error.
-        atol = self.rtol * float(np.nan_to_num(np.abs(value)).max(initial=0)) if self.rtol else 0.0
+        finite = [float(np.where(np.isfinite(value), np.abs(value), 0).max(initial=0)) for value in values]
+        atol = self.rtol * min(finite) if self.rtol else 0.0
         return {
             "name": self.name,
             "rtol": self.rtol,
             "atol": atol,
-            "sets": [{"inputs": files, "outputs": [[output, "data/output_0.pb"]]}],
+            "sets": [{"inputs": files, "outputs": [[name, f"data/output_{i}.pb"] for i, name in enumerate(names)]}],
         }
 
 
@@ -440,6 +445,96 @@ def quantised():
                 yield c, c.matmul(x, y)
 
 
+def scaled_blocks():
+    """Products of 8-bit floats with a scale for each 128 elements of a row, and for the same of a column or of 128 columns of y. Powers of
+    two and small whole numbers: sums are exact."""
+
+    def scales(c, name, shape):
+        if c.normal:
+            return c.input(name, shape, dtype="f32", data=c.random.uniform(0.5, 2, shape))
+        return c.input(name, shape, dtype="f32", data=np.ldexp(1.0, c.random.integers(-2, 3, shape)))
+
+    def repeated(array, axis, size):
+        return np.take(np.repeat(array, 128, axis), range(size), axis)
+
+    def dequantised(c, x, s, axis):
+        per = repeated(c.value[s], axis, c.value[x].shape[axis])
+        return c.node("DequantizeLinear", [x, s], c.value[x] * per, axis=axis, block_size=128, output_dtype=DTYPES[c.out_dtype][0])
+
+    def expanded(c, s):
+        """A scale of 128 rows is repeated for each of them, as far as there are rows."""
+        rows, blocks = c.value[s].shape
+        s = c.node("Unsqueeze", [s, c.axes(f"{s}1", 1)], c.value[s][:, None])
+        s = c.node("Expand", [s, c.axes(f"{s}e", rows, 128, blocks)], np.repeat(c.value[s], 128, 1))
+        return c.node("Reshape", [s, c.axes(f"{s}r", -1, blocks)], c.value[s].reshape(-1, blocks))
+
+    def multiplied(c, x, s, sizes, scale_sizes):
+        """Cast, Mul in dims of blocks, Reshape."""
+        name = x
+        wide = c.node("Cast", [x], c.value[x], to=TensorProto.FLOAT)
+        wide = c.node("Reshape", [wide, c.axes(f"{name}b", *sizes)], c.value[x].reshape(sizes))
+        s = c.node("Reshape", [s, c.axes(f"{name}s", *scale_sizes)], c.value[s].reshape(scale_sizes))
+        y = c.node("Mul", [s, wide], c.value[s] * c.value[wide])
+        return c.node("Reshape", [y, c.axes(f"{name}w", *c.value[x].shape)], c.value[y].reshape(c.value[x].shape))
+
+    def case(name, dtype, out, m, n, k, columns, form="linear", dims=None, schedule=None, lead=()):
+        c = Case(f"scaled_{name}{form}_{dtype}_{out}_{'x'.join(map(str, (*lead, m, n, k)))}_{columns}", dtype)
+        c.out_dtype = out
+        if "normal" in name:
+            c.normal, c.rtol = True, EPSILON[out]
+        if schedule:
+            c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        blocks = -(-k // 128)
+        x, s = c.input("x", (*lead, m, k), dims), scales(c, "s", (*lead, m, blocks))
+        if dims:
+            c.inputs[-1] = (*c.inputs[-1][:3], [*dims[:-1], blocks])
+        t = scales(c, "t", (-(-n // columns), blocks))
+        if form == "multiplied":
+            x = multiplied(c, x, s, (m, blocks, 128), (m, blocks, 1))
+            w = c.input("w", (n, k))
+            y = multiplied(c, w, t, (n // columns, columns, blocks, 128), (n // columns, 1, blocks, 1))
+            return c, c.matmul(x, c.transpose(y, [1, 0]))
+        x = dequantised(c, x, s, len(lead) + 1)
+        t = t if columns == 1 else expanded(c, t)
+        if form == "weight":  # stored by the inner dim
+            w = c.constant("w", (k, n))
+            y = dequantised(c, w, c.transpose(t, [1, 0]), 0)
+        else:
+            y = c.transpose(dequantised(c, c.input("w", (n, k)), t, 1), [1, 0])
+        z = c.matmul(x, y)
+        if form == "relu":
+            b = c.input("b", (n,), dtype=out)
+            z = c.node("Relu", [c.node("Add", [z, b], c.value[z] + c.value[b])], np.maximum(c.value[z] + c.value[b], 0))
+            c.rtol = EPSILON[out] if out != "f32" else 0.0
+        return c, z
+
+    for out in ("f32", "bf16"):
+        for columns in (1, 128):
+            for m, n, k in ((1, 128, 128), (65, 256, 384), (128, 384, 528), (300, 128, 144), (77, 1024, 640)):
+                for form in ("linear", "weight", "relu"):
+                    yield case("", "e4m3", out, m, n, k, columns, form)
+            yield case("", "e5m2", out, 130, 256, 400, columns)
+            if out == "f32":
+                yield case("", "e4m3", out, 130, 256, 512, columns, "multiplied")
+            yield case("rows_", "e4m3", out, 33, 256, 272, columns, lead=(3,))
+            yield case("dynamic_", "e4m3", out, 45, 256, 272, columns, lead=(2,), dims=["b", "m", 272])
+    yield case("", "e4m3", "f16", 70, 256, 400, 128)
+    for columns in (1, 128):
+        yield case("normal_", "e4m3", "bf16", 130, 256, 1024, columns)
+    for name in ("rows128", "wide", "columns192", "pingpong", "rows2", "columns2", "split2", "split8", "few16", "deep"):
+        schedule = {
+            "rows128": wgmma(128, 128, 64, 4, 2), "wide": wgmma(128, 160, 64, 4, 2), "columns192": wgmma(128, 192, 64, 3, 2),
+            "pingpong": wgmma(64, 192, 64, 4, 2, pingPong=True), "deep": wgmma(128, 32, 128, 4, 2),
+        }.get(name) or WGMMA[name]  # fmt: skip
+        schedule = schedule | {"depth": 2 * schedule["depth"], "promote": True, "columns": min(schedule["columns"], 192)}
+        if name == "split2":
+            schedule["columns"] = 64
+        for columns in (1, 128):
+            m = schedule["rows"] if schedule["rows"] % 64 else 333
+            yield case(f"wgmma_{name}_", "e4m3", "bf16", m, 1152, 528, columns, schedule=schedule)
+            yield case(f"wgmma_{name}_", "e4m3", "f32", m if m < 64 else 77, 384, 1168, columns, schedule=schedule)
+
+
 def convolve(x, w, strides, dilations, pads, groups):
     """The plain definition in f64; x [N, C, D…], w [M, C / groups, K…]."""
     rank = x.ndim - 2
@@ -631,4 +726,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *quantised(), *convolutions(), *channels_last(), *networks(), *norms()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *quantised(), *scaled_blocks(), *convolutions(), *channels_last(), *networks(), *norms()]))

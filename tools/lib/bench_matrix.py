@@ -7,7 +7,8 @@
 Each case is checked against float64 first, on some rows, and its error is compared with the rival's. Then all are timed in
 alternating rounds, each long enough to be sustained, over as many copies of the tensors as the second-level cache can't hold. The
 rival of a plain product is cuBLASLt with the fastest of the ten algorithms that it proposes; that of a product of 8-bit floats with scales
-is torch._scaled_mm; that of a product with more behind it, torch.compile; that of a convolution, cuDNN with the fastest of its algorithms (channels last, cudnn.benchmark). Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
+is torch._scaled_mm, with scales of blocks torch.nn.functional.scaled_mm (where it takes their shapes, else _scaled_mm with a scale for each
+row); that of a product with more behind it, torch.compile; that of a convolution, cuDNN with the fastest of its algorithms (channels last, cudnn.benchmark). Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
 rivals' times over flame's: above 1 flame is faster. The status is 1 if a result is wrong.
 """
 
@@ -41,6 +42,9 @@ KINDS = {
     # Quantised x and w, with one scale each, or one for each row of x and of w.
     "fp8_tensor": [("w", "NK"), ("s", ""), ("t", "")],
     "fp8_row": [("w", "NK"), ("s", "M"), ("t", "N")],
+    # One for each 128 elements of a row of x, and for each square of 128 of w, or for the same as of x.
+    "fp8_block": [("w", "NK"), ("s", "MB"), ("t", "SB")],
+    "fp8_block_row": [("w", "NK"), ("s", "MB"), ("t", "NB")],
 }
 
 
@@ -56,6 +60,9 @@ def cases():
         if shape[0] >= 16:
             yield "fp8_tensor", shape, "float8_e4m3fn"
             yield "fp8_row", shape, "float8_e4m3fn"
+            yield "fp8_block", shape, "float8_e4m3fn"
+    for shape in ((4608, 3072, 3072), (4608, 3072, 12288), (8192, 8192, 8192), (16, 14336, 4096)):
+        yield "fp8_block_row", shape, "float8_e4m3fn"
     yield "bias_gelu", (4608, 12288, 3072), "bfloat16"
     yield "gate_residual", (4608, 3072, 12288), "bfloat16"
     for n in (5632, 11264, 22528):
@@ -69,7 +76,7 @@ def cases():
 
 def dims(letters, m, n, k):
     """The sizes that stand for the letters."""
-    return [{"M": m, "N": n, "K": k, "D": 2 * n, "1": 1}[letter] for letter in letters]
+    return [{"M": m, "N": n, "K": k, "D": 2 * n, "1": 1, "B": -(-k // 128), "S": -(-n // 128)}[letter] for letter in letters]
 
 
 # ---- models
@@ -91,7 +98,7 @@ def make(args):
         onnx_type = {"bfloat16": T.BFLOAT16, "float16": T.FLOAT16, "tf32": T.FLOAT, "float8_e4m3fn": T.BFLOAT16}[dtype]
         inputs = conv.inputs() if conv else [("x", [shape[0], shape[2]])] + [(i, dims(letters, *shape)) for i, letters in KINDS[kind]]
         result = conv.result if conv else list(shape[:2])
-        nodes = list(conv.nodes(h)) if conv else []
+        nodes, constants = list(conv.nodes(h)) if conv else [], []
 
         def node(op, ins, outs, **attributes):
             nodes.append(h.make_node(op, ins, outs, **attributes))
@@ -101,8 +108,15 @@ def make(args):
         types = {i: onnx_type for i, _ in inputs}
         if kind.startswith("fp8"):
             types |= {"x": T.FLOAT8E4M3FN, "w": T.FLOAT8E4M3FN, "s": T.FLOAT, "t": T.FLOAT}
-            node("DequantizeLinear", ["x", "s"], ["xd"], axis=0, output_dtype=T.BFLOAT16)
-            node("DequantizeLinear", ["w", "t"], ["wd"], axis=0, output_dtype=T.BFLOAT16)
+            blocks = {"axis": 1, "block_size": 128} if "block" in kind else {"axis": 0}
+            if kind == "fp8_block":  # repeated for each row
+                node("Unsqueeze", ["t", "one"], ["t1"])
+                node("Expand", ["t1", "whole"], ["t128"])
+                node("Reshape", ["t128", "flat"], ["tw"])
+                numbers = {"one": [1], "whole": [1, 128, 1], "flat": [-1, -(-shape[2] // 128)]}
+                constants = [h.make_tensor(name, T.INT64, [len(v)], v) for name, v in numbers.items()]
+            node("DequantizeLinear", ["x", "s"], ["xd"], output_dtype=T.BFLOAT16, **blocks)
+            node("DequantizeLinear", ["w", "tw" if kind == "fp8_block" else "t"], ["wd"], output_dtype=T.BFLOAT16, **blocks)
             left = "xd"
         for weight, to in (("w", product), ("v", "u")):
             if conv or weight not in [i for i, _ in inputs]:
@@ -132,7 +146,7 @@ def make(args):
             node("Gelu", ["g"], ["a"])
             node("Mul", ["h", "a"], ["y"])
         graph = h.make_graph(nodes, kind, [h.make_tensor_value_info(i, types[i], s) for i, s in inputs],
-                             [h.make_tensor_value_info("y", onnx_type, result)])  # fmt: skip
+                             [h.make_tensor_value_info("y", onnx_type, result)], constants)  # fmt: skip
         model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23)], ir_version=11)
         stem = re.sub(r"\W+", "_", name)
         onnx.save(model, folder / f"{stem}.onnx")
@@ -166,9 +180,15 @@ def torch_function(kind):
         s, t = (s[:, None], t[None]) if s.dim() else (s, t)
         return torch._scaled_mm(x, w.T, scale_a=s, scale_b=t, out_dtype=torch.bfloat16)
 
+    def scaled_blocks(x, w, s, t):  # in float64
+        m, k = x.shape
+        return (x * s.repeat_interleave(128, 1)[:, :k]) @ (w * t.repeat_interleave(-(-len(w) // len(t)), 0).repeat_interleave(128, 1)[:, :k]).T
+
     return {
         "fp8_tensor": scaled,
         "fp8_row": scaled,
+        "fp8_block": scaled_blocks,
+        "fp8_block_row": scaled_blocks,
         "linear": lambda x, w: x @ w.T,
         "matmul": lambda x, w: x @ w,
         "bias_gelu": lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh"),
@@ -177,6 +197,32 @@ def torch_function(kind):
         "geglu_halves": geglu_halves,
         "geglu": lambda x, w, v: F.gelu(x @ w.T, approximate="tanh") * (x @ v.T),
     }[kind]
+
+
+def block_rival(x, w, s, t):
+    """A call of the rival and whether it computes the same. Scales lie as it wants them: those of rows with rows last, those of squares with
+    whole fours of blocks. Where it refuses the sizes, a scale for each row takes their place."""
+    import torch
+    import torch.nn.functional as F
+
+    def rows_last(scales):
+        return scales.T.contiguous().T
+
+    blocks, squares = F.ScalingType.BlockWise1x128, len(t) < len(w)
+    s, first = rows_last(s), s[:, :1].contiguous()
+    t = F.pad(t, (0, -t.shape[1] % 4)).T if squares else rows_last(t)
+    recipe = F.ScalingType.BlockWise128x128 if squares else blocks
+
+    def call():
+        return F.scaled_mm(x, w.T, s, blocks, t, recipe, output_dtype=torch.bfloat16)
+
+    try:
+        call()
+        return call, True
+    except (RuntimeError, ValueError) as refused:
+        print(f"the rival refuses blocks of {tuple(x.shape)} by {tuple(w.shape)}: {str(refused)[:100]}", file=sys.stderr)
+    ones = torch.ones(1, len(w), device="cuda")
+    return lambda: torch._scaled_mm(x, w.T, scale_a=first, scale_b=ones, out_dtype=torch.bfloat16), False
 
 
 def errors(case, inputs, results):
@@ -242,6 +288,12 @@ def run(args):
                 product = cublaslt.Product(m, n, k, str(dtype).removeprefix("torch."), str(dtype).removeprefix("torch."), kind == "linear", case["type"] == "tf32")
                 product.tune(sets, results["rival"])
                 calls["rival"] = [product.bound(*i, o) for i, o in zip(sets, results["rival"])]
+            elif "block" in kind:
+                del calls["eager"]
+                calls["rival"], same = zip(*(block_rival(*i) for i in sets))
+                results["rival"] = [call() for call in calls["rival"]]
+                if not all(same):
+                    del results["rival"]
             elif kind == "conv" or kind.startswith("fp8"):
                 results["rival"] = [eager(*i) for i in sets]
                 calls["rival"] = calls.pop("eager")

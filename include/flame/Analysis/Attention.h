@@ -2,7 +2,8 @@
 //
 // softmax(score(q k^T)) v as it is spelled by ops: a product, pointwise ops of the scores' shape, the reductions and
 // pointwise ops of a softmax over the keys, a product. Nothing is changed here; region formation puts the ops into one
-// region, and the CUDA target finds them there again.
+// region, and the CUDA target finds them there again. What also belongs to it is the logarithm of the sum of the scores' exponentials
+// (log-sum-exp), by which parts of an attention over different keys are joined, and weights computed again.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_ANALYSIS_ATTENTION_H
@@ -17,12 +18,16 @@ struct Attention {
   MatMulOp scores, context;               // q k^T, and the weights times v
   mlir::Value score;                      // [..., queries, keys]: what softmax is taken of
   llvm::SmallVector<mlir::Operation *> ops; // all between the operands and the result, `scores` and `context` among them
+  /// [..., queries, 1], f32: the log-sum-exp of the scores, which others may read; null where nobody computes it. Of a row that sees no
+  /// key it is minus infinity, or NaN where it is spelled max + log(sum exp(score - max)).
+  mlir::Value logSum;
+  bool isNaNOfNothing = false;
   /// Ops that compute positions, such as those of a causal mask: they read no data that is worth a buffer.
   llvm::SmallVector<mlir::Operation *> positions;
 };
 
 /// The attention that `context` ends: floats of 16 bits, heads of known sizes up to 256, or of multiples of 128 up to
-/// `largestHead`, batches of q k^T and of the result alike, and no value in between that anyone else reads. `isIgnored` says
+/// `largestHead`, batches of q k^T and of the result alike, and no value in between that anyone else reads but the log-sum-exp. `isIgnored` says
 /// which users don't count.
 std::optional<Attention> matchAttention(MatMulOp context, ShapeContext &shapes,
                                         llvm::function_ref<bool(mlir::Operation *)> isIgnored, int64_t largestHead);

@@ -128,6 +128,10 @@ def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncO
     there leaves the product alone. A constant y is transposed once, for these instructions read along the inner dim.
     Zero points must be 0.
 
+    Floats with a scale for each 128 positions of the inner dim, of a row of x and of one or 128 columns of y, become operands of a
+    `scaled_matmul` with their scales, however the model repeats these: by DequantizeLinear with `block_size`, by expansions and
+    reshapes, or by a multiplication in a shape that has a dim for each block and one for the places in it.
+
     Before:
 
     ```mlir

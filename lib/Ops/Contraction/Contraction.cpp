@@ -82,6 +82,39 @@ LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
   return success();
 }
 
+LogicalResult ScaledMatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
+  const char *names[] = {"x", "y", "x_scale", "y_scale"};
+  SmallVector<DimExpr> dims[4];
+  for (unsigned i = 0; i < 4; ++i) {
+    if (failed(requireRanked(*this, i, names[i])))
+      return failure();
+    dims[i].assign(context.dims(getOperand(i)));
+    Type type = getElementTypeOrSelf(getOperand(i).getType());
+    if (i < 2 ? !isa<FloatType>(type) : !type.isF32())
+      return emitOpError() << names[i] << " has element type " << dtypeName(type) << "; elements are floats and scales f32";
+  }
+  if (!isa<FloatType>(getType()))
+    return emitOpError("can't give ") << dtypeName(getType()) << "; sums are f32";
+  if (int64_t(getDepth()) < 1 || int64_t(getColumns()) < 1)
+    return emitOpError("has blocks of ") << getColumns() << " columns by " << getDepth() << "; they need one element at least";
+  if (dims[0].size() < 2 || dims[1].size() != 2)
+    return emitOpError("needs x of rank 2 or more and y of rank 2, has shapes ") << dimsString(dims[0]) << " and " << dimsString(dims[1]);
+  DimExpr inner = dims[0].back();
+  if (failed(context.require(*this, Requirement::Equal, inner, dims[1].back(), "the inner dims of a matrix product must be equal")))
+    return failure();
+  DimExpr blocks = ceilDiv(inner, context.constant(getDepth()));
+  SmallVector<DimExpr> xScale(dims[0]), yScale{ceilDiv(dims[1][0], context.constant(getColumns())), blocks};
+  xScale.back() = blocks;
+  for (auto [i, wanted] : {std::pair(2u, ArrayRef<DimExpr>(xScale)), std::pair(3u, ArrayRef<DimExpr>(yScale))})
+    if (ArrayRef<DimExpr>(dims[i]) != wanted)
+      return emitOpError() << names[i] << " has shape " << dimsString(dims[i]) << "; blocks of " << getColumns() << " columns by " << getDepth()
+                           << " of the inner dim need " << dimsString(wanted);
+  SmallVector<DimExpr> result(dims[0]);
+  result.back() = dims[1][0];
+  results.push_back(ResultInfo::tensor(getType(), result));
+  return success();
+}
+
 LogicalResult PackPanelsOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireRanked(*this, 0, "x")))
     return failure();

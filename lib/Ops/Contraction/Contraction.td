@@ -23,6 +23,21 @@ def MatMulOp : Flame_PureOp<"matmul", [ContractAnchor]> {
   let hasCanonicalizer = 1;
 }
 
+def ScaledMatMulOp : Flame_PureOp<"scaled_matmul", [ContractAnchor]> {
+  let summary = "matrix product of elements that have a scale for each block of them";
+  let description = [{
+    x: […, M, K], y: [N, K], floats; scales are f32, of x: […, M, ceil(K / `depth`)], of y: [ceil(N / `columns`), ceil(K / `depth`)].
+
+        result[…, m, n] = Σ_k x[…, m, k] · x_scale[…, m, k / depth] · y[n, k] · y_scale[n / columns, k / depth]
+
+    Sums are f32, rounded to `type`. A target may multiply the elements of a block as they are and its sum by both scales, or
+    operands that it scales before, rounded to `type`: what the dequantised operands of such a product are in a model.
+  }];
+  let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$y, AnyFlameTensor:$x_scale, AnyFlameTensor:$y_scale, I64Attr:$depth,
+                   I64Attr:$columns, TypeAttr:$type);
+  let results = (outs AnyFlameTensor:$result);
+}
+
 def PackPanelsOp : Flame_PureOp<"pack_panels", [NotDifferentiable]> {
   let summary = "matrices cut into panels of `width` columns, each contiguous";
   let description = [{

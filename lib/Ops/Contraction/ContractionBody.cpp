@@ -4,6 +4,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Body/Bodies.h"
+#include "flame/Body/ScaledProduct.h"
 #include "flame/Ops/Contraction.h"
 
 using namespace mlir;
@@ -55,6 +56,28 @@ static Value matmulElement(MatMulOp op, ElementBuilder &b, ValueRange index) {
   })[0];
 }
 
+Value flame::scaledElement(ElementBuilder &b, ScaledMatMulOp op, bool isX, ValueRange index) {
+  Value elements = isX ? op.getX() : op.getY(), scales = isX ? op.getXScale() : op.getYScale();
+  ScalarBuilder s = b.scalars(b.b.getF32Type());
+  Values at(index);
+  at.back() = b.divi(at.back(), b.index(op.getDepth()));
+  if (!isX)
+    at[0] = b.divi(at[0], b.index(op.getColumns()));
+  Value element = s.cast(b.element(elements, index), getElementTypeOrSelf(elements.getType()), b.b.getF32Type());
+  return s.mul(element, b.element(scales, at));
+}
+
+static Value scaledMatmulElement(ScaledMatMulOp op, ElementBuilder &b, ValueRange index) {
+  Type f32 = b.b.getF32Type();
+  ScalarBuilder s = b.scalars(f32);
+  Value sum = b.loop(b.index(0), b.expr(b.shapes().dims(op.getX()).back()), s.number(f32, 0), [&](Value k, ValueRange carried) {
+    Values x(index), y{index.back(), k};
+    x.back() = k;
+    return Values{s.add(carried[0], s.mul(scaledElement(b, op, /*isX=*/true, x), scaledElement(b, op, /*isX=*/false, y)))};
+  })[0];
+  return s.cast(sum, f32, op.getType());
+}
+
 static Value packElement(PackPanelsOp op, ElementBuilder &b, ValueRange index) {
   Type type = getElementTypeOrSelf(op.getX().getType());
   size_t rank = index.size() - 1;
@@ -72,4 +95,5 @@ static Value packElement(PackPanelsOp op, ElementBuilder &b, ValueRange index) {
 void flame::registerContractionBodies(MLIRContext *context) {
   attachElement<PackPanelsOp, packElement>(context);
   attachElement<MatMulOp, matmulElement, /*Cheap=*/false>(context);
+  attachElement<ScaledMatMulOp, scaledMatmulElement, /*Cheap=*/false>(context);
 }

@@ -11,4 +11,11 @@ static DimExpr matmul(MatMulOp op, ShapeContext &shapes) {
   return shapes.numElements(op.getResult()) * inner * 2;
 }
 
-void flame::registerContractionCosts(MLIRContext *context) { attachCost<MatMulOp, matmul>(context); }
+static DimExpr scaledMatmul(ScaledMatMulOp op, ShapeContext &shapes) {
+  return shapes.numElements(op.getResult()) * shapes.dims(op.getX()).back() * 2;
+}
+
+void flame::registerContractionCosts(MLIRContext *context) {
+  attachCost<MatMulOp, matmul>(context);
+  attachCost<ScaledMatMulOp, scaledMatmul>(context);
+}

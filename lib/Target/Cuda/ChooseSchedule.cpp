@@ -242,8 +242,12 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   double least = problem.isThin ? besideStart + bytes / thinBytes
                                 : std::max(coldOperands + price(sizes, beside, chooseMma(beside, sizes)),
                                            streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
+  // Others scale every element that they multiply, for each tile that reads it.
+  if (sizes.scaleColumns != 0)
+    least = std::numeric_limits<double>::infinity();
   auto consider = [&](WgmmaSchedule candidate) {
-    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products))
+    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products) ||
+        (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
     if (candidate.splits > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) *

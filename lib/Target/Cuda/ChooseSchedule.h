@@ -23,6 +23,7 @@ struct ContractSizes {
   int64_t batches = 1, rows, columns, depth;
   int products = 1;
   Major x = Major::Depth, y = Major::Depth;
+  int64_t scaleColumns = 0; // of a block of y with a scale of its own; 0: there are none
 };
 
 /// The schedules that chooseMma picks from, for elements of 16 bits; for others the same bytes.

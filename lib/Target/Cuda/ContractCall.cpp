@@ -21,6 +21,8 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
           {"depth", sizes.depth}};
   if (sizes.products != 1)
     problem["products"] = sizes.products;
+  if (sizes.scaleColumns != 0)
+    problem["scaleColumns"] = sizes.scaleColumns;
   return problem;
 }
 
@@ -61,7 +63,7 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
   std::optional<WgmmaSchedule> chosen = chooseWgmma(problem, sizes);
   auto isValid = [&](const WgmmaSchedule &s) {
     // Tiles one below the other are whole pieces of what warps store.
-    return s.isValid(problem.type, problem.x, problem.y, sizes.products) &&
+    return s.isValid(problem.type, problem.x, problem.y, sizes.products) && (sizes.scaleColumns == 0 || s.takesScales(problem.type)) &&
            (s.rows % WgmmaSchedule::slabRows == 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))

@@ -28,7 +28,10 @@ bool ContractEpilogue::isSupported(bool anyOrder) {
       return false;
     dependent.insert(op.getResult(0));
   }
-  return llvm::all_of(kernel.region.getYielded(), [&](Value v) { return dependent.contains(v) || moved.contains(v); });
+  return llvm::all_of(results, [&](unsigned result) {
+    Value v = kernel.region.getYielded()[result];
+    return dependent.contains(v) || moved.contains(v);
+  });
 }
 
 bool ContractEpilogue::storesColumn(int64_t dim) {
@@ -70,14 +73,13 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
     return "$" + std::to_string(operands.size() - 1);
   };
   auto function = [&](Value value) { return wrap ? wrap(name(value)) : name(value); };
-  unsigned results = kernel.region.getNumResults();
-  if (results != 1) {
+  if (results.size() != 1) {
     Value body = FunctionOp::create(
         e.b, kernel.loc, ("body" + suffix).str(), types, argumentNames, [&](ValueRange args) {
           e.scope([&] {
             Values at = indexOf(e, args[0], args[1]);
             setSums(args);
-            for (unsigned result = 0; result < results; ++result) {
+            for (unsigned result : results) {
               Values to = resultIndex(result, at);
               kernel.storeResult(e, result, to, e.element(kernel.region.getYielded()[result], to));
             }
@@ -87,15 +89,16 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
         });
     return "flame::scatter(" + function(body) + ")";
   }
-  Type elementType = getElementTypeOrSelf(kernel.region.getResult(0).getType());
-  Value yielded = kernel.region.getYielded()[0];
+  const unsigned only = results.front();
+  Type elementType = getElementTypeOrSelf(kernel.region.getResult(only).getType());
+  Value yielded = kernel.region.getYielded()[only];
   Value body =
       FunctionOp::create(e.b, kernel.loc, ("body" + suffix).str(), types, argumentNames, [&](ValueRange args) {
         Value stored;
         e.scope([&] {
           Values at = indexOf(e, args[0], args[1]);
           setSums(args);
-          stored = e.scalars(elementType).toStorage(e.element(yielded, resultIndex(0, at)), elementType);
+          stored = e.scalars(elementType).toStorage(e.element(yielded, resultIndex(only, at)), elementType);
           clearSums();
         });
         return stored;
@@ -104,11 +107,11 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
     Value position;
     e.scope([&] {
       Values at = indexOf(e, args[0], args[1]);
-      position = e.linearize(resultIndex(0, at), SmallVector<DimExpr>(kernel.shapes.dims(yielded)));
+      position = e.linearize(resultIndex(only, at), SmallVector<DimExpr>(kernel.shapes.dims(yielded)));
     });
     return position;
   });
-  std::string result = name(kernel.resultBuffer(0)), first = function(body), second = function(place);
+  std::string result = name(kernel.resultBuffer(only)), first = function(body), second = function(place);
   return std::string("flame::store<") + (contiguous ? "true" : "false") + ">(" + result + ", " + first + ", " + second +
          ")";
 }

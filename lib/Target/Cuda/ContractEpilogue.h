@@ -11,8 +11,16 @@ namespace flame::cuda {
 /// product and rows stay contiguous.
 class ContractEpilogue {
 public:
-  ContractEpilogue(KernelBuilder &kernel, llvm::ArrayRef<mlir::Value> products)
-      : kernel(kernel), products(products), product(products.front()) {}
+  /// `beside`: a result that the caller stores by itself.
+  ContractEpilogue(KernelBuilder &kernel, llvm::ArrayRef<mlir::Value> products, mlir::Value beside = {})
+      : kernel(kernel), products(products), product(products.front()) {
+    for (auto [i, value] : llvm::enumerate(kernel.region.getYielded()))
+      if (value != beside)
+        results.push_back(i);
+  }
+
+  /// The region's results that it stores.
+  llvm::ArrayRef<unsigned> stored() const { return results; }
 
   /// False if the region does something else with the product. `anyOrder`: the transposes may move the last dim, too.
   bool isSupported(bool anyOrder = false);
@@ -33,6 +41,7 @@ private:
   KernelBuilder &kernel;
   llvm::SmallVector<mlir::Value, 2> products;
   mlir::Value product; // the first one
+  llvm::SmallVector<unsigned, 2> results;
 };
 
 /// The name of a storage type in a kernel's text.

@@ -31,7 +31,7 @@ class AttentionEmitter {
 public:
   AttentionEmitter(KernelBuilder &kernel, const Attention &attention)
       : kernel(kernel), shapes(kernel.shapes), attention(attention),
-        epilogue(kernel, MatMulOp(attention.context).getResult()), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+        epilogue(kernel, MatMulOp(attention.context).getResult(), attention.logSum), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
 
   LogicalResult emit() {
     if (!epilogue.isSupported())
@@ -110,9 +110,13 @@ public:
           return at;
         },
         /*contiguous=*/true, operands);
+    // The store's operands are the last ones.
+    std::string tensorStore = "flame::tensorStore<unsigned short>(map3, $" + std::to_string(operands.size() - 2) + ")", logSums;
+    if (attention.logSum)
+      logSums = ", flame::totals(" + operand(logSumBody()) + ")";
     std::string wgmmaText;
     if (wgmma) {
-      std::string storing = storeByMaps(*wgmma, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore() : end;
+      std::string storing = storeByMaps(*wgmma, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore : end;
       wgmmaText = "flame::wgmmaAttention<" + cuda::text(*wgmma) + ", " + cuda::text(type) + ", " + name(heads[1]->order) +
                   ", " + name(heads[2]->order) + ">(" + problem + ", " + headsText();
       for (auto [i, operand] : llvm::enumerate(heads))
@@ -127,14 +131,18 @@ public:
                    storing + "; }";
       if (!wgmmaParts.isConstant(1))
         wgmmaText += ",\n      " + sharedKeys(wgmmaParts) + ", [&](int at) { head = at; return " + end + "; }";
-      wgmmaText += ")";
+      else if (!logSums.empty())
+        wgmmaText += ",\n      flame::SharedKeys{1}, nullptr";
+      wgmmaText += logSums + ")";
       kernel.kernel.wgmma.extent = batches * ceilDiv(rows, shapes.constant(wgmma->rows)) * wgmmaParts;
       kernel.templates.push_back("impl/WgmmaAttention.h");
     }
     text += score + ",\n      " + end;
     if (isShared)
       text += ",\n      " + sharedKeys(parts) + ", (int)" + operand(head);
-    CallOp::create(e.b, kernel.loc, text + ")", operands, wgmmaText);
+    else if (!logSums.empty())
+      text += ",\n      flame::SharedKeys{1}, 0";
+    CallOp::create(e.b, kernel.loc, text + logSums + ")", operands, wgmmaText);
     kernel.kernel.extent = batches * tiles;
     return success();
   }
@@ -392,9 +400,12 @@ private:
     k.map.box = {s.perLine, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
     v.map.box = {s.perLine, v.order == Major::Side ? s.keys : s.width, 1, 1, 1};
     launch.tensors = {q.map, k.map, v.map};
-    Value yielded = kernel.region.getYielded()[0];
+    if (epilogue.stored().size() != 1)
+      return false;
+    const unsigned only = epilogue.stored().front();
+    Value yielded = kernel.region.getYielded()[only];
     Type stored = getElementTypeOrSelf(yielded.getType());
-    if (kernel.region.getNumResults() != 1 || !(stored.isF16() || stored.isBF16()) || !isMultiple(columns, 8) ||
+    if (!(stored.isF16() || stored.isBF16()) || !isMultiple(columns, 8) ||
         s.width < s.perLine)
       return false;
     // Where a step along a dim of [batch, rows, columns] leads in the result.
@@ -404,7 +415,7 @@ private:
     DimExpr stride = shapes.constant(2);
     for (size_t d = sizes.size(); d-- > 0; stride = stride * sizes[d])
       strides[transpose ? transpose.getPerm()[d] : d] = stride;
-    TensorMap map{kernel.positionOf(kernel.resultBuffer(0)), stored, shapes.constant(0), {columns, rows},
+    TensorMap map{kernel.positionOf(kernel.resultBuffer(only)), stored, shapes.constant(0), {columns, rows},
                   {strides[batch.size()]},                   {s.perLine, s.slabRows, 1, 1, 1}};
     for (size_t axis : headAxes()) {
       map.dims.push_back(batch[axis]);
@@ -415,9 +426,24 @@ private:
     launch.tensors.push_back(map);
     return true;
   }
-  /// The other epilogue's last operands are result, body, place.
-  std::string tensorStore() {
-    return "flame::tensorStore<unsigned short>(map3, $" + std::to_string(operands.size() - 2) + ")";
+  /// Stores a row's log-sum-exp.
+  Value logSumBody() {
+    const unsigned result = llvm::find(kernel.region.getYielded(), attention.logSum) - kernel.region.getYielded().begin();
+    return FunctionOp::create(e.b, kernel.loc, "logSum", {e.b.getIndexType(), e.b.getF32Type()}, {"row", "number"}, [&](ValueRange args) {
+      e.scope([&] {
+        Value number = args[1];
+        if (attention.isNaNOfNothing) { // its largest score is minus infinity then, from which the model subtracts that
+          ScalarBuilder s = e.scalars(e.b.getF32Type());
+          Value nothing = s.number(e.b.getF32Type(), -INFINITY);
+          number = e.select(arith::CmpFOp::create(e.b, kernel.loc, arith::CmpFPredicate::OEQ, number, nothing),
+                            s.number(e.b.getF32Type(), NAN), number);
+        }
+        Values at(headAt());
+        at.append({args[0], e.index(0)});
+        kernel.storeResult(e, result, at, number);
+      });
+      return Value();
+    });
   }
 
   std::string scoring(bool plain) {

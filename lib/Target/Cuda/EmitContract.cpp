@@ -13,6 +13,7 @@
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Analysis/PairedProducts.h"
+#include "flame/Body/ScaledProduct.h"
 #include "flame/Ops/Contraction.h"
 #include "flame/Ops/Shape.h"
 #include "llvm/Support/SaveAndRestore.h"
@@ -30,14 +31,18 @@ class ContractEmitter : ContractCall {
 public:
   /// Of one product, or of two that are paired.
   ContractEmitter(KernelBuilder &kernel, ArrayRef<MatMulOp> ops)
-      : ContractCall(kernel), op(ops.front()), other(ops.size() == 2 ? ops.back() : MatMulOp()), products(ops.size()),
+      : ContractCall(kernel), op(ops.front()), other(ops.size() == 2 ? Product(ops.back()) : Product()), products(ops.size()),
         epilogue(kernel, SmallVector<Value>(llvm::map_range(ops, [](MatMulOp op) { return op.getResult(); }))) {}
+  ContractEmitter(KernelBuilder &kernel, ScaledMatMulOp scaled)
+      : ContractCall(kernel), op(scaled), scaled(scaled), products(1), epilogue(kernel, {scaled.getResult()}) {}
 
   LogicalResult emit() {
-    if (op.getPackedColumns() || !epilogue.isSupported() || !chooseArithmetic())
+    if (op.isPacked || !epilogue.isSupported() || !chooseArithmetic())
       return emitLoop(kernel);
     shapeUp();
     ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth), products};
+    if (scaled)
+      sizes.scaleColumns = scaled.getColumns();
     FailureOr<bool> isThin = emitThin(sizes);
     if (failed(isThin) || *isThin)
       return isThin;
@@ -59,7 +64,7 @@ public:
     std::string problem = problemText(rows, columns, depth);
     std::string xText = operandText(x, /*isX=*/true), yText = rightText();
     std::string end = epilogueText();
-    if (isMatrix(type) && failed(useWgmma(problem, sizes, end)))
+    if ((isMatrix(type) || narrow) && failed(useWgmma(problem, sizes, end)))
       return failure();
     callTiles({problem, xText, yText, end});
     kernel.kernel.extent = batches * blocks;
@@ -67,6 +72,18 @@ public:
   }
 
 private:
+  struct Product {
+    Value x, y, result; // null: none
+    bool transposeX = false, transposeY = false, isPacked = false;
+
+    Product() = default;
+    explicit Product(MatMulOp op)
+        : x(op.getX()), y(op.getY()), result(op.getResult()), transposeX(op.getTransposeX()), transposeY(op.getTransposeY()),
+          isPacked(op.getPackedColumns().has_value()) {}
+    explicit Product(ScaledMatMulOp op) : x(op.getX()), y(op.getY()), result(op.getResult()), transposeY(true) {}
+    explicit operator bool() const { return bool(result); }
+  };
+
   /// One operand as a matrix per batch, a line dim (rows of x, columns of y) and the inner dim.
   struct Side {
     Value value;
@@ -81,13 +98,16 @@ private:
     DimExpr border, furtherStride;
   };
 
-  MatMulOp op, other; // `other`: null, if there is but one
+  Product op, other;
+  ScaledMatMulOp scaled; // `op`, if blocks of its operands have scales
   int products;
   ContractEpilogue epilogue;
   Type elementType; // what operands are converted to
   /// Elements of 8 bits that wgmma multiplies; other matrix instructions multiply them as f16, which has all their values.
   std::optional<Arithmetic> narrow;
   Side x, y, z; // z: the other product's y
+  std::optional<StridedOperand> xScale, yScale; // of `scaled`, if they are memory
+  DimExpr xScaleRow;                            // from row to row
   SmallVector<DimExpr> batch; // of the result, empty if its dims are part of the rows
   SmallVector<DimExpr> rowDims;
   DimExpr batches, rows, columns, depth;
@@ -95,10 +115,16 @@ private:
 
   /// False if no template multiplies such elements.
   bool chooseArithmetic() {
-    Type left = getElementTypeOrSelf(op.getX().getType()), right = getElementTypeOrSelf(op.getY().getType());
-    elementType = getElementTypeOrSelf(op.getResult().getType());
+    Type left = getElementTypeOrSelf(op.x.getType()), right = getElementTypeOrSelf(op.y.getType());
+    elementType = getElementTypeOrSelf(op.result.getType());
     Type compute = computeType(elementType);
-    if (left == right && (left.isF16() || left.isBF16()) && compute.isF32()) {
+    if (scaled) {
+      if (left != right || !isa<Float8E4M3FNType, Float8E5M2Type>(left) || !compute.isF32())
+        return false;
+      // As they are by wgmma alone; by the others as the model has them, scaled.
+      narrow = isa<Float8E4M3FNType>(left) ? Arithmetic::E4M3 : Arithmetic::E5M2;
+      type = elementType.isF16() ? Arithmetic::F16 : elementType.isBF16() ? Arithmetic::BF16 : Arithmetic::F32;
+    } else if (left == right && (left.isF16() || left.isBF16()) && compute.isF32()) {
       type = left.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
       elementType = left;
     } else if (left == right && left.isInteger(8) && elementType.isInteger(32)) {
@@ -165,12 +191,17 @@ private:
 
   /// Sizes of the product. A batch of x that meets one matrix y is more rows.
   void shapeUp() {
-    SmallVector<DimExpr> xDims(shapes.dims(op.getX())), yDims(shapes.dims(op.getY())),
-        dims(shapes.dims(op.getResult()));
-    x = side(op.getX(), true, op.getTransposeX());
-    y = side(op.getY(), false, op.getTransposeY());
+    SmallVector<DimExpr> xDims(shapes.dims(op.x)), yDims(shapes.dims(op.y)),
+        dims(shapes.dims(op.result));
+    x = side(op.x, true, op.transposeX);
+    y = side(op.y, false, op.transposeY);
     if (other)
-      z = side(other.getY(), false, other.getTransposeY());
+      z = side(other.y, false, other.transposeY);
+    if (scaled) {
+      xScale = stridedOperand(kernel, scaled.getXScale()), yScale = stridedOperand(kernel, scaled.getYScale());
+      if (xScale)
+        xScaleRow = *(xScale->strides.end() - 2);
+    }
     DimExpr one = shapes.constant(1);
     depth = x.isVector ? xDims[0] : xDims[xDims.size() - (x.transposed ? 2 : 1)];
     columns = y.isVector ? one : dims.back();
@@ -181,6 +212,8 @@ private:
     rows = x.isVector ? one : rowDims[0];
     bool single = llvm::all_of(y.batch, [](DimExpr d) { return d.isConstant(1); });
     if (single && !batch.empty() && !x.isVector && x.batch == batch && joinsRows()) {
+      if (xScale && !joinsRows(*xScale, xScaleRow))
+        xScale.reset();
       rowDims.insert(rowDims.begin(), batch.begin(), batch.end());
       batch.clear();
       x.batch.clear();
@@ -312,7 +345,9 @@ private:
               at.push_back(args[lineFirst ? 1 : 0]);
             }
             ScalarBuilder scalars = e.scalars(elementType);
-            stored = scalars.toStorage(scalars.cast(e.element(s.value, at), s.elementType, elementType), elementType);
+            Value element = scaled ? scalars.cast(scaledElement(e, scaled, isX, at), e.b.getF32Type(), elementType)
+                                   : scalars.cast(e.element(s.value, at), s.elementType, elementType);
+            stored = scalars.toStorage(element, elementType);
           });
           return stored;
         });
@@ -401,6 +436,21 @@ private:
     return std::string("flame::TensorOperand") + (kernel.isConstant(s.memory->memory) ? "<true>" : "");
   }
 
+  /// True if the template reads both operands' scales where they are.
+  bool canScale() {
+    const uint64_t columns = scaled.getColumns();
+    return batch.empty() && xScale && yScale && int64_t(scaled.getDepth()) == WgmmaSchedule::scaledDepth &&
+           (columns == 1 || (columns % 8 == 0 && llvm::isPowerOf2_64(columns)));
+  }
+  std::string scalesText() {
+    auto text = [&](const StridedOperand &scale, DimExpr line) {
+      std::string begin = address(scale.memory, e.expr(scale.offset)), step = number(line);
+      return begin + ", " + step + ", " + number(scale.strides.back());
+    };
+    std::string left = text(*xScale, xScaleRow), right = text(*yScale, yScale->strides[0]);
+    return "flame::BlockScales<" + std::to_string(scaled.getColumns()) + ", $I>{" + left + ", " + right + "}";
+  }
+
   /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or the other kernel is likely faster.
   /// Its epilogue is `end`.
   LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end, bool isThin = false) {
@@ -411,7 +461,7 @@ private:
     if (!followsBatch(x) || !followsBatch(y) || (other && !followsBatch(z)))
       return success();
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
-    if (!xOrder || !yOrder || (other && wgmmaOrder(z) != yOrder))
+    if (!xOrder || !yOrder || (other && wgmmaOrder(z) != yOrder) || (scaled && !canScale()))
       return success();
     const bool isWeight = kernel.isConstant(y.memory->memory) && (!other || kernel.isConstant(z.memory->memory));
     const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant(), {}, isThin, isWeight};
@@ -433,7 +483,7 @@ private:
     // A single result in the product's own order can be stored by the copy engine.
     Value yielded = kernel.region.getYielded()[0];
     Type resultType = getElementTypeOrSelf(yielded.getType());
-    bool isOwnOrder = yielded == op.getResult() || !yielded.getDefiningOp<TransposeOp>();
+    bool isOwnOrder = yielded == op.result || !yielded.getDefiningOp<TransposeOp>();
     bool batched = !batches.isConstant(1);
     std::string store = batched ? epilogueOfBatches("first") : end;
     if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
@@ -461,10 +511,10 @@ private:
     }
     auto step = [](const Side &s) { return s.batchStride.isConstant(0) ? "0}" : "1}"; };
     kernel.templates.push_back("impl/WgmmaGemm.h");
-    callWgmma(s, product,
-              {problem + ", " + number,
-               left + step(x) + ", " + right + step(y),
-               make + store + "; }"});
+    SmallVector<std::string> arguments{problem + ", " + number, left + step(x) + ", " + right + step(y), make + store + "; }"};
+    if (scaled)
+      arguments.push_back(scalesText());
+    callWgmma(s, product, arguments);
     return success();
   }
 
@@ -545,6 +595,8 @@ private:
 } // namespace
 
 LogicalResult flame::cuda::emitContract(KernelBuilder &kernel) {
+  if (auto scaled = onlyAnchor<ScaledMatMulOp>(kernel.region))
+    return llvm::hasSingleElement(kernel.region.getBlock()->getOps<MatMulOp>()) ? emitLoop(kernel) : ContractEmitter(kernel, scaled).emit();
   SmallVector<MatMulOp> ops(kernel.region.getBlock()->getOps<MatMulOp>());
   bool paired = ops.size() == 2 && arePaired(ops[0], ops[1], kernel.shapes, kernel.tf32);
   return ops.size() == 1 || paired ? ContractEmitter(kernel, ops).emit() : emitLoop(kernel);

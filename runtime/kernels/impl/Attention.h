@@ -18,9 +18,11 @@
 namespace flame {
 
 /// With s.splits > 1, `sharedKeys.count` blocks, next to each other, share the keys of some queries; `head` is the number of theirs.
-template <AttentionSchedule s, Arithmetic type, typename Q, typename K, typename V, typename Scoring, typename Epilogue>
+/// `logSums` takes the log-sum-exp of each row's scores.
+template <AttentionSchedule s, Arithmetic type, typename Q, typename K, typename V, typename Scoring, typename Epilogue,
+          typename LogSums = NoTotals>
 FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, Epilogue epilogue, SharedKeys sharedKeys = {1},
-                            int head = 0) {
+                            int head = 0, LogSums logSums = {}) {
   constexpr int threads = s.threads(), warpRows = s.rows / s.warpRows, warpKeys = s.keys / s.warpKeys,
                 tiles = warpRows / 16;
   constexpr int depthLine = s.line(s.depth), widthLine = s.line(s.width);
@@ -216,7 +218,7 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
         for (int w = 0; w < s.warpKeys; ++w)
           sum += own[w * warpRows].values[1] * exp2Fast(own[w * warpRows].values[0] - base);
         factor[i][half] = exp2Fast(peak[i][half] - base) / (splits > 1 ? 1.0f : sum);
-        if (splits > 1)
+        if (splits > 1 || LogSums::any)
           peak[i][half] = most, total[i][half] = sum;
       }
   }
@@ -243,9 +245,17 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
       storeAll(PartStore<s.width>{sharedKeys, rows, split});
       if (isLastPart(sharedKeys, (unsigned)blockId() / splits, (unsigned *)shared, [] { syncBlock(); }))
         joinParts<s.width>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, threads, (float *)(shared + 128),
-                           epilogue);
+                           epilogue, logSums);
       return;
     }
+  }
+  if constexpr (LogSums::any) {
+#pragma unroll
+    for (int i = 0; i < tiles; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        if (const int at = first + row + 16 * i + 8 * half + lane / 4; part == 0 && lane % 4 == 0 && at < p.rows)
+          logSums.body(at, logSum(peak[i][half], total[i][half]));
   }
   storeAll(epilogue);
 }

@@ -39,11 +39,13 @@ struct HeadOperand {
 /// and after. Otherwise it is not looked at.
 ///
 /// `makeScoring(batch)` and `makeEpilogue(batch)` give Scores and the epilogue of one of the heads. `makeJoined` gives one for blocks
-/// that share keys, which stores by itself.
+/// that share keys, which stores by itself. `logSums` takes the log-sum-exp of each row's scores, of the head that `makeScoring` was called
+/// for last.
 template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, typename MakeScoring,
-          typename MakeEpilogue, typename MakeJoined = MakeEpilogue>
+          typename MakeEpilogue, typename MakeJoined = MakeEpilogue, typename LogSums = NoTotals>
 FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
-                                 MakeScoring makeScoring, MakeEpilogue makeEpilogue, SharedKeys sharedKeys, MakeJoined makeJoined) {
+                                 MakeScoring makeScoring, MakeEpilogue makeEpilogue, SharedKeys sharedKeys, MakeJoined makeJoined,
+                                 LogSums logSums = {}) {
   static_assert(s.isValid(kMajor, vMajor) && sizeOf(type) == 2, "no such schedule");
   using Queries = TensorTile<type, Major::Depth, s.rows, s.depthLines() * s.perLine, 1>;
   using Keys = TensorTile<type, kMajor, s.keys, kMajor == Major::Depth ? s.depthLines() * s.perLine : s.depth, 1>;
@@ -410,11 +412,18 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           auto sync = [] { syncThreads(1 + 3 * consumers, 128 * consumers); };
           if (isLastPart(sharedKeys, tile / splits, shownTile + 1, sync))
             joinParts<s.width>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, 128 * consumers,
-                               (float *)pointerTo(slabs), makeJoined(at.row));
+                               (float *)pointerTo(slabs), makeJoined(at.row), logSums);
           queryPlace.next();
           continue;
         }
       }
+      if constexpr (LogSums::any)
+        if (group % parts == 0 && lane % 4 == 0) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+            if (row + 8 * half < p.rows)
+              logSums.body(row + 8 * half, logSum(peak[half], total[half]));
+        }
       rescale();
 
       int resultAt[3];

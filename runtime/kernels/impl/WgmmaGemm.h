@@ -15,6 +15,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreGroup.h"
+#include "pipeline/BlockScales.h"
 #include "pipeline/Ring.h"
 #include "pipeline/SumExchange.h"
 #include "pipeline/TensorTile.h"
@@ -93,12 +94,20 @@ template <typename X, typename Y> struct OperandSteps {
   Y y;
 };
 
-/// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
+template <typename Scales> constexpr int blocksOf(int depth) {
+  if constexpr (Scales::any)
+    return depth / Scales::inner;
+  else
+    return 1;
+}
+
+/// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`. `scales`: NoScales or BlockScales,
+/// which are for one batch.
 template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename Y,
-          typename MakeEpilogue>
-FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogue makeEpilogue) {
+          typename MakeEpilogue, typename Scales = NoScales>
+FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogue makeEpilogue, Scales scales = {}) {
   constexpr int products = productsOf<Y>, columns = s.columns / products; // of each
-  static_assert(s.isValid(type, xMajor, yMajor, products), "no such schedule");
+  static_assert(s.isValid(type, xMajor, yMajor, products) && (!Scales::any || (s.takesScales(type) && products == 1)), "no such schedule");
   using Sum = typename TypeOf<type>::Sum;
   using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
   using YTile = TensorTile<type, yMajor, s.columns, s.depth, s.clusterRows>;
@@ -221,25 +230,44 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     const unsigned step = clusters * (s.pingPong ? 2 : 1);
     if (s.pingPong && group == 1)
       place.skip(turns);
+    auto scalesOf = [&] {
+      if constexpr (Scales::any) {
+        using OfThread = typename Scales::template OfThread<slices, s.columns>;
+        static_assert(OfThread::bytes <= 4 * s.slabs * s.slabBytes, "scales find place where results leave later");
+        return OfThread(scales, p, group, slabs + group * 4 * s.slabs * s.slabBytes);
+      } else {
+        return scales;
+      }
+    }();
+    auto startScales = [&](const Raster::Place &at) {
+      if constexpr (Scales::any)
+        scalesOf.start((Index)(rowOf(at) + inGroup), (Index)columnOf(at), origin / Scales::inner);
+    };
+    constexpr int blocks = blocksOf<Scales>(s.depth); // of a stage's inner dim, those whose sums are scaled apart
+    const unsigned firstTile = begin + (s.pingPong ? group * clusters : 0);
+    if (firstTile < tiles)
+      startScales(raster(firstTile));
 #pragma unroll 1
-    for (unsigned tile = begin + (s.pingPong ? group * clusters : 0); tile < tiles; tile += step) {
+    for (unsigned tile = firstTile; tile < tiles; tile += step) {
       const auto at = raster(tile);
       Sum d[slices][s.columns / 2];
-      // Starts the products of one stage, which add to the sums there unless it is the first.
-      auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first) {
+      // Starts the products of one stage, or of one of `parts` of its inner dim, which add to the sums there unless they are the first.
+      auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first, int part = 0, int parts = 1) {
         const SharedAddress from = shared + place.stage * stageBytes;
         const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
-        await(ring.full(place.stage), place.parity);
-        if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
-          arriveThreads(2 - group, 256);
+        if (part == 0) {
+          await(ring.full(place.stage), place.parity);
+          if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
+            arriveThreads(2 - group, 256);
+        }
         fenceProducts();
 #pragma unroll
-        for (int k = 0; k < steps; ++k)
+        for (int k = part * steps / parts; k < (part + 1) * steps / parts; ++k)
 #pragma unroll
           for (int slice = 0; slice < slices; ++slice)
             multiplyGroup<type, xMajor == Major::Side, yMajor == Major::Side>(
                 to[slice], XTile::matrix(from, inGroup + slice * 64) + XTile::further(k), yMatrix + YTile::further(k),
-                !first || k > 0);
+                !first || k > part * steps / parts);
         commitProducts();
       };
       // Not before the other consumer has met its last stage: from further behind, the phase that this one waits for could
@@ -267,19 +295,37 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
 #pragma unroll
         for (int i = 0; i < slices * s.columns / 2; ++i)
           d[i / (s.columns / 2)][i % (s.columns / 2)] = Sum(0);
+        if constexpr (Scales::any)
+          scalesOf.begin();
 #pragma unroll 1
         for (int turn = 0; turn < turns; ++turn, place.next()) {
-          Sum part[slices][s.columns / 2];
-          multiply(part, turn, true);
-          waitProducts<0>();
-          release(place.stage);
 #pragma unroll
-          for (int slice = 0; slice < slices; ++slice) {
-            pin(part[slice]);
+          for (int block = 0; block < blocks; ++block) {
+            Sum part[slices][s.columns / 2];
+            multiply(part, turn, true, block, blocks);
+            if constexpr (Scales::any)
+              scalesOf.next();
+            waitProducts<0>();
+            if (block + 1 == blocks)
+              release(place.stage);
 #pragma unroll
-            for (int i = 0; i < s.columns / 2; ++i)
-              d[slice][i] += part[slice][i];
+            for (int slice = 0; slice < slices; ++slice) {
+              pin(part[slice]);
+              if constexpr (Scales::any) {
+                scalesOf.add(d[slice], part[slice], slice);
+              } else {
+#pragma unroll
+                for (int i = 0; i < s.columns / 2; ++i)
+                  d[slice][i] += part[slice][i];
+              }
+            }
           }
+        }
+        if constexpr (Scales::any) {
+          scalesOf.end();
+          // Those of the next tile come while this one is stored.
+          if (tile + step < tiles)
+            startScales(raster(tile + step));
         }
       }
       if constexpr (s.pingPong)

@@ -71,9 +71,9 @@ FLAME_DEVICE bool isLastPart(const SharedKeys &shared, unsigned tile, unsigned *
 
 /// By `threads` threads: adds up the parts of `rows` rows from `row` on and hands them to the epilogue, by way of shared memory from
 /// `sums` on, 32 bytes a thread. `first` as above.
-template <int width, typename Epilogue>
+template <int width, typename Epilogue, typename Totals>
 FLAME_DEVICE void joinParts(const SharedKeys &shared, long long first, int row, int rows, int columns, int threads, float *sums,
-                            const Epilogue &epilogue) {
+                            const Epilogue &epilogue, const Totals &totals) {
   constexpr int run = Epilogue::width, runs = width / run, line = KeySharing::elements(width);
   static_assert(width % run == 0 && run <= 8, "whole runs");
   auto *own = (Pack<float, run> *)sums + threadId();
@@ -102,6 +102,9 @@ FLAME_DEVICE void joinParts(const SharedKeys &shared, long long first, int row, 
         sum.values[e + 1] += pair.values[1] * factor;
       }
     }
+    if constexpr (Totals::any)
+      if (column == 0)
+        totals.body(at, logSum(most, total));
     const float factor = 1.0f / total;
 #pragma unroll
     for (int e = 0; e < run; ++e)

@@ -36,5 +36,11 @@ FLAME_DEVICE float exp2Fast(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+/// The logarithm to base 2, to some 22 bits; of 0 it is minus infinity.
+FLAME_DEVICE float log2Fast(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 
 } // namespace flame

@@ -44,6 +44,8 @@ FLAME_DEVICE void awaitProducers() {
 }
 /// The value of the lane whose number differs in the bits of `mask`.
 template <typename T> FLAME_DEVICE T shuffleXor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+/// The value of lane `from`.
+template <typename T> FLAME_DEVICE T shuffle(T value, int from) { return __shfl_sync(0xffffffffu, value, from); }
 /// The same value in all lanes of the warp, as the compiler can't see by itself.
 FLAME_DEVICE int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0); }
 /// Whether the condition holds in any lane of the warp.

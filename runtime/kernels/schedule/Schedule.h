@@ -173,6 +173,12 @@ struct WgmmaSchedule {
            (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
            sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) <= 227 * 1024;
   }
+  /// Positions of the inner dim that have one scale, where blocks of 8-bit floats have scales: steps hold whole blocks. Whether there is such
+  /// a kernel, of those that are valid; a thread has scales beside its sums.
+  static constexpr int scaledDepth = 128;
+  FLAME_BOTH constexpr bool takesScales(Arithmetic type) const {
+    return (type == Arithmetic::E4M3 || type == Arithmetic::E5M2) && promote && depth % scaledDepth == 0;
+  }
 };
 
 /// Tiles of a product by ordinary multiply-adds: 256 threads as 16 × 16, each with side × side elements of the result.

@@ -43,4 +43,18 @@ FLAME_DEVICE int visibleKeys(const Scores<limited, Body, Limit> &scoring, const 
 /// Minus infinity.
 FLAME_DEVICE float lowest() { return asFloat(0xff800000u); }
 
+/// What is done with the log-sum-exp of a row's scores: nothing, or body(row, number).
+struct NoTotals { static constexpr bool any = false; };
+template <typename Body> struct Totals {
+  static constexpr bool any = true;
+  Body body;
+};
+template <typename Body> FLAME_DEVICE Totals<Body> totals(Body body) { return {body}; }
+
+/// The log-sum-exp of a row whose weights relative to `peak`, in units of log 2, have the sum `total`.
+FLAME_DEVICE float logSum(float peak, float total) {
+  constexpr float log2 = 0.693147180559945f;
+  return ((peak == lowest() ? 0.0f : peak) + log2Fast(total)) * log2;
+}
+
 } // namespace flame

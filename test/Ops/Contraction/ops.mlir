@@ -30,3 +30,14 @@ func.func @packed(%x: tensor<3x4xf32>, %w: tensor<5x4xf32>) {
   %1 = flame.matmul %x, %0 {packed_columns = 5 : i64} : (tensor<3x4xf32>, tensor<1x4x16xf32>) -> tensor<3x5xf32>
   return
 }
+
+// CHECK-LABEL: func.func @scaled
+func.func @scaled(%x: tensor<2x7x300xf8E4M3FN>, %y: tensor<200x300xf8E4M3FN>, %s: tensor<2x7x3xf32>, %t: tensor<2x3xf32>, %u: tensor<200x3xf32>) {
+  // CHECK: flame.scaled_matmul {{.*}} {columns = 128 : i64, depth = 128 : i64, type = bf16} {{.*}} -> tensor<2x7x200xbf16>
+  %0 = flame.scaled_matmul %x, %y, %s, %t {columns = 128 : i64, depth = 128 : i64, type = bf16}
+    : (tensor<2x7x300xf8E4M3FN>, tensor<200x300xf8E4M3FN>, tensor<2x7x3xf32>, tensor<2x3xf32>) -> tensor<2x7x200xbf16>
+  // CHECK: flame.scaled_matmul {{.*}} {columns = 1 : i64, depth = 128 : i64, type = f32} {{.*}} -> tensor<2x7x200xf32>
+  %1 = flame.scaled_matmul %x, %y, %s, %u {columns = 1 : i64, depth = 128 : i64, type = f32}
+    : (tensor<2x7x300xf8E4M3FN>, tensor<200x300xf8E4M3FN>, tensor<2x7x3xf32>, tensor<200x3xf32>) -> tensor<2x7x200xf32>
+  return
+}

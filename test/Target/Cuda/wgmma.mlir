@@ -148,6 +148,54 @@ func.func @pairedRow(%x: tensor<1x4096xbf16>, %v: tensor<11264x4096xbf16>, %w: t
   return %0 : tensor<1x11264xbf16>
 }
 
+// Scales of blocks of 8-bit floats: the kernel gets where they are, the other generation scaled operands. x's scales are the same for all
+// blocks of a row.
+// CHECK-LABEL: // contract: expand scaled_matmul add
+// CHECK: const auto x = [&](const int row, const int depth) -> unsigned short {
+// CHECK: = in2[row];
+// CHECK: flame_float_to_bf16(flame_e4m3_to_float(
+// CHECK: const auto y = [&](const int column, const int depth) -> unsigned short {
+// CHECK: = in3[column / 128 * 8 + depth / 128]
+// CHECK: flame::wgmmaGemm<flame::WgmmaSchedule{{{.*}}, true, 1}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Depth>(
+// CHECK-NEXT: map0
+// CHECK-NEXT: flame::tensorStore<unsigned short>(map2, body); },
+// CHECK-NEXT: flame::BlockScales<128, int>{in2, 1, 0, in3, 8, 1});
+// CHECK: flame::gemm<{{.*}}, flame::Arithmetic::BF16>(
+// CHECK-NEXT: flame::computed<unsigned short, flame::Major::Depth>(x),
+// WITHOUT-NOT: BlockScales
+func.func @scaled(%x: tensor<4608x1024xf8E4M3FN>, %w: tensor<3072x1024xf8E4M3FN>, %s: tensor<4608x1xf32>, %t: tensor<24x8xf32>, %b: tensor<3072xbf16>) -> tensor<4608x3072xbf16> {
+  %0 = flame.region "contract"(%x, %w, %s, %t, %b) : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>, tensor<4608x1xf32>, tensor<24x8xf32>, tensor<3072xbf16>) -> tensor<4608x3072xbf16> {
+  ^bb0(%a: tensor<4608x1024xf8E4M3FN>, %c: tensor<3072x1024xf8E4M3FN>, %d: tensor<4608x1xf32>, %e: tensor<24x8xf32>, %f: tensor<3072xbf16>):
+    %n = flame.constant {value = dense<[4608, 8]> : tensor<2xi64>} : () -> tensor<2xi64>
+    %g = flame.expand %d, %n : (tensor<4608x1xf32>, tensor<2xi64>) -> tensor<4608x8xf32>
+    %1 = flame.scaled_matmul %a, %c, %g, %e {columns = 128 : i64, depth = 128 : i64, type = bf16} : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>, tensor<4608x8xf32>, tensor<24x8xf32>) -> tensor<4608x3072xbf16>
+    %2 = flame.add %1, %f : (tensor<4608x3072xbf16>, tensor<3072xbf16>) -> tensor<4608x3072xbf16>
+    flame.yield %2 : tensor<4608x3072xbf16>
+  }
+  return %0 : tensor<4608x3072xbf16>
+}
+
+// By columns; blocks of another size go by scaled operands on every GPU.
+// CHECK-LABEL: // contract: transpose scaled_matmul
+// CHECK: flame::BlockScales<1, int>{in2, 8, 1, in3, 1, 3072});
+// CHECK-LABEL: // contract: scaled_matmul
+// CHECK-NOT: wgmmaGemm
+// CHECK: in3[column * 16 + depth / 64]
+func.func @scaled_columns(%x: tensor<4608x1024xf8E4M3FN>, %w: tensor<3072x1024xf8E4M3FN>, %s: tensor<4608x8xf32>, %t: tensor<8x3072xf32>, %u: tensor<4608x16xf32>, %v: tensor<3072x16xf32>) -> (tensor<4608x3072xbf16>, tensor<4608x3072xbf16>) {
+  %0 = flame.region "contract"(%x, %w, %s, %t) : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>, tensor<4608x8xf32>, tensor<8x3072xf32>) -> tensor<4608x3072xbf16> {
+  ^bb0(%a: tensor<4608x1024xf8E4M3FN>, %c: tensor<3072x1024xf8E4M3FN>, %d: tensor<4608x8xf32>, %e: tensor<8x3072xf32>):
+    %f = flame.transpose %e {perm = array<i64: 1, 0>} : (tensor<8x3072xf32>) -> tensor<3072x8xf32>
+    %2 = flame.scaled_matmul %a, %c, %d, %f {columns = 1 : i64, depth = 128 : i64, type = bf16} : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>, tensor<4608x8xf32>, tensor<3072x8xf32>) -> tensor<4608x3072xbf16>
+    flame.yield %2 : tensor<4608x3072xbf16>
+  }
+  %1 = flame.region "contract"(%x, %w, %u, %v) : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>, tensor<4608x16xf32>, tensor<3072x16xf32>) -> tensor<4608x3072xbf16> {
+  ^bb0(%a: tensor<4608x1024xf8E4M3FN>, %c: tensor<3072x1024xf8E4M3FN>, %d: tensor<4608x16xf32>, %e: tensor<3072x16xf32>):
+    %2 = flame.scaled_matmul %a, %c, %d, %e {columns = 1 : i64, depth = 64 : i64, type = bf16} : (tensor<4608x1024xf8E4M3FN>, tensor<3072x1024xf8E4M3FN>, tensor<4608x16xf32>, tensor<3072x16xf32>) -> tensor<4608x3072xbf16>
+    flame.yield %2 : tensor<4608x3072xbf16>
+  }
+  return %0, %1 : tensor<4608x3072xbf16>, tensor<4608x3072xbf16>
+}
+
 // A long body stands in a loop where warpgroups take turns; one that reads an element for each of the result does not.
 // CHECK-LABEL: // contract: matmul add gelu
 // CHECK: wgmmaGemm<flame::WgmmaSchedule{{[{][0-9]+, [0-9]+, [0-9]+, [0-9]+, [0-9]+}}, true,

@@ -71,12 +71,16 @@ void check(int rows, int keys, int depth, int columns, Options options = {}) {
   Guarded<float> partial(size_t(rows) * parts * KeySharing::elements(s.width));
   unsigned state[TicketState::bytes / 4] = {};
   const SharedKeys shared{parts, partial.data, state};
+  std::vector<int> stored(rows);
+  Guarded<float> logSums(rows);
+  auto total = totals([&](int row, float number) { ++stored[row], logSums[row] = number; });
   emulator::launch((rows + s.rows - 1) / s.rows * parts, s.threads(), s.sharedBytes(), [&] {
     if (options.causal)
-      attention<s, type>(p, x, y, z, scores(scale, body, [=](int row) { return past + row + 1; }), epilogue, shared);
+      attention<s, type>(p, x, y, z, scores(scale, body, [=](int row) { return past + row + 1; }), epilogue, shared, 0, total);
     else
-      attention<s, type>(p, x, y, z, scores(scale, body), epilogue, shared);
+      attention<s, type>(p, x, y, z, scores(scale, body), epilogue, shared, 0, total);
   });
+  EXPECT_EQ(stored, std::vector<int>(rows, 1)) << "each row once";
   for (unsigned word : state)
     EXPECT_EQ(word, 0u);
   const double step = type == F16 ? 0x1p-10 : 0x1p-7;
@@ -88,7 +92,7 @@ void check(int rows, int keys, int depth, int columns, Options options = {}) {
   };
   expectAttention(
       rows, keys, columns, step, score, [&](int j, int c) { return v.number(j, c); },
-      [&](int i, int c) { return out[size_t(i) * columns + c]; });
+      [&](int i, int c) { return out[size_t(i) * columns + c]; }, [&](int i) { return logSums[i]; });
 }
 
 TEST(Attention, SizesOfHeads) {

@@ -208,8 +208,9 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   llvm::StringSet<> seen;
   appendTemplate("impl/WgmmaGemm.h", seen, head);
   // By the copy engine, or by the kernel itself, which f32 results of a body stand for.
-  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, bool isLong = false) {
+  auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, bool isLong = false, int scaleColumns = 0) {
     std::string sum = type == Arithmetic::I8 ? "int" : "float";
+    std::string scales = scaleColumns == 0 ? "" : ", flame::BlockScales<" + std::to_string(scaleColumns) + ", int>{bias, k / 128, 1, bias + m, k / 128, 1}";
     return head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
            ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, "
            "const __grid_constant__ flame::TensorMap z, " + sum + " *out, const " + sum + " *bias, int m, int n, int k) {\n"
@@ -222,7 +223,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
            (isLong   ? "flame::tensorStore<unsigned short, true>(z, gelu)"
             : engine ? "flame::tensorStore<" + sum + ">(z, body)"
                      : "flame::store<true>(out, body, place)") +
-           "; });\n}\n";
+           "; }" + scales + ");\n}\n";
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
@@ -240,8 +241,13 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
     const WgmmaSchedule s = fitted(base, Arithmetic::E4M3, Major::Depth, Major::Depth);
     EXPECT_TRUE(s.promote) << "wgmma adds products of 8-bit floats with few bits";
-    if (s.isValid(Arithmetic::E4M3, Major::Depth, Major::Depth))
-      sources.push_back({text(s) + " E4M3", source(s, Arithmetic::E4M3, "Depth", "Depth", true)});
+    if (!s.isValid(Arithmetic::E4M3, Major::Depth, Major::Depth))
+      continue;
+    sources.push_back({text(s) + " E4M3", source(s, Arithmetic::E4M3, "Depth", "Depth", true)});
+    // With scales of blocks: of 128 columns, and of one.
+    EXPECT_TRUE(s.takesScales(Arithmetic::E4M3)) << text(s);
+    for (int columns : {1, 128})
+      sources.push_back({text(s) + " scaled by " + std::to_string(columns), source(s, Arithmetic::E4M3, "Depth", "Depth", true, false, columns)});
   }
   for (int64_t rows : {1, 16, 32})
     for (int64_t columns : {1024, 4096, 14336})
@@ -490,29 +496,33 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
       {{{2, 16, 8192, 256, 256, false}, Major::Depth, Major::Side, true}, "flame::scores(0.2f, plain, limit)"},
   };
   for (const auto &[problem, scoring] : cases) {
-    WgmmaAttentionSchedule s = *chooseWgmmaAttention(problem);
-    auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
-    std::string source =
-        head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
-        ", 1) attention(const __grid_constant__ flame::TensorMap q, const __grid_constant__ flame::TensorMap k, const "
-        "__grid_constant__ flame::TensorMap v, const __grid_constant__ flame::TensorMap o, const float *bias, int m, int n, "
-        "int heads, int past, unsigned *state, float *scratch, unsigned short *out) {\n  auto place = [&](int row, int column) "
-        "{ return row * n + column; };\n  auto plain = [&](int, int, float product) { return product; };\n"
-        "  auto biased = [&](int row, int column, float product) { return product * 0.1f + bias[(long long)row * n + "
-        "column]; };\n  auto limit = [&](int row) { return past + row + 1; };\n  auto body = [&](int, int, float sum) -> "
-        "unsigned short { return (unsigned short)(__float_as_uint(sum) >> 16); };\n  flame::wgmmaAttention<" +
-        text(s) + ", flame::Arithmetic::BF16, " + major(problem.k) + ", " + major(problem.v) +
-        ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
-        std::to_string(problem.sizes.columns) +
-        "}, flame::Heads{heads, 1, 1}, {q, {1, 0, 0}}, {k, {1, 0, 0}}, {v, {1, 0, 0}}, state, [&](int) { return " + scoring +
-        "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); }" +
-        (s.splits > 1 ? ", flame::SharedKeys{past, scratch, state}, [&](int) { return flame::store<true>(out, body, place); }" : "") +
-        ");\n}\n";
-    std::string log;
-    auto code = (*nvrtc)->compile(source, "sm_90a", &log);
-    ASSERT_TRUE(bool(code)) << text(s) << ": " << toString(code.takeError());
-    EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << text(s) << scoring << ":\n" << log;
-    EXPECT_EQ(log.find("(C75"), std::string::npos) << text(s) << " is serialized, or keeps its registers:\n" << log;
+    for (bool tells : {false, true}) { // the log-sum-exp of each row, too
+      WgmmaAttentionSchedule s = *chooseWgmmaAttention(problem);
+      auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
+      std::string source =
+          head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
+          ", 1) attention(const __grid_constant__ flame::TensorMap q, const __grid_constant__ flame::TensorMap k, const "
+          "__grid_constant__ flame::TensorMap v, const __grid_constant__ flame::TensorMap o, const float *bias, int m, int n, "
+          "int heads, int past, unsigned *state, float *scratch, unsigned short *out) {\n  auto place = [&](int row, int column) "
+          "{ return row * n + column; };\n  auto plain = [&](int, int, float product) { return product; };\n"
+          "  auto biased = [&](int row, int column, float product) { return product * 0.1f + bias[(long long)row * n + "
+          "column]; };\n  auto limit = [&](int row) { return past + row + 1; };\n  auto body = [&](int, int, float sum) -> "
+          "unsigned short { return (unsigned short)(__float_as_uint(sum) >> 16); };\n  flame::wgmmaAttention<" +
+          text(s) + ", flame::Arithmetic::BF16, " + major(problem.k) + ", " + major(problem.v) +
+          ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
+          std::to_string(problem.sizes.columns) +
+          "}, flame::Heads{heads, 1, 1}, {q, {1, 0, 0}}, {k, {1, 0, 0}}, {v, {1, 0, 0}}, state, [&](int) { return " + scoring +
+          "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); }" +
+          (s.splits > 1 ? ", flame::SharedKeys{past, scratch, state}, [&](int) { return flame::store<true>(out, body, place); }"
+           : tells      ? ", flame::SharedKeys{1}, nullptr"
+                        : "") +
+          (tells ? ", flame::totals([&](int row, float number) { scratch[row * heads] = number; })" : "") + ");\n}\n";
+      std::string log;
+      auto code = (*nvrtc)->compile(source, "sm_90a", &log);
+      ASSERT_TRUE(bool(code)) << text(s) << ": " << toString(code.takeError());
+      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << text(s) << scoring << ":\n" << log;
+      EXPECT_EQ(log.find("(C75"), std::string::npos) << text(s) << " is serialized, or keeps its registers:\n" << log;
+    }
   }
 }
 

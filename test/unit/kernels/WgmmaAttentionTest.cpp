@@ -80,9 +80,18 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
   const Heads heads{o.inner, 1, o.outer}, keySteps{o.shared ? 0 : 1, 1, 1};
   unsigned state[TicketState::bytes / 4] = {};
   Guarded<float> partial(size_t(o.outer) * o.inner * rows * o.parts * KeySharing::elements(s.width));
-  auto run = [&](auto makeScoring) {
+  const int allRows = o.outer * o.inner * rows;
+  std::vector<int> stored(allRows);
+  Guarded<float> logSums(allRows);
+  auto run = [&](auto scoringOf) {
     emulator::launch(o.blocks, s.threads(), s.sharedBytes(keyMajor, valueMajor), [&] {
       auto rounded = [](int, int, float sum) { return narrow<type>(sum); };
+      int at = 0; // the head that this thread is at
+      auto makeScoring = [&](int head) {
+        at = head;
+        return scoringOf(head);
+      };
+      auto total = totals([&](int row, float number) { ++stored[at * rows + row], logSums[at * rows + row] = number; });
       auto byItself = [&](int head) {
         return store<true>(out.memory.data, rounded, [&, head](int row, int column) {
           return ((head / o.inner * rows + row) * o.inner + head % o.inner) * columns + column;
@@ -93,9 +102,9 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
         const HeadOperand x{qMap, {1, 1, 1}}, y{kMap, keySteps}, z{vMap, keySteps};
         if constexpr (s.splits > 1)
           wgmmaAttention<s, type, keyMajor, valueMajor>(p, heads, x, y, z, state, makeScoring, makeEpilogue,
-                                                        SharedKeys{o.parts, partial.data, state}, byItself);
+                                                        SharedKeys{o.parts, partial.data, state}, byItself, total);
         else
-          wgmmaAttention<s, type, keyMajor, valueMajor>(p, heads, x, y, z, state, makeScoring, makeEpilogue);
+          wgmmaAttention<s, type, keyMajor, valueMajor>(p, heads, x, y, z, state, makeScoring, makeEpilogue, SharedKeys{1}, nullptr, total);
       };
       if constexpr (s.width >= 64) {
         if (!o.store)
@@ -110,6 +119,7 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
     run([&](int) { return scores(scale, body); });
   for (unsigned word : state)
     EXPECT_EQ(word, 0u);
+  EXPECT_EQ(stored, std::vector<int>(allRows, 1)) << "each row once";
   for (int a = 0; a < o.outer; ++a)
     for (int h = 0; h < o.inner; ++h)
       expectAttention(
@@ -121,7 +131,7 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
             return o.causal && j > past + i ? -INFINITY : sum * o.scale + bias[size_t(i) * keys + j];
           },
           [&](int j, int c) { return v.number(a, j, h % keyHeads, c); },
-          [&](int i, int c) { return out.number(a, i, h, c); });
+          [&](int i, int c) { return out.number(a, i, h, c); }, [&](int i) { return logSums[(a * o.inner + h) * rows + i]; });
 }
 
 TEST(WgmmaAttention, SizesOfHeads) {

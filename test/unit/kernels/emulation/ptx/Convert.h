@@ -59,5 +59,6 @@ template <Arithmetic type> unsigned narrow(float low, float high) {
 }
 
 inline float exp2Fast(float x) { return exp2f(x); }
+inline float log2Fast(float x) { return log2f(x); }
 
 } // namespace flame

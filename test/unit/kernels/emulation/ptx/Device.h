@@ -46,6 +46,13 @@ template <typename T> T shuffleXor(T value, int mask) {
   syncWarp();
   return value;
 }
+template <typename T> T shuffle(T value, int from) {
+  std::memcpy(emulator::slot(threadId() % 32), &value, sizeof value);
+  syncWarp();
+  std::memcpy(&value, emulator::slot(from), sizeof value);
+  syncWarp();
+  return value;
+}
 inline int uniform(int value) { return value; }
 inline bool anyLane(bool condition) {
   std::memcpy(emulator::slot(threadId() % 32), &condition, 1);
