@@ -364,6 +364,7 @@ template <typename Rows> FLAME_DEVICE void topkMerge(const Rows &rows, void *scr
   const long long tiles = (p.length + s.tile - 1) / s.tile, pitch = tiles * s.tile;
   Pair *pairs = sharedPairs<Pair>(), *from = (Pair *)scratch + p.rows * pitch, *to = (Pair *)scratch;
   Team team(state, 0, gridSize());
+  team.come();
   // What a run that begins at `first` has kept.
   auto lengthOf = [&](long long first, long long width) {
     return first < p.length ? least(p.k, least(width, p.length - first)) : 0;

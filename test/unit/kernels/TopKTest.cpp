@@ -8,6 +8,7 @@
 #include "Guarded.h"
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <numeric>
 #include <random>
@@ -72,15 +73,16 @@ void check(Sizes z, Data kind = Data::Random) {
   const size_t results = size_t(rows) * z.k;
   Guarded<T> values(results);
   Guarded<unsigned long long> indices(results);
-  std::fill_n(indices.data, results, ~0ull);
   const TopKRows<s, format, largest, T> rowsOf{{rows, z.length, z.k, z.inner}, x.data, values.data, indices.data};
   const size_t tiles = (z.length + s.tile - 1) / s.tile;
   std::vector<typename PairOf<s.pairBytes>::Type> scratch(
       std::max(rows * tiles * s.tile * 2, size_t(rows) * z.pieces * z.k));
   std::vector<unsigned> state(TicketState::bytes / 4);
   constexpr int lanes = s.tile < 32 ? s.tile : 32;
-  // A second time with what the first has left in the state.
+  // A second time with what the first has left in the state, and nothing of it elsewhere.
   for (int run = 0; run < (form == Form::Select || form == Form::Long ? 2 : 1); ++run) {
+    std::fill_n(indices.data, results, ~0ull);
+    std::memset(static_cast<void *>(scratch.data()), 0xff, scratch.size() * sizeof(scratch[0]));
     if constexpr (form == Form::Warps)
       emulator::launch((rows + s.threads / lanes - 1) / (s.threads / lanes), s.threads, 0, [&] { topkWarps(rowsOf); });
     else if constexpr (form == Form::Block)
