@@ -348,7 +348,8 @@ def report(rows, style):
                       f"{error['flame'] / error['rival']:.2f}" if error.get("rival") else ""])  # fmt: skip
     if style == "md":
         print_head("Matrix products", "matrix", "flame, cuBLASLt (the fastest of the ten algorithms\nthat it proposes) for plain "
-              "products, torch.compile for those with more behind them, and PyTorch eager, on the same tensors in\nalternating rounds of "
+              "products, torch's scaled_mm for those of 8-bit floats (where it refuses the shape for scales of blocks, with a scale for each row, and no\n"
+              "errors are compared), torch.compile for those with more behind them, and PyTorch eager, on the same tensors in\nalternating rounds of "
               "one process, over as many copies of the tensors as the second-level cache can't hold; results checked\nagainst float64 "
               "first. Ratios of times: above 1 flame is faster; \"rival ÷ sm80\" is that of the generation of mma.sync. The last\n"
               "column compares errors against float64.")  # fmt: skip

@@ -129,7 +129,7 @@ void SplitRowBuilder::prefetch(Value row, Value slot) {
 /// Starts the copies of this block's piece of a row, if there is such a row.
 void SplitRowBuilder::load(Value row) {
   ifThen(cmpi(CmpIPredicate::slt, row, expr(rows)), [&] {
-    overSlots(kernel.thread, turns ? count : mini(count, index(capacity)), {}, [&](Value slot, ValueRange) {
+    overSlots(kernel.thread, mini(count, index(capacity)), turns, {}, [&](Value slot, ValueRange) {
       prefetch(row, slot);
       return Values();
     });

@@ -145,20 +145,19 @@ void SharedRowBuilder::enterHeld(Value slot, ArrayRef<Values> group, ArrayRef<Di
   }
 }
 
-ElementBuilder::Values SharedRowBuilder::overSlots(Value low, Value high, ValueRange init,
+ElementBuilder::Values SharedRowBuilder::overSlots(Value low, Value high, int64_t known, ValueRange init,
                                                    function_ref<Values(Value, ValueRange)> body) {
-  if (!turns)
+  if (!known)
     return loop(low, high, index(members), init, body);
-  const int64_t its = high == count ? turns : 1;
-  return loop(index(0), index(its), init, [&](Value turn, ValueRange carried) {
+  return loop(index(0), index(known), init, [&](Value turn, ValueRange carried) {
     return body(addi(muli(turn, index(members)), low), carried);
   });
 }
 
 /// Runs `body` with those of this thread's groups from slot `low` on that lie below `high`.
-ElementBuilder::Values SharedRowBuilder::overGroups(Value low, Value high, bool areHeld, ArrayRef<DimExpr> dims,
+ElementBuilder::Values SharedRowBuilder::overGroups(Value low, Value high, int64_t known, bool areHeld, ArrayRef<DimExpr> dims,
                                                     ValueRange init, Body body, function_ref<void(Value)> afterHeld) {
-  return overSlots(low, high, init, [&](Value slot, ValueRange carried) {
+  return overSlots(low, high, known, init, [&](Value slot, ValueRange carried) {
     SmallVector<Values> group = neighbours(slot, dims);
     if (areHeld)
       enterHeld(slot, group, dims);
@@ -174,7 +173,7 @@ ElementBuilder::Values SharedRowBuilder::overPiece(ArrayRef<DimExpr> dims, Value
                                                    function_ref<void(Value)> afterHeld) {
   Values carried(init);
   auto run = [&](Value low, Value high, bool isHeld) {
-    carried = overGroups(low, high, isHeld, dims, carried, body, afterHeld);
+    carried = overGroups(low, high, turns, isHeld, dims, carried, body, afterHeld);
     Block *block = b.getInsertionBlock();
     auto rows = b.getInsertionPoint() == block->begin() ? scf::ForOp() : dyn_cast<scf::ForOp>(*std::prev(b.getInsertionPoint()));
     if (rows && unroll > 1)
@@ -260,8 +259,7 @@ SharedRowBuilder::Sums SharedRowBuilder::countThread(std::function<Value(ValueRa
     return all;
   };
   Part saved = std::exchange(part, Part::None);
-  Value one = addi(self, index(1)); // more than one slot where turns are not known
-  Value shift = overGroups(self, turns ? one : mini(count, one), holds != Holds::Nothing && capacity > 0, inner, zero,
+  Value shift = overGroups(self, mini(count, addi(self, index(1))), /*known=*/turns ? 1 : 0, holds != Holds::Nothing && capacity > 0, inner, zero,
                            [&](ArrayRef<Values> group, ValueRange) {
                              Values terms;
                              for (const Values &inside : group)

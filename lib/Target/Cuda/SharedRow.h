@@ -103,8 +103,8 @@ protected:
   /// Results of other lengths than a row's, most often one number; `first` and `step` say which of them this thread stores.
   void storeOther(mlir::Value first, mlir::Value step);
   mlir::Value elementsIn(mlir::Value piece, mlir::Type type);
-  /// Runs `body` with this thread's slots from `low` on, as long as they lie below `high`; of all of them in its turns, where these are known.
-  Values overSlots(mlir::Value low, mlir::Value high, mlir::ValueRange init,
+  /// Runs `body` with this thread's slots from `low` on: `known` of them, or if that is 0 as many as lie below `high`.
+  Values overSlots(mlir::Value low, mlir::Value high, int64_t known, mlir::ValueRange init,
                    llvm::function_ref<Values(mlir::Value slot, mlir::ValueRange)> body);
 
 private:
@@ -119,7 +119,7 @@ private:
   static void appendKey(Key &key, llvm::ArrayRef<DimExpr> dims, mlir::ValueRange index);
   llvm::SmallVector<Values> neighbours(mlir::Value slot, llvm::ArrayRef<DimExpr> dims);
   void enterHeld(mlir::Value slot, llvm::ArrayRef<Values> group, llvm::ArrayRef<DimExpr> dims);
-  Values overGroups(mlir::Value low, mlir::Value high, bool areHeld, llvm::ArrayRef<DimExpr> dims, mlir::ValueRange init,
+  Values overGroups(mlir::Value low, mlir::Value high, int64_t known, bool areHeld, llvm::ArrayRef<DimExpr> dims, mlir::ValueRange init,
                     Body body, llvm::function_ref<void(mlir::Value slot)> afterHeld = nullptr);
   /// Of this thread: how many elements it has, a number of its own, and of their differences from it the sum and that of the squares.
   struct Sums {
