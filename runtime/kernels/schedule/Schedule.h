@@ -155,6 +155,8 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type, Major x, Major y) const {
     return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes + receivedBytes();
   }
+  /// Of shared memory for a table of so many groups of rows (tile/Groups.h), behind the rest.
+  FLAME_BOTH static constexpr int tableBytes(int groups) { return 8 * (groups + 2); }
   /// Lines of the largest box, and how many the copy engine takes.
   static constexpr int mostBoxLines = 256;
   FLAME_BOTH constexpr int boxLines(Major x, Major y) const {
