@@ -183,7 +183,8 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
       MmaSchedule candidate = base;
       candidate.depth = base.depth * 2 / sizeOf(type);
       candidate.splits = blocks;
-      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products))
+      // The tile of a group takes registers that the sums of the largest tiles need.
+      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()))
         continue;
       if (double time = price(sizes, type, candidate); time < least)
         best = candidate, least = time;

@@ -43,7 +43,7 @@ FLAME_DEVICE ClippedStore<T, Body, isLong, Index> clippedStore(const TensorMap &
 /// A warp's piece of 16 lines of 128 bytes goes to `result`: the first `rows` lines and `bytes` of each, whole vectors.
 template <typename T, typename Index> FLAME_DEVICE void storeLines(const void *slab, T *result, Index pitch, int rows, int bytes) {
   const int chunk = threadId() % 8;
-#pragma unroll
+#pragma unroll 1
   for (int first = 0; first < 16; first += 4) {
     const int line = first + threadId() % 32 / 8;
     if (line < rows && chunk * 16 < bytes)

@@ -278,7 +278,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       startScales(raster(firstTile));
 #pragma unroll 1
     for (unsigned tile = firstTile; tile < tiles; tile += step) {
-      const auto at = raster(tile);
+      auto at = raster(tile);
       Sum d[slices][s.columns / 2];
       // Starts the products of one stage, or of one of `parts` of its inner dim, which add to the sums there unless they are the first.
       auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first, int part = 0, int parts = 1) {
@@ -359,6 +359,9 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       }
       if constexpr (s.pingPong)
         place.skip(turns); // the other consumer's
+      // Found anew, which takes no registers beside the sums while they are made.
+      if constexpr (grouped)
+        at = raster(tile);
       int batch = at.batch; // of the result
       // Of the 64 rows that wgmma takes, those of a tile of fewer.
       Problem<Index> within = p;

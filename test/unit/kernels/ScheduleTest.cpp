@@ -280,17 +280,21 @@ TEST(Schedule, GroupsFollowTheProblem) {
       for (int64_t rows : {8, 64, 512, 4096, 16384})
         for (int64_t columns : {2048, 7168, 14336}) {
           auto s = choose(rows, columns, 4096, groups, products);
-          ASSERT_TRUE(s) << rows << " rows in " << groups << " groups";
+          if (!s) {
+            EXPECT_LE(rows, 32 * groups) << "products bound by reading matrices may go by mma.sync";
+            continue;
+          }
           EXPECT_LE(s->sharedBytes(Arithmetic::BF16, Major::Depth, Major::Depth) + WgmmaSchedule::tableBytes(groups), 227 << 10) << text(*s);
           // No much higher than a group likely is: its last tile would be rows that nobody needs.
           if (rows >= 8 * groups)
             EXPECT_LE(s->rows, std::max<int64_t>(64, 2 * rows / groups)) << text(*s);
         }
-  EXPECT_GE(choose(16384, 14336, 4096, 8)->rows, 128);
-  EXPECT_LE(choose(64, 14336, 4096, 64)->rows, 32) << "lines that nobody needs are not brought";
+  auto large = choose(16384, 14336, 4096, 8);
+  ASSERT_TRUE(large);
+  EXPECT_GE(large->rows, 128) << text(*large);
   ContractSizes few{1, 64, 2048, 7168}, many = few;
   few.groups = 64, many.groups = 4;
-  EXPECT_LT(chooseMma(Arithmetic::BF16, few).rows, chooseMma(Arithmetic::BF16, {1, 4096, 2048, 7168}).rows);
+  EXPECT_EQ(chooseMma(Arithmetic::BF16, few).rows, 16) << "lines that nobody needs are not brought";
   EXPECT_NEAR(few.matrices(), 40, 1) << "some groups have no rows";
   EXPECT_NEAR(many.matrices(), 4, 0.01);
 }
@@ -323,13 +327,16 @@ TEST(Schedule, GroupsNeitherSpillNorWait) {
       if (!s.isValid(Arithmetic::BF16, problem.x, problem.y, products, problem.tableBytes()))
         continue;
       std::string right = products == 1 ? "flame::TensorOperand{y, 1}" : "flame::PairedTensors{y, y, 1}", function = products == 1 ? "body" : "gated";
-      for (const std::string &store : {"flame::clippedStore<unsigned short>(z, " + function + ", out, n)", "flame::store<true>(out, " + function + ", place)"})
+      std::vector<std::string> stores{"flame::store<true>(out, " + function + ", place)"};
+      if (s.storedColumns() / products * 2 >= WgmmaSchedule::lineBytes)
+        stores.push_back("flame::clippedStore<unsigned short>(z, " + function + ", out, n)");
+      for (const std::string &store : stores)
         sources.push_back({text(s) + store, begin(s.threads()) + "  flame::wgmmaGemm<" + text(s) +
                                                 ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(p, groups, flame::TensorOperand{x, 0}, " +
                                                 right + ", [&](int) { return " + store + "; });\n}\n"});
     }
   for (const MmaSchedule &s : mmaSchedules())
-    if (s.isValid(Arithmetic::BF16))
+    if (s.isEven())
       sources.push_back({text(s), begin(s.threads()) + "  flame::groupedGemm<" + text(s) +
                                       ", flame::Arithmetic::BF16>(p, groups, flame::Plain<unsigned short, flame::Major::Depth, 16, int>{a, k}, [&](int group) "
                                       "{ return flame::Plain<unsigned short, flame::Major::Depth, 16, int>{b + group * n * k, k}; }, "
