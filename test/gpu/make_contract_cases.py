@@ -501,6 +501,11 @@ def grouped():
     c.out_dtype = "f32"
     y, z = (c.grouped(x, y, ends, True, type=TensorProto.FLOAT) for y in (y, c.input("z", (3, 72, 144), data=few(c, (3, 72, 144)))))
     yield c, c.node("Sub", [y, z], c.value[y] - c.value[z])
+    for name, schedule in (("narrow", wgmma(64, 64, 128, 6, 1, promote=True)), ("pingpong", wgmma(128, 128, 128, 4, 2, pingPong=True, promote=True))):
+        c, (x, y, ends) = case(f"wgmma_{name}", "e4m3", ENDS["behind"], 140, 136, 272, "t")
+        c.out_dtype = "f32"
+        c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        yield c, c.grouped(x, y, ends, True, type=TensorProto.FLOAT)
     # Each kind of schedule.
     for name, schedule in (WGMMA | STREAMS).items():
         for m, ends in ((140, ENDS["uneven"]), (700, [3, 300, 301, 317, 620]), (75, [g // 2 for g in range(64)])):

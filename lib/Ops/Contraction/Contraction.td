@@ -48,6 +48,9 @@ def GroupedMatMulOp : Flame_PureOp<"grouped_matmul", [ContractAnchor]> {
 
     `type` is the result's element type, as in `matmul`. Ends must not fall, be negative or lie behind T. What the result is with ends
     that do is open, but nothing outside of the operands is read or written: `check_ends` makes them known.
+
+    ONNX has no such operator. In a model it is `GroupedMatMul` (x, y, ends) of the domain `flame`, version 1, with the attributes
+    `transpose_y` (0 or 1) and `type` (a number of ONNX's element types), and its ends are checked.
   }];
   let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$y, AnyFlameTensor:$ends, OptionalAttr<TypeAttr>:$type,
                    DefaultValuedAttr<BoolAttr, "false">:$transpose_y);

@@ -262,9 +262,10 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   const double bytes = leastBytes(sizes, problem);
   const int64_t fewRows = problem.rows.value_or(int64_t(std::ceil(sizes.rowsOfEach())));
   const bool streams = fewRows <= mostStreamedRows && !problem.windows;
+  // Of many matrices, blocks that take tile after tile go on reading between them; mma.sync's do not.
   double least = problem.isThin ? besideStart + bytes / thinBytes
                                 : std::max(coldOperands + price(sizes, beside, chooseMma(beside, sizes)),
-                                           streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
+                                           streams && sizes.groups == 0 ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
   // Others scale every element that they multiply, for each tile that reads it.
   if (sizes.scaleColumns != 0)
     least = std::numeric_limits<double>::infinity();
@@ -290,7 +291,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
       if (blocks > 1 && base.columns > 128)
         continue;
       // Consumers that take turns have whole tiles, as have all where the number of rows is not known.
-      if (streams && (base.pingPong || (!problem.rows && problem.groups == 0)))
+      if (streams && (base.pingPong || !problem.rows))
         continue;
       WgmmaSchedule candidate = base;
       candidate.splits = blocks;
