@@ -106,36 +106,6 @@ template <typename Scales> constexpr int blocksOf(int depth) {
     return 1;
 }
 
-/// Adds a stage's products, from step `begin` to `end`, to the sums of the first `used` slices of 64 rows, from row `first` of the tile on;
-/// with `isNew` they take the sums' place.
-template <int used, Arithmetic type, typename XTile, typename YTile, int slices, int count, typename Sum>
-FLAME_DEVICE void multiplySlices(Sum (&d)[slices][count], SharedAddress x, int first, unsigned long long yMatrix, bool isNew, int begin, int end) {
-#pragma unroll
-  for (int k = begin; k < end; ++k)
-#pragma unroll
-    for (int slice = 0; slice < used; ++slice)
-      multiplyGroup<type, XTile::major == Major::Side, YTile::major == Major::Side>(
-          d[slice], XTile::matrix(x, first + slice * 64) + XTile::further(k), yMatrix + YTile::further(k), !isNew || k > begin);
-}
-
-/// All stages of a tile: multiply(turn) starts the products of the stage at `place`, and release(stage) says that it has been read.
-template <int stages, typename Multiply, typename Release>
-FLAME_DEVICE void multiplyStages(RingPlace<stages> &place, int turns, Multiply multiply, Release release) {
-  int before = 0;
-#pragma unroll 1
-  for (int turn = 0; turn < turns; ++turn) {
-    multiply(turn);
-    // The group before has read its stage when at most this one is under way.
-    waitProducts<1>();
-    if (turn > 0)
-      release(before);
-    before = place.stage;
-    place.next();
-  }
-  waitProducts<0>();
-  release(before);
-}
-
 /// `batches`: their number, or groups of rows. The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
 /// `scales`: NoScales or BlockScales, which are for one batch.
 template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename Batches, typename X, typename Y,
@@ -308,30 +278,25 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       startScales(raster(firstTile));
 #pragma unroll 1
     for (unsigned tile = firstTile; tile < tiles; tile += step) {
-      auto at = raster(tile);
+      const auto at = raster(tile);
       Sum d[slices][s.columns / 2];
-      // Waits for a stage, and tells the other consumer when it is the last one.
-      auto meet = [&](int turn) {
-        await(ring.full(place.stage), place.parity);
-        if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
-          arriveThreads(2 - group, 256);
-      };
       // Starts the products of one stage, or of one of `parts` of its inner dim, which add to the sums there unless they are the first.
       auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first, int part = 0, int parts = 1) {
         const SharedAddress from = shared + place.stage * stageBytes;
         const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
-        if (part == 0)
-          meet(turn);
+        if (part == 0) {
+          await(ring.full(place.stage), place.parity);
+          if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
+            arriveThreads(2 - group, 256);
+        }
         fenceProducts();
-        multiplySlices<slices, type, XTile, YTile>(to, from, inGroup, yMatrix, first, part * steps / parts, (part + 1) * steps / parts);
-        commitProducts();
-      };
-      // The same of a stage and the first slice.
-      auto multiplyFirst = [&](Sum(&to)[slices][s.columns / 2], int turn) {
-        const SharedAddress from = shared + place.stage * stageBytes;
-        meet(turn);
-        fenceProducts();
-        multiplySlices<1, type, XTile, YTile>(to, from, inGroup, YTile::matrix(from + XTile::bytes, 0), turn == 0, 0, steps);
+#pragma unroll
+        for (int k = part * steps / parts; k < (part + 1) * steps / parts; ++k)
+#pragma unroll
+          for (int slice = 0; slice < slices; ++slice)
+            multiplyGroup<type, xMajor == Major::Side, yMajor == Major::Side>(
+                to[slice], XTile::matrix(from, inGroup + slice * 64) + XTile::further(k), yMatrix + YTile::further(k),
+                !first || k > part * steps / parts);
         commitProducts();
       };
       // Not before the other consumer has met its last stage: from further behind, the phase that this one waits for could
@@ -339,18 +304,19 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       if (s.pingPong && tile != begin)
         syncThreads(1 + group, 256);
       if constexpr (!s.promote) {
-        bool isWhole = true;
-        if constexpr (grouped && (slices == 2 || s.readers() > 1)) {
-          // A group's last tile may have rows in the first slice alone, or none for this warpgroup.
-          const int left = at.end - rowOf(at) - inGroup;
-          isWhole = left > (slices - 1) * 64;
-          if (left <= 0)
-            multiplyStages(place, turns, meet, release);
-          else if (!isWhole)
-            multiplyStages(place, turns, [&](int turn) { multiplyFirst(d, turn); }, release);
+        int before = 0;
+#pragma unroll 1
+        for (int turn = 0; turn < turns; ++turn) {
+          multiply(d, turn, turn == 0);
+          // The group before has read its stage when at most this one is under way.
+          waitProducts<1>();
+          if (turn > 0)
+            release(before);
+          before = place.stage;
+          place.next();
         }
-        if (isWhole)
-          multiplyStages(place, turns, [&](int turn) { multiply(d, turn, turn == 0); }, release);
+        waitProducts<0>();
+        release(before);
 #pragma unroll
         for (int slice = 0; slice < slices; ++slice)
           pin(d[slice]);
@@ -393,9 +359,6 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       }
       if constexpr (s.pingPong)
         place.skip(turns); // the other consumer's
-      // Found anew, which takes no registers beside the sums while they are made.
-      if constexpr (grouped)
-        at = raster(tile);
       int batch = at.batch; // of the result
       // Of the 64 rows that wgmma takes, those of a tile of fewer.
       Problem<Index> within = p;
