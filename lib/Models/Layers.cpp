@@ -118,11 +118,12 @@ Rotation models::rotation(const Scope &m, Value positions, ArrayRef<double> freq
 
 Value models::sinusoidalEmbedding(const Scope &m, Value numbers, int64_t width) {
   int64_t half = width / 2;
-  SmallVector<float> frequencies;
+  SmallVector<float> exponents;
   for (int64_t i = 0; i < half; ++i)
-    frequencies.push_back(float(std::exp(double(float(-std::log(10000.0)) * float(i) / float(half)))));
+    exponents.push_back(float(-std::log(10000.0)) * float(i) / float(half));
   auto type = RankedTensorType::get(half, m->b.getF32Type());
-  Value factors = m->constant(DenseElementsAttr::get(type, ArrayRef<float>(frequencies)));
+  // Computed where the model runs, as diffusers does: numbers go up to 1000, so the last bit of a frequency shows.
+  Value factors = m->op<ExpOp>(m->constant(DenseElementsAttr::get(type, ArrayRef<float>(exponents))));
   Value angles = m->mul(m->unsqueeze(m->cast(numbers, m->b.getF32Type()), m->rank(numbers)), factors);
   return m->concat({m->op<CosOp>(angles), m->op<SinOp>(angles)}, -1);
 }

@@ -25,6 +25,7 @@ struct ContractSizes {
   int products = 1;
   Major x = Major::Depth, y = Major::Depth;
   int64_t scaleColumns = 0; // of a block of y with a scale of its own; 0: there are none
+  int64_t segment = 0;      // columns that the epilogue needs together (epilogue/StoreSegments.h); 0: each by itself
   int64_t groups = 0;       // 0: there are none
 
   /// Matrices y that are likely read: chance leaves groups without rows where there are few for each.

@@ -23,6 +23,8 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
     problem["products"] = sizes.products;
   if (sizes.scaleColumns != 0)
     problem["scaleColumns"] = sizes.scaleColumns;
+  if (sizes.segment != 0)
+    problem["segment"] = sizes.segment;
   if (sizes.groups != 0)
     problem["groups"] = sizes.groups;
   return problem;
@@ -65,7 +67,8 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
   std::optional<WgmmaSchedule> chosen = chooseWgmma(problem, sizes);
   auto isValid = [&](const WgmmaSchedule &s) {
     // Tiles one below the other are whole pieces of what warps store.
-    return s.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) && (sizes.scaleColumns == 0 || s.takesScales(problem.type)) &&
+    return s.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) &&
+           (sizes.scaleColumns == 0 || s.takesScales(problem.type)) && (sizes.segment == 0 || s.takesSegments(int(sizes.segment))) &&
            (s.rows % WgmmaSchedule::slabRows == 0 || problem.groups > 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
@@ -125,6 +128,8 @@ std::string ContractCall::storeByMap(const WgmmaSchedule &s, Type elementType, D
                                          {columns, rows, batches},
                                          {pitch * int64_t(bytes), batchPitch * int64_t(bytes)},
                                          {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
+  if (body.empty())
+    return {};
   const bool repeated = s.loopsBodies() && isLong(operands[operands.size() - 2].getDefiningOp<FunctionOp>());
   const std::string type = storageName(stored) + (repeated ? ", true" : "");
   if (!groups)

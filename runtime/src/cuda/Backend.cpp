@@ -1,6 +1,7 @@
 //===- Backend.cpp - see Backend.h -----------------------------------------===//
 
 #include "Backend.h"
+#include "../ThreadPool.h"
 #include "CudaQueue.h"
 #include "Upload.h"
 
@@ -28,7 +29,7 @@ int chooseDevice(const ModuleOptions &options) {
 class CudaBackend : public Backend {
 public:
   CudaBackend(const Plan &plan, const ModuleOptions &options, const Ref<Allocator> &host)
-      : plan(plan), modes{options.sync, options.graphs}, host(host), device(Device::open(chooseDevice(options))),
+      : plan(plan), modes{options.sync, options.graphs}, threads(options.threads), host(host), device(Device::open(chooseDevice(options))),
         module(plan, device) {}
 
   std::unique_ptr<Queue> makeQueue() override {
@@ -66,7 +67,7 @@ private:
       error.message = cat("the weights need ", formatBytes(total), " on the GPU: ", error.message);
       throw;
     }
-    upload(memory->stream, image->data, pieces);
+    upload(memory->stream, image->data, pieces, chooseThreadCount(threads));
     for (size_t i = 0; i < slots.size(); ++i) {
       Tensor &t = values[slots[i]].tensor;
       t.data = static_cast<char *>(image->data) + pieces[i].offset;
@@ -79,6 +80,7 @@ private:
 
   const Plan &plan;
   const QueueModes modes;
+  const int threads;
   Ref<Allocator> host;
   Ref<Device> device;
   CudaModule module;

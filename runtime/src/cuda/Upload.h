@@ -14,9 +14,9 @@ struct Piece {
 };
 
 /// Copies the pieces, in ascending order of offsets, into the image at `to`; waits for the end. What lies between pieces
-/// stays undefined. The data pass through a ring of pinned buffers: one is filled, which reads the file, while the
-/// others are on their way.
-void upload(const Ref<Stream> &stream, void *to, const std::vector<Piece> &pieces);
+/// stays undefined. The data pass through pinned buffers, two for each of up to `threads` threads: one is filled, which
+/// reads the file, while the other is on its way.
+void upload(const Ref<Stream> &stream, void *to, const std::vector<Piece> &pieces, int threads);
 
 } // namespace flame::rt::cuda
 
