@@ -93,7 +93,8 @@ public:
 
   void build() {
     DimExpr one = shapes.constant(1);
-    DimExpr rowTiles = op.ends ? floorDiv(m, shapes.constant(s.mc)) + yDims[0] + 1 : ceilDiv(m, shapes.constant(s.mc)), columnTiles = ceilDiv(n, shapes.constant(s.nc));
+    DimExpr tileRows = shapes.constant(s.mc);
+    DimExpr rowTiles = op.ends ? floorDiv(m, tileRows) + yDims[0] + 1 : ceilDiv(m, tileRows), columnTiles = ceilDiv(n, shapes.constant(s.nc));
     DimExpr batches = one;
     for (DimExpr d : batch)
       batches = batches * d;

@@ -117,7 +117,8 @@ constexpr int64_t placesOfClusters = 112;
 double leastBytes(const ContractSizes &s, const WgmmaProblem &p) {
   const int size = sizeOf(p.type);
   return p.windows ? p.windows->bytes
-                   : double(s.batches) * ((double(s.rows) + s.matrices() * double(s.products * s.columns)) * s.depth * size + double(s.rows) * s.columns * 2);
+                   : double(s.batches) * ((double(s.rows) + s.matrices() * double(s.products * s.columns)) * s.depth * size +
+                                          double(s.rows) * s.columns * 2);
 }
 
 /// The likely time of a product by such tiles.
