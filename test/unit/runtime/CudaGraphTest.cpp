@@ -167,7 +167,7 @@ TEST_F(CudaGraph, StepsOfALoopFollowEachOtherWithoutTheCpu) {
     const int64_t copies = gpu.copiesToHost, graphs = gpu.graphLaunches;
     const float factor = std::pow(4.0f, float(std::max<int64_t>(count - 1, 0)));
     EXPECT_EQ(values<float>(run(s, 1, levels, start)[0]), (std::vector<float>{0, factor, 2 * factor, 3 * factor}));
-    EXPECT_FAKE_EQ(gpu.copiesToHost - copies, 1) << "the result alone";
+    EXPECT_FAKE_EQ(gpu.copiesToHost - copies, count > 1) << "the result alone, where it isn't the input";
     if (count == 7) {
       EXPECT_FAKE_EQ(gpu.graphLaunches - graphs, 5) << "all steps but the first one of the shape";
     }
