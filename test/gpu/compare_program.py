@@ -7,7 +7,9 @@ compare_program.py FOLDER --program FILE.flame --parts DIR --libraries DIR [--si
 FOLDER is a whole pipeline folder (test/e2e/pipelines/whole.py makes one), FILE.flame what `flamec compile FOLDER --target=cuda`
 made of it, --parts what `flamec generate FOLDER --compile-only --target=cuda --artifacts DIR` did. The program's time is that of a
 run from tensors on the GPU to pixels on the GPU; that of the models is a whole `generate` without the texts, which it keeps.
-Fails where a picture is off by more than a level from the other's in more than one of a thousand numbers. Needs torch.
+Pictures are equal where all kernels are the same, which products are where they were tuned for the same sizes: models by themselves
+are for 512 text tokens, a program for what its pipeline is used with, if `--typical text_tokens=512` doesn't say otherwise. A picture
+fails below 60 dB where the folder's weights are float32, below 40 dB otherwise. Needs torch.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 import flame_rt
-from compare_pictures import stored_type
+from compare_pictures import psnr, stored_type
 from flame_diffusion import CPU, Library
 from flame_pipeline import Pipeline
 
@@ -109,10 +111,10 @@ def main():
           f"{1e3 * statistic.seconds[2]:.1f} ms; its texts took {1e3 * texts:.1f} ms at first; peak {statistic.peak_bytes / 1e9:.2f} GB")  # fmt: skip
     failed = bad.any()
     for i, image in enumerate(pictures):
-        difference = np.abs(pixels[i].astype(int) - image.pixels())
-        many = (difference > 1).mean()
-        failed |= many > 1e-3 or image.pixels().std() < 1
-        print(f"picture {i}: {(difference > 0).mean():.2%} of the numbers differ, {many:.2%} by more than a level, most {difference.max()}")
+        other = image.pixels()
+        difference, ratio = np.abs(pixels[i].astype(int) - other), psnr(pixels[i], other)
+        failed |= ratio < (60 if dtype == torch.float32 else 40) or other.std() < 1
+        print(f"picture {i}: {ratio:.1f} dB, {(difference > 0).mean():.2%} of the numbers differ, by {difference.max()} at most")
     print("0 passed, 1 failed, 0 skipped" if failed else "1 passed, 0 failed, 0 skipped")
     return int(failed)
 
