@@ -77,13 +77,14 @@ public:
     passes.addNestedPass<func::FuncOp>(createNormChannelsLast());
   }
   void addRegionPasses(OpPassManager &passes) override {
+    if (isOnlyWgmma())
+      passes.addNestedPass<func::FuncOp>(cuda::createAbsorbSegmentsPass());
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
   FormRegionsOptions regionOptions() const override {
     // Registers hold results of larger heads only where warpgroups share them.
-    bool onlyWgmma = llvm::all_equal(architectures) && architectures.front() == "sm_90a";
     return {/*attention=*/true, /*topk=*/true, /*siblings=*/true, /*joined=*/true, /*channelsLast=*/true,
-            /*paired=*/true, /*tf32=*/tf32, /*largestHead=*/onlyWgmma ? 512 : 256};
+            /*paired=*/true, /*tf32=*/tf32, /*largestHead=*/isOnlyWgmma() ? 512 : 256};
   }
   FailureOr<KernelLaunch> emit(RegionOp region, ShapeContext &shapes) override {
     FailureOr<cuda::Kernel> kernel = emitter.emit(region, shapes);
@@ -169,6 +170,8 @@ public:
   }
 
 private:
+  bool isOnlyWgmma() const { return llvm::all_equal(architectures) && architectures.front() == "sm_90a"; }
+
   cuda::ScheduleFile file;
   cuda::Emitter emitter;
   std::vector<std::string> architectures;

@@ -41,7 +41,8 @@ class Emulated(FlameTest):
         feeds, words = {}, []
         for given in model.graph.input:
             shape = [dim.dim_value or IMAGES for dim in given.type.tensor_type.shape.dim]
-            feeds[given.name] = random.integers(1 - limit, limit, shape).astype(np.float16)
+            element = onnx.helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
+            feeds[given.name] = random.integers(1 - limit, limit, shape).astype(element)
             np.save(self.scratch / f"{given.name}.npy", feeds[given.name])
             words += ["-i", f"{given.name}={self.scratch / given.name}.npy"]
         options = ["--target=cuda", "--gpu=sm_90a"]
@@ -131,6 +132,43 @@ class Emulated(FlameTest):
                    ["flame::Team team(state", "#pragma unroll 8", ", 2);", "team.come();"], kernels_in_all=1, rtol=2e-3, atol=1e-7)  # fmt: skip
         self.check("rows (float16[89,65536] x) => (float16[89,65536] y) { y = MeanVarianceNormalization<axes = [1]>(x) }",
                    ["flame::Team team(state", "team.come();"], kernels_in_all=1, rtol=4e-3, atol=2e-3)  # fmt: skip
+
+    def projection(self, normed, pairs):
+        """Attention of x's projection, whose columns are the heads of queries, keys and values: turned, and perhaps normed before."""
+
+        def head(name, begin, weight):
+            end, last = begin + 3, weight if normed else None
+            text = f"{name}s = Slice(h, i{begin}, i{end}, i2) {name}f = Cast<to = 1>({name}s) "
+            if normed:
+                text += (f"{name}q = Mul({name}f, {name}f) {name}m = ReduceMean({name}q, i3) {name}e = Add({name}m, epsilon) "
+                         f"{name}r = Sqrt({name}e) {name}d = Div({name}f, {name}r) {name}n = Mul({name}d, {last}) ")  # fmt: skip
+            whole = f"{name}n" if normed else f"{name}f"
+            first, second = ("i0, i64, i3, i1", "i64, i128, i3, i1") if pairs == "halves" else ("i0, i128, i3, i2", "i1, i128, i3, i2")
+            return text + (
+                f"{name}a = Slice({whole}, {first}) {name}b = Slice({whole}, {second}) "
+                f"{name}1 = Mul({name}a, cu) {name}2 = Mul({name}b, su) {name}3 = Sub({name}1, {name}2) "
+                f"{name}4 = Mul({name}a, su) {name}5 = Mul({name}b, cu) {name}6 = Add({name}4, {name}5) "
+                f"{name}t = Concat<axis = 3>({name}3, {name}6) {name}h = Cast<to = 10>({name}t) ")  # fmt: skip
+
+        numbers = " ".join(f"int64[1] i{n} = {{{n}}}," for n in (0, 1, 2, 3, 6, 9, 64, 128))
+        return f"""projection (float16[n,50,72] x, float16[72,1152] w, float16[1152] b, float[128] g, float[128] f, float[50,64] c,
+                       float[50,64] s) => (float16[n,50,3,128] y)
+                   <{numbers} int64[4] heads = {{0, 0, 9, 128}}, float epsilon = {{0.000001}}, float16 scale = {{18816}}>
+                   {{ m = MatMul(x, w) p = Add(m, b) h = Reshape(p, heads) cu = Unsqueeze(c, i1) su = Unsqueeze(s, i1)
+                      {head("q", 0, "g")} {head("k", 3, "f")} vh = Slice(h, i6, i9, i2)
+                      qp = Transpose<perm = [0,2,1,3]>(qh) kp = Transpose<perm = [0,2,3,1]>(kh) vp = Transpose<perm = [0,2,1,3]>(vh)
+                      z = MatMul(qp, kp) zs = Div(z, scale) a = Softmax<axis = -1>(zs) o = MatMul(a, vp)
+                      y = Transpose<perm = [0,2,1,3]>(o) }}"""
+
+    def test_heads_normed_and_turned_by_the_product_that_makes_them(self):
+        for normed, pairs, part in (
+            (True, "neighbours", "<384, flame::Pairing::Neighbours, flame::Pairing::Halves>(fold0"),
+            (True, "halves", "<768, flame::Pairing::Halves, flame::Pairing::Halves>(fold1"),
+            (False, "halves", "<768, flame::Pairing::Halves, flame::Pairing::Halves>(flame::NoFold()"),
+        ):
+            with self.subTest(normed=normed, pairs=pairs):
+                self.check(self.projection(normed, pairs), ["segmentStore<128", part, "wgmmaAttention"], kernels_in_all=2, rtol=4e-3,
+                           atol=4e-3 if normed else 2e-2, limit=2)  # fmt: skip
 
     def test_attention(self):
         self.check(  # scaled by 8, which is 18432 in f16

@@ -243,11 +243,13 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
                                 : std::max(coldOperands + price(sizes, beside, chooseMma(beside, sizes)),
                                            streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
   // Others scale every element that they multiply, for each tile that reads it.
-  if (sizes.scaleColumns != 0)
+  // Nor is there another way to have whole segments at hand.
+  if (sizes.scaleColumns != 0 || sizes.segment != 0)
     least = std::numeric_limits<double>::infinity();
   auto consider = [&](WgmmaSchedule candidate) {
     if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products) ||
-        (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)))
+        (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)) ||
+        (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
     if (candidate.splits > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) *
@@ -269,6 +271,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
         continue;
       WgmmaSchedule candidate = base;
       candidate.splits = blocks;
+      candidate.slabs = std::max<int>(candidate.slabs, int(2 * sizes.segment / WgmmaSchedule::lineBytes));
       consider(fitted(candidate, problem.type, problem.x, problem.y, problem.rows));
     }
   return best;

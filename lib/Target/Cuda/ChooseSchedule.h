@@ -24,6 +24,7 @@ struct ContractSizes {
   int products = 1;
   Major x = Major::Depth, y = Major::Depth;
   int64_t scaleColumns = 0; // of a block of y with a scale of its own; 0: there are none
+  int64_t segment = 0;      // columns that the epilogue needs together (epilogue/StoreSegments.h); 0: each by itself
 };
 
 /// The schedules that chooseMma picks from, for elements of 16 bits; for others the same bytes.

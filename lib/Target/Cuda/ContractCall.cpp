@@ -23,6 +23,8 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
     problem["products"] = sizes.products;
   if (sizes.scaleColumns != 0)
     problem["scaleColumns"] = sizes.scaleColumns;
+  if (sizes.segment != 0)
+    problem["segment"] = sizes.segment;
   return problem;
 }
 
@@ -64,6 +66,7 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
   auto isValid = [&](const WgmmaSchedule &s) {
     // Tiles one below the other are whole pieces of what warps store.
     return s.isValid(problem.type, problem.x, problem.y, sizes.products) && (sizes.scaleColumns == 0 || s.takesScales(problem.type)) &&
+           (sizes.segment == 0 || s.takesSegments(int(sizes.segment))) &&
            (s.rows % WgmmaSchedule::slabRows == 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
@@ -123,6 +126,8 @@ std::string ContractCall::storeByMap(const WgmmaSchedule &s, Type elementType, D
                                          {columns, rows, batches},
                                          {pitch * int64_t(bytes), batchPitch * int64_t(bytes)},
                                          {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
+  if (body.empty())
+    return {};
   const bool repeated = s.loopsBodies() && isLong(operands[operands.size() - 2].getDefiningOp<FunctionOp>());
   return "flame::tensorStore<" + storageName(stored) + (repeated ? ", true" : "") + ">(map2, " + body + ")";
 }

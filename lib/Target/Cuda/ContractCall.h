@@ -54,7 +54,7 @@ protected:
   void callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, llvm::ArrayRef<std::string> arguments);
   /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
   static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns, int products = 1);
-  /// Its map, of `batches` matrices, and the epilogue.
+  /// Its map, of `batches` matrices, and the epilogue; none without a body.
   std::string storeByMap(const WgmmaSchedule &s, mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
                          DimExpr batchPitch, const std::string &body);
   /// The body of the other epilogue, whose operands are the last ones so far: result, body, place.

@@ -10,6 +10,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ContractCall.h"
 #include "ContractEpilogue.h"
+#include "SegmentEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Analysis/PairedProducts.h"
@@ -37,12 +38,16 @@ public:
       : ContractCall(kernel), op(scaled), scaled(scaled), products(1), epilogue(kernel, {scaled.getResult()}) {}
 
   LogicalResult emit() {
-    if (op.isPacked || !epilogue.isSupported() || !chooseArithmetic())
+    if (auto found = scaled || other ? std::nullopt : SegmentEpilogue::match(kernel, op.result))
+      segments.emplace(std::move(*found));
+    if (op.isPacked || (!segments && !epilogue.isSupported()) || !chooseArithmetic())
       return emitLoop(kernel);
     shapeUp();
     ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth), products};
     if (scaled)
       sizes.scaleColumns = scaled.getColumns();
+    if (segments)
+      return emitSegments(sizes);
     FailureOr<bool> isThin = emitThin(sizes);
     if (failed(isThin) || *isThin)
       return isThin;
@@ -98,7 +103,26 @@ private:
     DimExpr border, furtherStride;
   };
 
+  /// Whole segments of the result are at hand in tiles by wgmma alone.
+  LogicalResult emitSegments(ContractSizes &sizes) {
+    sizes.segment = segments->width;
+    if (!batch.empty() || !isMatrix(type))
+      return emitLoop(kernel);
+    kernel.waitsLater = true;
+    kernel.templates.push_back("epilogue/StoreSegments.h");
+    std::string problem = problemText(rows, columns, depth);
+    if (failed(useWgmma(problem, sizes, "")))
+      return failure();
+    if (wgmma.empty())
+      return emitLoop(kernel);
+    kernel.kernel.threads = 128;
+    kernel.kernel.extent = shapes.constant(1);
+    call("__trap()");
+    return success();
+  }
+
   Product op, other;
+  std::optional<SegmentEpilogue> segments;
   ScaledMatMulOp scaled; // `op`, if blocks of its operands have scales
   int products;
   ContractEpilogue epilogue;
@@ -486,7 +510,10 @@ private:
     bool isOwnOrder = yielded == op.result || !yielded.getDefiningOp<TransposeOp>();
     bool batched = !batches.isConstant(1);
     std::string store = batched ? epilogueOfBatches("first") : end;
-    if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
+    if (segments) {
+      storeByMap(s, resultType, rows, columns, columns, batches, columns, {});
+      store = segments->build(e, [&](ElementBuilder &b, Value row) { return b.delinearize(row, rowDims); }, "map2", operands);
+    } else if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
       std::string body = storedBody();
       store = storeByMap(s, resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);

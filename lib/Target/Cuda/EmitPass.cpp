@@ -100,5 +100,6 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
 
 void flame::cuda::registerCudaPasses() {
   PassRegistration<EmitCudaPass>();
+  registerPass([] { return createAbsorbSegmentsPass(); });
   registerPass([] { return createAssignLayoutPass(false); });
 }

@@ -81,7 +81,7 @@ Value KernelBuilder::expr(DimExpr e) {
 
 bool KernelBuilder::isMaterialized(Value value) {
   auto argument = dyn_cast<BlockArgument>(value);
-  return argument && argument.getOwner() == region.getBlock();
+  return (argument && argument.getOwner() == region.getBlock()) || heldValues.contains(value);
 }
 
 Value KernelBuilder::isInPlace(OpBuilder &b, Location loc, Value value, Value result) {

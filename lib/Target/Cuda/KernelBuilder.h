@@ -61,6 +61,8 @@ public:
   mlir::Value gridSize();
   /// Where an element of an input lies that has been read already: storage scalar, or null. Asked before each load.
   std::function<mlir::Value(mlir::Value value, mlir::ValueRange index)> heldElement;
+  /// Values beside inputs of which it has all elements.
+  llvm::SmallDenseSet<mlir::Value, 1> heldValues;
   /// Inputs of the region that are read once and are far larger than the second-level cache.
   llvm::SmallDenseSet<unsigned> streams;
   void barrier();

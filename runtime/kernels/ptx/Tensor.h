@@ -160,6 +160,8 @@ FLAME_DEVICE void storeMatrices(SharedAddress line, unsigned a, unsigned b, unsi
 FLAME_DEVICE void storeShared(SharedAddress at, unsigned a, unsigned b) {
   asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(at), "r"(a), "r"(b) : "memory");
 }
+FLAME_DEVICE void storeShared(SharedAddress at, unsigned a) { asm volatile("st.shared.b32 [%0], %1;" ::"r"(at), "r"(a) : "memory"); }
+FLAME_DEVICE void storeShared(SharedAddress at, unsigned short a) { asm volatile("st.shared.b16 [%0], %1;" ::"r"(at), "h"(a) : "memory"); }
 /// What this thread wrote to shared memory by ordinary stores is seen by the copy engine and the matrix units, behind a
 /// barrier that this thread comes to afterwards.
 FLAME_DEVICE void fenceShared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

@@ -179,6 +179,10 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr bool takesScales(Arithmetic type) const {
     return (type == Arithmetic::E4M3 || type == Arithmetic::E5M2) && promote && depth % scaledDepth == 0;
   }
+  /// Whether a tile holds whole segments of columns of 16-bit results, and a warp's pieces of shared memory one of them.
+  FLAME_BOTH constexpr bool takesSegments(int width) const {
+    return columns % width == 0 && splits == 1 && slabs * lineBytes >= 2 * width && rows % 64 == 0;
+  }
 };
 
 /// Tiles of a product by ordinary multiply-adds: 256 threads as 16 × 16, each with side × side elements of the result.

@@ -8,6 +8,8 @@
 namespace flame::cuda {
 /// Regions that store what convolutions read with channels last; `tf32`: those of f32, too. See AssignLayout.cpp.
 std::unique_ptr<mlir::Pass> createAssignLayoutPass(bool tf32);
+/// Products that norm and turn their heads themselves, by wgmma; see AbsorbSegments.cpp.
+std::unique_ptr<mlir::Pass> createAbsorbSegmentsPass();
 /// Registers the passes of this target, `--flame-emit-cuda` among them: regions to CUDA C++ on standard output, for tests.
 void registerCudaPasses();
 } // namespace flame::cuda

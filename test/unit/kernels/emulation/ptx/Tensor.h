@@ -189,6 +189,8 @@ inline void storeShared(SharedAddress at, unsigned a, unsigned b) {
   std::memcpy(at, &a, 4);
   std::memcpy(at + 4, &b, 4);
 }
+inline void storeShared(SharedAddress at, unsigned a) { std::memcpy(at, &a, 4); }
+inline void storeShared(SharedAddress at, unsigned short a) { std::memcpy(at, &a, 2); }
 inline void fenceShared() {}
 
 } // namespace flame
