@@ -161,6 +161,17 @@ TEST_F(CudaGraph, StepsOfALoopFollowEachOtherWithoutTheCpu) {
   p.command(std::move(l), "loop");
   p.output("last", last, {"4"});
   auto module = load(p.onCuda().finish());
+  // The body's arena, its result, and from the second step on that of the one before.
+  constexpr uint64_t kVector = 16, kArena = 256;
+  for (auto [count, expected] : {std::pair<int64_t, uint64_t>{1, kVector}, {2, kArena + kVector}, {3, kArena + 2 * kVector}}) {
+    const int64_t dims[] = {count, 4};
+    const flame_shape shapes[] = {{1, dims}, {1, dims + 1}};
+    uint64_t bytes = 0;
+    int exact = 1;
+    ASSERT_OK(flame_module_planned_bytes(module.get(), shapes, 2, &bytes, &exact));
+    EXPECT_EQ(bytes, expected) << count;
+    EXPECT_FALSE(exact);
+  }
   auto s = session(module);
   for (int64_t count : {1, 2, 4, 4, 7, 4, 0}) {
     auto levels = tensor<float>({count}, iota(count)), start = tensor<float>({4}, iota(4));
