@@ -176,6 +176,12 @@ class Programs(FlameTest):
         self.assertNotIn("pack_panels", commands)
         self.assertEqual(re.findall(r": (?:call|copy|\w+ = read)", commands), [])
 
+    def test_what_is_said_to_come_next(self):
+        done = self.ok(self.flamec("compile", self.folder().path, "-o", self.scratch / "p.flame", "--weights=external"))
+        next_one = re.search(r"next: flamec (.*)", done.stderr)[1].split()
+        self.assertEqual(next_one[0], "inspect")
+        self.assertIn("t5_ids", self.ok(self.flamec(*next_one)).stdout)
+
     def test_inspect(self):
         text = self.ok(self.flamec("inspect", self.folder(guided=True).program)).stdout
         for line in (r"clip_ids +i64\[batch,77\]", r"t5_ids +i64\[batch,text_tokens\]", r"noise +f32\[batch,4,height,width\]",

@@ -3,6 +3,7 @@
 #include "Help.h"
 #include "Model.h"
 #include "Run.h"
+#include "flame/Import/HuggingFace.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
@@ -201,8 +202,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
         files += " " + file;
       console.line(isFolder ? "needs of that folder:" + files : "needs beside it:" + files);
     }
-    console.line("next: flamec run " + output + (isFolder && !result.embedded ? " --weights-dir " + state->model : "") +
-                 " --random-inputs");
+    // The sizes of a pipeline's inputs are no numbers of any kind; what they are is to be looked at first.
+    const bool isPipeline = isFolder && isPipelineFolder(state->model);
+    console.line(std::string("next: flamec ") + (isPipeline ? "inspect " : "run ") + output +
+                 (isFolder && !result.embedded ? " --weights-dir " + state->model : "") + (isPipeline ? "" : " --random-inputs"));
     return 0;
   };
 }
