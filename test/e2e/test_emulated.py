@@ -164,7 +164,7 @@ class Emulated(FlameTest):
         for normed, pairs, part in (
             (True, "neighbours", "<384, flame::Pairing::Neighbours, flame::Pairing::Halves>(fold0"),
             (True, "halves", "<768, flame::Pairing::Halves, flame::Pairing::Halves>(fold1"),
-            (False, "halves", "<768, flame::Pairing::Halves, flame::Pairing::Halves>(flame::NoFold()"),
+            (False, "halves", "<768, flame::Pairing::Halves, flame::Pairing::Halves>(first1"),
         ):
             with self.subTest(normed=normed, pairs=pairs):
                 self.check(self.projection(normed, pairs), ["segmentStore<128", part, "wgmmaAttention"], kernels_in_all=2, rtol=4e-3,

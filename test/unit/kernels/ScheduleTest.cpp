@@ -257,6 +257,33 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     for (int64_t size : {4096, 700})
       if (auto s = chooseWgmma({type, Major::Depth, Major::Depth}, {1, size, size, size}))
         sources.push_back({text(*s) + text(type), source(*s, type, "Depth", "Depth", true)});
+  // Heads that are normed and turned, for as many rows as that is done for.
+  appendTemplate("epilogue/StoreSegments.h", seen, head);
+  for (int width : {64, 128, 256}) {
+    ContractSizes sizes{1, 4608, 36ll * width, 3072};
+    sizes.segment = width;
+    auto s = chooseWgmma({Arithmetic::BF16, Major::Depth, Major::Depth, {}, {}, false, true}, sizes);
+    ASSERT_TRUE(s) << width;
+    EXPECT_TRUE(s->takesSegments(width)) << text(*s);
+    const std::string halves = "flame::Pairing::Halves>(fold, finish, first, second)", part = "flame::segmentPart<";
+    sources.push_back({text(*s) + " of segments of " + std::to_string(width),
+        head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s->threads()) + ", 1) product(const __grid_constant__ "
+        "flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ flame::TensorMap z, const float *__restrict__ c, "
+        "const float *__restrict__ bias, int size, int m, int n, int k) {\n"
+        "  auto wide = [&](unsigned short a) { return __uint_as_float((unsigned)a << 16); };\n"
+        "  auto bits = [&](float v) { return (unsigned short)(__float_as_uint(v) >> 16); };\n"
+        "  auto body = [&](int row, int column, float sum) { return bits(sum + bias[column]); };\n"
+        "  auto fold = [&](int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
+        "  auto finish = [&](float sum) { return 1 / sqrtf(sum / " + std::to_string(width) + " + 1e-6f); };\n"
+        "  auto turned = [&](int row, int pair, float a, float b, float total) { const float *at = c + (long long)row * " + std::to_string(width) +
+        " + pair; return bits(at[0] * a * total * bias[2 * pair] + at[" + std::to_string(width / 2) + "] * b * total * bias[2 * pair + 1]); };\n"
+        "  auto first = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(a), -wide(b), total); };\n"
+        "  auto second = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(b), wide(a), total); };\n"
+        "  flame::wgmmaGemm<" + text(*s) + ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{m, n, k}, 1, "
+        "flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return flame::segmentStore<" + std::to_string(width) +
+        ", unsigned short, int>(z, size, body, " + part + std::to_string(12 * width) + ", flame::Pairing::Neighbours, " + halves + ", " + part +
+        std::to_string(24 * width) + ", flame::Pairing::Halves, " + halves + ", flame::SamePart<" + std::to_string(36 * width) + ">()); });\n}\n"});
+  }
   for (const auto &[name, source] : sources) {
     std::string log;
     auto code = (*nvrtc)->compile(source, "sm_90a", &log);
