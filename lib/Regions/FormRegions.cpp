@@ -475,13 +475,15 @@ private:
 
   /// A product beside the anchor: the group's ops behind it are pointwise ones of the anchor's shape, which is its own, too.
   bool canPair(Operation *op, Group &group) {
-    auto second = dyn_cast<MatMulOp>(op), first = dyn_cast_if_present<MatMulOp>(group.anchorOp);
-    if (!options.paired || group.anchor != Anchor::Contract || group.secondOp || !first || !second ||
-        !arePaired(first, second, shapes, options.tf32) ||
-        llvm::any_of(op->getUsers(), [&](Operation *user) { return user == first || group.reads.contains(user); }))
+    if (!options.paired || group.anchor != Anchor::Contract || group.secondOp || !group.anchorOp ||
+        !(arePaired<MatMulOp>(group.anchorOp, op) || arePaired<GroupedMatMulOp>(group.anchorOp, op)) ||
+        llvm::any_of(op->getUsers(), [&](Operation *user) { return user == group.anchorOp || group.reads.contains(user); }))
       return false;
     group.secondOp = op;
     return true;
+  }
+  template <typename Op> bool arePaired(Operation *first, Operation *second) {
+    return isa<Op>(first) && isa<Op>(second) && flame::arePaired(cast<Op>(first), cast<Op>(second), shapes, options.tf32);
   }
 
   static bool isAnchor(Operation *op, const Group &group) { return op == group.anchorOp || op == group.secondOp; }
@@ -533,10 +535,15 @@ private:
     if (group.anchor != Anchor::Contract || !(keepsRows(op) || name == "slice" || name == "expand" || isJoined(op, group)))
       return false;
     for (Operation *user : op->getUsers())
-      if (!isAnchor(user, group) && !group.reads.contains(user))
+      if ((!isAnchor(user, group) && !group.reads.contains(user)) || isEnds(op, user))
         return false;
     group.reads.insert(op);
     return true;
+  }
+  /// What a product reads as ends of groups has a buffer of its own.
+  static bool isEnds(Operation *op, Operation *user) {
+    auto product = dyn_cast<GroupedMatMulOp>(user);
+    return product && product.getEnds() == op->getResult(0);
   }
 
   /// Two tensors that the product reads as one along its inner dim: the border is between whole tiles, and there are rows enough

@@ -39,15 +39,10 @@ private:
   std::vector<uint8_t> sees; // of each slot: whose memory
   bool written = false;      // the output, by now
 
-  /// Its result is its input.
-  static bool isCheck(const HostCallCommand &c) {
-    return c.function == "check_indices" && !c.inputs.empty() && c.inputs[0] != -1;
-  }
-
   void follow(const Command &command) {
     if (auto *c = std::get_if<AliasCommand>(&command.body))
       sees[c->dst] = std::max(sees[c->dst], sees[c->src]);
-    else if (auto *c = std::get_if<HostCallCommand>(&command.body); c && isCheck(*c))
+    else if (auto *c = std::get_if<HostCallCommand>(&command.body); c && c->isCheck())
       for (int32_t slot : c->outputs)
         if (slot != -1)
           sees[slot] = std::max(sees[slot], sees[c->inputs[0]]);
@@ -75,7 +70,7 @@ private:
     if (auto *c = std::get_if<HostCallCommand>(&command.body)) {
       // The results of other functions than a check may hold their inputs' memory.
       return !touches(c->outputs, kOutput) &&
-             (isCheck(*c) ? reads(touches(c->inputs, kInput)) : !touches(c->inputs, kInput));
+             (c->isCheck() ? reads(touches(c->inputs, kInput)) : !touches(c->inputs, kInput));
     }
     if (auto *c = std::get_if<ReadElementCommand>(&command.body))
       return reads(touches(c->slot, kInput));

@@ -95,8 +95,13 @@ struct HostCallCommand {
   HostFunction entry; // resolved by the reader
   std::vector<int32_t> inputs, outputs;
   std::vector<Attribute> attributes;
-  // Derived: check_indices between what kernels use. The queue may do it where the tensors are; the result is its input.
+  // Derived: a check between what kernels use. The queue may do it where the tensors are; the result is its input.
   bool kernelCheck = false;
+
+  /// check_indices or check_ends, of tensors of integers by what they must keep to: the result is the first input, or an error.
+  bool isCheck() const {
+    return (function == "check_indices" || function == "check_ends") && inputs.size() == 2 && outputs.size() == 1 && inputs[0] != -1;
+  }
 };
 struct BindDimsCommand {
   int32_t slot;

@@ -117,7 +117,7 @@ private:
       } else if (auto *c = std::get_if<FreeCommand>(&body)) {
         drop(c->slot);
       } else if (auto *c = std::get_if<HostCallCommand>(&body)) {
-        if (c->function == "check_indices" && c->inputs.size() == 2 && c->outputs.size() == 1)
+        if (c->isCheck())
           holdChecked(*c);
         else
           for (int32_t slot : c->outputs)

@@ -59,7 +59,7 @@ struct KernelLaunch {
 /// What a queue that checks indices keeps for it in the kernels' memory.
 inline constexpr size_t kIndexGuardBytes = 16;
 
-/// A check_indices whose tensors are in the kernels' memory.
+/// A check_indices or check_ends whose tensors are in the kernels' memory.
 struct IndexCheck {
   const HostCallCommand &call;
   const Tensor &indices, &extents;

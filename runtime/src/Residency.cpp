@@ -90,8 +90,7 @@ namespace {
 
 bool isKernelCheck(const Plan &plan, const HostCallCommand &c, const std::vector<uint8_t> &kernelUse) {
   auto isTensor = [&](int32_t slot) { return slot != -1 && plan.slots[slot].kind == FLAME_TENSOR; };
-  if (c.function != "check_indices" || c.inputs.size() != 2 || c.outputs.size() != 1 || !isTensor(c.inputs[0]) ||
-      !isTensor(c.inputs[1]) || c.outputs[0] == -1 || !kernelUse[c.outputs[0]])
+  if (!c.isCheck() || !isTensor(c.inputs[0]) || !isTensor(c.inputs[1]) || c.outputs[0] == -1 || !kernelUse[c.outputs[0]])
     return false;
   const DType indices = plan.slots[c.inputs[0]].dtype;
   return (indices == FLAME_I64 || indices == FLAME_I32) && plan.slots[c.inputs[1]].dtype == FLAME_I64;

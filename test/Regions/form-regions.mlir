@@ -212,3 +212,23 @@ func.func @upsample(%x: tensor<2x8x4x5xbf16>) -> tensor<2x8x8x10xbf16> {
   %4 = flame.transpose %3 {perm = array<i64: 0, 3, 1, 2>} : (tensor<2x8x10x8xbf16>) -> tensor<2x8x8x10xbf16>
   return %4 : tensor<2x8x8x10xbf16>
 }
+
+// Rows by groups: activations and factors of rows follow the product, ends stay numbers of their own.
+// CHECK-LABEL: @groups
+// CHECK: %[[E:.*]] = flame.region "loop"
+// CHECK-NEXT: ^bb0
+// CHECK-NEXT: flame.constant
+// CHECK: flame.slice
+// CHECK: flame.region "contract"(%{{.*}}, %{{.*}}, %[[E]], %{{.*}})
+// CHECK: flame.grouped_matmul
+// CHECK: flame.gelu
+// CHECK: flame.mul
+func.func @groups(%x: tensor<64x32xbf16>, %y: tensor<4x16x32xbf16>, %e: tensor<5xi32>, %f: tensor<64x1xbf16>) -> tensor<64x16xbf16> {
+  %c0 = flame.constant {value = dense<1> : tensor<1xi64>} : () -> tensor<1xi64>
+  %c1 = flame.constant {value = dense<4> : tensor<1xi64>} : () -> tensor<1xi64>
+  %0 = flame.slice %e, %c0, %c1, %c0 : (tensor<5xi32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi32>
+  %1 = flame.grouped_matmul %x, %y, %0 {transpose_y = true} : (tensor<64x32xbf16>, tensor<4x16x32xbf16>, tensor<4xi32>) -> tensor<64x16xbf16>
+  %2 = flame.gelu %1 : (tensor<64x16xbf16>) -> tensor<64x16xbf16>
+  %3 = flame.mul %2, %f : (tensor<64x16xbf16>, tensor<64x1xbf16>) -> tensor<64x16xbf16>
+  return %3 : tensor<64x16xbf16>
+}

@@ -111,3 +111,29 @@ func.func @parts(%x: tensor<?x64xbf16>, %b: tensor<512xbf16>) -> tensor<?x256xbf
   %4 = flame.mul %2, %3 : (tensor<?x256xbf16>, tensor<?x256xbf16>) -> tensor<?x256xbf16>
   return %4 : tensor<?x256xbf16>
 }
+
+// Rows that go by groups, if by the same ones.
+// CHECK-LABEL: @groups
+// CHECK: flame.region "contract"
+// CHECK: flame.grouped_matmul
+// CHECK: flame.grouped_matmul
+// CHECK: flame.mul
+// CHECK-NOT: flame.region
+// CHECK: return
+// WITHOUT-LABEL: @groups
+// WITHOUT-COUNT-2: flame.region "contract"
+func.func @groups(%x: tensor<?x64xbf16>, %v: tensor<4x256x64xbf16>, %w: tensor<4x256x64xbf16>, %e: tensor<4xi32>) -> tensor<?x256xbf16> {
+  %0 = flame.grouped_matmul %x, %v, %e {transpose_y = true} : (tensor<?x64xbf16>, tensor<4x256x64xbf16>, tensor<4xi32>) -> tensor<?x256xbf16>
+  %1 = flame.silu %0 : (tensor<?x256xbf16>) -> tensor<?x256xbf16>
+  %2 = flame.grouped_matmul %x, %w, %e {transpose_y = true} : (tensor<?x64xbf16>, tensor<4x256x64xbf16>, tensor<4xi32>) -> tensor<?x256xbf16>
+  %3 = flame.mul %1, %2 : (tensor<?x256xbf16>, tensor<?x256xbf16>) -> tensor<?x256xbf16>
+  return %3 : tensor<?x256xbf16>
+}
+// CHECK-LABEL: @other_groups
+// CHECK-COUNT-2: flame.region "contract"
+func.func @other_groups(%x: tensor<8x64xbf16>, %v: tensor<4x256x64xbf16>, %w: tensor<4x256x64xbf16>, %e: tensor<4xi32>, %f: tensor<4xi32>) -> tensor<8x256xbf16> {
+  %0 = flame.grouped_matmul %x, %v, %e {transpose_y = true} : (tensor<8x64xbf16>, tensor<4x256x64xbf16>, tensor<4xi32>) -> tensor<8x256xbf16>
+  %1 = flame.grouped_matmul %x, %w, %f {transpose_y = true} : (tensor<8x64xbf16>, tensor<4x256x64xbf16>, tensor<4xi32>) -> tensor<8x256xbf16>
+  %2 = flame.mul %0, %1 : (tensor<8x256xbf16>, tensor<8x256xbf16>) -> tensor<8x256xbf16>
+  return %2 : tensor<8x256xbf16>
+}

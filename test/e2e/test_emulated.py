@@ -31,22 +31,22 @@ class Emulated(FlameTest):
         self.flamec.env |= emulation
         self.flame_run.env |= emulation
 
-    def check(self, graph, kernels, kernels_in_all=None, rtol=0.0, atol=0.0, limit=5, schedules=(), **schedule):
-        """`graph` in ONNX's text form computes what ONNX Runtime does, by kernels whose source has all of `kernels`. `schedule`: of
-        products, beside `schedules`."""
-        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
+    def check(self, graph, kernels, kernels_in_all=None, rtol=0.0, atol=0.0, limit=5, schedules=(), given=None, expected=None, **schedule):
+        """`graph` in ONNX's text form computes what ONNX Runtime does, or what `expected` makes of the inputs, by kernels whose source has all
+        of `kernels`. `schedule`: of products, beside `schedules`. `given`: inputs that are no random numbers."""
+        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21, "flame" : 1]> {graph}')
         path, artifact, table = (self.scratch / name for name in ("model.onnx", "model.flame", "schedule.json"))
         onnx.save(model, path)
         random = np.random.default_rng(0)
         feeds, words = {}, []
-        for given in model.graph.input:
-            shape = [dim.dim_value or IMAGES for dim in given.type.tensor_type.shape.dim]
-            element = onnx.helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
-            feeds[given.name] = random.integers(1 - limit, limit, shape).astype(element)
-            np.save(self.scratch / f"{given.name}.npy", feeds[given.name])
-            words += ["-i", f"{given.name}={self.scratch / given.name}.npy"]
+        for port in model.graph.input:
+            shape = [dim.dim_value or IMAGES for dim in port.type.tensor_type.shape.dim]
+            element = onnx.helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
+            feeds[port.name] = (given or {}).get(port.name, random.integers(1 - limit, limit, shape).astype(element))
+            np.save(self.scratch / f"{port.name}.npy", feeds[port.name])
+            words += ["-i", f"{port.name}={self.scratch / port.name}.npy"]
         options = ["--target=cuda", "--gpu=sm_90a"]
-        if any(dim.dim_param for given in model.graph.input for dim in given.type.tensor_type.shape.dim):
+        if any(dim.dim_param for port in model.graph.input for dim in port.type.tensor_type.shape.dim):
             options.append("--typical=n=256")
         if schedule or schedules:
             products = [{"family": "wgmma", "schedule": SCHEDULE | schedule}] if schedule else []
@@ -59,9 +59,15 @@ class Emulated(FlameTest):
         if kernels_in_all:
             self.assertEqual(source.count("__global__"), kernels_in_all)
         self.ok(self.flamec("compile", path, *options, "-o", artifact))
-        self.ok(self.flame_run(artifact, "-q", *words, "-o", self.scratch))
-        for i, (result, expected) in enumerate(zip(model.graph.output, reference(path, feeds), strict=True)):
-            np.testing.assert_allclose(np.load(self.scratch / f"{i}-{result.name}.npy"), expected, rtol=rtol, atol=atol)
+        done = self.flame_run(artifact, "-q", *words, "-o", self.scratch)
+        wanted = expected(feeds) if expected else reference(path, feeds)
+        if isinstance(wanted, str):  # an error
+            self.assertEqual(done.status, 3)
+            self.assertIn(wanted, done.stderr)
+            return
+        self.ok(done)
+        for i, (result, want) in enumerate(zip(model.graph.output, wanted, strict=True)):
+            np.testing.assert_allclose(np.load(self.scratch / f"{i}-{result.name}.npy"), want, rtol=rtol, atol=atol)
 
     PRODUCT = "product (float16[120,200] x, float16[200,136] w, float16[136] b) => (float16[120,136] y) { s = MatMul(x, w) y = Add(s, b) }"
 
@@ -98,6 +104,41 @@ class Emulated(FlameTest):
                     {{ wt = Transpose<perm = [1,0]>(w) p = MatMul(x, wt) r = Relu(p) vt = Transpose<perm = [1,0]>(v) y = MatMul(r, vt) }}""",
                 ["WgmmaSchedule{16, 32, 128, 3, 1", "flame::TensorOperand<true>{map1, 0}"], kernels_in_all=2, limit=2,
                 rows=16, columns=32, depth=128)  # fmt: skip
+
+    GROUPS = """groups (float16[150,200] x, float16[5,136,200] w, int32[5] ends, float16[136] b) => (float16[150,136] y)
+                { p = flame.GroupedMatMul <transpose_y = 1> (x, w, ends) y = Add(p, b) }"""
+    GATED_GROUPS = """groups (float16[150,200] x, float16[5,136,200] w, float16[5,136,200] v, int32[5] ends) => (float16[150,136] y)
+                      { p = flame.GroupedMatMul <transpose_y = 1> (x, w, ends) r = Relu(p)
+                        q = flame.GroupedMatMul <transpose_y = 1> (x, v, ends) y = Sub(r, q) }"""
+    ENDS = np.array([70, 70, 71, 140, 143], np.int32)
+
+    @staticmethod
+    def by_groups(x, w, ends):
+        result, begin = np.zeros((len(x), w.shape[1])), 0
+        for matrix, end in zip(w.astype(np.float64), ends):
+            result[begin:end] = x[begin:end] @ matrix.T
+            begin = end
+        return result
+
+    def test_products_of_groups_of_rows(self):
+        """By blocks alone, by clusters that share operands or sums, by tiles of few rows."""
+        for schedule in ({}, {"clusterRows": 2}, {"clusterColumns": 2}, {"splits": 2}, {"rows": 16, "columns": 128}):
+            self.check(self.GROUPS, ["flame::RowGroups<int, int>{", "clippedStore"], given={"ends": self.ENDS}, kernels_in_all=1,
+                       expected=lambda f: [self.by_groups(f["x"], f["w"], f["ends"]) + f["b"]], **{"columns": 128} | schedule)  # fmt: skip
+
+    def test_two_products_of_groups_of_rows(self):
+        for schedule in ({"columns": 128}, {"columns": 128, "clusterRows": 2}, {"splits": 2}):
+            self.check(self.GATED_GROUPS, ["PairedTensors{map1, map"], given={"ends": self.ENDS}, kernels_in_all=1, limit=3,
+                       expected=lambda f: [np.maximum(self.by_groups(f["x"], f["w"], f["ends"]), 0) - self.by_groups(f["x"], f["v"], f["ends"])],
+                       **schedule)  # fmt: skip
+
+    def test_wrong_ends_of_groups_are_errors(self):
+        for ends, text in (
+            ([70, 60, 71, 140, 143], "check_ends: end 60 (element 1 of input 0 (i32[5])) is less than the one before, 70"),
+            ([70, 70, 71, 140, 151], "check_ends: end 151 (element 4 of input 0 (i32[5])) lies behind the rows, of which there are 150"),
+            ([-7, 70, 71, 140, 150], "check_ends: end -7 (element 0 of input 0 (i32[5])) is negative"),
+        ):
+            self.check(self.GROUPS, [], given={"ends": np.array(ends, np.int32)}, expected=lambda f, text=text: text, columns=128)
 
     def test_products_with_scales_of_blocks(self):
         """One for each 128 elements of a row of x, and of a column of y or a square of it."""

@@ -42,6 +42,16 @@ DTYPES = {
 }
 EPSILON = {"f16": 2.0**-10, "bf16": 2.0**-7, "f32": 2.0**-18, "f64": 2.0**-45}
 OPSET = 23
+ENDS = {  # of groups of 140 rows or a few more
+    "uneven": [10, 80, 81, 140], "first_empty": [0, 3, 70, 140], "last_empty": [64, 70, 140, 140], "some_empty": [5, 5, 5, 133, 133, 140],
+    "one": [140], "behind": [20, 50, 90], "none": [0, 0, 0], "tiles": [64, 128, 128, 140], "many": [140 * (g // 3) // 85 for g in range(256)],
+}  # fmt: skip
+BAD_ENDS = {
+    "falling": ([10, 80, 79, 140], "end 79 \\(element 2 of input 0 \\(i32\\[4\\]\\)\\) is less than the one before, 80"),
+    "behind": ([10, 80, 141, 200], "end 141 \\(element 2 of input 0 \\(i32\\[4\\]\\)\\) lies behind the rows, of which there are 140"),
+    "negative": ([-1, 80, 80, 140], "end -1 \\(element 0 of input 0 \\(i32\\[4\\]\\)\\) is negative"),
+    "least": ([-(2**31), 2**31 - 1, 7, 140], "element 0 of"),
+}  # fmt: skip
 
 
 def wgmma(rows, columns, depth, stages, consumers, **more):
@@ -78,6 +88,7 @@ class Case:
         self.out_dtype = None  # where it is not `dtype`
         self.out_dtypes = {}  # of some of several outputs
         self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
+        self.fails = None  # what is said when the model runs, a regular expression
         self.typical = None  # "b=2": a symbolic dim and what its kernels are tuned for, see flamec compile --typical
 
     def input(self, name, shape, dims=None, dtype=None, data=None):
@@ -112,6 +123,16 @@ class Case:
     def matmul(self, x, y):
         return self.node("MatMul", [x, y], np.matmul(self.value[x], self.value[y]))
 
+    def grouped(self, x, y, ends, transpose_y=False, **attributes):
+        """Rows of x up to each end by that group's matrix."""
+        a, b, last = self.value[x], self.value[y].swapaxes(1, 2) if transpose_y else self.value[y], 0
+        result = np.zeros((len(a), b.shape[2]))
+        if not self.fails:
+            for matrix, end in zip(b, self.value[ends].astype(np.int64)):
+                result[last:end] = a[last:end] @ matrix
+                last = end
+        return self.node("GroupedMatMul", [x, y, ends], result, domain="flame", transpose_y=int(transpose_y), **attributes)
+
     def transpose(self, x, perm):
         return self.node("Transpose", [x], np.transpose(self.value[x], perm), perm=perm)
 
@@ -138,7 +159,8 @@ class Case:
         is_dynamic = any(isinstance(s, str) for *_, dims in self.inputs for s in dims)
         outputs = [helper.make_tensor_value_info(n, DTYPES[d][0], None if is_dynamic else v.shape) for n, d, v in zip(names, dtypes, values)]
         graph = helper.make_graph(self.nodes, "case", inputs, outputs, self.weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+        domains = [helper.make_opsetid(domain, version) for domain, version in (("", OPSET), ("flame", 1))]
+        model = helper.make_model(graph, opset_imports=domains, ir_version=10)
         (folder / "data").mkdir(parents=True)
         onnx.save(model, folder / "model.onnx")
         files = []
@@ -154,6 +176,7 @@ class Case:
             "name": self.name,
             "rtol": self.rtol,
             "atol": atol,
+            **({"fails": self.fails} if self.fails else {}),
             "sets": [{"inputs": files, "outputs": [[name, f"data/output_{i}.pb"] for i, name in enumerate(names)]}],
         }
 
@@ -400,6 +423,103 @@ def paired():
             p, u = (c.matmul(x, c.transpose(dequantised(w, (n, k)), [1, 0])) for w in "wv")
             gate = c.node("Relu", [p], np.maximum(c.value[p], 0))
             yield c, c.node("Sub", [gate, u], c.value[gate] - c.value[u])
+
+
+def grouped():
+    """Rows that go by groups, each of which meets a matrix of its own."""
+
+    def few(c, shape):
+        """What gives sums that 8 bits hold: where regions of one target are several of another, they are rounded in between."""
+        return c.random.choice((-1, 0, 0, 1), shape)
+
+    def case(name, dtype, ends, m, n, k, order, wide=False, **known):
+        """`order`: t: [group, n, k]; `wide`: i64 ends."""
+        c = Case(f"grouped_{name}_{dtype}_{m}x{n}x{k}{order}{'w' if wide else ''}", dtype, **known)
+        g = len(ends)
+        x, y = c.input("x", (m, k)), c.input("y", shape := (g, n, k) if order == "t" else (g, k, n), data=few(c, shape) if "gated" in name else None)
+        ends = c.input("ends", (g,), dtype="i64" if wide else "i32", data=ends)
+        return c, c.grouped(x, y, ends, order == "t") if dtype not in ("e4m3", "e5m2") else (x, y, ends)
+
+    for dtype in ("f16", "bf16", "f32", "f64", "i32", "i64"):
+        for kind, ends in ENDS.items():
+            for n, k in ((24, 40), (9, 17)) if kind == "many" else ((72, 136), (33, 41)):
+                if dtype in ("f64", "i32", "i64") and n % 2 == 0:
+                    continue
+                for order in "nt":
+                    yield case(kind, dtype, ends, 140, n, k, order, wide=kind == "behind")
+    for dtype in ("f16", "bf16", "f32"):
+        for m, n, k, ends in ((64, 72, 64, [64]), (7, 40, 0, [2, 7]), (1, 8, 8, [0, 1]), (3000, 264, 72, [1000, 1000, 2999]), (40, 40, 264, list(range(1, 41)))):
+            yield case("sizes", dtype, ends, m, n, k, "t")
+        yield case("normal", dtype, [100, 333, 600], 600, 328, 520, "t", normal=True)
+        # More behind the product: activations, factors of rows, another order; two products of one x.
+        for kind in ("bias", "relu", "residual", "sigmoid"):
+            c, y = case(kind, dtype, ENDS["behind"], 140, 72, 136, "t")
+            yield c, c.epilogue(kind, y)
+        c, y = case("factors", dtype, ENDS["uneven"], 140, 72, 136, "t")
+        yield c, c.node("Mul", [y, f := c.input("f", (140, 1))], c.value[y] * c.value[f])
+        c, y = case("transposed", dtype, ENDS["uneven"], 140, 72, 136, "n")
+        yield c, c.transpose(y, [1, 0])
+        for kind, order in (("gated", "t"), ("gated", "n"), ("two", "t")):
+            c, y = case(kind, dtype, ENDS["some_empty"], 140, 72, 136, order)
+            shape = (6, 72, 136) if order == "t" else (6, 136, 72)
+            z = c.grouped("x", c.input("z", shape, data=few(c, shape)), "ends", order == "t")
+            y = c.node("Relu", [y], np.maximum(c.value[y], 0))
+            yield c, c.node("Sub", [y, z], c.value[y] - c.value[z]) if kind == "gated" else [y, z]
+        # Rows of any number; operands that are parts of others.
+        c = Case(f"grouped_dynamic_{dtype}", dtype)
+        yield c, c.grouped(c.input("x", (140, 136), ["t", 136]), c.input("y", (4, 72, 136)), c.input("ends", (4,), dtype="i32", data=ENDS["uneven"]), True)
+        c = Case(f"grouped_dynamic_groups_{dtype}", dtype)
+        y, ends = c.input("y", (4, 72, 136), ["g", 72, 136]), c.input("ends", (4,), ["g"], dtype="i32", data=ENDS["uneven"])
+        yield c, c.grouped(c.input("x", (140, 136), ["t", 136]), y, ends, True)
+        c = Case(f"grouped_parts_{dtype}", dtype)
+        x, y, ends = c.input("x", (150, 136)), c.input("y", (4, 100, 136)), c.input("ends", (9,), dtype="i32", data=[7, *ENDS["uneven"], 1, 2, 3, 4])
+        x = c.node("Slice", [x, c.axes("x0", 10), c.axes("x1", 150), c.axes("x2", 0)], c.value[x][10:])
+        y = c.node("Slice", [y, c.axes("y0", 8), c.axes("y1", 80), c.axes("y2", 1)], c.value[y][:, 8:80])
+        ends = c.node("Slice", [ends, c.axes("e0", 1), c.axes("e1", 5), c.axes("e2", 0)], c.value[ends][1:5])
+        yield c, c.grouped(x, y, ends, True)
+        # Ends that the model computes: routes counted by their experts.
+        c = Case(f"grouped_counts_{dtype}", dtype)
+        counts = c.input("counts", (4,), dtype="i64", data=[10, 70, 1, 59])
+        ends = c.node("CumSum", [counts, c.axes("axis", 0)], np.cumsum(c.value[counts]))
+        yield c, c.grouped(c.input("x", (140, 136)), c.input("y", (4, 72, 136)), ends, True)
+        c = Case(f"grouped_known_{dtype}", dtype)
+        c.weights.append(helper.make_tensor("known", TensorProto.INT32, [4], ENDS["uneven"]))
+        c.value["known"] = np.array(ENDS["uneven"], np.float64)
+        yield c, c.grouped(c.input("x", (140, 136)), c.constant("y", (4, 72, 136)), "known", True)
+        for kind, (ends, text) in BAD_ENDS.items():
+            c = Case(f"grouped_bad_{kind}_{dtype}", dtype)
+            c.fails = text
+            x, y = c.input("x", (140, 136)), c.input("y", (4, 72, 136))
+            yield c, c.grouped(x, y, c.input("ends", (4,), dtype="i32", data=ends), True)
+    for dtype in ("e4m3", "e5m2"):
+        for n, k in ((72, 144), (72, 41)):
+            for out in ("f32", "bf16"):
+                c, (x, y, ends) = case(f"to_{out}", dtype, ENDS["some_empty"], 140, n, k, "t")
+                c.out_dtype = out
+                yield c, c.grouped(x, y, ends, True, type=DTYPES[out][0])
+    c, (x, y, ends) = case("gated_to_f32", "e4m3", ENDS["behind"], 140, 72, 144, "t")
+    c.out_dtype = "f32"
+    y, z = (c.grouped(x, y, ends, True, type=TensorProto.FLOAT) for y in (y, c.input("z", (3, 72, 144), data=few(c, (3, 72, 144)))))
+    yield c, c.node("Sub", [y, z], c.value[y] - c.value[z])
+    for name, schedule in (("narrow", wgmma(64, 64, 128, 6, 1, promote=True)), ("pingpong", wgmma(128, 128, 128, 4, 2, pingPong=True, promote=True))):
+        c, (x, y, ends) = case(f"wgmma_{name}", "e4m3", ENDS["behind"], 140, 136, 272, "t")
+        c.out_dtype = "f32"
+        c.schedule = [{"family": "wgmma", "schedule": schedule}]
+        yield c, c.grouped(x, y, ends, True, type=TensorProto.FLOAT)
+    # Each kind of schedule.
+    for name, schedule in (WGMMA | STREAMS).items():
+        for m, ends in ((140, ENDS["uneven"]), (700, [3, 300, 301, 317, 620]), (75, [g // 2 for g in range(64)])):
+            for kind in ("relu", "gated"):
+                if schedule["splits"] > 1 and kind == "gated" and schedule["columns"] % (16 * schedule["splits"]):
+                    continue
+                n, k = (264, 200) if len(ends) < 64 else (72, 40)
+                c, y = case(f"wgmma_{name}_{len(ends)}_{kind}", "bf16", ends, m, n, k, "t")
+                c.schedule = [{"family": "wgmma", "schedule": schedule}]
+                if kind == "gated":
+                    z = c.grouped("x", c.input("z", shape := (len(ends), n, k), data=few(c, shape)), "ends", True)
+                    yield c, c.node("Sub", [y, z], c.value[y] - c.value[z])
+                else:
+                    yield c, c.epilogue("relu", y)
 
 
 def quantised():
@@ -726,4 +846,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *quantised(), *scaled_blocks(), *convolutions(), *channels_last(), *networks(), *norms()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *grouped(), *quantised(), *scaled_blocks(), *convolutions(), *channels_last(), *networks(), *norms()]))

@@ -78,7 +78,10 @@ def run(entry, args):
         for name, file in data["outputs"]:
             words += ["--expect", f"{name}={folder / file}"]
         code, output = Program.run(args.flame_run, words)
-        if code != 0:
+        if "fails" in entry:
+            if code != 3 or not re.search(entry["fails"], output):
+                return "failed", f"status {code} and not /{entry['fails']}/: " + output.strip()[:400]
+        elif code != 0:
             text = output.strip()
             return "failed", f"status {code}: " + (text.splitlines()[-1][:400] if text else "no message")
     return "passed", ""

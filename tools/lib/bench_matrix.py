@@ -8,7 +8,7 @@ Each case is checked against float64 first, on some rows, and its error is compa
 alternating rounds, each long enough to be sustained, over as many copies of the tensors as the second-level cache can't hold. The
 rival of a plain product is cuBLASLt with the fastest of the ten algorithms that it proposes; that of a product of 8-bit floats with scales
 is torch._scaled_mm, with scales of blocks torch.nn.functional.scaled_mm (where it takes their shapes, else _scaled_mm with a scale for each
-row); that of a product with more behind it, torch.compile; that of a convolution, cuDNN with the fastest of its algorithms (channels last, cudnn.benchmark). Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
+row); that of products whose rows go by groups, torch._grouped_mm; that of a product with more behind it, torch.compile; that of a convolution, cuDNN with the fastest of its algorithms (channels last, cudnn.benchmark). Plain products are also compiled without wgmma, for the generation of mma.sync. The last columns are the
 rivals' times over flame's: above 1 flame is faster. The status is 1 if a result is wrong.
 """
 
@@ -22,6 +22,7 @@ import subprocess
 import sys
 
 import matrix_convs
+import matrix_groups
 from bench_gpu import around, command_line, print_head, print_table, sustained
 
 SHAPES = [
@@ -71,7 +72,15 @@ def cases():
     yield "geglu", (4096, 11264, 4096), "bfloat16"
     for shape in ((8192, 2560, 640), (2048, 5120, 1280)):  # of SDXL's UNet
         yield "geglu_halves", shape, "bfloat16"
+    yield from matrix_groups.cases()
     yield from matrix_convs.cases()
+
+
+def problem_of(kind, shape):
+    """What knows the kinds of a file of their own; None for the others."""
+    if kind in matrix_convs.KINDS:
+        return matrix_convs.Conv(kind, shape)
+    return matrix_groups.Groups(kind, shape) if kind in matrix_groups.KINDS else None
 
 
 def dims(letters, m, n, k):
@@ -91,21 +100,21 @@ def make(args):
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for kind, shape, dtype in cases():
-        conv = matrix_convs.Conv(kind, shape) if kind in matrix_convs.KINDS else None
-        name = f"{kind} {conv.label if conv else 'x'.join(map(str, shape))} {dtype}"
+        own = problem_of(kind, shape)
+        name = f"{kind} {own.label if own else 'x'.join(map(str, shape))} {dtype}"
         if args.filter and not re.search(args.filter, name):
             continue
         onnx_type = {"bfloat16": T.BFLOAT16, "float16": T.FLOAT16, "tf32": T.FLOAT, "float8_e4m3fn": T.BFLOAT16}[dtype]
-        inputs = conv.inputs() if conv else [("x", [shape[0], shape[2]])] + [(i, dims(letters, *shape)) for i, letters in KINDS[kind]]
-        result = conv.result if conv else list(shape[:2])
-        nodes, constants = list(conv.nodes(h)) if conv else [], []
+        inputs = own.inputs() if own else [("x", [shape[0], shape[2]])] + [(i, dims(letters, *shape)) for i, letters in KINDS[kind]]
+        result = own.result if own else list(shape[:2])
+        nodes, constants = list(own.nodes(h)) if own else [], []
 
         def node(op, ins, outs, **attributes):
             nodes.append(h.make_node(op, ins, outs, **attributes))
 
         product = "y" if kind in ("linear", "matmul") or kind.startswith("fp8") else "p"
         left = "x"
-        types = {i: onnx_type for i, _ in inputs}
+        types = {i: onnx_type for i, _ in inputs} | ({matrix_groups.ENDS: T.INT32} if kind in matrix_groups.KINDS else {})
         if kind.startswith("fp8"):
             types |= {"x": T.FLOAT8E4M3FN, "w": T.FLOAT8E4M3FN, "s": T.FLOAT, "t": T.FLOAT}
             blocks = {"axis": 1, "block_size": 128} if "block" in kind else {"axis": 0}
@@ -119,7 +128,7 @@ def make(args):
             node("DequantizeLinear", ["w", "tw" if kind == "fp8_block" else "t"], ["wd"], output_dtype=T.BFLOAT16, **blocks)
             left = "xd"
         for weight, to in (("w", product), ("v", "u")):
-            if conv or weight not in [i for i, _ in inputs]:
+            if own or weight not in [i for i, _ in inputs]:
                 continue
             if kind == "matmul":
                 node("MatMul", ["x", weight], [to])
@@ -147,12 +156,12 @@ def make(args):
             node("Mul", ["h", "a"], ["y"])
         graph = h.make_graph(nodes, kind, [h.make_tensor_value_info(i, types[i], s) for i, s in inputs],
                              [h.make_tensor_value_info("y", onnx_type, result)], constants)  # fmt: skip
-        model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23)], ir_version=11)
+        model = h.make_model(graph, opset_imports=[h.make_opsetid("", 23), h.make_opsetid("flame", 1)], ir_version=11)
         stem = re.sub(r"\W+", "_", name)
         onnx.save(model, folder / f"{stem}.onnx")
         files = {}
         # Code for sm_90 has no wgmma.
-        plain = kind in ("linear", "matmul", "conv")
+        plain = kind in ("linear", "matmul", "grouped", "conv")
         for generation, gpu in {"flame": args.gpu, **({"sm80": "sm_90"} if plain and args.gpu == "sm_90a" else {})}.items():
             files[generation] = f"{stem}.{generation}.flame"
             subprocess.run([args.flamec, "compile", folder / f"{stem}.onnx", "-o", folder / files[generation], "--target=cuda",
@@ -257,9 +266,9 @@ def run(args):
         if args.filter and not re.search(args.filter, case["name"]):
             continue
         kind = case["kind"]
-        conv = matrix_convs.Conv(kind, case["shape"]) if kind in matrix_convs.KINDS else None
-        m, n, k = (math.prod(conv.result[:3]), conv.k, conv.depth) if conv else case["shape"]
-        shape = conv.result if conv else (m, n)
+        own = problem_of(kind, case["shape"])
+        m, n, k = (math.prod(own.result[:-1]), own.k, own.depth) if own else case["shape"]
+        shape = own.result if own else (m, n)
         dtype = torch.float32 if case["type"] == "tf32" else getattr(torch, case["type"])
         types = [torch.float32 if dtype.itemsize == 1 and i > 1 else dtype for i in range(len(case["inputs"]))]
         result_type = torch.bfloat16 if dtype.itemsize == 1 else dtype
@@ -267,8 +276,11 @@ def run(args):
         copies = max(1, min(8, -(-(180 << 20) // size)))  # more than the second-level cache holds, thrice
         sets = []
         for _ in range(copies):
-            scale = conv.scale if conv else lambda i, s: k**-0.5 if i in (1, 2) and len(s) == 2 and s[0] > 1 and dtype.itemsize > 1 else 1
-            sets.append([torch.randn(s, device="cuda").mul_(scale(i, s)).to(t) for i, (s, t) in enumerate(zip(case["inputs"], types))])
+            scale = own.scale if own else lambda i, s: k**-0.5 if i in (1, 2) and len(s) == 2 and s[0] > 1 and dtype.itemsize > 1 else 1
+            tensor = own.tensor if kind in matrix_groups.KINDS else lambda i: None
+            given = [tensor(i) for i in range(len(types))]
+            sets.append([torch.randn(s, device="cuda").mul_(scale(i, s)).to(t) if g is None else g
+                         for i, (s, t, g) in enumerate(zip(case["inputs"], types, given))])  # fmt: skip
         results = {g: [torch.full(shape, math.nan, device="cuda", dtype=result_type) for _ in sets] for g in [*case["files"], "rival"]}
         row = {"name": case["name"], "error": None}
         rows.append(row)
@@ -279,7 +291,7 @@ def run(args):
                 session.on_stream(stream)
                 calls[generation] = [session.bind(i, [o]) for i, o in zip(sets, results[generation])]
                 keep.append(session)
-            eager = conv.function() if conv else torch_function(kind)
+            eager = own.function() if own else torch_function(kind)
             calls["eager"] = [lambda i=i: eager(*i) for i in sets]
             if kind in ("linear", "matmul"):
                 # Into tensors of their own, as the others: one that is used again stays in the second-level cache.
@@ -294,7 +306,7 @@ def run(args):
                 results["rival"] = [call() for call in calls["rival"]]
                 if not all(same):
                     del results["rival"]
-            elif kind == "conv" or kind.startswith("fp8"):
+            elif kind in ("conv", "grouped") or kind.startswith("fp8"):
                 results["rival"] = [eager(*i) for i in sets]
                 calls["rival"] = calls.pop("eager")
             elif args.no_compile:
@@ -308,7 +320,7 @@ def run(args):
                 for function in functions:
                     function()
             torch.cuda.synchronize()
-            check = conv.errors if conv else lambda *a: errors(case, *a)
+            check = own.errors if own else lambda *a: errors(case, *a)
             row["errors"] = dict(zip(results, check(sets[-1], [r[-1] for r in results.values()])))
             wrong = {g: e for g, e in row["errors"].items() if g != "rival" and not e < limits[case["type"]] * (2 if "glu" in kind else 1)}
             if wrong:
@@ -322,6 +334,8 @@ def run(args):
 
         row["us"] = sustained({g: around(f) for g, f in calls.items()}, args.rounds, args.milliseconds)
         flops = 2 * m * n * k * (2 if "glu" in kind else 1)
+        if kind in matrix_groups.KINDS:
+            size = own.bytes(sets[0], results["flame"][0])
         row["TFLOP/s"], row["TB/s"] = flops / row["us"]["flame"] / 1e6, size / row["us"]["flame"] / 1e6
         del sets, results, calls, keep
     report(rows, args.format)
@@ -349,7 +363,7 @@ def report(rows, style):
     if style == "md":
         print_head("Matrix products", "matrix", "flame, cuBLASLt (the fastest of the ten algorithms\nthat it proposes) for plain "
               "products, torch's scaled_mm for those of 8-bit floats (where it refuses the shape for scales of blocks, with a scale for each row, and no\n"
-              "errors are compared), torch.compile for those with more behind them, and PyTorch eager, on the same tensors in\nalternating rounds of "
+              "errors are compared), torch._grouped_mm for those whose rows go by groups (M x N x K and their number), torch.compile for those with more behind them, and PyTorch eager, on the same tensors in\nalternating rounds of "
               "one process, over as many copies of the tensors as the second-level cache can't hold; results checked\nagainst float64 "
               "first. Ratios of times: above 1 flame is faster; \"rival ÷ sm80\" is that of the generation of mma.sync. The last\n"
               "column compares errors against float64.")  # fmt: skip

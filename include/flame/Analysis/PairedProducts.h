@@ -15,10 +15,13 @@ namespace flame {
 
 /// True for a product with one matrix, of a type for matrix instructions; f32 is one of them if it is multiplied as TF32.
 bool canBePaired(MatMulOp op, bool tf32);
+/// The same of rows that go by groups, with a matrix for each.
+bool canBePaired(GroupedMatMulOp op, bool tf32);
 
 /// True if both can be, the left operand is the same and the right ones differ in nothing but their elements. What reads the
 /// results is not looked at.
 bool arePaired(MatMulOp first, MatMulOp second, ShapeContext &shapes, bool tf32);
+bool arePaired(GroupedMatMulOp first, GroupedMatMulOp second, ShapeContext &shapes, bool tf32);
 
 } // namespace flame
 

@@ -159,6 +159,8 @@ public:
 
   /// numpy.matmul. Integer operands accumulate in `resultType` (default: the operands' type).
   Value matmul(Value x, Value y, Type resultType = {});
+  /// flame.grouped_matmul, with ends that are checked unless they are known.
+  Value groupedMatmul(Value x, Value y, Value ends, bool transposeY = false, Type resultType = {});
 };
 
 } // namespace flame

@@ -1,5 +1,6 @@
 //===- Contraction.cpp - inference of matrix products -----------------------------------------------------------------===//
 #include "flame/Ops/Contraction.h"
+#include "flame/Ops/Constant.h"
 #include "flame/Ops/InferenceRules.h"
 #include "flame/Ops/Shape.h"
 #include "mlir/IR/PatternMatch.h"
@@ -17,20 +18,28 @@ void flame::registerContractionOps(FlameDialect *dialect) {
       >();
 }
 
+/// The result's element type, or an error about x and y, which are ranked.
+static FailureOr<Type> productType(Operation *op, std::optional<Type> given) {
+  Type left = getElementTypeOrSelf(op->getOperand(0).getType()), right = getElementTypeOrSelf(op->getOperand(1).getType());
+  Type type = given.value_or(left);
+  if (!isNumeric(left) || !isNumeric(right) || left.isInteger(1) || right.isInteger(1))
+    return op->emitOpError("operands have element types ")
+           << dtypeName(left) << " and " << dtypeName(right) << "; a product needs numbers";
+  if (left != right && !given)
+    return op->emitOpError("operands have element types ")
+           << dtypeName(left) << " and " << dtypeName(right) << "; cast one of them";
+  if (!type.isIntOrFloat() || isa<FloatType>(type) != isa<FloatType>(left) || isa<FloatType>(left) != isa<FloatType>(right))
+    return op->emitOpError("can't multiply ") << dtypeName(left) << " by " << dtypeName(right) << " giving "
+                                              << dtypeName(type) << "; cast the operands first";
+  return type;
+}
+
 LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireRanked(*this, 0, "x")) || failed(requireRanked(*this, 1, "y")))
     return failure();
-  Type left = getElementTypeOrSelf(getX().getType()), right = getElementTypeOrSelf(getY().getType());
-  Type type = getType().value_or(left);
-  if (!isNumeric(left) || !isNumeric(right) || left.isInteger(1) || right.isInteger(1))
-    return emitOpError("operands have element types ")
-           << dtypeName(left) << " and " << dtypeName(right) << "; a product needs numbers";
-  if (left != right && !getType())
-    return emitOpError("operands have element types ")
-           << dtypeName(left) << " and " << dtypeName(right) << "; cast one of them";
-  if (!type.isIntOrFloat() || isa<FloatType>(type) != isa<FloatType>(left) || isa<FloatType>(left) != isa<FloatType>(right))
-    return emitOpError("can't multiply ") << dtypeName(left) << " by " << dtypeName(right) << " giving "
-                                          << dtypeName(type) << "; cast the operands first";
+  FailureOr<Type> type = productType(*this, getType());
+  if (failed(type))
+    return failure();
 
   SmallVector<DimExpr> x(context.dims(getX())), y(context.dims(getY()));
   if (x.empty() || y.empty())
@@ -78,7 +87,39 @@ LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
     dims.push_back(x[x.size() - 2]);
   if (!column)
     dims.push_back(y.back());
-  results.push_back(ResultInfo::tensor(type, dims));
+  results.push_back(ResultInfo::tensor(*type, dims));
+  return success();
+}
+
+LogicalResult GroupedMatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
+  if (failed(requireRanked(*this, 0, "x")) || failed(requireRanked(*this, 1, "y")) || failed(requireIntegers(*this, 2, "ends")))
+    return failure();
+  FailureOr<Type> type = productType(*this, getType());
+  if (failed(type))
+    return failure();
+  SmallVector<DimExpr> x(context.dims(getX())), y(context.dims(getY())), ends(context.dims(getEnds()));
+  if (x.size() != 2 || y.size() != 3 || ends.size() != 1)
+    return emitOpError("needs x of rank 2, y of rank 3 and ends of rank 1, has shapes ")
+           << dimsString(x) << ", " << dimsString(y) << " and " << dimsString(ends);
+  if (Type end = getElementTypeOrSelf(getEnds().getType()); !end.isSignlessInteger(32) && !end.isSignlessInteger(64))
+    return emitOpError("ends have element type ") << dtypeName(end) << "; they are int32 or int64";
+  if (getTransposeY())
+    std::swap(y[1], y[2]);
+  if (failed(context.require(*this, Requirement::Equal, x[1], y[1],
+                             "the inner dims differ: x has " + x[1].str() + ", y has " + y[1].str())) ||
+      failed(context.require(*this, Requirement::Equal, ends[0], y[0],
+                             "there are " + ends[0].str() + " ends for the " + y[0].str() + " matrices of y")))
+    return failure();
+  if (auto known = context.constants(getEnds())) {
+    int64_t last = 0, rows = x[0].constant().value_or(INT64_MAX);
+    for (int64_t end : *known) {
+      if (end < last || end > rows)
+        return emitOpError("end ") << end << (end < last ? " is less than the one before, " : " lies behind the rows, of which there are ")
+                                   << (end < last ? last : rows);
+      last = end;
+    }
+  }
+  results.push_back(ResultInfo::tensor(*type, {x[0], y[2]}));
   return success();
 }
 
@@ -173,7 +214,45 @@ struct FoldTranspose : OpRewritePattern<MatMulOp> {
     return success();
   }
 };
+
+/// The same for the matrices of groups.
+struct FoldTransposeOfGroups : OpRewritePattern<GroupedMatMulOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(GroupedMatMulOp op, PatternRewriter &rewriter) const override {
+    Value y = swappedMatrix(op.getY(), rewriter);
+    if (!y)
+      return failure();
+    rewriter.modifyOpInPlace(op, [&] {
+      op.getYMutable().assign(y);
+      op.setTransposeY(!op.getTransposeY());
+    });
+    return success();
+  }
+};
+
+/// All rows in one group: an ordinary product.
+struct FoldSingleGroup : OpRewritePattern<GroupedMatMulOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(GroupedMatMulOp op, PatternRewriter &rewriter) const override {
+    auto x = cast<RankedTensorType>(op.getX().getType()), y = cast<RankedTensorType>(op.getY().getType());
+    auto ends = constantIntegers(op.getEnds());
+    if (!ends || ends->size() != 1 || x.isDynamicDim(0) || ends->front() != x.getDimSize(0) || !y.hasStaticShape())
+      return failure();
+    SmallVector<int64_t> shape(y.getShape().drop_front());
+    auto vector = RankedTensorType::get(2, rewriter.getI64Type());
+    Value dims = ConstantOp::create(rewriter, op.getLoc(), vector, DenseElementsAttr::get(vector, ArrayRef(shape)));
+    Value matrix = ReshapeOp::create(rewriter, op.getLoc(), RankedTensorType::get(shape, y.getElementType()), op.getY(), dims);
+    auto product = MatMulOp::create(rewriter, op.getLoc(), op.getResult().getType(), op.getX(), matrix, op.getTypeAttr(),
+                                    rewriter.getBoolAttr(false), op.getTransposeYAttr(), IntegerAttr());
+    rewriter.replaceOp(op, product.getResult());
+    return success();
+  }
+};
 } // namespace
+
+void GroupedMatMulOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<FoldTransposeOfGroups, FoldSingleGroup>(context);
+}
 
 void MatMulOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<FoldTranspose>(context);

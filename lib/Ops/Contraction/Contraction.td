@@ -38,6 +38,26 @@ def ScaledMatMulOp : Flame_PureOp<"scaled_matmul", [ContractAnchor]> {
   let results = (outs AnyFlameTensor:$result);
 }
 
+def GroupedMatMulOp : Flame_PureOp<"grouped_matmul", [ContractAnchor]> {
+  let summary = "matrix product of rows that go by groups, each of which meets a matrix of its own";
+  let description = [{
+    x: [T, K], whose rows are sorted by their group; y: [G, K, N], or [G, N, K] with `transpose_y`; ends: i32 or i64 [G], the row
+    behind each group's last one. Group g has the rows from ends[g - 1] (0 for the first) to ends[g] - 1, perhaps none.
+
+        result[t, n] = Σ_k x[t, k] · y[g, k, n] for the rows t of group g, 0 for rows from the last end on
+
+    `type` is the result's element type, as in `matmul`. Ends must not fall, be negative or lie behind T. What the result is with ends
+    that do is open, but nothing outside of the operands is read or written: `check_ends` makes them known.
+
+    ONNX has no such operator. In a model it is `GroupedMatMul` (x, y, ends) of the domain `flame`, version 1, with the attributes
+    `transpose_y` (0 or 1) and `type` (a number of ONNX's element types), and its ends are checked.
+  }];
+  let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$y, AnyFlameTensor:$ends, OptionalAttr<TypeAttr>:$type,
+                   DefaultValuedAttr<BoolAttr, "false">:$transpose_y);
+  let results = (outs AnyFlameTensor:$result);
+  let hasCanonicalizer = 1;
+}
+
 def PackPanelsOp : Flame_PureOp<"pack_panels", [NotDifferentiable]> {
   let summary = "matrices cut into panels of `width` columns, each contiguous";
   let description = [{

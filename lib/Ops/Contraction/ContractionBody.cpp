@@ -56,6 +56,30 @@ static Value matmulElement(MatMulOp op, ElementBuilder &b, ValueRange index) {
   })[0];
 }
 
+/// The first group that ends behind the row.
+static Value groupOf(ElementBuilder &b, Value ends, Value row) {
+  return b.loop(b.index(0), b.dim(ends, 0), b.index(0), [&](Value g, ValueRange carried) {
+    Value passed = b.cmpi(arith::CmpIPredicate::sle, b.elementIndex(ends, g), row);
+    return Values{b.addi(carried[0], b.select(passed, b.index(1), b.index(0)))};
+  })[0];
+}
+
+static Value groupedMatmulElement(GroupedMatMulOp op, ElementBuilder &b, ValueRange index) {
+  Type left = getElementTypeOrSelf(op.getX().getType()), right = getElementTypeOrSelf(op.getY().getType());
+  Type type = getElementTypeOrSelf(op.getResult().getType());
+  ScalarBuilder s = b.scalars(type);
+  Value group = groupOf(b, op.getEnds(), index[0]);
+  Value isGroup = b.cmpi(arith::CmpIPredicate::slt, group, b.dim(op.getY(), 0));
+  auto product = [&] {
+    return b.loop(b.index(0), b.dim(op.getX(), 1), s.number(type, 0), [&](Value k, ValueRange carried) {
+      Value x = s.cast(b.element(op.getX(), {index[0], k}), left, type);
+      Values at = op.getTransposeY() ? Values{group, index[1], k} : Values{group, k, index[1]};
+      return Values{s.add(carried[0], s.mul(x, s.cast(b.element(op.getY(), at), right, type)))};
+    })[0];
+  };
+  return b.ifElse(isGroup, product, [&] { return s.number(type, 0); });
+}
+
 Value flame::scaledElement(ElementBuilder &b, ScaledMatMulOp op, bool isX, ValueRange index) {
   Value elements = isX ? op.getX() : op.getY(), scales = isX ? op.getXScale() : op.getYScale();
   ScalarBuilder s = b.scalars(b.b.getF32Type());
@@ -95,5 +119,6 @@ static Value packElement(PackPanelsOp op, ElementBuilder &b, ValueRange index) {
 void flame::registerContractionBodies(MLIRContext *context) {
   attachElement<PackPanelsOp, packElement>(context);
   attachElement<MatMulOp, matmulElement, /*Cheap=*/false>(context);
+  attachElement<GroupedMatMulOp, groupedMatmulElement, /*Cheap=*/false>(context);
   attachElement<ScaledMatMulOp, scaledMatmulElement, /*Cheap=*/false>(context);
 }

@@ -11,11 +11,17 @@ static DimExpr matmul(MatMulOp op, ShapeContext &shapes) {
   return shapes.numElements(op.getResult()) * inner * 2;
 }
 
+/// As if every row had a group.
+static DimExpr groupedMatmul(GroupedMatMulOp op, ShapeContext &shapes) {
+  return shapes.numElements(op.getResult()) * shapes.dim(op.getX(), 1) * 2;
+}
+
 static DimExpr scaledMatmul(ScaledMatMulOp op, ShapeContext &shapes) {
   return shapes.numElements(op.getResult()) * shapes.dims(op.getX()).back() * 2;
 }
 
 void flame::registerContractionCosts(MLIRContext *context) {
   attachCost<MatMulOp, matmul>(context);
+  attachCost<GroupedMatMulOp, groupedMatmul>(context);
   attachCost<ScaledMatMulOp, scaledMatmul>(context);
 }

@@ -84,10 +84,17 @@ static void qLinearMatMul(OnnxNode &n) {
   n.setOutput(0, requantize(n, n.matmul(a, b), scale, rowParameter(n, n.input(7))));
 }
 
+/// What no standard operator computes: torch._grouped_mm. Inputs x, y, ends; attributes transpose_y and type, the result's.
+static void groupedMatMul(OnnxNode &n) {
+  Type type = n.intAttr("type", 0) ? n.dtypeAttr("type") : Type();
+  n.setOutput(0, n.groupedMatmul(n.input(0), n.input(1), n.input(2), n.intAttr("transpose_y", 0), type));
+}
+
 void flame::registerContractionOnnx(OnnxRegistry &r) {
   r.add("MatMul", matMul, 1, "", "numeric");
   r.add("Gemm", gemm, 6, "", "numeric");
   r.add("MatMulInteger", matMulInteger, 10, "", "int8, uint8");
   r.add("QLinearMatMul", qLinearMatMul, 10, "", "int8, uint8");
+  r.add("GroupedMatMul", groupedMatMul, 1, "flame", "numeric");
   r.add("Einsum", importEinsum, 12, "", "numeric");
 }

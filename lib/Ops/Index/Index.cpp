@@ -193,6 +193,19 @@ LogicalResult CheckIndicesOp::inferResults(ShapeContext &context, SmallVectorImp
   return success();
 }
 
+LogicalResult CheckEndsOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
+  if (failed(requireIntegers(*this, 0, "ends")) || failed(requireVector(*this, context, 1, "rows", 1)))
+    return failure();
+  Type type = elementTypeOf(getEnds());
+  if (context.rank(getEnds()) != 1 || !(type.isSignlessInteger(32) || type.isSignlessInteger(64)))
+    return emitOpError("ends must be an int32 or int64 vector, have type ") << getEnds().getType();
+  ResultInfo info = ResultInfo::tensor(type, SmallVector<DimExpr>(context.dims(getEnds())));
+  if (isFollowed(info) && isFollowed(context, getEnds()))
+    info.values = followedValues(context, getEnds());
+  results.push_back(std::move(info));
+  return success();
+}
+
 LogicalResult NonZeroOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireRanked(*this, 0, "x")))
     return failure();

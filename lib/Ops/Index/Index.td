@@ -62,6 +62,15 @@ def CheckIndicesOp : Flame_HostIndexOp<"check_indices"> {
   let arguments = (ins AnyFlameTensor:$indices, AnyFlameTensor:$extents);
   let results = (outs AnyFlameTensor:$result);
 }
+def CheckEndsOp : Flame_HostIndexOp<"check_ends"> {
+  let summary = "the ends of groups, if they rise within the rows; otherwise the run ends with an error";
+  let description = [{
+    `ends` is an i32 or i64 vector, `rows` an i64 vector of one element: 0 <= ends[0] <= ends[1] <= … <= rows. For `grouped_matmul`, which
+    takes any ends.
+  }];
+  let arguments = (ins AnyFlameTensor:$ends, AnyFlameTensor:$rows);
+  let results = (outs AnyFlameTensor:$result);
+}
 def NonZeroOp : Flame_HostIndexOp<"nonzero"> {
   let summary = "indices of the elements that are not zero: i64 [rank, n], row-major order";
   let arguments = (ins AnyFlameTensor:$x);

@@ -5,6 +5,10 @@
 // (PackContractions). Then the tile's elements are pulled through what the region computes after the product, and stored.
 // Rows and columns beyond the edge repeat the last one; their sums are never stored.
 //
+// Where rows go by groups, whose ends are read when the kernel runs, each group has places for tiles: group g from (its first row / tile) + g
+// on, which is behind those that the group before needs. In some places there is no tile. Rows behind the groups are one more group,
+// of sums of nothing.
+//
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "MicroKernel.h"
 #include "flame/Ops/Contraction.h"
@@ -42,26 +46,38 @@ namespace {
 class MatMul {
 public:
   MatMul(KernelBuilder &kernel, MatMulOp op)
+      : MatMul(kernel, {op.getX(), op.getY(), op.getResult(), {}, op.getTransposeX(), op.getTransposeY(), op.getPackedColumns().has_value()}) {}
+  MatMul(KernelBuilder &kernel, GroupedMatMulOp op)
+      : MatMul(kernel, {op.getX(), op.getY(), op.getResult(), op.getEnds(), false, op.getTransposeY(), false}) {}
+
+private:
+  struct Product {
+    Value x, y, result;
+    Value ends; // of groups of rows; null: there are none
+    bool transposeX, transposeY, packed;
+  };
+  MatMul(KernelBuilder &kernel, Product op)
       : kernel(kernel), op(op), shapes(kernel.shapes), e(kernel.b, kernel.loc, kernel, kernel.shapes), scratch(kernel) {}
 
+public:
   /// False if the product is not for blocks; nothing is built then.
   bool prepare() {
-    xDims.assign(shapes.dims(op.getX()));
-    yDims.assign(shapes.dims(op.getY()));
-    dims.assign(shapes.dims(op.getResult()));
-    elementType = getElementTypeOrSelf(op.getResult().getType());
+    xDims.assign(shapes.dims(op.x));
+    yDims.assign(shapes.dims(op.y));
+    dims.assign(shapes.dims(op.result));
+    elementType = getElementTypeOrSelf(op.result.getType());
     type = computeType(elementType);
-    packed = bool(op.getPackedColumns());
+    packed = op.packed;
     if (xDims.size() < 2 || yDims.size() < (packed ? 3 : 2) || type.getIntOrFloatBitWidth() < 32)
       return false;
     m = dims[dims.size() - 2];
     n = dims[dims.size() - 1];
-    k = op.getTransposeX() ? xDims[xDims.size() - 2] : xDims.back();
+    k = op.transposeX ? xDims[xDims.size() - 2] : xDims.back();
     batch.assign(dims.begin(), dims.end() - 2);
     yMatrix = packed ? 3 : 2;
     // A matrix that all of the batch shares: the batch's rows are one tall matrix.
     bool shared = llvm::all_of(ArrayRef(yDims).drop_back(yMatrix), [](DimExpr d) { return d.isConstant(1); });
-    if (shared && !op.getTransposeX() && xDims.size() == dims.size()) {
+    if (shared && !op.transposeX && xDims.size() == dims.size()) {
       rows.assign(xDims.begin(), xDims.end() - 1);
       batch.clear();
       m = shapes.constant(1);
@@ -77,7 +93,7 @@ public:
 
   void build() {
     DimExpr one = shapes.constant(1);
-    DimExpr rowTiles = ceilDiv(m, shapes.constant(s.mc)), columnTiles = ceilDiv(n, shapes.constant(s.nc));
+    DimExpr rowTiles = op.ends ? floorDiv(m, shapes.constant(s.mc)) + yDims[0] + 1 : ceilDiv(m, shapes.constant(s.mc)), columnTiles = ceilDiv(n, shapes.constant(s.nc));
     DimExpr batches = one;
     for (DimExpr d : batch)
       batches = batches * d;
@@ -93,10 +109,25 @@ public:
                            : e.delinearize(t, {batches, columnTiles, rowTiles});
       Value b = grid[0], rowTile = packed ? grid[1] : grid[2], columnTile = packed ? grid[2] : grid[1];
       batchAt = e.delinearize(b, batch);
-      firstRow = e.muli(rowTile, e.index(s.mc));
       firstColumn = e.muli(columnTile, e.index(s.nc));
-      rowCount = e.mini(e.subi(e.expr(m), firstRow), e.index(s.mc));
       columnCount = e.mini(e.subi(e.expr(n), firstColumn), e.index(s.nc));
+      if (op.ends) {
+        placeInGroup(rowTile);
+        Value columnId = e.addi(e.muli(columnTile, e.addi(e.expr(yDims[0]), e.index(1))), group);
+        Value isNew = e.cmpi(CmpIPredicate::ne, columnId, last[1]), exists = e.cmpi(CmpIPredicate::sgt, rowCount, e.index(0));
+        e.ifThen(exists, [&] {
+          e.ifThen(e.cmpi(CmpIPredicate::sgt, inner, e.index(0)), [&] {
+            packRows();
+            e.ifThen(isNew, [&] { packColumns(); });
+          });
+          multiply();
+          finish();
+        });
+        return Values{rowTile, e.select(exists, columnId, last[1])};
+      }
+      firstRow = e.muli(rowTile, e.index(s.mc));
+      rowCount = e.mini(e.subi(e.expr(m), firstRow), e.index(s.mc));
+      inner = e.expr(k);
       Value rowId = e.addi(e.muli(b, e.expr(rowTiles)), rowTile);
       Value columnId = e.addi(e.muli(b, e.expr(columnTiles)), columnTile);
       e.ifThen(e.cmpi(CmpIPredicate::ne, rowId, last[0]), [&] { packRows(); });
@@ -115,7 +146,7 @@ public:
 
 private:
   KernelBuilder &kernel;
-  MatMulOp op;
+  Product op;
   ShapeContext &shapes;
   ElementBuilder e;
   ScratchLayout scratch;
@@ -128,7 +159,37 @@ private:
   Value rowStrip, columnStrip, tile;
   // Of the tile in work.
   Values batchAt;
-  Value firstRow, firstColumn, rowCount, columnCount;
+  Value firstRow, firstColumn, rowCount, columnCount, inner;
+  Value group; // if there are groups
+
+  /// The row behind a group; `number` 0 stands for none, of which that is 0. Behind the last one all rows are.
+  Value endOf(Value number) {
+    Value count = e.expr(yDims[0]), rows = e.expr(m);
+    Value isFirst = e.cmpi(CmpIPredicate::eq, number, e.index(0)), isLast = e.cmpi(CmpIPredicate::sgt, number, count);
+    auto load = [&] { return e.clampi(e.elementIndex(op.ends, e.subi(number, e.index(1))), e.index(0), rows); };
+    return e.ifElse(e.scalars(e.b.getI1Type()).logicalOr(isFirst, isLast),
+                    [&] { return e.select(isFirst, e.index(0), rows); }, load);
+  }
+  /// Finds the group that has a place, and the rows there; none if it has no tile.
+  void placeInGroup(Value place) {
+    auto firstPlace = [&](Value number) { return e.addi(e.divi(endOf(number), e.index(s.mc)), number); };
+    // Group `low` has the place or one behind it has; those from `high` on have not.
+    Value count = e.expr(yDims[0]), one = e.index(1);
+    std::optional<int64_t> known = yDims[0].constant();
+    Value steps = e.index(known ? llvm::Log2_64_Ceil(*known + 1) : 64);
+    Values found = e.loop(e.index(0), steps, {e.index(0), e.addi(count, one)}, [&](Value, ValueRange range) {
+      Value middle = e.divi(e.addi(range[0], range[1]), e.index(2));
+      Value isBehind = e.cmpi(CmpIPredicate::sgt, firstPlace(middle), place);
+      return Values{e.select(isBehind, range[0], middle), e.select(isBehind, middle, range[1])};
+    });
+    group = found[0];
+    Value ahead = e.subi(place, firstPlace(group)), end = endOf(e.addi(group, one));
+    firstRow = e.addi(endOf(group), e.muli(ahead, e.index(s.mc)));
+    rowCount = e.mini(e.subi(end, firstRow), e.index(s.mc));
+    // Of ends that fall, a group may be found whose places have not come yet.
+    rowCount = e.select(e.cmpi(CmpIPredicate::slt, ahead, e.index(0)), e.index(0), rowCount);
+    inner = e.select(e.cmpi(CmpIPredicate::slt, group, count), e.expr(k), e.index(0));
+  }
 
   /// An operand's batch index: the result's, right-aligned, 0 where it is broadcast.
   Values batchIndex(ArrayRef<DimExpr> own) {
@@ -159,7 +220,7 @@ private:
     bool tall = rows.size() > 1 || batch.empty();
     if (!tall)
       head = batchIndex(ArrayRef(xDims).drop_back(2));
-    Value limit = e.subi(e.expr(m), e.index(1)), inner = e.expr(k);
+    Value limit = e.subi(e.expr(m), e.index(1));
     auto element = [&](Value row, Value i) {
       Values at = head;
       if (tall)
@@ -167,9 +228,9 @@ private:
       else
         at.push_back(row);
       at.push_back(i);
-      if (op.getTransposeX())
+      if (op.transposeX)
         std::swap(at[at.size() - 1], at[at.size() - 2]);
-      return elementOf(op.getX(), at);
+      return elementOf(op.x, at);
     };
     e.loop(e.index(0), panels(rowCount, s.mr), {}, [&](Value panel, ValueRange) {
       Value start = e.addi(firstRow, e.muli(panel, e.index(s.mr)));
@@ -180,7 +241,7 @@ private:
         return Values();
       };
       // Along the contiguous dim of x.
-      if (op.getTransposeX())
+      if (op.transposeX)
         e.loop(e.index(0), inner, {}, [&](Value i, ValueRange) {
           return e.loop(e.index(0), e.index(s.mr), {}, [&](Value r, ValueRange) { return one(r, i); });
         });
@@ -194,13 +255,13 @@ private:
 
   /// columnStrip[panel][k][c]
   void packColumns() {
-    Values head = batchIndex(ArrayRef(yDims).drop_back(2));
-    Value limit = e.subi(e.expr(n), e.index(1)), inner = e.expr(k);
+    Values head = op.ends ? Values{group} : batchIndex(ArrayRef(yDims).drop_back(2));
+    Value limit = e.subi(e.expr(n), e.index(1));
     auto element = [&](Value i, Value column) {
       Values at = head;
-      at.push_back(op.getTransposeY() ? column : i);
-      at.push_back(op.getTransposeY() ? i : column);
-      return elementOf(op.getY(), at);
+      at.push_back(op.transposeY ? column : i);
+      at.push_back(op.transposeY ? i : column);
+      return elementOf(op.y, at);
     };
     e.loop(e.index(0), panels(columnCount, s.nr), {}, [&](Value panel, ValueRange) {
       Value start = e.addi(firstColumn, e.muli(panel, e.index(s.nr)));
@@ -209,7 +270,7 @@ private:
         store(columnStrip, e.addi(base, e.addi(e.muli(i, e.index(s.nr)), c)), element(i, column));
         return Values();
       };
-      if (op.getTransposeY()) {
+      if (op.transposeY) {
         e.loop(e.index(0), e.index(s.nr), {}, [&](Value c, ValueRange) {
           Value column = e.mini(e.addi(start, c), limit);
           return e.loop(e.index(0), inner, {}, [&](Value i, ValueRange) { return put(i, c, column); });
@@ -233,7 +294,7 @@ private:
   }
 
   void multiply() {
-    Value inner = e.expr(k), columns = e.index(s.nc);
+    Value columns = e.index(s.nc);
     Value rowPanels = panels(rowCount, s.mr), columnPanels = panels(columnCount, s.nr);
     buildClear(kernel, e, s, type, tile, e.muli(e.muli(rowPanels, e.index(s.mr)), columns));
     // Packed columns: panels [batch…, panel, k, nr] of the whole matrix.
@@ -241,7 +302,7 @@ private:
     if (packed) {
       Values head = batchIndex(ArrayRef(yDims).drop_back(3));
       head.append({e.divi(firstColumn, e.index(s.nr)), e.index(0), e.index(0)});
-      right = kernel.address(e.b, e.loc, kernel.inputBuffer(cast<BlockArgument>(op.getY())), type,
+      right = kernel.address(e.b, e.loc, kernel.inputBuffer(cast<BlockArgument>(op.y)), type,
                              e.linearize(head, yDims));
     }
     e.loop(e.index(0), inner, e.index(s.kc), {}, [&](Value first, ValueRange) {
@@ -280,7 +341,7 @@ private:
         Value sum = LLVM::LoadOp::create(
             e.b, e.loc, type,
             kernel.address(e.b, e.loc, tile, type, e.addi(e.muli(i, e.index(s.nc)), j)));
-        e.setScalar(op.getResult(), sum);
+        e.setScalar(op.result, sum);
         for (auto [result, value] : llvm::enumerate(kernel.region.getYielded())) {
           Values place = at;
           if (auto transpose = value.getDefiningOp<TransposeOp>())
@@ -298,18 +359,22 @@ private:
 } // namespace
 
 LogicalResult flame::cpu::emitContract(KernelBuilder &kernel) {
-  MatMulOp op;
+  Operation *op = nullptr;
   for (Operation &inner : kernel.region.getBlock()->without_terminator())
-    if (auto product = dyn_cast<MatMulOp>(&inner)) {
+    if (isa<MatMulOp, GroupedMatMulOp>(inner)) {
       if (op)
         return emitLoop(kernel);
-      op = product;
+      op = &inner;
     }
-  if (!op || !isPlainEpilogue(kernel, op.getResult(), /*transposed=*/true))
+  if (!op || !isPlainEpilogue(kernel, op->getResult(0), /*transposed=*/true))
     return emitLoop(kernel);
-  MatMul product(kernel, op);
-  if (!product.prepare())
-    return emitLoop(kernel);
-  product.build();
-  return success();
+  auto emit = [&](auto anchor) {
+    MatMul product(kernel, anchor);
+    if (!product.prepare())
+      return emitLoop(kernel);
+    product.build();
+    return success();
+  };
+  auto grouped = dyn_cast<GroupedMatMulOp>(op);
+  return grouped ? emit(grouped) : emit(cast<MatMulOp>(op));
 }

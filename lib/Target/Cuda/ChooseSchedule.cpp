@@ -27,6 +27,20 @@ constexpr int splits[] = {1, 2, 4};
 constexpr int64_t multiprocessors = 132;
 
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
+} // namespace
+
+double ContractSizes::matrices() const {
+  return groups == 0 ? 1 : std::max(1.0, double(groups) * -std::expm1(-double(rows) / double(groups)));
+}
+double ContractSizes::rowsOfEach() const { return double(rows) / matrices(); }
+int64_t ContractSizes::down(int64_t tileRows) const {
+  if (groups == 0)
+    return ceilDivide(std::max<int64_t>(rows, 1), tileRows);
+  // Of a group's last tile half has rows, as groups are of all sizes.
+  return int64_t(std::ceil(matrices() * std::max(1.0, rowsOfEach() / double(tileRows) + 0.5)));
+}
+
+namespace {
 
 /// What a multiprocessor of an H200 does, in nanoseconds: fitted to measurements, see docs/rationale/performance.md.
 /// Only their ratios matter. What all warps together can do:
@@ -43,8 +57,7 @@ constexpr double clusterTime = 9500; // of sums that several blocks add up
 /// half as many are stored.
 double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
   constexpr int64_t sharedMemory = 227 << 10, registers = 1 << 16, mostRegisters = 255, warpsAtOnce = 64;
-  int64_t tiles = s.batches * ceilDivide(std::max<int64_t>(s.rows, 1), c.rows) *
-                  ceilDivide(std::max<int64_t>(s.columns * s.products, 1), c.columns);
+  int64_t tiles = s.batches * s.down(c.rows) * ceilDivide(std::max<int64_t>(s.columns * s.products, 1), c.columns);
   int64_t blocks = tiles * c.splits, warps = c.warps() * c.slices;
   int64_t warpRows = c.rows / c.warpRows / 16, warpColumns = c.columns / c.warpColumns / 16;
   int64_t registersEach = std::min(64 + 8 * warpRows * warpColumns + 8 * warpRows + 4 * warpColumns, mostRegisters);
@@ -103,13 +116,14 @@ constexpr int64_t placesOfClusters = 112;
 /// Bytes that a product reads and writes at least.
 double leastBytes(const ContractSizes &s, const WgmmaProblem &p) {
   const int size = sizeOf(p.type);
-  return p.windows ? p.windows->bytes : double(s.batches) * (double(s.rows + s.products * s.columns) * s.depth * size + double(s.rows) * s.columns * 2);
+  return p.windows ? p.windows->bytes
+                   : double(s.batches) * ((double(s.rows) + s.matrices() * double(s.products * s.columns)) * s.depth * size + double(s.rows) * s.columns * 2);
 }
 
 /// The likely time of a product by such tiles.
 double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule &c) {
   const int size = sizeOf(p.type);
-  int64_t down = ceilDivide(std::max<int64_t>(s.rows, 1), c.rows * c.clusterRows),
+  int64_t down = s.down(c.rows * c.clusterRows),
           across = ceilDivide(std::max<int64_t>(s.columns * s.products, 1), c.columns * c.clusterColumns);
   int64_t tiles = s.batches * down * across,
           places = (c.cluster() > 2 ? placesOfClusters : multiprocessors) / c.cluster();
@@ -127,7 +141,7 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
          storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1);
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
   working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
-  const bool streams = s.rows <= mostStreamedRows && !p.windows;
+  const bool streams = s.rowsOfEach() <= mostStreamedRows && !p.windows;
   const double start = streams && p.isWeight ? earlyStart : wgmmaStart;
   double copying = start + rounds * lines * copiedLine * copied;
   double reading = start + leastBytes(s, p) / std::min(memoryBytes, memoryBytesOfOne * c.cluster() * std::min(tiles, places));
@@ -137,8 +151,7 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
 
 /// The time of all tiles, in elements of the result at peak, if every multiprocessor works off its share.
 double price(const ContractSizes &s, int64_t rows, int64_t columns, double efficiency) {
-  double blocks = double(s.batches) * ceilDivide(std::max<int64_t>(s.rows, 1), rows) *
-                  ceilDivide(std::max<int64_t>(s.columns, 1), columns);
+  double blocks = double(s.batches) * s.down(rows) * ceilDivide(std::max<int64_t>(s.columns, 1), columns);
   return std::ceil(blocks / multiprocessors) * rows * columns / efficiency;
 }
 
@@ -171,7 +184,8 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
       MmaSchedule candidate = base;
       candidate.depth = base.depth * 2 / sizeOf(type);
       candidate.splits = blocks;
-      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products))
+      // The tile of a group takes registers that the sums of the largest tiles need.
+      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()))
         continue;
       if (double time = price(sizes, type, candidate); time < least)
         best = candidate, least = time;
@@ -181,8 +195,9 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
 
 llvm::ArrayRef<WgmmaSchedule> flame::cuda::wgmmaSchedules() { return wgmmaCandidates; }
 
-WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Major y, std::optional<int64_t> rows) {
-  constexpr int sharedMemory = 227 << 10, mostStages = 16;
+WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Major y, std::optional<int64_t> rows, int besides) {
+  constexpr int mostStages = 16;
+  const int sharedMemory = WgmmaSchedule::mostSharedBytes - besides;
   s.depth = s.depth * 2 / sizeOf(type);
   s.promote = type == Arithmetic::E4M3 || type == Arithmetic::E5M2;
   if (rows && *rows < s.rows && !s.pingPong) {
@@ -206,17 +221,12 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
   // An operand whose lines run along the side has one for each element of the inner dim.
   const int mostLines = p.x == Major::Depth && p.y == Major::Depth ? 8 : WgmmaSchedule::mostBoxLines / lineElements;
   llvm::SmallVector<WgmmaSchedule> candidates;
-  // Rows of an unknown number are as many tiles as they need, of whole pieces of 16.
-  const int64_t piece = p.rows ? 8 : 16;
+  // Rows of an unknown number are as many tiles as they need, of whole pieces of 16; ends of groups are within pieces anyway.
+  const int64_t piece = p.rows || p.groups > 0 ? 8 : 16;
   const int rows = int(ceilDivide(std::max<int64_t>(fewRows, 1), piece) * piece);
   // Lines along the side are whole ones.
   const int64_t together = s.products * (p.y == Major::Depth ? 8 : lineElements);
-  for (int64_t rounds = 1, last = 0; rounds <= mostRounds; ++rounds) {
-    const int64_t all = std::max<int64_t>(s.batches * s.columns * s.products, 1),
-                  columns = ceilDivide(ceilDivide(all, multiprocessors * rounds), together) * together;
-    if (columns > mostColumns || columns == last)
-      continue;
-    last = columns;
+  auto add = [&](int64_t columns) {
     WgmmaSchedule c{rows, int(columns), lineElements, mostStages, 1, false, 1, 1, 8, 1};
     const int lineBytes = (rows + int(columns)) * WgmmaSchedule::lineBytes;
     // Behind few rows the product reads on into the columns of the step.
@@ -224,6 +234,19 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
     while (2 * c.depth <= mostLines * lineElements && (!fills() || 2 * c.depth / lineElements * lineBytes <= stepBytes))
       c.depth *= 2;
     candidates.push_back(c);
+  };
+  // Of many matrices there are tiles enough, whatever their widths.
+  if (p.groups > 0)
+    for (int64_t columns = mostColumns; columns >= together; columns /= 2)
+      if (columns % together == 0)
+        add(columns);
+  for (int64_t rounds = 1, last = 0; rounds <= mostRounds; ++rounds) {
+    const int64_t all = std::max<int64_t>(s.batches * s.down(rows) * s.columns * s.products, 1),
+                  columns = ceilDivide(ceilDivide(all, multiprocessors * rounds), together) * together;
+    if (columns > mostColumns || columns == last)
+      continue;
+    last = columns;
+    add(columns);
   }
   return candidates;
 }
@@ -238,30 +261,33 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
   const bool isFloat8 = problem.type == Arithmetic::E4M3 || problem.type == Arithmetic::E5M2;
   const Arithmetic beside = isFloat8 ? Arithmetic::F16 : problem.type;
   const double bytes = leastBytes(sizes, problem);
-  const int64_t fewRows = problem.rows.value_or(sizes.rows);
+  const int64_t fewRows = problem.rows.value_or(int64_t(std::ceil(sizes.rowsOfEach())));
   const bool streams = fewRows <= mostStreamedRows && !problem.windows;
+  // Of many matrices, blocks that take tile after tile go on reading between them; mma.sync's do not.
   double least = problem.isThin ? besideStart + bytes / thinBytes
                                 : std::max(coldOperands + price(sizes, beside, chooseMma(beside, sizes)),
-                                           streams ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
+                                           streams && sizes.groups == 0 ? besideStart + bytes / memoryBytes : besideCopyEngine * bytes / memoryBytes);
   // Others scale every element that they multiply, for each tile that reads it.
   // Nor is there another way to have whole segments at hand.
   if (sizes.scaleColumns != 0 || sizes.segment != 0)
     least = std::numeric_limits<double>::infinity();
   auto consider = [&](WgmmaSchedule candidate) {
-    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products) ||
+    if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) ||
         (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)) ||
         (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
-    if (candidate.splits > 1 && sizes.batches * ceilDivide(sizes.rows, candidate.rows) *
+    if (candidate.splits > 1 && sizes.batches * sizes.down(candidate.rows) *
                                         ceilDivide(sizes.columns * sizes.products, candidate.columns) * candidate.splits > multiprocessors)
       return;
     if (double time = price(sizes, problem, candidate); time < least)
       best = candidate, least = time;
   };
   if (streams)
-    for (const WgmmaSchedule &base : streamingCandidates(problem, sizes, fewRows))
-      consider(fitted(base, problem.type, problem.x, problem.y));
+    // Groups that have more rows than most have tiles enough for them, too, or tiles one below the other.
+    for (int64_t rows = fewRows; rows <= (problem.groups > 0 ? std::min<int64_t>(4 * fewRows, 64) : fewRows); rows *= 2)
+      for (const WgmmaSchedule &base : streamingCandidates(problem, sizes, rows))
+        consider(fitted(base, problem.type, problem.x, problem.y, {}, problem.tableBytes()));
   for (const WgmmaSchedule &base : wgmmaCandidates)
     for (int blocks : splits) {
       // Large tiles are for products of many.
@@ -273,7 +299,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
       WgmmaSchedule candidate = base;
       candidate.splits = blocks;
       candidate.slabs = std::max<int>(candidate.slabs, int(2 * sizes.segment / WgmmaSchedule::lineBytes));
-      consider(fitted(candidate, problem.type, problem.x, problem.y, problem.rows));
+      consider(fitted(candidate, problem.type, problem.x, problem.y, problem.rows, problem.tableBytes()));
     }
   return best;
 }

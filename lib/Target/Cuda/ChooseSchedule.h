@@ -18,13 +18,22 @@
 namespace flame::cuda {
 
 /// A product: result [batches, rows, columns], inner dim `depth`; or two of the same rows at once (`products`), each of so many columns.
-/// `x` and `y`: the orders of operands in shared memory by mma.sync.
+/// `x` and `y`: the orders of operands in shared memory by mma.sync. With `groups`, rows go by so many, of sizes that nobody knows, and each
+/// meets a matrix y of its own.
 struct ContractSizes {
   int64_t batches = 1, rows, columns, depth;
   int products = 1;
   Major x = Major::Depth, y = Major::Depth;
   int64_t scaleColumns = 0; // of a block of y with a scale of its own; 0: there are none
   int64_t segment = 0;      // columns that the epilogue needs together (epilogue/StoreSegments.h); 0: each by itself
+  int64_t groups = 0;       // 0: there are none
+
+  /// Matrices y that are likely read: chance leaves groups without rows where there are few for each.
+  double matrices() const;
+  /// The likely number of rows that one of them meets.
+  double rowsOfEach() const;
+  /// Tiles of so many rows, likely.
+  int64_t down(int64_t tileRows) const;
 };
 
 /// The schedules that chooseMma picks from, for elements of 16 bits; for others the same bytes.
@@ -44,12 +53,14 @@ struct WgmmaProblem {
   std::optional<Windows> windows = {};
   bool isThin = false;   // without wgmma, the kernel for up to four rows takes its place, not mma.sync
   bool isWeight = false; // no kernel of a run writes y
+  int groups = 0;        // of rows, for which a block has a table in shared memory
+  int tableBytes() const { return groups == 0 ? 0 : WgmmaSchedule::tableBytes(groups); }
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();
 /// The same schedule for this type and these orders: with fewer stages where tiles whose lines run along the side need more
-/// memory, with fewer rows and more stages where the product has no more.
-WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y, std::optional<int64_t> rows = {});
+/// memory, with fewer rows and more stages where the product has no more. `besides`: bytes of shared memory for something else.
+WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y, std::optional<int64_t> rows = {}, int besides = 0);
 /// Empty where the product by mma.sync is likely faster.
 std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);

@@ -25,6 +25,8 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
     problem["scaleColumns"] = sizes.scaleColumns;
   if (sizes.segment != 0)
     problem["segment"] = sizes.segment;
+  if (sizes.groups != 0)
+    problem["groups"] = sizes.groups;
   return problem;
 }
 
@@ -35,7 +37,7 @@ LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
       return failure();
     // Every GPU has this one.
     MmaSchedule schedule = chosen.value_or(chooseMma(type, sizes));
-    head = "flame::gemm<" + cuda::text(schedule);
+    head = (groups ? "flame::groupedGemm<" : "flame::gemm<") + cuda::text(schedule);
     kernel.kernel.threads = schedule.threads();
     // Shared memory bounds the blocks at one time; without this, ptxas saves registers for more of them, and spills.
     kernel.kernel.minBlocks = 1;
@@ -52,7 +54,7 @@ LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
   if (failed(settle<SimtSchedule>("simt", sizes, chosen, [&](const SimtSchedule &s) { return s.isValid(type); })))
     return failure();
   SimtSchedule schedule = chosen.value_or(chooseSimt(type, sizes));
-  head = "flame::simtGemm<" + cuda::text(schedule);
+  head = (groups ? "flame::groupedSimtGemm<" : "flame::simtGemm<") + cuda::text(schedule);
   kernel.kernel.threads = schedule.threads();
   kernel.kernel.shared = schedule.sharedBytes(type);
   tileRows = tileColumns = schedule.tile();
@@ -65,9 +67,9 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
   std::optional<WgmmaSchedule> chosen = chooseWgmma(problem, sizes);
   auto isValid = [&](const WgmmaSchedule &s) {
     // Tiles one below the other are whole pieces of what warps store.
-    return s.isValid(problem.type, problem.x, problem.y, sizes.products) && (sizes.scaleColumns == 0 || s.takesScales(problem.type)) &&
-           (sizes.segment == 0 || s.takesSegments(int(sizes.segment))) &&
-           (s.rows % WgmmaSchedule::slabRows == 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
+    return s.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) &&
+           (sizes.scaleColumns == 0 || s.takesScales(problem.type)) && (sizes.segment == 0 || s.takesSegments(int(sizes.segment))) &&
+           (s.rows % WgmmaSchedule::slabRows == 0 || problem.groups > 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
     return failure();
@@ -78,9 +80,9 @@ void ContractCall::launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &probl
                                DimExpr columns, int products) {
   WgmmaLaunch &launch = kernel.kernel.wgmma;
   launch.threads = s.threads();
-  launch.shared = s.sharedBytes(problem.type, problem.x, problem.y);
+  launch.shared = s.sharedBytes(problem.type, problem.x, problem.y) + problem.tableBytes();
   launch.cluster = s.cluster();
-  launch.extent = batches * ceilDiv(rows, shapes.constant(s.rows * s.clusterRows)) *
+  launch.extent = batches * down(rows, s.rows * s.clusterRows) *
                   ceilDiv(columns, shapes.constant(s.columns / products * s.clusterColumns)) * int64_t(s.cluster());
 }
 
@@ -129,11 +131,20 @@ std::string ContractCall::storeByMap(const WgmmaSchedule &s, Type elementType, D
   if (body.empty())
     return {};
   const bool repeated = s.loopsBodies() && isLong(operands[operands.size() - 2].getDefiningOp<FunctionOp>());
-  return "flame::tensorStore<" + storageName(stored) + (repeated ? ", true" : "") + ">(map2, " + body + ")";
+  const std::string type = storageName(stored) + (repeated ? ", true" : "");
+  if (!groups)
+    return "flame::tensorStore<" + type + ">(map2, " + body + ")";
+  const std::string result = "$" + std::to_string(operands.size() - 3);
+  return "flame::clippedStore<" + type + ">(map2, " + body + ", " + result + ", ($I)" + number(pitch) + ")";
+}
+
+DimExpr ContractCall::down(DimExpr rows, int tileRows) {
+  // As many as groups may have places for (tile/Groups.h): of each the last one may be in part another's.
+  return groups ? floorDiv(rows, shapes.constant(tileRows)) + groups + 1 : ceilDiv(rows, shapes.constant(tileRows));
 }
 
 DimExpr ContractCall::tiles(DimExpr rows, DimExpr columns) {
-  return ceilDiv(rows, shapes.constant(tileRows)) * ceilDiv(columns, shapes.constant(tileColumns)) *
+  return down(rows, tileRows) * ceilDiv(columns, shapes.constant(tileColumns)) *
          int64_t(kernel.kernel.cluster);
 }
 
@@ -160,8 +171,8 @@ std::string ContractCall::problemText(DimExpr rows, DimExpr columns, DimExpr dep
   return "flame::Problem<$I>{" + m + ", " + n + ", " + k + "}";
 }
 
-std::string ContractCall::plainText(StringRef order, DimExpr pitch, Value memory, Value offset, bool isWeight) {
-  std::string from = address(memory, offset), step = number(pitch);
+std::string ContractCall::plainText(StringRef order, DimExpr pitch, Value memory, Value offset, bool isWeight, const std::string &further) {
+  std::string from = address(memory, offset) + further, step = number(pitch);
   return "flame::Plain<" + storageName(getElementTypeOrSelf(memory.getType())) + ", flame::Major::" + order.str() +
          ", " + std::to_string(copyBytes(pitch, sizeOf(type))) + ", $I" +
          (isWeight && kernel.isConstant(memory) ? ", true" : "") + ">{" + from + ", " + step + "}";

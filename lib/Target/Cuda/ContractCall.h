@@ -50,11 +50,13 @@ protected:
   mlir::FailureOr<std::optional<WgmmaSchedule>> chooseWgmmaTiles(const WgmmaProblem &problem, const ContractSizes &sizes);
   /// Threads, shared memory and blocks. Tensor maps are the caller's: map0 and map1 of the operands, map2 of the result.
   void launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows, DimExpr columns, int products = 1);
+  /// Groups of rows, of any sizes, each with tiles of its own; null where there are none. Noted before tiles are asked for.
+  DimExpr groups;
   /// The call, with "head, type, orders>(" in front of `arguments`.
   void callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, llvm::ArrayRef<std::string> arguments);
   /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
   static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns, int products = 1);
-  /// Its map, of `batches` matrices, and the epilogue; none without a body.
+  /// Its map, of `batches` matrices, and the epilogue; none without a body. Of groups of rows, tiles end where these do.
   std::string storeByMap(const WgmmaSchedule &s, mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
                          DimExpr batchPitch, const std::string &body);
   /// The body of the other epilogue, whose operands are the last ones so far: result, body, place.
@@ -71,8 +73,14 @@ protected:
   llvm::json::Object problemOf(const ContractSizes &sizes) const;
   std::string address(mlir::Value memory, mlir::Value offset);
   std::string problemText(DimExpr rows, DimExpr columns, DimExpr depth);
-  /// Elements in lines of `pitch` along "Depth" or "Side". `isWeight`: constants of the model may be read early.
-  std::string plainText(llvm::StringRef order, DimExpr pitch, mlir::Value memory, mlir::Value offset, bool isWeight);
+  /// Elements in lines of `pitch` along "Depth" or "Side", `further` elements behind the offset. `isWeight`: constants of the model may be
+  /// read early.
+  std::string plainText(llvm::StringRef order, DimExpr pitch, mlir::Value memory, mlir::Value offset, bool isWeight,
+                        const std::string &further = "");
+
+private:
+  /// Tiles of so many rows, at most.
+  DimExpr down(DimExpr rows, int tileRows);
 };
 
 } // namespace flame::cuda

@@ -31,26 +31,33 @@ namespace {
 class ContractEmitter : ContractCall {
 public:
   /// Of one product, or of two that are paired.
-  ContractEmitter(KernelBuilder &kernel, ArrayRef<MatMulOp> ops)
+  template <typename Op>
+  ContractEmitter(KernelBuilder &kernel, ArrayRef<Op> ops)
       : ContractCall(kernel), op(ops.front()), other(ops.size() == 2 ? Product(ops.back()) : Product()), products(ops.size()),
-        epilogue(kernel, SmallVector<Value>(llvm::map_range(ops, [](MatMulOp op) { return op.getResult(); }))) {}
+        epilogue(kernel, SmallVector<Value>(llvm::map_range(ops, [](Op op) { return op.getResult(); }))) {}
   ContractEmitter(KernelBuilder &kernel, ScaledMatMulOp scaled)
       : ContractCall(kernel), op(scaled), scaled(scaled), products(1), epilogue(kernel, {scaled.getResult()}) {}
 
   LogicalResult emit() {
-    if (auto found = scaled || other ? std::nullopt : SegmentEpilogue::match(kernel, op.result))
+    if (auto found = scaled || other || op.ends ? std::nullopt : SegmentEpilogue::match(kernel, op.result))
       segments.emplace(std::move(*found));
     if (op.isPacked || (!segments && !epilogue.isSupported()) || !chooseArithmetic())
       return emitLoop(kernel);
     shapeUp();
+    if (op.ends && (!ends || !ends->strides[0].isConstant(1)))
+      return emitLoop(kernel);
     ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth), products};
+    if (groups)
+      sizes.groups = std::max<int64_t>(likely(groups), 1);
     if (scaled)
       sizes.scaleColumns = scaled.getColumns();
     if (segments)
       return emitSegments(sizes);
-    FailureOr<bool> isThin = emitThin(sizes);
-    if (failed(isThin) || *isThin)
-      return isThin;
+    if (!groups) {
+      FailureOr<bool> isThin = emitThin(sizes);
+      if (failed(isThin) || *isThin)
+        return isThin;
+    }
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
     if (other && !isMatrix(type))
@@ -68,6 +75,10 @@ public:
     placeBatch(blocks);
     std::string problem = problemText(rows, columns, depth);
     std::string xText = operandText(x, /*isX=*/true), yText = rightText();
+    if (groups) {
+      problem += ", " + groupsText();
+      yText = "[&](int group) { return " + yText + "; }";
+    }
     std::string end = epilogueText();
     if ((isMatrix(type) || narrow) && failed(useWgmma(problem, sizes, end)))
       return failure();
@@ -79,12 +90,15 @@ public:
 private:
   struct Product {
     Value x, y, result; // null: none
+    Value ends;         // of groups of rows; null: there are none
     bool transposeX = false, transposeY = false, isPacked = false;
 
     Product() = default;
     explicit Product(MatMulOp op)
         : x(op.getX()), y(op.getY()), result(op.getResult()), transposeX(op.getTransposeX()), transposeY(op.getTransposeY()),
           isPacked(op.getPackedColumns().has_value()) {}
+    explicit Product(GroupedMatMulOp op)
+        : x(op.getX()), y(op.getY()), result(op.getResult()), ends(op.getEnds()), transposeY(op.getTransposeY()) {}
     explicit Product(ScaledMatMulOp op) : x(op.getX()), y(op.getY()), result(op.getResult()), transposeY(true) {}
     explicit operator bool() const { return bool(result); }
   };
@@ -131,6 +145,7 @@ private:
   std::optional<Arithmetic> narrow;
   Side x, y, z; // z: the other product's y
   std::optional<StridedOperand> xScale, yScale; // of `scaled`, if they are memory
+  std::optional<StridedOperand> ends;           // of groups
   DimExpr xScaleRow;                            // from row to row
   SmallVector<DimExpr> batch; // of the result, empty if its dims are part of the rows
   SmallVector<DimExpr> rowDims;
@@ -221,6 +236,10 @@ private:
     y = side(op.y, false, op.transposeY);
     if (other)
       z = side(other.y, false, other.transposeY);
+    if (op.ends) {
+      ends = stridedOperand(kernel, op.ends);
+      groups = shapes.dim(op.ends, 0);
+    }
     if (scaled) {
       xScale = stridedOperand(kernel, scaled.getXScale()), yScale = stridedOperand(kernel, scaled.getYScale());
       if (xScale)
@@ -276,6 +295,9 @@ private:
     batchAt = e.delinearize(at, batch);
   }
 
+  /// True for matrices of which each group has one.
+  bool isOfGroups(const Side &s) const { return groups && &s != &x; }
+
   /// The batch index of an operand: its dims follow the result's, right-aligned, where they are not broadcast.
   Values batchOf(const Side &s) {
     Values index;
@@ -296,7 +318,7 @@ private:
   Value beginning(const Side &s) { return beginning(s, *s.memory); }
   Value beginning(const Side &s, const StridedOperand &memory) {
     Value offset = e.expr(memory.offset);
-    if (!s.batch.empty())
+    if (!s.batch.empty() && !isOfGroups(s))
       for (auto [at, stride] : llvm::zip(batchOf(s), memory.strides))
         offset = e.addi(offset, e.muli(at, e.expr(stride)));
     return offset;
@@ -321,7 +343,8 @@ private:
     // The pitch of a single line matters to nobody, and a pitch of nothing is aligned.
     bool oneLine = alongDepth ? single : depth.isConstant(1);
     DimExpr pitch = oneLine ? shapes.constant(0) : alongDepth ? s.lineStride : s.depthStride;
-    std::string text = ContractCall::plainText(order, pitch, s.memory->memory, beginning(s), /*isWeight=*/true);
+    std::string ofGroup = isOfGroups(s) ? " + ($I)group * " + number(s.memory->strides[0]) : "";
+    std::string text = ContractCall::plainText(order, pitch, s.memory->memory, beginning(s), /*isWeight=*/true, ofGroup);
     if (!s.further)
       return text;
     std::string more = ContractCall::plainText(order, s.furtherStride, s.further->memory, beginning(s, *s.further), /*isWeight=*/true);
@@ -352,12 +375,14 @@ private:
     // By function.
     bool alongDepth = orderOf(s, isX, plain) == Major::Depth;
     StringRef line = isX ? "row" : "column", functionName = isX ? "x" : &s == &z ? "z" : "y";
-    Type index = e.b.getIndexType();
+    const bool ofGroup = isOfGroups(s);
+    SmallVector<Type> types(ofGroup ? 3 : 2, e.b.getIndexType());
+    const StringRef names[] = {line, "depth", "group"};
     Value function =
-        FunctionOp::create(e.b, kernel.loc, functionName, {index, index}, {line, "depth"}, [&](ValueRange args) {
+        FunctionOp::create(e.b, kernel.loc, functionName, types, ArrayRef(names).take_front(types.size()), [&](ValueRange args) {
           Value stored;
           e.scope([&] {
-            Values at = batchOf(s);
+            Values at = ofGroup ? Values{args[2]} : batchOf(s);
             if (isX && batch.empty() && rowDims.size() > 1) {
               at = e.delinearize(args[0], rowDims); // the batch is part of the rows
               at.insert(at.end() - s.transposed, args[1]);
@@ -375,8 +400,15 @@ private:
           });
           return stored;
         });
+    std::string element = operand(function);
     return "flame::computed<" + storageName(elementType) + ", flame::Major::" + (alongDepth ? "Depth" : "Side") + ">(" +
-           operand(function) + ")";
+           (ofGroup ? "flame::ofGroup(group, " + element + ")" : element) + ")";
+  }
+
+  std::string groupsText() {
+    bool wide = getElementTypeOrSelf(op.ends.getType()).isInteger(64);
+    std::string from = address(ends->memory, e.expr(ends->offset)), count = number(groups), all = number(rows), type = wide ? "long long" : "int";
+    return "flame::RowGroups<" + type + ", $I>{(const " + type + " *)(" + from + "), (int)(" + count + "), ($I)(" + all + ")}";
   }
 
   Values indexOf(ElementBuilder &b, ArrayRef<Value> before, ArrayRef<DimExpr> dims, Value row, Value column) {
@@ -424,6 +456,12 @@ private:
   /// Notes how far apart the matrices of consecutive batches are: 0 if there is but one. False if they are not evenly apart.
   bool followsBatch(Side &s) {
     s.batchStride = shapes.constant(0);
+    if (isOfGroups(s)) {
+      if (isPlain(s))
+        s.batchStride = s.memory->strides[0];
+      // What is behind the last group reads zeros behind the last matrix.
+      return !s.batchStride.isConstant(0);
+    }
     if (llvm::all_of(s.batch, [](DimExpr dim) { return dim.isConstant(1); }))
       return true;
     if (!isPlain(s) || s.further || ArrayRef(s.batch) != ArrayRef(batch))
@@ -449,7 +487,7 @@ private:
     return {kernel.positionOf(kernel.bufferOf(s.memory->memory)),
             elementType,
             s.memory->offset * size,
-            {along ? depth : lines, along ? lines : depth, single ? shapes.constant(1) : batches},
+            {along ? depth : lines, along ? lines : depth, single ? shapes.constant(1) : isOfGroups(s) ? groups : batches},
             {stride, single ? stride : s.batchStride * size},
             {int(WgmmaSchedule::lineBytes / size), linesOfBox, 1},
             type == Arithmetic::TF32};
@@ -457,7 +495,7 @@ private:
 
   /// Its type in the text: what is the same in all runs may be copied before the kernels before this one have ended.
   std::string tensorOperand(const Side &s) {
-    return std::string("flame::TensorOperand") + (kernel.isConstant(s.memory->memory) ? "<true>" : "");
+    return std::string("flame::TensorOperand") + (!groups && kernel.isConstant(s.memory->memory) ? "<true>" : "");
   }
 
   /// True if the template reads both operands' scales where they are.
@@ -478,7 +516,9 @@ private:
   /// The call for sm_90a, and its launch; none where the copy engine can't read the operands or the other kernel is likely faster.
   /// Its epilogue is `end`.
   LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end, bool isThin = false) {
-    if (!kernel.wgmma)
+    // A block has a table of the groups, whose size is part of the launch.
+    constexpr int64_t mostGroups = 4096;
+    if (!kernel.wgmma || (groups && groups.constant().value_or(INT64_MAX) > mostGroups))
       return success();
     llvm::SaveAndRestore<Arithmetic> multiplied(type, narrow.value_or(type));
     llvm::SaveAndRestore<Type> stored(elementType, narrow ? x.elementType : elementType);
@@ -487,8 +527,10 @@ private:
     auto xOrder = wgmmaOrder(x), yOrder = wgmmaOrder(y);
     if (!xOrder || !yOrder || (other && wgmmaOrder(z) != yOrder) || (scaled && !canScale()))
       return success();
-    const bool isWeight = kernel.isConstant(y.memory->memory) && (!other || kernel.isConstant(z.memory->memory));
-    const WgmmaProblem product{type, *xOrder, *yOrder, rows.constant(), {}, isThin, isWeight};
+    const bool isWeight = !groups && kernel.isConstant(y.memory->memory) && (!other || kernel.isConstant(z.memory->memory));
+    WgmmaProblem product{type, *xOrder, *yOrder, groups ? std::nullopt : rows.constant(), {}, isThin, isWeight};
+    if (groups)
+      product.groups = int(*groups.constant());
     auto chosen = chooseWgmmaTiles(product, sizes);
     if (failed(chosen))
       return failure();
@@ -531,14 +573,14 @@ private:
               std::to_string(launch.tensors.size()) + ", ";
       launch.tensors.push_back(tensorMap(z, columns, *yOrder, columnsOfBox, depth));
     }
-    std::string number = "1", make = "[&](int) { return ";
+    std::string number = groups ? "" : ", 1", make = "[&](int) { return ";
     if (batched) {
-      number = this->number(batches);
+      number = ", " + this->number(batches);
       make = "[&](int batch) { const $I first = ($I)batch * " + this->number(rows) + "; return ";
     }
     auto step = [](const Side &s) { return s.batchStride.isConstant(0) ? "0}" : "1}"; };
     kernel.templates.push_back("impl/WgmmaGemm.h");
-    SmallVector<std::string> arguments{problem + ", " + number, left + step(x) + ", " + right + step(y), make + store + "; }"};
+    SmallVector<std::string> arguments{problem + number, left + step(x) + ", " + right + step(y), make + store + "; }"};
     if (scaled)
       arguments.push_back(scalesText());
     callWgmma(s, product, arguments);
@@ -625,6 +667,9 @@ LogicalResult flame::cuda::emitContract(KernelBuilder &kernel) {
   if (auto scaled = onlyAnchor<ScaledMatMulOp>(kernel.region))
     return llvm::hasSingleElement(kernel.region.getBlock()->getOps<MatMulOp>()) ? emitLoop(kernel) : ContractEmitter(kernel, scaled).emit();
   SmallVector<MatMulOp> ops(kernel.region.getBlock()->getOps<MatMulOp>());
-  bool paired = ops.size() == 2 && arePaired(ops[0], ops[1], kernel.shapes, kernel.tf32);
-  return ops.size() == 1 || paired ? ContractEmitter(kernel, ops).emit() : emitLoop(kernel);
+  SmallVector<GroupedMatMulOp> grouped(kernel.region.getBlock()->getOps<GroupedMatMulOp>());
+  auto isOne = [&](auto &ops) { return ops.size() == 1 || (ops.size() == 2 && arePaired(ops[0], ops[1], kernel.shapes, kernel.tf32)); };
+  if (ops.empty() && isOne(grouped))
+    return ContractEmitter(kernel, ArrayRef<GroupedMatMulOp>(grouped)).emit();
+  return grouped.empty() && isOne(ops) ? ContractEmitter(kernel, ArrayRef<MatMulOp>(ops)).emit() : emitLoop(kernel);
 }

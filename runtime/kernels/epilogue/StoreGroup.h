@@ -18,6 +18,7 @@ namespace flame {
 /// and is repeated for the others, which takes the compiler less time; otherwise it stands there for each, so that all that it reads is
 /// under way at one time.
 template <typename T, typename Body, bool isLong> struct TensorStore {
+  static constexpr bool clips = false;
   const TensorMap &map;
   Body body;
 };
@@ -27,13 +28,33 @@ FLAME_DEVICE TensorStore<T, Body, isLong> tensorStore(const TensorMap &map, Body
 }
 template <typename Epilogue> constexpr bool isTensorStore = false;
 template <typename T, typename Body, bool isLong> constexpr bool isTensorStore<TensorStore<T, Body, isLong>> = true;
+/// The same of a matrix whose rows may end for a tile before they end in memory: those that the copy engine would write too many of, the
+/// warp writes by itself, `result` being where the matrix begins, and lines of `pitch` elements whole vectors of 16 bytes.
+template <typename T, typename Body, bool isLong, typename Index> struct ClippedStore : TensorStore<T, Body, isLong> {
+  static constexpr bool clips = true;
+  T *result;
+  Index pitch;
+};
+template <typename T, bool isLong = false, typename Body, typename Index>
+FLAME_DEVICE ClippedStore<T, Body, isLong, Index> clippedStore(const TensorMap &map, Body body, T *result, Index pitch) {
+  return {{map, body}, result, pitch};
+}
 
-/// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
-/// `shared`: the warp's `slabs` pieces of 2048 bytes, `pitch` bytes apart. `batch`: where its matrix is in the tensor map.
-template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body, bool isLong>
-FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
-                             const int (&batch)[batchDims], const Problem<Index> &p,
-                             const TensorStore<T, Body, isLong> &epilogue) {
+/// A warp's piece of 16 lines of 128 bytes goes to `result`: the first `rows` lines and `bytes` of each, whole vectors.
+template <typename T, typename Index> FLAME_DEVICE void storeLines(const void *slab, T *result, Index pitch, int rows, int bytes) {
+  const int chunk = threadId() % 8;
+#pragma unroll 1
+  for (int first = 0; first < 16; first += 4) {
+    const int line = first + threadId() % 32 / 8;
+    if (line < rows && chunk * 16 < bytes)
+      *(Vector *)((unsigned char *)(result + line * pitch) + chunk * 16) = *((const Vector *)slab + line * 8 + (chunk ^ line % 8));
+  }
+}
+
+/// See storeGroup.
+template <int slabs, int pitch, int products, typename T, bool isLong, int sums, int batchDims, typename Sum, typename Index, typename Epilogue>
+FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
+                             const int (&batch)[batchDims], const Problem<Index> &p, const Epilogue &epilogue) {
   constexpr int each = sums / products, columns = 2 * each, chunk = 128 / (int)sizeof(T), chunks = (columns + chunk - 1) / chunk;
   static_assert(columns >= chunk && (sizeof(T) == 2 || sizeof(T) == 4), "lines of 128 bytes");
   // Sums in a chunk, and those for which the body stands there.
@@ -107,6 +128,13 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
     }
     fenceShared();
     syncWarp();
+    if constexpr (Epilogue::clips) {
+      if (p.rows - row < 16) {
+        const int bytes = (int)least(p.columns - column - start, (Index)chunk) * (int)sizeof(T);
+        storeLines(pointerTo(slab), epilogue.result + row * epilogue.pitch + column + start, epilogue.pitch, (int)(p.rows - row), bytes);
+        continue;
+      }
+    }
     if (lane == 0) {
       int at[batchDims + 2] = {(int)column + start, (int)row};
 #pragma unroll
@@ -116,6 +144,21 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
       commitStores();
     }
   }
+}
+
+/// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
+/// `shared`: the warp's `slabs` pieces of 2048 bytes, `pitch` bytes apart. `batch`: where its matrix is in the tensor map.
+template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body, bool isLong>
+FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
+                             const int (&batch)[batchDims], const Problem<Index> &p,
+                             const TensorStore<T, Body, isLong> &epilogue) {
+  storeByMap<slabs, pitch, products, T, isLong>(d, shared, row, column, batch, p, epilogue);
+}
+template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body, bool isLong>
+FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
+                             const int (&batch)[batchDims], const Problem<Index> &p,
+                             const ClippedStore<T, Body, isLong, Index> &epilogue) {
+  storeByMap<slabs, pitch, products, T, isLong>(d, shared, row, column, batch, p, epilogue);
 }
 
 /// The same for an epilogue that stores by itself. Its body stands here once, in loops, so that a long one takes no more of

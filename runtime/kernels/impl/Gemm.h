@@ -8,6 +8,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreTile.h"
+#include "tile/Groups.h"
 
 namespace flame {
 
@@ -54,8 +55,9 @@ template <int splits, int slices, int pitch, int width, typename Sum> FLAME_DEVI
   }
 }
 
-template <MmaSchedule schedule, Arithmetic type, typename Index, typename X, typename Y, typename Epilogue>
-FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
+/// `place`: the block's tile; by default each has the one of its number.
+template <MmaSchedule schedule, Arithmetic type, typename Index, typename X, typename Y, typename Epilogue, typename Place = ByBlock>
+FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue, Place place = {}) {
   constexpr MmaSchedule s = hasClusters ? schedule : schedule.older(type);
   using Sum = typename TypeOf<type>::Sum;
   constexpr int bytes = sizeOf(type), threads = s.threads(), products = productsOf<Y>;
@@ -78,7 +80,7 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
       return;
     }
   }
-  const TilePosition<Index> at = tilePosition(p, (unsigned)blockId() / s.splits, s.rows, s.columns / products);
+  const TilePosition<Index> at = placed(place, p, (unsigned)blockId() / s.splits, s.rows, s.columns / products);
 
   constexpr int xLines = X::major == Major::Depth ? s.rows : s.depth,
                 yLines = Y::major == Major::Depth ? s.columns : s.depth;
@@ -276,6 +278,14 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
   }
   if constexpr (joined)
     syncCluster(); // others may still read this block's shared memory
+}
+
+/// Rows by groups, each of which meets makeY(group).
+template <MmaSchedule s, Arithmetic type, typename Index, typename End, typename X, typename MakeY, typename Epilogue>
+FLAME_DEVICE void groupedGemm(Problem<Index> p, RowGroups<End, Index> groups, X x, MakeY makeY, Epilogue epilogue) {
+  constexpr int products = productsOf<decltype(makeY(0))>;
+  inGroup(p, groups, (unsigned)blockId() / s.splits, s.rows, s.columns / products,
+          [&](const Problem<Index> &own, int group, TilePosition<Index> at) { gemm<s, type>(own, x, makeY(group), epilogue, at); });
 }
 
 } // namespace flame

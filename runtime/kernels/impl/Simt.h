@@ -7,17 +7,19 @@
 #pragma once
 #include "epilogue/Store.h"
 #include "pipeline/Operand.h"
+#include "tile/Groups.h"
 
 namespace flame {
 
-template <SimtSchedule s, Arithmetic type, typename Index, typename X, typename Y, typename Epilogue>
-FLAME_DEVICE void simtGemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
+/// `place`: the block's tile; by default each has the one of its number.
+template <SimtSchedule s, Arithmetic type, typename Index, typename X, typename Y, typename Epilogue, typename Place = ByBlock>
+FLAME_DEVICE void simtGemm(Problem<Index> p, X x, Y y, Epilogue epilogue, Place place = {}) {
   using T = typename TypeOf<type>::Storage;
   // A thread's elements are groups of `part` neighbours, one group in each of side / part stripes of the tile.
   constexpr int side = s.side, part = least(side, 16 / (int)sizeof(T)), stripe = 16 * part;
   constexpr int tile = s.tile(), pitch = s.pitch(type), stageElements = 2 * s.depth * pitch;
   T *shared = (T *)dynamicShared();
-  const TilePosition<Index> at = tilePosition(p, (unsigned)blockId(), tile, tile);
+  const TilePosition<Index> at = placed(place, p, (unsigned)blockId(), tile, tile);
 
   auto fill = [&](int stage, Index depth) {
     T *to = shared + stage * stageElements;
@@ -93,6 +95,13 @@ FLAME_DEVICE void simtGemm(Problem<Index> p, X x, Y y, Epilogue epilogue) {
     }
     syncWarp();
   }
+}
+
+/// Rows by groups, each of which meets makeY(group).
+template <SimtSchedule s, Arithmetic type, typename Index, typename End, typename X, typename MakeY, typename Epilogue>
+FLAME_DEVICE void groupedSimtGemm(Problem<Index> p, RowGroups<End, Index> groups, X x, MakeY makeY, Epilogue epilogue) {
+  inGroup(p, groups, (unsigned)blockId(), s.tile(), s.tile(),
+          [&](const Problem<Index> &own, int group, TilePosition<Index> at) { simtGemm<s, type>(own, x, makeY(group), epilogue, at); });
 }
 
 } // namespace flame

@@ -9,6 +9,10 @@
 // is an object whose `load` copies the next one. Here operands are tensor maps of rank 3 with the boxes of TensorTile:
 // contiguous dim, lines, batch; those of a convolution are in impl/WgmmaConv.h.
 //
+// With groups of rows (tile/Groups.h) in place of batches, tiles are those of one group after the other, x and the result are one matrix, and
+// y has a matrix for each group. What a tile reads beyond its group's rows is not stored. Rows behind the groups meet what lies outside of
+// both operands, which is zeros.
+//
 // An operand that is `early` is written by no kernel of a run. The producer fills the ring with it before it waits for the
 // kernels before this one, and the other operand follows into the same stages.
 //
@@ -20,6 +24,7 @@
 #include "pipeline/SumExchange.h"
 #include "pipeline/TensorTile.h"
 #include "ptx/Grid.h"
+#include "tile/Groups.h"
 #include "tile/Raster.h"
 
 namespace flame {
@@ -101,11 +106,11 @@ template <typename Scales> constexpr int blocksOf(int depth) {
     return 1;
 }
 
-/// The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`. `scales`: NoScales or BlockScales,
-/// which are for one batch.
-template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename X, typename Y,
+/// `batches`: their number, or groups of rows. The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
+/// `scales`: NoScales or BlockScales, which are for one batch.
+template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename Batches, typename X, typename Y,
           typename MakeEpilogue, typename Scales = NoScales>
-FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogue makeEpilogue, Scales scales = {}) {
+FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpilogue makeEpilogue, Scales scales = {}) {
   constexpr int products = productsOf<Y>, columns = s.columns / products; // of each
   static_assert(s.isValid(type, xMajor, yMajor, products) && (!Scales::any || (s.takesScales(type) && products == 1)), "no such schedule");
   using Sum = typename TypeOf<type>::Sum;
@@ -118,6 +123,8 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
   const SharedAddress shared = swizzledShared(), slabs = shared + s.stages * stageBytes;
   const Ring<s.stages> ring{slabs + 4 * s.consumers * s.slabs * s.slabBytes};
   const SumExchange<s, Sum, products> exchange{ring.end()};
+  constexpr bool grouped = isRowGroups<Batches>;
+  static_assert(!grouped || (!X::early && !Y::early && !Scales::any), "what a tile reads is known when the kernels before have ended");
   const int group = uniform(threadId() / 128);
   const int rank = cluster == 1 ? 0 : clusterRank();
   if (threadId() == 0) {
@@ -132,18 +139,36 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
   else
     syncCluster();
 
-  const unsigned down = (unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)),
-                 across = (unsigned)((p.columns + columns * s.clusterColumns - 1) / (columns * s.clusterColumns));
-  const Raster raster{down, across, (unsigned)s.band};
-  const unsigned tiles = down * across * (unsigned)batches, clusters = (unsigned)gridSize() / cluster,
-                 begin = (unsigned)blockId() / cluster;
+  const unsigned across = (unsigned)((p.columns + columns * s.clusterColumns - 1) / (columns * s.clusterColumns));
+  const auto raster = [&] {
+    if constexpr (grouped) {
+      awaitProducers();
+      const GroupedRaster groups{(GroupedRaster::Entry *)pointerTo(ring.end() + s.receivedBytes()), batches.count, across, (unsigned)s.band};
+      groups.make(batches, s.rows * s.clusterRows);
+      return groups;
+    } else {
+      return Raster{(unsigned)((p.rows + s.rows * s.clusterRows - 1) / (s.rows * s.clusterRows)), across, (unsigned)s.band};
+    }
+  }();
+  using Place = decltype(raster(0));
+  const unsigned tiles = [&] {
+    if constexpr (grouped)
+      return raster.tiles();
+    else
+      return raster.down * across * (unsigned)batches;
+  }();
+  const unsigned clusters = (unsigned)gridSize() / cluster, begin = (unsigned)blockId() / cluster;
   // A sum of nothing is one step outside of the operands, as are steps of the last splits that the inner dim has no more.
   const int turns = p.depth == 0 ? 1 : (int)((p.depth + s.depth * s.splits - 1) / (s.depth * s.splits)),
             origin = p.depth == 0 ? s.depth : s.splits > 1 ? rank * turns * s.depth : 0;
-  auto rowOf = [&](const Raster::Place &at) {
-    return (at.row * s.clusterRows + (s.clusterRows > 1 ? rank : 0)) * s.rows;
+  auto rowOf = [&](const Place &at) {
+    const int inBatch = (at.row * s.clusterRows + (s.clusterRows > 1 ? rank : 0)) * s.rows;
+    if constexpr (grouped)
+      return at.first + inBatch;
+    else
+      return inBatch;
   };
-  auto columnOf = [&](const Raster::Place &at) {
+  auto columnOf = [&](const Place &at) {
     return (at.column * s.clusterColumns + (s.clusterColumns > 1 ? rank : 0)) * columns;
   };
 
@@ -151,8 +176,12 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
     if constexpr (s.copyRegisters() > 0)
       giveRegisters<s.copyRegisters()>();
     if (threadId() % 128 < 32 && isElected()) {
-      auto stepsAt = [&](const Raster::Place &at) {
-        return OperandSteps{x.template steps<XTile>(rowOf(at), origin, at.batch, rank),
+      auto stepsAt = [&](const Place &at) {
+        // No rows are behind those that groups have.
+        int row = rowOf(at);
+        if constexpr (grouped)
+          row = at.batch < batches.count ? row : (int)p.rows;
+        return OperandSteps{x.template steps<XTile>(row, origin, at.batch, rank),
                             y.template steps<YTile>(columnOf(at), origin, at.batch, rank)};
       };
       // Of the first tile, the stages that an early operand has come to.
@@ -239,7 +268,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
         return scales;
       }
     }();
-    auto startScales = [&](const Raster::Place &at) {
+    auto startScales = [&](const Place &at) {
       if constexpr (Scales::any)
         scalesOf.start((Index)(rowOf(at) + inGroup), (Index)columnOf(at), origin / Scales::inner);
     };
@@ -330,17 +359,20 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, int batches, X x, Y y, MakeEpilogu
       }
       if constexpr (s.pingPong)
         place.skip(turns); // the other consumer's
-      const auto epilogue = makeEpilogue(at.batch);
+      int batch = at.batch; // of the result
       // Of the 64 rows that wgmma takes, those of a tile of fewer.
       Problem<Index> within = p;
+      if constexpr (grouped)
+        batch = 0, within.rows = (Index)at.end;
       if constexpr (s.rows % 64 != 0)
-        within.rows = least(p.rows, (Index)(rowOf(at) + s.rows));
+        within.rows = least(within.rows, (Index)(rowOf(at) + s.rows));
+      const auto epilogue = makeEpilogue(batch);
       auto store = [&](const auto &sums, int column) {
 #pragma unroll
         for (int slice = 0; slice < slices; ++slice)
           storeGroup<s.slabs, s.slabBytes, products>(
               sums[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16), (Index)column,
-              {at.batch}, within, epilogue);
+              {batch}, within, epilogue);
       };
       if constexpr (s.splits == 1) {
         store(d, columnOf(at));

@@ -155,13 +155,17 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int sharedBytes(Arithmetic type, Major x, Major y) const {
     return stages * (stageBytes(type, x, y) + barrierBytes) + 4 * consumers * slabs * slabBytes + receivedBytes();
   }
+  /// Of shared memory for a table of so many groups of rows (tile/Groups.h), behind the rest.
+  FLAME_BOTH static constexpr int tableBytes(int groups) { return 8 * (groups + 2); }
   /// Lines of the largest box, and how many the copy engine takes.
   static constexpr int mostBoxLines = 256;
   FLAME_BOTH constexpr int boxLines(Major x, Major y) const {
     return larger(x == Major::Depth ? rows : depth, y == Major::Depth ? columns : depth);
   }
-  /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded.
-  FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y, int products = 1) const {
+  /// Whether there is such a kernel. Registers of sums, and of what else a thread needs, are bounded. `besides`: bytes of shared memory
+  /// for something else.
+  static constexpr int mostSharedBytes = 227 * 1024;
+  FLAME_BOTH constexpr bool isValid(Arithmetic type, Major x, Major y, int products = 1, int besides = 0) const {
     const int perLine = lineBytes / sizeOf(type), sums = groupRows() / 64 * columns / 2 * (promote ? 2 : 1), unit = 8 * products;
     const bool narrow = sizeOf(type) == 2;
     return stages >= 2 && consumers >= 1 && consumers <= 3 && (!pingPong || consumers == 2) && groupRows() % 64 == 0 &&
@@ -171,7 +175,7 @@ struct WgmmaSchedule {
            (products == 1 || y == Major::Depth || columns % (perLine * products) == 0) && // whole boxes
            rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % (2 * unit) == 0) &&
            (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
-           sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) <= 227 * 1024;
+           sums <= (consumers == 3 ? 112 : 200) && sharedBytes(type, x, y) + besides <= mostSharedBytes;
   }
   /// Positions of the inner dim that have one scale, where blocks of 8-bit floats have scales: steps hold whole blocks. Whether there is such
   /// a kernel, of those that are valid; a thread has scales beside its sums.

@@ -92,4 +92,15 @@ FLAME_DEVICE TilePosition<Index> tilePosition(const Problem<Index> &p, unsigned 
   return {(Index)(band * group + inBand % height) * tileRows, (Index)(inBand / height) * tileColumns};
 }
 
+/// Blocks that have the tiles of their numbers, or a block that was given one.
+struct ByBlock {};
+template <typename Index>
+FLAME_DEVICE TilePosition<Index> placed(ByBlock, const Problem<Index> &p, unsigned block, int tileRows, int tileColumns) {
+  return tilePosition(p, block, tileRows, tileColumns);
+}
+template <typename Index>
+FLAME_DEVICE TilePosition<Index> placed(TilePosition<Index> at, const Problem<Index> &, unsigned, int, int) {
+  return at;
+}
+
 } // namespace flame

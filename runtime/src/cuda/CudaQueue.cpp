@@ -161,6 +161,8 @@ void CudaQueue::makeReport() {
   }
 }
 
+static bool isOfEnds(const HostCallCommand &call) { return call.function == "check_ends"; }
+
 void CudaQueue::checkIndices(const IndexCheck &checked) {
   const int64_t count = checked.indices.elements(), period = checked.extents.elements();
   if (count == 0)
@@ -174,7 +176,7 @@ void CudaQueue::checkIndices(const IndexCheck &checked) {
   sites[site].dims = checked.indices.dims;
   constexpr int64_t kThreads = 256, kEach = 16, kMaxBlocks = 1024;
   Operation operation;
-  operation.function = ownKernels->function(OwnKernel::CheckIndices);
+  operation.function = ownKernels->function(isOfEnds(checked.call) ? OwnKernel::CheckEnds : OwnKernel::CheckIndices);
   operation.blocks = static_cast<unsigned>(std::min((count - 1) / (kThreads * kEach) + 1, kMaxBlocks));
   operation.threads = kThreads;
   operation.firstParameter = collected.values.size();
@@ -201,7 +203,7 @@ void CudaQueue::throwReport() {
         nodes = plan.nodesOf(command);
   Error error(FLAME_BAD_DATA,
               cat(nodes, nodes.empty() ? "" : ": ", site.call->function, ": ",
-                  badIndexText(found.value, found.position, cat("input 0 (", type, ")"), found.extent)));
+                  (isOfEnds(*site.call) ? badEndText : badIndexText)(found.value, found.position, cat("input 0 (", type, ")"), found.extent)));
   error.located = true; // not where it shows, but earlier
   throw error;
 }

@@ -10,8 +10,8 @@ namespace {
 constexpr const char *kText =
 #include "OwnKernels.ptx.inc"
     ;
-constexpr const char *kNames[kOwnKernels] = {"flame_check_indices", "flame_peak_f32", "flame_peak_tf32",
-                                             "flame_peak_f16", "flame_peak_bf16"};
+constexpr const char *kNames[kOwnKernels] = {"flame_check_indices", "flame_check_ends", "flame_peak_f32",
+                                             "flame_peak_tf32", "flame_peak_f16", "flame_peak_bf16"};
 
 } // namespace
 

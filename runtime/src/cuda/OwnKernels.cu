@@ -4,7 +4,7 @@
 
 typedef long long i64;
 
-// ---- indices that must keep to extents
+// ---- integers that must keep to what others say
 
 struct Report { // of the first offender, in memory of the CPU; as IndexReport in CudaQueue.h
   unsigned found;
@@ -16,17 +16,14 @@ struct Guard { // zero between two kernels
   unsigned done;           // blocks
 };
 
-// Element i of the indices must lie in [-e, e) with e = extents[i % period]. The block that ends last writes the report.
-extern "C" __global__ void flame_check_indices(const void *indices, const i64 *extents, Guard *guard, volatile Report *report,
-                                               i64 count, i64 period, i64 wide, i64 site) {
-  auto indexAt = [&](i64 i) { return wide ? static_cast<const i64 *>(indices)[i] : static_cast<const int *>(indices)[i]; };
-  for (i64 i = i64(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += i64(gridDim.x) * blockDim.x) {
-    const i64 index = indexAt(i), extent = extents[period == 1 ? 0 : i % period];
-    if (index < -extent || index >= extent) {
+// Calls isWrong(i) for the elements. The block that ends last writes the report of the first that is, with limit(i).
+template <typename At, typename IsWrong, typename Limit>
+static __device__ __forceinline__ void check(Guard *guard, volatile Report *report, i64 count, i64 site, At at, IsWrong isWrong, Limit limit) {
+  for (i64 i = i64(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += i64(gridDim.x) * blockDim.x)
+    if (isWrong(i)) {
       atomicMax(&guard->mark, ~static_cast<unsigned long long>(i));
       break;
     }
-  }
   __threadfence();
   __syncthreads();
   if (threadIdx.x || atomicAdd(&guard->done, 1u) != gridDim.x - 1)
@@ -39,10 +36,31 @@ extern "C" __global__ void flame_check_indices(const void *indices, const i64 *e
   report->site = static_cast<int>(site);
   report->position = position;
   report->count = count;
-  report->value = indexAt(position);
-  report->extent = extents[position % period];
+  report->value = at(position);
+  report->extent = limit(position);
   __threadfence_system();
   report->found = 1;
+}
+
+static __device__ __forceinline__ i64 integerAt(const void *integers, i64 wide, i64 i) {
+  return wide ? static_cast<const i64 *>(integers)[i] : static_cast<const int *>(integers)[i];
+}
+
+// Element i of the indices must lie in [-e, e) with e = extents[i % period].
+extern "C" __global__ void flame_check_indices(const void *indices, const i64 *extents, Guard *guard, volatile Report *report,
+                                               i64 count, i64 period, i64 wide, i64 site) {
+  auto at = [&](i64 i) { return integerAt(indices, wide, i); };
+  auto limit = [&](i64 i) { return extents[period == 1 ? 0 : i % period]; };
+  check(guard, report, count, site, at, [&](i64 i) { return at(i) < -limit(i) || at(i) >= limit(i); }, limit);
+}
+
+// Ends of groups must rise, and be no greater than the rows.
+extern "C" __global__ void flame_check_ends(const void *ends, const i64 *rows, Guard *guard, volatile Report *report, i64 count, i64,
+                                            i64 wide, i64 site) {
+  auto at = [&](i64 i) { return integerAt(ends, wide, i); };
+  auto before = [&](i64 i) { return i > 0 ? at(i - 1) : 0; };
+  check(guard, report, count, site, at, [&](i64 i) { return at(i) < before(i) || at(i) > *rows; },
+        [&](i64 i) { return at(i) < before(i) ? before(i) : *rows; });
 }
 
 // ---- how much a multiprocessor computes: operands stay in registers, eight results of each warp are under way

@@ -1,6 +1,6 @@
 //===- OwnKernels.h - kernels that belong to the runtime, not to an artifact -===//
 //
-// PTX in the library, compiled by the driver when a device first needs it: the check of indices, and the loops that
+// PTX in the library, compiled by the driver when a device first needs it: the checks of indices and of ends of groups, and the loops that
 // measure what the GPU can compute. OwnKernels.cu is their source.
 //
 //===----------------------------------------------------------------------===//
@@ -15,8 +15,8 @@ namespace flame::rt::cuda {
 
 struct Driver;
 
-enum class OwnKernel { CheckIndices, PeakF32, PeakTf32, PeakF16, PeakBf16 };
-inline constexpr int kOwnKernels = 5;
+enum class OwnKernel { CheckIndices, CheckEnds, PeakF32, PeakTf32, PeakF16, PeakBf16 };
+inline constexpr int kOwnKernels = 6;
 
 class OwnKernels {
 public:

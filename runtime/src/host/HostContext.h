@@ -78,6 +78,8 @@ private:
 
 /// What check_indices says of element `element` of `described`, "input 0 (i64[2,3])".
 std::string badIndexText(int64_t index, int64_t element, const std::string &described, int64_t extent);
+/// The same of check_ends: `limit` is the number of rows where the end is greater, otherwise the end before.
+std::string badEndText(int64_t end, int64_t element, const std::string &described, int64_t limit);
 
 struct HostEntry {
   std::string_view name;

@@ -51,6 +51,22 @@ void checkIndices(HostContext &c) {
   c.setOutput(0, c.input(0));
 }
 
+/// Input 0: ends of groups of rows; input 1: the rows. A GPU has a kernel for it, too.
+void checkEnds(HostContext &c) {
+  const Tensor &ends = c.tensor(0), &rows = c.tensor(1);
+  if ((ends.dtype != FLAME_I64 && ends.dtype != FLAME_I32) || rows.dtype != FLAME_I64 || rows.elements() != 1)
+    c.fail(c.describeInput(0), " and ", c.describeInput(1), " must hold integers, the second one a single one");
+  const int64_t last = rows.as<int64_t>()[0];
+  int64_t before = 0;
+  for (int64_t i = 0, count = ends.elements(); i < count; ++i) {
+    const int64_t end = readInteger(ends, i);
+    if (end < before || end > last)
+      c.fail(badEndText(end, i, c.describeInput(0), end < before ? before : last));
+    before = end;
+  }
+  c.setOutput(0, c.input(0));
+}
+
 } // namespace
 
 std::string badIndexText(int64_t index, int64_t element, const std::string &described, int64_t extent) {
@@ -58,6 +74,13 @@ std::string badIndexText(int64_t index, int64_t element, const std::string &desc
              extent);
 }
 
-FLAME_HOST_FAMILY(Take, {"take_elements", takeElements}, {"check_indices", checkIndices})
+std::string badEndText(int64_t end, int64_t element, const std::string &described, int64_t limit) {
+  const std::string what = cat("end ", end, " (element ", element, " of ", described, ") ");
+  if (end > limit)
+    return cat(what, "lies behind the rows, of which there are ", limit);
+  return element == 0 ? cat(what, "is negative") : cat(what, "is less than the one before, ", limit);
+}
+
+FLAME_HOST_FAMILY(Take, {"take_elements", takeElements}, {"check_indices", checkIndices}, {"check_ends", checkEnds})
 
 } // namespace flame::rt

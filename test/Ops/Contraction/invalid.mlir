@@ -98,3 +98,61 @@ func.func @scaled_sum(%x: tensor<7x128xf8E4M3FN>, %y: tensor<128x128xf8E4M3FN>, 
     : (tensor<7x128xf8E4M3FN>, tensor<128x128xf8E4M3FN>, tensor<7x1xf32>, tensor<1x1xf32>) -> tensor<7x128xi32>
   return
 }
+
+// -----
+
+func.func @group_ranks(%x: tensor<2x7x4xf32>, %y: tensor<3x4x5xf32>, %e: tensor<3xi32>) {
+  // expected-error @+1 {{needs x of rank 2, y of rank 3 and ends of rank 1, has shapes [2, 7, 4], [3, 4, 5] and [3]}}
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<2x7x4xf32>, tensor<3x4x5xf32>, tensor<3xi32>) -> tensor<7x5xf32>
+  return
+}
+
+// -----
+
+func.func @group_inner(%x: tensor<7x4xf32>, %y: tensor<3x5x4xf32>, %e: tensor<3xi32>) {
+  // expected-error @+1 {{the inner dims differ: x has 4, y has 5}}
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<7x4xf32>, tensor<3x5x4xf32>, tensor<3xi32>) -> tensor<7x4xf32>
+  return
+}
+
+// -----
+
+func.func @group_number(%x: tensor<7x4xf32>, %y: tensor<3x4x5xf32>, %e: tensor<4xi32>) {
+  // expected-error @+1 {{there are 4 ends for the 3 matrices of y}}
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<7x4xf32>, tensor<3x4x5xf32>, tensor<4xi32>) -> tensor<7x5xf32>
+  return
+}
+
+// -----
+
+func.func @group_ends(%x: tensor<7x4xf32>, %y: tensor<3x4x5xf32>, %e: tensor<3xi16>) {
+  // expected-error @+1 {{ends have element type int16; they are int32 or int64}}
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<7x4xf32>, tensor<3x4x5xf32>, tensor<3xi16>) -> tensor<7x5xf32>
+  return
+}
+
+// -----
+
+func.func @group_types(%x: tensor<7x4xf32>, %y: tensor<3x4x5xf16>, %e: tensor<3xi32>) {
+  // expected-error @+1 {{operands have element types float32 and float16; cast one of them}}
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<7x4xf32>, tensor<3x4x5xf16>, tensor<3xi32>) -> tensor<7x5xf32>
+  return
+}
+
+// -----
+
+func.func @falling_ends(%x: tensor<7x4xf32>, %y: tensor<3x4x5xf32>) {
+  %e = flame.constant {value = dense<[3, 2, 7]> : tensor<3xi32>} : () -> tensor<3xi32>
+  // expected-error @+1 {{end 2 is less than the one before, 3}}
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<7x4xf32>, tensor<3x4x5xf32>, tensor<3xi32>) -> tensor<7x5xf32>
+  return
+}
+
+// -----
+
+func.func @far_ends(%x: tensor<7x4xf32>, %y: tensor<3x4x5xf32>) {
+  %e = flame.constant {value = dense<[3, 3, 8]> : tensor<3xi32>} : () -> tensor<3xi32>
+  // expected-error @+1 {{end 8 lies behind the rows, of which there are 7}}
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<7x4xf32>, tensor<3x4x5xf32>, tensor<3xi32>) -> tensor<7x5xf32>
+  return
+}

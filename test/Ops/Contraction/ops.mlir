@@ -41,3 +41,14 @@ func.func @scaled(%x: tensor<2x7x300xf8E4M3FN>, %y: tensor<200x300xf8E4M3FN>, %s
     : (tensor<2x7x300xf8E4M3FN>, tensor<200x300xf8E4M3FN>, tensor<2x7x3xf32>, tensor<200x3xf32>) -> tensor<2x7x200xf32>
   return
 }
+
+// CHECK-LABEL: func.func @grouped
+func.func @grouped(%x: tensor<?x4xbf16>, %y: tensor<3x4x5xbf16>, %z: tensor<3x5x4xbf16>, %e: tensor<3xi32>, %f: tensor<3xi64>, %q: tensor<7x4xf8E4M3FN>, %r: tensor<3x4x5xf8E4M3FN>) {
+  // CHECK: flame.grouped_matmul {{.*}} : (tensor<?x4xbf16>, tensor<3x4x5xbf16>, tensor<3xi32>) -> tensor<?x5xbf16>
+  %0 = flame.grouped_matmul %x, %y, %e : (tensor<?x4xbf16>, tensor<3x4x5xbf16>, tensor<3xi32>) -> tensor<?x5xbf16>
+  // CHECK: flame.grouped_matmul {{.*}} {transpose_y = true} : {{.*}} -> tensor<?x5xbf16>
+  %1 = flame.grouped_matmul %x, %z, %f {transpose_y = true} : (tensor<?x4xbf16>, tensor<3x5x4xbf16>, tensor<3xi64>) -> tensor<?x5xbf16>
+  // CHECK: flame.grouped_matmul {{.*}} {type = bf16} : {{.*}} -> tensor<7x5xbf16>
+  %2 = flame.grouped_matmul %q, %r, %e {type = bf16} : (tensor<7x4xf8E4M3FN>, tensor<3x4x5xf8E4M3FN>, tensor<3xi32>) -> tensor<7x5xbf16>
+  return
+}

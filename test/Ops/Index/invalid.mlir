@@ -56,3 +56,11 @@ func.func @f(%x: tensor<5x7xf32>) {
   %0:2 = flame.topk %x, %k {axis = 0 : i64} : (tensor<5x7xf32>, tensor<1xi64>) -> (tensor<6x7xf32>, tensor<6x7xi64>)
   return
 }
+
+// -----
+
+func.func @ends(%e: tensor<2x3xi32>, %rows: tensor<1xi64>) {
+  // expected-error @+1 {{ends must be an int32 or int64 vector, have type 'tensor<2x3xi32>'}}
+  %0 = flame.check_ends %e, %rows : (tensor<2x3xi32>, tensor<1xi64>) -> tensor<2x3xi32>
+  return
+}

@@ -30,6 +30,13 @@ func.func @scatters(%x: tensor<5x7xi8>, %i: tensor<2x7xi64>, %u: tensor<2x7xi8>,
   return %2 : tensor<5x7xi8>
 }
 
+// CHECK-LABEL: @ends
+// CHECK: flame.check_ends {{.*}} -> tensor<?xi32>
+func.func @ends(%e: tensor<?xi32>, %rows: tensor<1xi64>) -> tensor<?xi32> {
+  %0 = flame.check_ends %e, %rows : (tensor<?xi32>, tensor<1xi64>) -> tensor<?xi32>
+  return %0 : tensor<?xi32>
+}
+
 // CHECK-LABEL: @data_dependent
 func.func @data_dependent(%x: tensor<5x7xf32>, %c: tensor<?xi1>, %k: tensor<1xi64>) {
   %0 = flame.nonzero %x : (tensor<5x7xf32>) -> tensor<2x?xi64>

@@ -224,3 +224,38 @@ func.func @residual(%x: tensor<4608x3072xbf16>, %w: tensor<12288x3072xbf16>, %r:
   }
   return %0 : tensor<4608x12288xbf16>
 }
+
+// Rows that go by groups: one kernel over all of them, with ends read by the device; stores of a group's last rows are the kernel's own.
+// CHECK-LABEL: // contract: grouped_matmul
+// CHECK: #if FLAME_HAS_WGMMA
+// CHECK-NEXT: flame::wgmmaGemm<flame::WgmmaSchedule{{.*}}, flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{4096, 2048, 1024}, flame::RowGroups<int, int>{(const int *)(in2), (int)(8), (int)(4096)},
+// CHECK-NEXT: flame::TensorOperand{map0, 0}, flame::TensorOperand{map1, 1},
+// CHECK-NEXT: [&](int) { return flame::clippedStore<unsigned short>(map2, body, {{.*}}, (int)2048); });
+// CHECK-NEXT: #else
+// CHECK-NEXT: flame::groupedGemm<flame::MmaSchedule{{.*}}, flame::Arithmetic::BF16>(flame::Problem<int>{4096, 2048, 1024}, flame::RowGroups<int, int>{(const int *)(in2), (int)(8), (int)(4096)},
+// CHECK-NEXT: flame::Plain<unsigned short, flame::Major::Depth, 16, int>{in0, 1024},
+// CHECK-NEXT: [&](int group) { return flame::Plain<unsigned short, flame::Major::Depth, 16, int>{in1 + (int)group * 2097152, 1024}; },
+func.func @grouped(%x: tensor<4096x1024xbf16>, %w: tensor<8x2048x1024xbf16>, %e: tensor<8xi32>) -> tensor<4096x2048xbf16> {
+  %0 = flame.region "contract"(%x, %w, %e) : (tensor<4096x1024xbf16>, tensor<8x2048x1024xbf16>, tensor<8xi32>) -> tensor<4096x2048xbf16> {
+  ^bb0(%a: tensor<4096x1024xbf16>, %c: tensor<8x2048x1024xbf16>, %d: tensor<8xi32>):
+    %1 = flame.grouped_matmul %a, %c, %d {transpose_y = true} : (tensor<4096x1024xbf16>, tensor<8x2048x1024xbf16>, tensor<8xi32>) -> tensor<4096x2048xbf16>
+    flame.yield %1 : tensor<4096x2048xbf16>
+  }
+  return %0 : tensor<4096x2048xbf16>
+}
+
+// A number of groups that is not known has no table in shared memory; matrices that are computed know their group.
+// CHECK-LABEL: // contract: cast grouped_matmul
+// CHECK-NOT: wgmmaGemm
+// CHECK: const auto y = [&](const {{.*}} column, const {{.*}} depth, const {{.*}} group) -> unsigned short {
+// CHECK: flame::RowGroups<long long, {{.*}}>{(const long long *)(in2),
+// CHECK: [&](int group) { return flame::computed<unsigned short, flame::Major::Depth>(flame::ofGroup(group, y)); },
+func.func @unknown_groups(%x: tensor<4096x1024xf16>, %w: tensor<?x2048x1024xf8E4M3FN> {flame.dims = ["g", "", ""]}, %e: tensor<?xi64> {flame.dims = ["g"]}) -> tensor<4096x2048xf16> {
+  %0 = flame.region "contract"(%x, %w, %e) : (tensor<4096x1024xf16>, tensor<?x2048x1024xf8E4M3FN>, tensor<?xi64>) -> tensor<4096x2048xf16> {
+  ^bb0(%a: tensor<4096x1024xf16>, %c: tensor<?x2048x1024xf8E4M3FN>, %d: tensor<?xi64>):
+    %f = flame.cast %c {to = f16} : (tensor<?x2048x1024xf8E4M3FN>) -> tensor<?x2048x1024xf16>
+    %1 = flame.grouped_matmul %a, %f, %d {transpose_y = true} : (tensor<4096x1024xf16>, tensor<?x2048x1024xf16>, tensor<?xi64>) -> tensor<4096x2048xf16>
+    flame.yield %1 : tensor<4096x2048xf16>
+  }
+  return %0 : tensor<4096x2048xf16>
+}

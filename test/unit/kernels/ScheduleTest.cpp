@@ -293,6 +293,92 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   }
 }
 
+/// Rows that go by groups, as those of a mixture of experts.
+TEST(Schedule, GroupsFollowTheProblem) {
+  auto choose = [](int64_t rows, int64_t columns, int64_t depth, int64_t groups, int products = 1) {
+    ContractSizes sizes{1, rows, columns, depth, products};
+    sizes.groups = groups;
+    WgmmaProblem problem{Arithmetic::BF16, Major::Depth, Major::Depth};
+    problem.groups = int(groups);
+    return chooseWgmma(problem, sizes);
+  };
+  for (int products : {1, 2})
+    for (int64_t groups : {8, 64, 256, 2000})
+      for (int64_t rows : {64, 512, 4096, 16384})
+        for (int64_t columns : {2048, 7168, 14336}) {
+          auto s = choose(rows, columns, 4096, groups, products);
+          if (!s) {
+            EXPECT_TRUE(groups == 8 && rows == 64 && columns == 2048) << "few matrices may be read as fast by mma.sync";
+            continue;
+          }
+          EXPECT_LE(s->sharedBytes(Arithmetic::BF16, Major::Depth, Major::Depth) + WgmmaSchedule::tableBytes(groups), 227 << 10) << text(*s);
+          // No much higher than a group likely is: its last tile would be rows that nobody needs.
+          if (rows >= 8 * groups)
+            EXPECT_LE(s->rows, std::max<int64_t>(64, 2 * rows / groups)) << text(*s);
+          else
+            EXPECT_LE(s->rows, 32) << text(*s) << ": lines that nobody needs are not brought";
+        }
+  auto large = choose(16384, 14336, 4096, 8);
+  ASSERT_TRUE(large);
+  EXPECT_GE(large->rows, 128) << text(*large);
+  ContractSizes few{1, 64, 2048, 7168}, many = few;
+  few.groups = 64, many.groups = 4;
+  EXPECT_EQ(chooseMma(Arithmetic::BF16, few).rows, 16);
+  EXPECT_NEAR(few.matrices(), 40, 1) << "some groups have no rows";
+  EXPECT_NEAR(many.matrices(), 4, 0.01);
+}
+
+TEST(Schedule, GroupsNeitherSpillNorWait) {
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
+    GTEST_SKIP() << "no NVRTC";
+  std::string head;
+  llvm::StringSet<> seen;
+  for (const char *file : {"impl/WgmmaGemm.h", "impl/Gemm.h"})
+    appendTemplate(file, seen, head);
+  auto begin = [](int threads) {
+    return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) +
+           ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ "
+           "flame::TensorMap z, unsigned short *out, const unsigned short *a, const unsigned short *b, const int *ends, const float *factor, "
+           "int m, int n, int k, int g) {\n"
+           "  auto body = [&](int row, int column, float sum) { return (unsigned short)(__float_as_uint(sum * factor[row]) >> 16); };\n"
+           "  auto gated = [&](int row, int column, float sum, float other) { return (unsigned short)"
+           "(__float_as_uint(__fdividef(sum, 1 + __expf(-sum)) * other) >> 16); };\n"
+           "  auto place = [&](int row, int column) { return row * n + column; };\n"
+           "  const flame::Problem<int> p{m, n, k};\n  const flame::RowGroups<int, int> groups{ends, g, m};\n";
+  };
+  std::vector<std::pair<std::string, std::string>> sources; // name, text
+  for (const WgmmaSchedule &base : wgmmaSchedules())
+    for (int products : {1, 2}) {
+      WgmmaProblem problem{Arithmetic::BF16, Major::Depth, Major::Depth};
+      problem.groups = 256;
+      const WgmmaSchedule s = fitted(base, Arithmetic::BF16, problem.x, problem.y, {}, problem.tableBytes());
+      if (!s.isValid(Arithmetic::BF16, problem.x, problem.y, products, problem.tableBytes()))
+        continue;
+      std::string right = products == 1 ? "flame::TensorOperand{y, 1}" : "flame::PairedTensors{y, y, 1}", function = products == 1 ? "body" : "gated";
+      std::vector<std::string> stores{"flame::store<true>(out, " + function + ", place)"};
+      if (s.storedColumns() / products * 2 >= WgmmaSchedule::lineBytes)
+        stores.push_back("flame::clippedStore<unsigned short>(z, " + function + ", out, n)");
+      for (const std::string &store : stores)
+        sources.push_back({text(s) + store, begin(s.threads()) + "  flame::wgmmaGemm<" + text(s) +
+                                                ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(p, groups, flame::TensorOperand{x, 0}, " +
+                                                right + ", [&](int) { return " + store + "; });\n}\n"});
+    }
+  for (const MmaSchedule &s : mmaSchedules())
+    if (s.isEven())
+      sources.push_back({text(s), begin(s.threads()) + "  flame::groupedGemm<" + text(s) +
+                                      ", flame::Arithmetic::BF16>(p, groups, flame::Plain<unsigned short, flame::Major::Depth, 16, int>{a, k}, [&](int group) "
+                                      "{ return flame::Plain<unsigned short, flame::Major::Depth, 16, int>{b + group * n * k, k}; }, "
+                                      "flame::store<true>(out, body, place));\n}\n"});
+  for (const auto &[name, source] : sources) {
+    std::string log;
+    auto code = (*nvrtc)->compile(head + source, "sm_90a", &log);
+    ASSERT_TRUE(bool(code)) << name << ": " << toString(code.takeError());
+    EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << name << ":\n" << log;
+    EXPECT_EQ(log.find("(C75"), std::string::npos) << name << " is serialized, or keeps its registers:\n" << log;
+  }
+}
+
 /// Two products at once, as in a gated layer.
 TEST(Schedule, PairsFollowTheProblem) {
   const WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth};

@@ -15,9 +15,9 @@ namespace {
 
 class CudaIndices : public OnFakeGpu {};
 
-/// y = indices + 10, after a check that they are in [-5, 5). `before` adds a kernel in front of the check, whose result
+/// y = indices + 10, after a check that they are in [-5, 5), or with check_ends rise to at most 5. `before` adds a kernel in front of the check, whose result
 /// lies in the arena.
-PlanBuilder lookUp(bool before = false) {
+PlanBuilder lookUp(bool before = false, const char *check = "check_indices") {
   PlanBuilder p;
   const int n = p.symbol("n"), ne = p.symbolExpr(n), ten = p.constant(10), zero = p.constant(0);
   const int x = p.input("indices", DType::I64, {ne}, {"n"}), y = p.heap("y", DType::I64, {ne});
@@ -28,7 +28,7 @@ PlanBuilder lookUp(bool before = false) {
     in = p.arena("in", DType::I64, {ne}, 1, 2);
     p.launch("k_addi", {x, in}, {zero}, ne, "copy");
   }
-  p.host("check_indices", {in, extents}, {checked}, "embedding");
+  p.host(check, {in, extents}, {checked}, "embedding");
   const int t = p.heap("t", DType::I64, {ne});
   p.alloc(t);
   p.launch("k_addi", {checked, t}, {zero}, ne, "gather");
@@ -86,6 +86,22 @@ TEST_F(CudaIndices, NameTheFirstThatIsOutOfRange) {
     EXPECT_FAILS(failing(s, tensor<int64_t>({4}, {0, -6, 7, 9})), FLAME_BAD_DATA, "index -6 (element 1 of");
     EXPECT_FAILS(failing(s, tensor<int64_t>({2}, {5, 0})), FLAME_BAD_DATA, "index 5 (element 0 of input 0 (i64[2]))");
     expectGood(s);
+  }
+}
+
+/// The same of ends of groups.
+TEST_F(CudaIndices, MayBeEndsThatMustRise) {
+  for (bool before : {false, true}) {
+    auto module = load(lookUp(before, "check_ends").finish());
+    auto s = session(module);
+    for (int round = 0; round < 4; ++round) {
+      EXPECT_EQ(values<int64_t>(run(s, 1, tensor<int64_t>({4}, {0, 3, 3, 5}))[0]), (std::vector<int64_t>{10, 13, 13, 15}));
+      EXPECT_FAILS(failing(s, tensor<int64_t>({4}, {0, 3, 2, 9})), FLAME_BAD_DATA,
+                   "node 'embedding': check_ends: end 2 (element 2 of input 0 (i64[4])) is less than the one before, 3");
+    }
+    EXPECT_FAILS(failing(s, tensor<int64_t>({3}, {1, 6, 0})), FLAME_BAD_DATA,
+                 "end 6 (element 1 of input 0 (i64[3])) lies behind the rows, of which there are 5");
+    EXPECT_FAILS(failing(s, tensor<int64_t>({2}, {-1, 6})), FLAME_BAD_DATA, "end -1 (element 0 of input 0 (i64[2])) is negative");
   }
 }
 

@@ -102,6 +102,25 @@ KERNEL(flame_check_indices, 3, 5, 0) {
   return 0;
 }
 
+KERNEL(flame_check_ends, 3, 5, 0) {
+  struct report *report = *(struct report **)values[3];
+  if (blocks < 1)
+    return 1;
+  int64_t before = 0;
+  for (int64_t i = 0; i < ARG(4); ++i) {
+    const int64_t end = ARG(6) ? BUFFER(int64_t, 0)[i] : BUFFER(int32_t, 0)[i], rows = BUFFER(int64_t, 1)[0];
+    if (end < before || end > rows) {
+      if (!report->found) {
+        const struct report first = {1, (int32_t)ARG(7), i, ARG(4), end, end < before ? before : rows};
+        *report = first;
+      }
+      return 0;
+    }
+    before = end;
+  }
+  return 0;
+}
+
 #define PEAK(name)                                                                                                     \
   KERNEL(name, 1, 1, 0) {                                                                                              \
     for (int64_t i = 0; i < blocks; ++i)                                                                               \

@@ -66,6 +66,33 @@ def matmul(m, k, n, x_batch=(), y_batch=(), dtype="f32", tx=False, ty=False, pac
         compare(f"matmul {x_batch}{m}x{k} {y_batch}{k}x{n} {dtype} {attributes} dynamic={dynamic}", result, want, dtype)
 
 
+def grouped(ends, m, k, n, dtype="f32", ty=False, dynamic=False, wide=False, anchor="contract"):
+    """Rows by groups; what lies behind the last end is 0, whatever x is there."""
+    groups = len(ends)
+    x, y, c = values((m, k), dtype), values((groups, k, n), dtype), values((n,), dtype)
+    want = np.zeros((m, n))
+    for begin, end, matrix in zip([0, *ends], ends, y):
+        want[begin:end] = x[begin:end].astype(np.float64) @ matrix.astype(np.float64)
+    want = np.maximum(want + c, 0)
+    if not dtype.startswith("i"):
+        x[ends[-1]:] = np.inf
+    y = np.ascontiguousarray(np.swapaxes(y, 1, 2)) if ty else y
+    integers = "i64" if wide else "i32"
+    shapes, dims, symbols = [[m, k], list(y.shape), [groups], [n], [m, n]], None, {}
+    if dynamic:
+        shapes[0][0] = shapes[1][0] = shapes[2][0] = shapes[4][0] = "?"
+        dims, symbols = [["m", str(k)], ["g", *map(str, y.shape[1:])], ["g"], None], {"m": m, "g": groups}
+    X, Y, C, R, E = (tensor(s, d) for s, d in zip((*shapes[:2], *shapes[3:], shapes[2]), (dtype,) * 4 + (integers,)))
+    body = (f"%s = flame.grouped_matmul %a0, %a1, %a2 {{transpose_y = {str(ty).lower()}}} : ({X}, {Y}, {E}) -> {R}\n"
+            f"%t = flame.add %s, %a3 : ({R}, {C}) -> {R}\n%u = flame.relu %t : ({R}) -> {R}\nflame.yield %u : {R}")
+    inputs = [(shapes[0], dtype), (shapes[1], dtype), (shapes[2], integers), (shapes[3], dtype)]
+    kernel = Kernel(region(anchor, inputs, [(shapes[4], dtype)], body, dims))
+    for chunks in (1, 3):
+        result = np.full(want.shape, 77, DTYPES[dtype])
+        kernel.run([x, y, np.array(ends, DTYPES[integers]), c], [result], symbols, chunks)
+        compare(f"groups {ends} {m}x{k}x{n} {dtype} {ty} dynamic={dynamic} {anchor}", result, want, dtype)
+
+
 def conv_reference(x, w, pads, strides, dilations, groups):
     n = len(strides)
     x, w = x.astype(np.float64), w.astype(np.float64)
@@ -136,6 +163,15 @@ def main():
     matmul(9, 0, 40)
     matmul(7, 5, 9, target="x86-64")
     matmul(7, 5, 9, anchor="loop")
+    for dtype in ("f32", "f64", "f16", "i32"):
+        grouped([3, 3, 20, 21], 21, 33, 17, dtype)
+        grouped([0, 70, 200], 230, 40, 50, dtype, ty=True, wide=True)
+    grouped([150], 150, 40, 30)
+    grouped([0, 0], 9, 40, 30)
+    grouped([5, 9], 9, 0, 30)
+    grouped([0, 70, 200], 230, 40, 50, dynamic=True)
+    grouped([i // 3 for i in range(100)], 40, 20, 9, dynamic=True, wide=True)
+    grouped([3, 3, 20, 21], 23, 33, 17, anchor="loop")
     for dtype in ("f32", "f64", "f16", "i32"):
         conv(1, 3, (5, 6), 4, (3, 3), [1, 1, 1, 1], dtype=dtype)
         conv(2, 5, (9, 7), 7, (3, 3), [1, 1, 1, 1], [2, 2], dtype=dtype)
