@@ -35,12 +35,13 @@ public:
 
   std::optional<Attention> match(MatMulOp context) {
     found.context = context;
-    if (context.getPackedColumns() || context.getTransposeX() || !isWide(context.getX().getType()) || !add(context))
+    if (context.getPackedColumns() || context.getTransposeX() || !add(context))
       return std::nullopt;
     Type element = getElementTypeOrSelf(context.getY().getType());
-    if (!element.isF16() && !element.isBF16())
+    if (!isHalf(element) && !isByte(element))
       return std::nullopt;
-    if (!matchSoftmax(context.getX()))
+    Value weights = isByte(element) ? unrounded(context.getX(), element) : context.getX();
+    if (!weights || !isWide(weights.getType()) || !matchSoftmax(weights))
       return std::nullopt;
     full.assign(shapes.dims(found.score).begin(), shapes.dims(found.score).end());
     if (full.size() < 2 || full != shapes.dims(context.getX()))
@@ -71,6 +72,41 @@ private:
     type = getElementTypeOrSelf(type);
     return type.isF32() || type.isF16() || type.isBF16();
   }
+  static bool isHalf(Type type) { return type.isF16() || type.isBF16(); }
+  /// Floats of 8 bits that matrix instructions multiply.
+  static bool isByte(Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); }
+
+  /// The weights that `value` has in 8 bits, divided by a number; null if it is something else.
+  Value unrounded(Value value, Type element) {
+    auto rounded = value.getDefiningOp<CastOp>();
+    if (getElementTypeOrSelf(value.getType()) != element || !rounded || !getElementTypeOrSelf(rounded.getX().getType()).isF32() || !add(rounded))
+      return {};
+    value = rounded.getX();
+    if (auto moved = value.getDefiningOp<AddOp>(); moved && isZero(moved.getY()) && shapes.dims(moved.getX()) == shapes.dims(value)) {
+      if (!add(moved)) // by a zero point
+        return {};
+      value = moved.getX();
+    }
+    if (auto scaling = matchScaling(value.getDefiningOp(), shapes))
+      if (auto number = splatNumber(scaling->factor)) {
+        found.weightScale = scaling->divides ? *number : 1 / *number;
+        if (!add(value.getDefiningOp()))
+          return {};
+        value = scaling->x;
+      }
+    // A weight of 1 must not become the largest finite number.
+    const double most = isa<Float8E4M3FNType>(element) ? 448 : 57344;
+    return found.weightScale > 0 && 1 / found.weightScale <= most ? value : Value();
+  }
+  static bool isZero(Value value) {
+    while (Operation *op = value.getDefiningOp()) {
+      if (!isa<CastOp, ReshapeOp, ExpandOp>(op))
+        break;
+      value = op->getOperand(0);
+    }
+    return splatNumber(value) == 0.0;
+  }
+
   bool add(Operation *op) {
     if (!op || ops.size() >= maxOps || op->getBlock() != found.context->getBlock())
       return false;
@@ -153,13 +189,17 @@ private:
     MatMulOp scores = found.scores, context = found.context;
     if (scores.getPackedColumns() || !isWide(scores.getResult().getType()) || !isWide(context.getResult().getType()))
       return false;
+    Type scored = getElementTypeOrSelf(scores.getX().getType());
+    if (getElementTypeOrSelf(scores.getY().getType()) != scored || !(scored == element || isByte(scored) || (isByte(element) && isHalf(scored))))
+      return false;
+    const int64_t most = isHalf(scored) && isHalf(element) ? largestHead : maxHead;
     for (Value operand : {scores.getX(), scores.getY(), context.getY()})
-      if (getElementTypeOrSelf(operand.getType()) != element || shapes.rank(operand) < 2)
+      if (shapes.rank(operand) < 2)
         return false;
     ArrayRef<DimExpr> q = shapes.dims(scores.getX()), result = shapes.dims(context.getResult());
     auto fits = [&](DimExpr dim) {
       int64_t size = dim.constant().value_or(0);
-      return size >= 1 && (size <= maxHead || (size <= largestHead && size % wideUnit == 0));
+      return size >= 1 && (size <= maxHead || (size <= most && size % wideUnit == 0));
     };
     return fits(q[q.size() - (scores.getTransposeX() ? 2 : 1)]) && fits(result.back()) &&
            result.drop_back(2) == ArrayRef<DimExpr>(full).drop_back(2);

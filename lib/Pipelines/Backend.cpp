@@ -78,6 +78,8 @@ public:
   }
   void addRegionPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
+    if (llvm::is_contained(architectures, "sm_90a"))
+      passes.addNestedPass<func::FuncOp>(cuda::createPackValuesPass());
   }
   FormRegionsOptions regionOptions() const override {
     // Registers hold results of larger heads only where warpgroups share them.

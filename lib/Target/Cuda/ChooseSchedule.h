@@ -67,6 +67,7 @@ struct WgmmaAttentionProblem {
   AttentionSizes sizes;
   Major k, v;
   bool limited;
+  AttentionBytes bytes = {};
 };
 std::optional<WgmmaAttentionSchedule> chooseWgmmaAttention(const WgmmaAttentionProblem &problem);
 

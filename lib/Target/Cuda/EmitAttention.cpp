@@ -13,6 +13,7 @@
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Analysis/Attention.h"
+#include "flame/Body/PackedInner.h"
 #include "flame/Ops/Pointwise.h"
 #include "flame/Ops/Shape.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -31,13 +32,13 @@ class AttentionEmitter {
 public:
   AttentionEmitter(KernelBuilder &kernel, const Attention &attention)
       : kernel(kernel), shapes(kernel.shapes), attention(attention),
-        epilogue(kernel, MatMulOp(attention.context).getResult(), attention.logSum), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+        epilogue(kernel, MatMulOp(attention.context).getResult(), attention.logSum, 1 / attention.weightScale), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
 
   LogicalResult emit() {
     if (!epilogue.isSupported())
       return emitLoop(kernel);
     MatMulOp scores = attention.scores, context = attention.context;
-    elementType = getElementTypeOrSelf(context.getY().getType());
+    elementType = elementTypeOf(scores, context);
     SmallVector<DimExpr> dims(shapes.dims(scores.getResult())), result(shapes.dims(context.getResult()));
     batch.assign(dims.begin(), dims.end() - 2);
     DimExpr rows = dims[dims.size() - 2], keys = dims.back();
@@ -50,17 +51,19 @@ public:
       batches = batches * dim;
     AttentionSizes sizes{likely(batches),        likely(rows),             likely(keys),
                          int(*depth.constant()), int(*columns.constant()), !plain};
-    Arithmetic type = elementType.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
-    llvm::json::Object described{{"type", nameOf(type)},     {"batches", sizes.batches}, {"queries", sizes.queries},
+    const Arithmetic type = arithmetic(elementType), keyType = arithmetic(getElementTypeOrSelf(k.getType())),
+                     valueType = arithmetic(getElementTypeOrSelf(v.getType()));
+    const AttentionBytes bytes{sizeOf(keyType), sizeOf(valueType)};
+    llvm::json::Object described{{"type", nameOf(keyType)},  {"batches", sizes.batches}, {"queries", sizes.queries},
                                  {"keys", sizes.keys},       {"depth", sizes.depth},     {"width", sizes.columns},
                                  {"causal", !bounds.empty()}, {"masked", sizes.masked}};
-    auto fitsHead = [&](const auto &s) {
-      auto fits = [](int padded, int size) { return padded >= size && padded < size + 16 && padded % 16 == 0; };
-      return fits(s.depth, sizes.depth) && fits(s.width, sizes.columns);
-    };
+    if (valueType != keyType)
+      described["values"] = nameOf(valueType);
+    auto fits = [](int padded, int size, int unit) { return padded >= size && padded < size + unit && padded % unit == 0; };
+    auto fitsHead = [&](const auto &s, int unit) { return fits(s.depth, sizes.depth, unit) && fits(s.width, sizes.columns, 16); };
     std::optional<AttentionSchedule> chosen = chooseAttention(sizes);
     if (failed(settle<AttentionSchedule>("attention", described, chosen, [&](const AttentionSchedule &s) {
-          return fitsHead(s) && s.warpRows > 0 && s.warpKeys > 0 && s.warpRows * s.warpKeys <= 32 && s.rows > 0 && s.keys > 0 &&
+          return fitsHead(s, 16) && s.warpRows > 0 && s.warpKeys > 0 && s.warpRows * s.warpKeys <= 32 && s.rows > 0 && s.keys > 0 &&
                  s.rows % (16 * s.warpRows) == 0 && s.keys % (16 * s.warpKeys) == 0 && (s.stages == 1 || s.stages == 2) &&
                  s.splits > 0 && s.sharedBytes() <= 99 << 10;
         })))
@@ -71,14 +74,17 @@ public:
     kernel.templates.push_back("impl/Attention.h");
     DimExpr tiles = ceilDiv(rows, shapes.constant(schedule.rows));
     // Keys are [keys, depth] if the product transposes them; values [keys, columns] if it does not.
-    bool queryLast = !scores.getTransposeX(), keyLast = scores.getTransposeY(), valueLast = context.getTransposeY();
+    bool queryLast = !scores.getTransposeX(), keyLast = scores.getTransposeY(),
+         valueLast = context.getTransposeY() || context.getPackedInner();
     std::optional<HeadOperand> heads[3];
     std::optional<WgmmaAttentionSchedule> wgmma;
-    if (kernel.wgmma && headAxes().size() <= 3 && (heads[0] = headOperand(q, queryLast)) &&
-        (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth) {
-      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty()});
+    // Values of 8 bits only in the order that weights have in registers.
+    if (kernel.wgmma && headAxes().size() <= 3 && bool(context.getPackedInner()) == (bytes.values == 1) &&
+        (heads[0] = headOperand(q, queryLast)) && (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) &&
+        heads[0]->order == Major::Depth) {
+      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty(), bytes});
       if (failed(settle<WgmmaAttentionSchedule>("wgmma-attention", described, wgmma, [&](const WgmmaAttentionSchedule &s) {
-            return fitsHead(s) && s.isValid(heads[1]->order, heads[2]->order);
+            return fitsHead(s, s.stepBytes / bytes.keys) && s.isValid(heads[1]->order, heads[2]->order, bytes);
           })))
         return failure();
     }
@@ -116,9 +122,10 @@ public:
       logSums = ", flame::totals(" + operand(logSumBody()) + ")";
     std::string wgmmaText;
     if (wgmma) {
-      std::string storing = storeByMaps(*wgmma, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore : end;
-      wgmmaText = "flame::wgmmaAttention<" + cuda::text(*wgmma) + ", " + cuda::text(type) + ", " + name(heads[1]->order) +
-                  ", " + name(heads[2]->order) + ">(" + problem + ", " + headsText();
+      std::string storing = storeByMaps(*wgmma, bytes, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore : end;
+      wgmmaText = "flame::wgmmaAttention<" + cuda::text(*wgmma) + ", " + cuda::text(keyType) + ", " + name(heads[1]->order) +
+                  ", " + name(heads[2]->order) + (valueType == keyType ? "" : ", " + cuda::text(valueType)) + ">(" + problem + ", " +
+                  headsText();
       for (auto [i, operand] : llvm::enumerate(heads))
         wgmmaText += ",\n      {map" + std::to_string(i) + ", " + operand->steps + "}";
       if (bounds.empty()) {
@@ -153,7 +160,7 @@ private:
   Attention attention;
   ContractEpilogue epilogue;
   ElementBuilder e;
-  Type elementType;
+  Type elementType; // that mma.sync multiplies
   SmallVector<DimExpr> batch; // of the scores and the result
   Values batchAt;           // of the block
   bool changesHead = false; // blocks by wgmma take several heads: functions look which one it is
@@ -191,6 +198,20 @@ private:
   std::string sharedKeys(DimExpr parts) {
     std::string count = operand(e.expr(parts)), memory = operand(kernel.scratchMemory(e.b.getF32Type()));
     return "flame::SharedKeys{(int)" + count + ", " + memory + ", " + operand(kernel.stateMemory()) + "}";
+  }
+
+  /// Of 16 bits. Floats of 8 bits are floats of either kind of 16, too.
+  static Type elementTypeOf(MatMulOp scores, MatMulOp context) {
+    for (Value operand : {context.getY(), scores.getX()})
+      if (Type type = getElementTypeOrSelf(operand.getType()); type.isF16() || type.isBF16())
+        return type;
+    return Float16Type::get(context.getContext());
+  }
+  static Arithmetic arithmetic(Type type) {
+    return type.isF16()                   ? Arithmetic::F16
+           : type.isBF16()                ? Arithmetic::BF16
+           : isa<Float8E4M3FNType>(type) ? Arithmetic::E4M3
+                                          : Arithmetic::E5M2;
   }
 
   std::string operand(Value value) {
@@ -285,8 +306,10 @@ private:
       Value stored;
       e.scope([&] {
         Values at = batchOf(dims);
-        at.append({args[depthLast ? 0 : 1], args[depthLast ? 1 : 0]});
-        stored = e.scalars(elementType).toStorage(e.element(value, at), elementType);
+        Value depth = name == "v" && MatMulOp(attention.context).getPackedInner() ? packedPosition(e, args[1]) : Value(args[1]);
+        at.append({depthLast ? args[0] : depth, depthLast ? depth : args[0]});
+        ScalarBuilder s = e.scalars(elementType);
+        stored = s.toStorage(s.cast(e.element(value, at), getElementTypeOrSelf(value.getType()), elementType), elementType);
       });
       return stored;
     });
@@ -355,12 +378,13 @@ private:
   /// Empty where the copy engine can't read it: lines, heads and the start must lie at multiples of 16 bytes for all sizes that the
   /// model may run with. `depthLast` as for side().
   std::optional<HeadOperand> headOperand(Value value, bool depthLast) {
-    constexpr int64_t size = 2, aligned = 16 / size;
+    Type type = getElementTypeOrSelf(value.getType());
+    const int64_t size = sizeOf(arithmetic(type)), aligned = 16 / size;
     SmallVector<DimExpr> dims(shapes.dims(value));
     auto memory = stridedOperand(kernel, value);
-    if (!memory || getElementTypeOrSelf(memory->memory.getType()) != elementType || !isMultiple(memory->offset, aligned))
+    if (!memory || getElementTypeOrSelf(memory->memory.getType()) != type || !isMultiple(memory->offset, aligned))
       return std::nullopt;
-    auto isStride = [](DimExpr stride) {
+    auto isStride = [&](DimExpr stride) {
       return isMultiple(stride, aligned) && stride.constant().value_or(1) > 0;
     };
     size_t own = dims.size() - 2;
@@ -368,7 +392,7 @@ private:
     DimExpr pitch = memory->strides[lastRuns ? own : own + 1];
     if (!(lastRuns || beforeRuns) || !isStride(pitch))
       return std::nullopt;
-    HeadOperand result{{kernel.positionOf(kernel.bufferOf(memory->memory)), elementType, memory->offset * size, {}, {}, {}},
+    HeadOperand result{{kernel.positionOf(kernel.bufferOf(memory->memory)), type, memory->offset * size, {}, {}, {}},
                        lastRuns == depthLast ? Major::Depth : Major::Side, ""};
     result.map.dims = {dims[lastRuns ? own + 1 : own], dims[lastRuns ? own : own + 1]};
     result.map.strides = {pitch * size};
@@ -391,14 +415,15 @@ private:
   }
 
   /// The launch by wgmma. True if the copy engine stores the result.
-  bool storeByMaps(const WgmmaAttentionSchedule &s, DimExpr rows, DimExpr columns, HeadOperand q, HeadOperand k,
+  bool storeByMaps(const WgmmaAttentionSchedule &s, AttentionBytes bytes, DimExpr rows, DimExpr columns, HeadOperand q, HeadOperand k,
                    HeadOperand v) {
     WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.threads = s.threads();
-    launch.shared = s.sharedBytes(k.order, v.order);
-    q.map.box = {s.perLine, s.rows, 1, 1, 1};
-    k.map.box = {s.perLine, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
-    v.map.box = {s.perLine, v.order == Major::Side ? s.keys : s.width, 1, 1, 1};
+    launch.shared = s.sharedBytes(k.order, v.order, bytes);
+    constexpr int storedPerLine = s.lineBytes / 2;
+    q.map.box = {s.lineBytes / bytes.keys, s.rows, 1, 1, 1};
+    k.map.box = {s.lineBytes / bytes.keys, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
+    v.map.box = {s.lineBytes / bytes.values, v.order == Major::Side ? s.keys : s.width, 1, 1, 1};
     launch.tensors = {q.map, k.map, v.map};
     if (epilogue.stored().size() != 1)
       return false;
@@ -406,7 +431,7 @@ private:
     Value yielded = kernel.region.getYielded()[only];
     Type stored = getElementTypeOrSelf(yielded.getType());
     if (!(stored.isF16() || stored.isBF16()) || !isMultiple(columns, 8) ||
-        s.width < s.perLine)
+        s.width < storedPerLine)
       return false;
     // Where a step along a dim of [batch, rows, columns] leads in the result.
     Value product = attention.context->getResult(0);
@@ -416,7 +441,7 @@ private:
     for (size_t d = sizes.size(); d-- > 0; stride = stride * sizes[d])
       strides[transpose ? transpose.getPerm()[d] : d] = stride;
     TensorMap map{kernel.positionOf(kernel.resultBuffer(only)), stored, shapes.constant(0), {columns, rows},
-                  {strides[batch.size()]},                   {s.perLine, s.slabRows, 1, 1, 1}};
+                  {strides[batch.size()]},                   {storedPerLine, s.slabRows, 1, 1, 1}};
     for (size_t axis : headAxes()) {
       map.dims.push_back(batch[axis]);
       map.strides.push_back(strides[axis]);

@@ -451,7 +451,7 @@ TEST(Schedule, AttentionByWgmmaFollowsTheProblem) {
           auto s = chooseWgmmaAttention({{20, tokens, tokens, head, head, false}, k, v, false});
           if (v == Major::Side || head <= 128 || head > 192) {
             ASSERT_TRUE(s.has_value()) << head;
-            EXPECT_TRUE(s->isValid(k, v)) << text(*s);
+            EXPECT_TRUE(s->isValid(k, v, {})) << text(*s);
           }
         }
   // Few queries over many keys are shared out; where tiles are enough, or keys are few, they are not.
