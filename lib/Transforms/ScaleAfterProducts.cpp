@@ -151,7 +151,8 @@ private:
   Value multiplied(GraphBuilder &g, Value result, const Quantised &operand) {
     for (Operation *op : operand.factors) {
       Scaling scaling = *matchScaling(op, shapes);
-      Value number = g.reshape(g.cast(scaling.factor, g.b.getF32Type()), GraphBuilder::Axes());
+      auto known = splatNumber(scaling.factor);
+      Value number = known ? g.scalar(g.b.getF32Type(), *known) : g.reshape(g.cast(scaling.factor, g.b.getF32Type()), GraphBuilder::Axes());
       result = scaling.divides ? g.div(result, number) : g.mul(result, number);
     }
     return result;
@@ -160,6 +161,10 @@ private:
   /// A scale of an operand's lines, which are its last dim or the one before, where the product's result has them.
   Value placed(GraphBuilder &g, Value scale, bool isLast, bool mustBeLast) {
     int64_t rank = g.rank(scale);
+    // One number that is known stays so: its conversion would be a kernel, and hide it from attention.
+    if (auto conversion = scale.getDefiningOp<CastOp>(); conversion && shapes.numElements(scale).isConstant(1) && isa<FloatType>(typeOf(conversion.getX())))
+      if (auto number = splatNumber(conversion.getX()))
+        return g.scalar(typeOf(scale), *number);
     if (isLast == mustBeLast || rank == 0)
       return scale;
     // A conversion stays the last step, where the product's kernel can take it in.

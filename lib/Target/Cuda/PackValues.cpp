@@ -91,8 +91,8 @@ private:
     // Heads that share values share them packed, too.
     Value values = context.getY();
     while (auto expand = values.getDefiningOp<ExpandOp>()) {
-      ArrayRef<DimExpr> before = shapes.dims(expand.getX()), after = shapes.dims(expand.getResult());
-      if (before.size() < 2 || before.take_back(2) != after.take_back(2))
+      SmallVector<DimExpr> before(shapes.dims(expand.getX())), after(shapes.dims(expand.getResult()));
+      if (before.size() < 2 || ArrayRef(before).take_back(2) != ArrayRef(after).take_back(2))
         break;
       values = expand.getX();
     }
@@ -185,9 +185,10 @@ private:
   /// Ops and inputs that nobody reads any more.
   static void dropUnread(RegionOp region) {
     Block *block = region.getBlock();
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block->without_terminator())))
-      if (op.use_empty())
-        op.erase();
+    SmallVector<Operation *> all(llvm::make_pointer_range(block->without_terminator()));
+    for (Operation *op : llvm::reverse(all))
+      if (op->use_empty())
+        op->erase();
     for (unsigned i = block->getNumArguments(); i-- > 0;)
       if (block->getArgument(i).use_empty()) {
         block->eraseArgument(i);

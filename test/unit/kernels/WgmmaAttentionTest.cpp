@@ -64,7 +64,8 @@ template <Arithmetic type> struct Heads4 {
   }
 };
 
-/// What rounding may do to a result: each weight is rounded once, and the result; a row's largest weight of 8 bits is 2^6 at least.
+/// What rounding may do to a result: each weight is rounded once, and the result; a row's largest weight of 8 bits is 2^6 at least. Many weights
+/// lie evenly between the numbers of 8 bits: half a step over the root of 3.
 Rounding roundingOf(Arithmetic weights, Arithmetic results) {
   const double result = results == F16 ? 0x1p-10 : 0x1p-7;
   switch (weights) {
@@ -73,9 +74,9 @@ Rounding roundingOf(Arithmetic weights, Arithmetic results) {
   case BF16:
     return {0x1p-6};
   case E4M3:
-    return {0x1p-4 + result, 0x1p-16, 0.03};
+    return {0x1p-4 + result, 0x1p-16, 0.0361};
   default:
-    return {0x1p-3 + result, 0x1p-23, 0.06};
+    return {0x1p-3 + result, 0x1p-23, 0.0722};
   }
 }
 
