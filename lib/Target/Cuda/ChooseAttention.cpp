@@ -11,17 +11,13 @@ namespace {
 /// Tiles of queries × keys for heads of up to `head`. Three warpgroups have 160 registers each, two 240. The largest step of
 /// keys is not always the best: what is left of the registers lets the compiler compute further ahead. Scores with a body
 /// of their own need registers for it. Weights of 8 bits take half as many as those of 16.
-struct Candidate {
-  int head, rows, keys;
-  bool masked;
-};
-constexpr Candidate candidates[] = {
+constexpr AttentionTile tiles[] = {
     {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},  {128, 128, 128, false},
     {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 80, false}, {256, 64, 80, false},
     {256, 128, 64, false}, {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true},
     {128, 64, 64, true},   {256, 128, 64, true},  {256, 64, 64, true},   {512, 64, 32, false},  {512, 64, 32, true},
 };
-constexpr Candidate candidatesOfBytes[] = {
+constexpr AttentionTile tilesOfBytes[] = {
     {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},   {128, 128, 160, false}, {128, 128, 128, false},
     {128, 64, 128, false}, {192, 128, 128, false}, {192, 64, 128, false}, {256, 128, 96, false}, {256, 64, 96, false},   {256, 128, 64, false},
     {256, 64, 64, false},  {64, 128, 96, true},    {64, 64, 64, true},    {128, 128, 96, true},  {128, 64, 64, true},    {256, 128, 64, true},
@@ -61,13 +57,17 @@ double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
 }
 } // namespace
 
+llvm::ArrayRef<AttentionTile> flame::cuda::attentionTiles(AttentionBytes bytes) {
+  return bytes.values == 1 ? llvm::ArrayRef(tilesOfBytes) : llvm::ArrayRef(tiles);
+}
+
 std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const WgmmaAttentionProblem &p) {
   const int depth = roundUp(p.sizes.depth, WgmmaAttentionSchedule::stepBytes / p.bytes.keys), width = roundUp(p.sizes.columns, 16),
             head = std::max(depth, width);
   std::optional<WgmmaAttentionSchedule> best;
   double least = std::numeric_limits<double>::infinity();
   int smallest = 0; // the tiles made for the smallest heads that are large enough
-  for (const Candidate &c : p.bytes.values == 1 ? llvm::ArrayRef(candidatesOfBytes) : llvm::ArrayRef(candidates)) {
+  for (const AttentionTile &c : attentionTiles(p.bytes)) {
     if (c.masked != p.sizes.masked || c.head < head || (smallest && c.head != smallest))
       continue;
     WgmmaAttentionSchedule s{c.rows, c.keys, depth, width, 2, 2};

@@ -69,6 +69,13 @@ struct WgmmaAttentionProblem {
   bool limited;
   AttentionBytes bytes = {};
 };
+/// Queries and keys of tiles made for heads of up to `head`; `masked`: for scores with a body of their own.
+struct AttentionTile {
+  int head, rows, keys;
+  bool masked;
+};
+/// What chooseWgmmaAttention picks from.
+llvm::ArrayRef<AttentionTile> attentionTiles(AttentionBytes bytes);
 std::optional<WgmmaAttentionSchedule> chooseWgmmaAttention(const WgmmaAttentionProblem &problem);
 
 /// The first k of rows; see runtime/kernels/impl/TopK.h for the forms. `length` of a row and the most that k can be,
