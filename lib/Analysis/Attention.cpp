@@ -40,7 +40,7 @@ public:
     Type element = getElementTypeOrSelf(context.getY().getType());
     if (!isHalf(element) && !isByte(element))
       return std::nullopt;
-    Value weights = isByte(element) ? unrounded(context.getX(), element) : context.getX();
+    Value weights = unscaled(context.getX(), element);
     if (!weights || !isWide(weights.getType()) || !matchSoftmax(weights))
       return std::nullopt;
     full.assign(shapes.dims(found.score).begin(), shapes.dims(found.score).end());
@@ -76,35 +76,22 @@ private:
   /// Floats of 8 bits that matrix instructions multiply.
   static bool isByte(Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); }
 
-  /// The weights that `value` has in 8 bits, divided by a number; null if it is something else.
-  Value unrounded(Value value, Type element) {
+  /// The weights that `value` has as elements of the type, perhaps divided by a number. Null if they need not be finite then, or have 8 bits for
+  /// another reason than rounding.
+  Value unscaled(Value value, Type element) {
     auto rounded = value.getDefiningOp<CastOp>();
-    if (getElementTypeOrSelf(value.getType()) != element || !rounded || !getElementTypeOrSelf(rounded.getX().getType()).isF32() || !add(rounded))
+    if (!rounded || !getElementTypeOrSelf(rounded.getX().getType()).isF32())
+      return isByte(element) ? Value() : value;
+    auto scaling = matchScaling(rounded.getX().getDefiningOp(), shapes);
+    auto number = scaling ? splatNumber(scaling->factor) : std::nullopt;
+    if (!number && !isByte(element))
+      return value;
+    if (!add(rounded) || (number && !add(rounded.getX().getDefiningOp())))
       return {};
-    value = rounded.getX();
-    if (auto moved = value.getDefiningOp<AddOp>(); moved && isZero(moved.getY()) && shapes.dims(moved.getX()) == shapes.dims(value)) {
-      if (!add(moved)) // by a zero point
-        return {};
-      value = moved.getX();
-    }
-    if (auto scaling = matchScaling(value.getDefiningOp(), shapes))
-      if (auto number = splatNumber(scaling->factor)) {
-        found.weightScale = scaling->divides ? *number : 1 / *number;
-        if (!add(value.getDefiningOp()))
-          return {};
-        value = scaling->x;
-      }
-    // A weight of 1 must not become the largest finite number.
-    const double most = isa<Float8E4M3FNType>(element) ? 448 : 57344;
-    return found.weightScale > 0 && 1 / found.weightScale <= most ? value : Value();
-  }
-  static bool isZero(Value value) {
-    while (Operation *op = value.getDefiningOp()) {
-      if (!isa<CastOp, ReshapeOp, ExpandOp>(op))
-        break;
-      value = op->getOperand(0);
-    }
-    return splatNumber(value) == 0.0;
+    found.weightScale = !number ? 1 : scaling->divides ? *number : 1 / *number;
+    // Of a weight of 1; what is greater would be the largest finite number, or infinite.
+    const double most = isa<Float8E4M3FNType>(element) ? 448 : isa<Float8E5M2Type>(element) ? 57344 : 65504;
+    return found.weightScale > 0 && 1 / found.weightScale <= most ? (number ? scaling->x : rounded.getX()) : Value();
   }
 
   bool add(Operation *op) {
@@ -192,14 +179,13 @@ private:
     Type scored = getElementTypeOrSelf(scores.getX().getType());
     if (getElementTypeOrSelf(scores.getY().getType()) != scored || !(scored == element || isByte(scored) || (isByte(element) && isHalf(scored))))
       return false;
-    const int64_t most = isHalf(scored) && isHalf(element) ? largestHead : maxHead;
     for (Value operand : {scores.getX(), scores.getY(), context.getY()})
       if (shapes.rank(operand) < 2)
         return false;
     ArrayRef<DimExpr> q = shapes.dims(scores.getX()), result = shapes.dims(context.getResult());
     auto fits = [&](DimExpr dim) {
       int64_t size = dim.constant().value_or(0);
-      return size >= 1 && (size <= maxHead || (size <= most && size % wideUnit == 0));
+      return size >= 1 && (size <= maxHead || (size <= largestHead && size % wideUnit == 0));
     };
     return fits(q[q.size() - (scores.getTransposeX() ? 2 : 1)]) && fits(result.back()) &&
            result.drop_back(2) == ArrayRef<DimExpr>(full).drop_back(2);

@@ -68,6 +68,7 @@ public:
 
   void addPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(createScaleAfterProducts());
+    passes.addNestedPass<func::FuncOp>(createWidenWeights());
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
     passes.addNestedPass<func::FuncOp>(createSinkConvTransposes());
     // The parts of a joined product are taken behind the reshapes that split them.
@@ -78,8 +79,6 @@ public:
   }
   void addRegionPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
-    if (llvm::is_contained(architectures, "sm_90a"))
-      passes.addNestedPass<func::FuncOp>(cuda::createPackValuesPass());
   }
   FormRegionsOptions regionOptions() const override {
     // Registers hold results of larger heads only where warpgroups share them.

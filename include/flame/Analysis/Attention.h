@@ -22,7 +22,7 @@ struct Attention {
   /// key it is minus infinity, or NaN where it is spelled max + log(sum exp(score - max)).
   mlir::Value logSum;
   bool isNaNOfNothing = false;
-  /// By what weights are divided before they are rounded to 8 bits; `context` is the product of what that gives.
+  /// By what weights are divided before they are rounded; `context` is the product of what that gives.
   double weightScale = 1;
   /// Ops that compute positions, such as those of a causal mask: they read no data that is worth a buffer.
   llvm::SmallVector<mlir::Operation *> positions;
@@ -30,8 +30,8 @@ struct Attention {
 
 /// The attention that `context` ends: floats of 16 bits, heads of known sizes up to 256, or of multiples of 128 up to
 /// `largestHead`, batches of q k^T and of the result alike, and no value in between that anyone else reads but the log-sum-exp. `isIgnored` says
-/// which users don't count. Queries and keys may be floats of 8 bits with the precision that matrix instructions have, and so may be weights and
-/// values, if their head has up to 256: where a model rounds the weights to 8 bits, by a scale that none of them is too large for.
+/// which users don't count. Queries and keys may be floats of 8 bits that matrix instructions have, and so may be weights and values; kernels have
+/// the latter in 16 (WidenWeights.cpp).
 std::optional<Attention> matchAttention(MatMulOp context, ShapeContext &shapes,
                                         llvm::function_ref<bool(mlir::Operation *)> isIgnored, int64_t largestHead);
 

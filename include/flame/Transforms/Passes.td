@@ -153,6 +153,33 @@ def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncO
   }];
 }
 
+def WidenWeights : Pass<"flame-widen-weights", "::mlir::func::FuncOp"> {
+  let summary = "Multiply weights and values of attention in 16 bits where a model has them in 8";
+  let description = [{
+    The sum over all keys is a long one, which matrix instructions for floats of 8 bits keep in some 14 bits: of positive numbers
+    they lose 8 % at 4608 keys. What that would gain is less than what adding up shorter sums costs (docs/rationale/hopper.md). So weights that a model
+    rounds to 8 bits are rounded to 16, and values that it has in 8 become numbers of 16, which hold them exactly: f16, or bf16 where queries
+    and keys have it. The product of queries and keys stays one of 8 bits.
+
+    Before:
+
+    ```mlir
+    %w = flame.div %weights, %s : (tensor<2x70x90xf32>, tensor<f32>) -> tensor<2x70x90xf32>
+    %x = flame.cast %w {to = f8E4M3FN} : (tensor<2x70x90xf32>) -> tensor<2x70x90xf8E4M3FN>
+    %y = flame.matmul %x, %v {type = f32} : (tensor<2x70x90xf8E4M3FN>, tensor<2x90x64xf8E4M3FN>) -> tensor<2x70x64xf32>
+    ```
+
+    After:
+
+    ```mlir
+    %w = flame.div %weights, %s : (tensor<2x70x90xf32>, tensor<f32>) -> tensor<2x70x90xf32>
+    %x = flame.cast %w {to = f16} : (tensor<2x70x90xf32>) -> tensor<2x70x90xf16>
+    %u = flame.cast %v {to = f16} : (tensor<2x90x64xf8E4M3FN>) -> tensor<2x90x64xf16>
+    %y = flame.matmul %x, %u {type = f32} : (tensor<2x70x90xf16>, tensor<2x90x64xf16>) -> tensor<2x70x64xf32>
+    ```
+  }];
+}
+
 def SinkConvTransposes : Pass<"flame-sink-conv-transposes", "::mlir::func::FuncOp"> {
   let summary = "Compute what follows a convolution before the transpose that brings its channels to the end";
   let description = [{

@@ -17,9 +17,6 @@ void flame::registerContractionOps(FlameDialect *dialect) {
       >();
 }
 
-/// Whole groups of positions that `pack_inner` orders.
-static DimExpr roundedInner(ShapeContext &context, DimExpr inner) { return ceilDiv(inner, context.constant(16)) * 16; }
-
 LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
   if (failed(requireRanked(*this, 0, "x")) || failed(requireRanked(*this, 1, "y")))
     return failure();
@@ -49,21 +46,6 @@ LogicalResult MatMulOp::inferResults(ShapeContext &context, SmallVectorImpl<Resu
       return emitOpError("packed y of shape ") << dimsString(y) << " doesn't hold " << *columns << " columns";
     y.back() = context.constant(*columns);
     y.erase(y.end() - 3);
-  }
-  if (getPackedInner()) {
-    DimExpr inner = x[x.size() - (getTransposeX() ? 2 : 1)];
-    if (y.size() < 2 || getTransposeY() || getPackedColumns())
-      return emitOpError("y with a packed inner dim must have rank 2 or more, no transpose_y and no packed columns, has shape ")
-             << dimsString(y);
-    DimExpr positions = roundedInner(context, inner);
-    if (y.back() != positions) {
-      if (y.back().constant() && positions.constant())
-        return emitOpError("y of shape ") << dimsString(y) << " has " << y.back().str() << " packed positions; x needs " << positions.str();
-      if (failed(context.require(*this, Requirement::Equal, positions, y.back(), "the packed inner dim of a matrix product must fit x")))
-        return failure();
-    }
-    y.back() = y[y.size() - 2];
-    y[y.size() - 2] = inner;
   }
   if (getTransposeX())
     std::swap(x[x.size() - 1], x[x.size() - 2]);
@@ -148,19 +130,6 @@ LogicalResult PackPanelsOp::inferResults(ShapeContext &context, SmallVectorImpl<
   return success();
 }
 
-LogicalResult PackInnerOp::inferResults(ShapeContext &context, SmallVectorImpl<ResultInfo> &results) {
-  if (failed(requireRanked(*this, 0, "x")))
-    return failure();
-  SmallVector<DimExpr> dims(context.dims(getX()));
-  if (dims.size() < 2)
-    return emitOpError("needs matrices, has shape ") << dimsString(dims);
-  if (!getTranspose())
-    std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
-  dims.back() = roundedInner(context, dims.back());
-  results.push_back(ResultInfo::tensor(getElementTypeOrSelf(getX().getType()), dims));
-  return success();
-}
-
 /// For a transpose that takes its contiguous dim away from the end to the dim before it: the same without that last swap,
 /// which a product does for nothing. Null for anything else.
 static Value swappedMatrix(Value value, PatternRewriter &rewriter) {
@@ -188,7 +157,7 @@ struct FoldTranspose : OpRewritePattern<MatMulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(MatMulOp op, PatternRewriter &rewriter) const override {
     Value x = swappedMatrix(op.getX(), rewriter);
-    Value y = op.getPackedColumns() || op.getPackedInner() ? Value() : swappedMatrix(op.getY(), rewriter);
+    Value y = op.getPackedColumns() ? Value() : swappedMatrix(op.getY(), rewriter);
     if (!x && !y)
       return failure();
     rewriter.modifyOpInPlace(op, [&] {

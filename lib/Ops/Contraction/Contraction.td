@@ -15,11 +15,10 @@ def MatMulOp : Flame_PureOp<"matmul", [ContractAnchor]> {
     of different integer types need `type`.
 
     With `packed_columns` = N, y holds the matrices of N columns as `pack_panels` leaves them: […, ceil(N / w), K, w].
-    With `packed_inner`, y is as `pack_inner` leaves it: […, N, K'].
   }];
   let arguments = (ins AnyFlameTensor:$x, AnyFlameTensor:$y, OptionalAttr<TypeAttr>:$type,
                    DefaultValuedAttr<BoolAttr, "false">:$transpose_x, DefaultValuedAttr<BoolAttr, "false">:$transpose_y,
-                   OptionalAttr<I64Attr>:$packed_columns, UnitAttr:$packed_inner);
+                   OptionalAttr<I64Attr>:$packed_columns);
   let results = (outs AnyFlameTensor:$result);
   let hasCanonicalizer = 1;
 }
@@ -46,17 +45,6 @@ def PackPanelsOp : Flame_PureOp<"pack_panels", [NotDifferentiable]> {
     order in which a matrix product reads a constant operand; made by the target.
   }];
   let arguments = (ins AnyFlameTensor:$x, I64Attr:$width, DefaultValuedAttr<BoolAttr, "false">:$transpose);
-  let results = (outs AnyFlameTensor:$result);
-}
-
-def PackInnerOp : Flame_PureOp<"pack_inner", [NotDifferentiable]> {
-  let summary = "matrices with their rows side by side, in the order in which sums of a product are an operand of the next one";
-  let description = [{
-    x: […, K, N], or […, N, K] with `transpose`; result: […, N, K'], K' being K rounded up to 16, with 0 beyond K. Of each 16
-    positions, 4 t + 2 c + b has row 8 c + 2 t + b of x (b and c below 2): so the second product of attention reads values of 8 bits,
-    whose instructions take both operands along the inner dim alone. Made by the target.
-  }];
-  let arguments = (ins AnyFlameTensor:$x, DefaultValuedAttr<BoolAttr, "false">:$transpose);
   let results = (outs AnyFlameTensor:$result);
 }
 

@@ -4,7 +4,6 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Body/Bodies.h"
-#include "flame/Body/PackedInner.h"
 #include "flame/Body/ScaledProduct.h"
 #include "flame/Ops/Contraction.h"
 
@@ -47,8 +46,6 @@ static Value matmulElement(MatMulOp op, ElementBuilder &b, ValueRange index) {
     xFull.push_back(op.getTransposeX() ? i : k);
     if (packed) {
       yFull.append({b.divi(j, b.expr(yDims.back())), k, b.remi(j, b.expr(yDims.back()))});
-    } else if (op.getPackedInner()) {
-      yFull.append({j, packedPosition(b, k)});
     } else {
       yFull.push_back(op.getTransposeY() ? j : k);
       if (!column)
@@ -95,26 +92,7 @@ static Value packElement(PackPanelsOp op, ElementBuilder &b, ValueRange index) {
                   b.scalars(type).number(type, 0));
 }
 
-static Value packInnerElement(PackInnerOp op, ElementBuilder &b, ValueRange index) {
-  Type type = getElementTypeOrSelf(op.getX().getType());
-  size_t rank = index.size();
-  Value row = packedRow(b, index[rank - 1]), column = index[rank - 2];
-  DimExpr rows = b.shapes().dim(op.getX(), op.getTranspose() ? rank - 1 : rank - 2);
-  auto at = [&](Value inner) {
-    Values place(index.drop_back(2));
-    place.append({op.getTranspose() ? column : inner, op.getTranspose() ? inner : column});
-    return b.element(op.getX(), place);
-  };
-  if (rows.constant() && *rows.constant() % 16 == 0)
-    return at(row);
-  // Beyond the last row that one is read and dropped.
-  Value count = b.expr(rows);
-  return b.select(b.cmpi(arith::CmpIPredicate::slt, row, count), at(b.mini(row, b.subi(count, b.index(1)))),
-                  b.scalars(type).number(type, 0));
-}
-
 void flame::registerContractionBodies(MLIRContext *context) {
-  attachElement<PackInnerOp, packInnerElement>(context);
   attachElement<PackPanelsOp, packElement>(context);
   attachElement<MatMulOp, matmulElement, /*Cheap=*/false>(context);
   attachElement<ScaledMatMulOp, scaledMatmulElement, /*Cheap=*/false>(context);

@@ -10,18 +10,19 @@ using namespace flame::cuda;
 namespace {
 /// Tiles of queries × keys for heads of up to `head`. Three warpgroups have 160 registers each, two 240. The largest step of
 /// keys is not always the best: what is left of the registers lets the compiler compute further ahead. Scores with a body
-/// of their own need registers for it. Weights of 8 bits take half as many as those of 16.
+/// of their own need registers for it.
 constexpr AttentionTile tiles[] = {
     {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},  {128, 128, 128, false},
     {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 80, false}, {256, 64, 80, false},
     {256, 128, 64, false}, {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true},
     {128, 64, 64, true},   {256, 128, 64, true},  {256, 64, 64, true},   {512, 64, 32, false},  {512, 64, 32, true},
 };
+/// Of queries and keys of 8 bits. Scores take half the time, so that three warpgroups gain more than fewer, larger steps.
 constexpr AttentionTile tilesOfBytes[] = {
-    {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},   {128, 128, 160, false}, {128, 128, 128, false},
-    {128, 64, 128, false}, {192, 128, 128, false}, {192, 64, 128, false}, {256, 128, 96, false}, {256, 64, 96, false},   {256, 128, 64, false},
-    {256, 64, 64, false},  {64, 128, 96, true},    {64, 64, 64, true},    {128, 128, 96, true},  {128, 64, 64, true},    {256, 128, 64, true},
-    {256, 64, 64, true},
+    {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false}, {128, 192, 80, false}, {128, 128, 128, false},
+    {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 96, false}, {256, 64, 96, false}, {256, 128, 64, false},
+    {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true}, {128, 64, 64, true},   {256, 128, 64, true},
+    {256, 64, 64, true},   {512, 64, 32, false},  {512, 64, 32, true},
 };
 
 /// Multiprocessors of the GPU that the choice is made for, an H100.
@@ -41,7 +42,7 @@ int roundUp(int size, int unit) { return (size + unit - 1) / unit * unit; }
 double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
   int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
   int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
-  const int bytes = s.depth * p.bytes.keys + s.width * p.bytes.values; // of a key and its value
+  const int bytes = s.depth * p.keyBytes + s.width * 2; // of a key and its value
   double step = std::max(stepTime + double(s.rows) * s.keys * (productTime / 2 * bytes + scoreTime[s.consumers() - 1]),
                          double(s.keys) * bytes / bytesOfOne);
   double sharing = 0;
@@ -57,29 +58,29 @@ double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
 }
 } // namespace
 
-llvm::ArrayRef<AttentionTile> flame::cuda::attentionTiles(AttentionBytes bytes) {
-  return bytes.values == 1 ? llvm::ArrayRef(tilesOfBytes) : llvm::ArrayRef(tiles);
+llvm::ArrayRef<AttentionTile> flame::cuda::attentionTiles(int keyBytes) {
+  return keyBytes == 1 ? llvm::ArrayRef(tilesOfBytes) : llvm::ArrayRef(tiles);
 }
 
 std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const WgmmaAttentionProblem &p) {
-  const int depth = roundUp(p.sizes.depth, WgmmaAttentionSchedule::stepBytes / p.bytes.keys), width = roundUp(p.sizes.columns, 16),
+  const int depth = roundUp(p.sizes.depth, WgmmaAttentionSchedule::stepBytes / p.keyBytes), width = roundUp(p.sizes.columns, 16),
             head = std::max(depth, width);
   std::optional<WgmmaAttentionSchedule> best;
   double least = std::numeric_limits<double>::infinity();
   int smallest = 0; // the tiles made for the smallest heads that are large enough
-  for (const AttentionTile &c : attentionTiles(p.bytes)) {
+  for (const AttentionTile &c : attentionTiles(p.keyBytes)) {
     if (c.masked != p.sizes.masked || c.head < head || (smallest && c.head != smallest))
       continue;
     WgmmaAttentionSchedule s{c.rows, c.keys, depth, width, 2, 2};
-    while (s.slabs > 0 && !s.isValid(p.k, p.v, p.bytes))
+    while (s.slabs > 0 && !s.isValid(p.k, p.v, p.keyBytes))
       --s.slabs;
-    if (!s.isValid(p.k, p.v, p.bytes))
+    if (!s.isValid(p.k, p.v, p.keyBytes))
       continue;
     smallest = c.head;
     for (int splits : {1, KeySharing::blocks}) {
       s.splits = splits;
       const int64_t tiles = p.sizes.batches * ceilDivide(p.sizes.queries, s.rows);
-      if (splits > 1 && (!s.isValid(p.k, p.v, p.bytes) || p.sizes.keys < KeySharing::manyKeys || 2 * tiles > KeySharing::blocks))
+      if (splits > 1 && (!s.isValid(p.k, p.v, p.keyBytes) || p.sizes.keys < KeySharing::manyKeys || 2 * tiles > KeySharing::blocks))
         continue;
       // What isn't clearly faster stays in one kernel's registers.
       constexpr double clearly = 1.25;

@@ -13,7 +13,6 @@
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Analysis/Attention.h"
-#include "flame/Body/PackedInner.h"
 #include "flame/Ops/Pointwise.h"
 #include "flame/Ops/Shape.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -38,7 +37,7 @@ public:
     if (!epilogue.isSupported())
       return emitLoop(kernel);
     MatMulOp scores = attention.scores, context = attention.context;
-    elementType = elementTypeOf(scores, context);
+    elementType = getElementTypeOrSelf(context.getY().getType());
     SmallVector<DimExpr> dims(shapes.dims(scores.getResult())), result(shapes.dims(context.getResult()));
     batch.assign(dims.begin(), dims.end() - 2);
     DimExpr rows = dims[dims.size() - 2], keys = dims.back();
@@ -51,14 +50,13 @@ public:
       batches = batches * dim;
     AttentionSizes sizes{likely(batches),        likely(rows),             likely(keys),
                          int(*depth.constant()), int(*columns.constant()), !plain};
-    const Arithmetic type = arithmetic(elementType), keyType = arithmetic(getElementTypeOrSelf(k.getType())),
-                     valueType = arithmetic(getElementTypeOrSelf(v.getType()));
-    const AttentionBytes bytes{sizeOf(keyType), sizeOf(valueType)};
-    llvm::json::Object described{{"type", nameOf(keyType)},  {"batches", sizes.batches}, {"queries", sizes.queries},
+    const Arithmetic type = arithmetic(elementType), keyType = arithmetic(getElementTypeOrSelf(k.getType()));
+    const int keyBytes = sizeOf(keyType);
+    llvm::json::Object described{{"type", nameOf(type)},     {"batches", sizes.batches}, {"queries", sizes.queries},
                                  {"keys", sizes.keys},       {"depth", sizes.depth},     {"width", sizes.columns},
                                  {"causal", !bounds.empty()}, {"masked", sizes.masked}};
-    if (valueType != keyType)
-      described["values"] = nameOf(valueType);
+    if (keyType != type)
+      described["key type"] = nameOf(keyType);
     auto fits = [](int padded, int size, int unit) { return padded >= size && padded < size + unit && padded % unit == 0; };
     auto fitsHead = [&](const auto &s, int unit) { return fits(s.depth, sizes.depth, unit) && fits(s.width, sizes.columns, 16); };
     std::optional<AttentionSchedule> chosen = chooseAttention(sizes);
@@ -74,17 +72,14 @@ public:
     kernel.templates.push_back("impl/Attention.h");
     DimExpr tiles = ceilDiv(rows, shapes.constant(schedule.rows));
     // Keys are [keys, depth] if the product transposes them; values [keys, columns] if it does not.
-    bool queryLast = !scores.getTransposeX(), keyLast = scores.getTransposeY(),
-         valueLast = context.getTransposeY() || context.getPackedInner();
+    bool queryLast = !scores.getTransposeX(), keyLast = scores.getTransposeY(), valueLast = context.getTransposeY();
     std::optional<HeadOperand> heads[3];
     std::optional<WgmmaAttentionSchedule> wgmma;
-    // Values of 8 bits only in the order that weights have in registers.
-    if (kernel.wgmma && headAxes().size() <= 3 && bool(context.getPackedInner()) == (bytes.values == 1) &&
-        (heads[0] = headOperand(q, queryLast)) && (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) &&
-        heads[0]->order == Major::Depth) {
-      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty(), bytes});
+    if (kernel.wgmma && headAxes().size() <= 3 && (heads[0] = headOperand(q, queryLast)) &&
+        (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth) {
+      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty(), keyBytes});
       if (failed(settle<WgmmaAttentionSchedule>("wgmma-attention", described, wgmma, [&](const WgmmaAttentionSchedule &s) {
-            return fitsHead(s, s.stepBytes / bytes.keys) && s.isValid(heads[1]->order, heads[2]->order, bytes);
+            return fitsHead(s, s.stepBytes / keyBytes) && s.isValid(heads[1]->order, heads[2]->order, keyBytes);
           })))
         return failure();
     }
@@ -122,9 +117,9 @@ public:
       logSums = ", flame::totals(" + operand(logSumBody()) + ")";
     std::string wgmmaText;
     if (wgmma) {
-      std::string storing = storeByMaps(*wgmma, bytes, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore : end;
-      wgmmaText = "flame::wgmmaAttention<" + cuda::text(*wgmma) + ", " + cuda::text(keyType) + ", " + name(heads[1]->order) +
-                  ", " + name(heads[2]->order) + (valueType == keyType ? "" : ", " + cuda::text(valueType)) + ">(" + problem + ", " +
+      std::string storing = storeByMaps(*wgmma, keyBytes, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore : end;
+      wgmmaText = "flame::wgmmaAttention<" + cuda::text(*wgmma) + ", " + cuda::text(type) + ", " + name(heads[1]->order) +
+                  ", " + name(heads[2]->order) + (keyType == type ? "" : ", " + cuda::text(keyType)) + ">(" + problem + ", " +
                   headsText();
       for (auto [i, operand] : llvm::enumerate(heads))
         wgmmaText += ",\n      {map" + std::to_string(i) + ", " + operand->steps + "}";
@@ -160,7 +155,7 @@ private:
   Attention attention;
   ContractEpilogue epilogue;
   ElementBuilder e;
-  Type elementType; // that mma.sync multiplies
+  Type elementType; // of weights and values; that mma.sync multiplies queries and keys in, too
   SmallVector<DimExpr> batch; // of the scores and the result
   Values batchAt;           // of the block
   bool changesHead = false; // blocks by wgmma take several heads: functions look which one it is
@@ -200,13 +195,6 @@ private:
     return "flame::SharedKeys{(int)" + count + ", " + memory + ", " + operand(kernel.stateMemory()) + "}";
   }
 
-  /// Of 16 bits. Floats of 8 bits are floats of either kind of 16, too.
-  static Type elementTypeOf(MatMulOp scores, MatMulOp context) {
-    for (Value operand : {context.getY(), scores.getX()})
-      if (Type type = getElementTypeOrSelf(operand.getType()); type.isF16() || type.isBF16())
-        return type;
-    return Float16Type::get(context.getContext());
-  }
   static Arithmetic arithmetic(Type type) {
     return type.isF16()                   ? Arithmetic::F16
            : type.isBF16()                ? Arithmetic::BF16
@@ -306,8 +294,8 @@ private:
       Value stored;
       e.scope([&] {
         Values at = batchOf(dims);
-        Value depth = name == "v" && MatMulOp(attention.context).getPackedInner() ? packedPosition(e, args[1]) : Value(args[1]);
-        at.append({depthLast ? args[0] : depth, depthLast ? depth : args[0]});
+        at.append({args[depthLast ? 0 : 1], args[depthLast ? 1 : 0]});
+        // Floats of 8 bits are floats of either kind of 16, too.
         ScalarBuilder s = e.scalars(elementType);
         stored = s.toStorage(s.cast(e.element(value, at), getElementTypeOrSelf(value.getType()), elementType), elementType);
       });
@@ -415,15 +403,14 @@ private:
   }
 
   /// The launch by wgmma. True if the copy engine stores the result.
-  bool storeByMaps(const WgmmaAttentionSchedule &s, AttentionBytes bytes, DimExpr rows, DimExpr columns, HeadOperand q, HeadOperand k,
+  bool storeByMaps(const WgmmaAttentionSchedule &s, int keyBytes, DimExpr rows, DimExpr columns, HeadOperand q, HeadOperand k,
                    HeadOperand v) {
     WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.threads = s.threads();
-    launch.shared = s.sharedBytes(k.order, v.order, bytes);
-    constexpr int storedPerLine = s.lineBytes / 2;
-    q.map.box = {s.lineBytes / bytes.keys, s.rows, 1, 1, 1};
-    k.map.box = {s.lineBytes / bytes.keys, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
-    v.map.box = {s.lineBytes / bytes.values, v.order == Major::Side ? s.keys : s.width, 1, 1, 1};
+    launch.shared = s.sharedBytes(k.order, v.order, keyBytes);
+    q.map.box = {s.lineBytes / keyBytes, s.rows, 1, 1, 1};
+    k.map.box = {s.lineBytes / keyBytes, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
+    v.map.box = {s.perLine, v.order == Major::Side ? s.keys : s.width, 1, 1, 1};
     launch.tensors = {q.map, k.map, v.map};
     if (epilogue.stored().size() != 1)
       return false;
@@ -431,7 +418,7 @@ private:
     Value yielded = kernel.region.getYielded()[only];
     Type stored = getElementTypeOrSelf(yielded.getType());
     if (!(stored.isF16() || stored.isBF16()) || !isMultiple(columns, 8) ||
-        s.width < storedPerLine)
+        s.width < s.perLine)
       return false;
     // Where a step along a dim of [batch, rows, columns] leads in the result.
     Value product = attention.context->getResult(0);
@@ -441,7 +428,7 @@ private:
     for (size_t d = sizes.size(); d-- > 0; stride = stride * sizes[d])
       strides[transpose ? transpose.getPerm()[d] : d] = stride;
     TensorMap map{kernel.positionOf(kernel.resultBuffer(only)), stored, shapes.constant(0), {columns, rows},
-                  {strides[batch.size()]},                   {storedPerLine, s.slabRows, 1, 1, 1}};
+                  {strides[batch.size()]},                   {s.perLine, s.slabRows, 1, 1, 1}};
     for (size_t axis : headAxes()) {
       map.dims.push_back(batch[axis]);
       map.strides.push_back(strides[axis]);

@@ -101,5 +101,4 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
 void flame::cuda::registerCudaPasses() {
   PassRegistration<EmitCudaPass>();
   registerPass([] { return createAssignLayoutPass(false); });
-  registerPass([] { return createPackValuesPass(); });
 }

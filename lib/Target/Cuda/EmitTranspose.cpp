@@ -1,7 +1,7 @@
 //===- EmitTranspose.cpp - transposes of the last dim ---------------------------------------------------------------===//
 //
 // A transpose that moves the last dim reads and writes neighbours of different dims. What comes before the transpose is
-// computed on the way in, what comes after it on the way out. `pack_inner` is one, too. There are two ways:
+// computed on the way in, what comes after it on the way out. There are two ways:
 //
 //   squares   where both dims are multiples of the widest access, a thread reads a square of as many lines as an access has
 //             elements, and writes its columns: every access is 16 bytes (8 for elements of one byte) and nothing goes through
@@ -11,9 +11,6 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "KernelBuilder.h"
-#include "flame/Body/PackedInner.h"
-#include "flame/Ops/Contraction.h"
-#include "flame/Ops/Shape.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
@@ -25,20 +22,13 @@ using arith::CmpIPredicate;
 namespace {
 struct Match {
   Operation *op;
+  SmallVector<int64_t> perm;
   size_t across; // the dim of the result that is the operand's last
 };
 } // namespace
 
-/// Leaves neighbours along the last dim what they are.
-static bool keepsLast(Operation &op, ShapeContext &shapes) {
-  if (auto transpose = dyn_cast<TransposeOp>(op))
-    return !transpose.getPerm().empty() && transpose.getPerm().back() == int64_t(transpose.getPerm().size()) - 1;
-  auto last = [&](Value value) { return shapes.rank(value) ? shapes.dims(value).back() : shapes.constant(1); };
-  return isa<ReshapeOp>(op) ? last(op.getOperand(0)) == last(op.getResult(0)) : isa<SliceOp>(op);
-}
-
-/// The region's only transpose, if all that depends on it is pointwise of its shape and all that it depends on is pointwise or
-/// moves rows, and the dims are worth a tile.
+/// The region's only transpose, if all that depends on it is pointwise of its shape and all that it depends on is pointwise,
+/// too, and the dims are worth a tile.
 static std::optional<Match> match(KernelBuilder &kernel) {
   constexpr int64_t least = 8;
   ShapeContext &shapes = kernel.shapes;
@@ -48,21 +38,18 @@ static std::optional<Match> match(KernelBuilder &kernel) {
     if (op.getNumResults() != 1)
       return std::nullopt;
     Value result = op.getResult(0);
-    const bool isDependent = llvm::any_of(op.getOperands(), [&](Value v) { return dependent.contains(v); });
-    auto transpose = dyn_cast<TransposeOp>(op);
-    auto pack = dyn_cast<PackInnerOp>(op);
-    if (op.getName().stripDialect() == "constant" || (!isDependent && keepsLast(op, shapes))) {
-      continue;
-    } else if (transpose || pack) {
-      ArrayRef<int64_t> perm = transpose ? transpose.getPerm() : ArrayRef<int64_t>();
-      if (found || (transpose ? perm.size() < 2 : pack.getTranspose()))
+    if (op.getName().stripDialect() == "transpose") {
+      auto perm = op.getAttrOfType<DenseI64ArrayAttr>("perm");
+      if (found || !perm || perm.size() < 2 || perm.asArrayRef().back() == perm.size() - 1)
         return std::nullopt;
-      const size_t rank = shapes.rank(result);
-      found = Match{&op, transpose ? size_t(llvm::find(perm, int64_t(rank) - 1) - perm.begin()) : rank - 2};
+      found = Match{&op, SmallVector<int64_t>(perm.asArrayRef()), 0};
+      found->across = llvm::find(found->perm, perm.size() - 1) - found->perm.begin();
       dependent.insert(result);
+    } else if (op.getName().stripDialect() == "constant") {
+      continue;
     } else if (!isa<PointwiseInterface>(op)) {
       return std::nullopt;
-    } else if (isDependent) {
+    } else if (llvm::any_of(op.getOperands(), [&](Value v) { return dependent.contains(v); })) {
       if (ArrayRef<DimExpr>(shapes.dims(result)) != ArrayRef<DimExpr>(shapes.dims(found->op->getResult(0))))
         return std::nullopt;
       dependent.insert(result);
@@ -75,12 +62,6 @@ static std::optional<Match> match(KernelBuilder &kernel) {
     if (dim.constant().value_or(least) < least)
       return std::nullopt;
   return found;
-}
-
-/// Each position has a row.
-static bool isWhole(PackInnerOp pack, ShapeContext &shapes) {
-  auto rows = shapes.dim(pack.getX(), shapes.rank(pack.getX()) - 2).constant();
-  return rows && *rows % 16 == 0;
 }
 
 /// The elements of a square's side: those of the widest access; 0 where squares are no way.
@@ -105,8 +86,6 @@ static int64_t squareSide(KernelBuilder &kernel, const Match &transpose) {
   for (DimExpr dim : {dims.back(), dims[transpose.across]})
     if (!dim.constant() || *dim.constant() % side != 0)
       return 0;
-  if (auto pack = dyn_cast<PackInnerOp>(transpose.op); pack && !isWhole(pack, shapes))
-    return 0;
   if (side < 2 || side * side > mostElements || side * side * ops > mostCode ||
       elements / (side * side * threads) < enoughBlocks)
     return 0;
@@ -119,7 +98,7 @@ static void emitSquares(KernelBuilder &kernel, const Match &transpose, int64_t s
   constexpr int threads = 256, warp = 32, acrossInWarp = 8, warpsAcross = 4;
   constexpr int64_t squaresAcross = acrossInWarp * warpsAcross, squaresAlong = threads / squaresAcross;
   ShapeContext &shapes = kernel.shapes;
-  Value result = transpose.op->getResult(0);
+  Value result = transpose.op->getResult(0), operand = transpose.op->getOperand(0);
   kernel.kernel.threads = threads;
   ArrayRef<DimExpr> dims = shapes.dims(result);
   size_t rank = dims.size(), across = transpose.across, along = rank - 1;
@@ -157,7 +136,12 @@ static void emitSquares(KernelBuilder &kernel, const Match &transpose, int64_t s
           visit(reading ? line * side + lane : lane * side + line, at);
         }
     };
-    forEach(true, [&](int64_t, const Values &at) { values.push_back(e.element(result, at)); });
+    forEach(true, [&](int64_t, const Values &at) {
+      Values source(rank);
+      for (size_t d = 0; d < rank; ++d)
+        source[transpose.perm[d]] = at[d];
+      values.push_back(e.element(operand, source));
+    });
     // All elements first, then all stores: an operand of what comes after may be read by several.
     forEach(false, [&](int64_t position, const Values &at) {
       e.scope([&] {
@@ -195,7 +179,7 @@ bool flame::cuda::emitTranspose(KernelBuilder &kernel) {
   }
   constexpr int threads = 256;
   ShapeContext &shapes = kernel.shapes;
-  Value result = transpose->op->getResult(0);
+  Value result = transpose->op->getResult(0), operand = transpose->op->getOperand(0);
   Type elementType = getElementTypeOrSelf(result.getType()), stored = storageType(elementType);
   // A line of a tile is 128 bytes, and a word is left between lines, so that the lines of a column lie in different banks.
   int64_t bytes = std::max(1u, stored.getIntOrFloatBitWidth() / 8), side = std::clamp<int64_t>(128 / bytes, 32, 64);
@@ -254,16 +238,10 @@ bool flame::cuda::emitTranspose(KernelBuilder &kernel) {
   Values values;
   for (Place &place : reads) {
     auto read = [&] {
-      auto pack = dyn_cast<PackInnerOp>(transpose->op);
-      if (!pack || isWhole(pack, shapes))
-        return s.toStorage(e.element(result, place.at), elementType);
-      // As its body does, but for the zeros beyond the last row, which are stored ones.
-      Values source(place.at);
-      Value row = packedRow(e, place.at[along]), rows = e.dim(pack.getX(), across);
-      source[across] = e.mini(row, e.subi(rows, e.index(1)));
-      source[along] = place.at[across];
-      return e.select(e.cmpi(CmpIPredicate::slt, row, rows), s.toStorage(e.element(pack.getX(), source), elementType),
-                      s.toStorage(s.number(elementType, 0), elementType));
+      Values source(rank);
+      for (size_t d = 0; d < rank; ++d)
+        source[transpose->perm[d]] = place.at[d];
+      return s.toStorage(e.element(operand, source), elementType);
     };
     values.push_back(place.inside ? e.ifElse(place.inside, read, [&] { return s.toStorage(s.number(elementType, 0), elementType); })
                                   : read());

@@ -9,10 +9,8 @@
 // With `splits` blocks that share a tile's keys it is a tile as often, each with a part of the keys (pipeline/KeySplits.h).
 //
 // Scores, their limits and rows that see nothing are as in Attention.h. Operands are tensor maps of rank 5 with the boxes of
-// TensorTile: contiguous dim, lines, and three dims of the batch from the inside out.
-//
-// Queries and keys, or weights and values, or both may be floats of 8 bits. Weights then are multiplied by a power of two (Weights), which leaves
-// the result by its division by their sum, and values lie along the keys, in the order of tile/WeightOrder.h.
+// TensorTile: contiguous dim, lines, and three dims of the batch from the inside out. Queries and keys may be floats of 8 bits; weights and
+// values are of 16.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -25,7 +23,6 @@
 #include "schedule/WgmmaAttention.h"
 #include "tile/Raster.h"
 #include "tile/Scores.h"
-#include "tile/WeightOrder.h"
 
 namespace flame {
 
@@ -44,27 +41,25 @@ struct HeadOperand {
 ///
 /// `makeScoring(batch)` and `makeEpilogue(batch)` give Scores and the epilogue of one of the heads. `makeJoined` gives one for blocks
 /// that share keys, which stores by itself. `logSums` takes the log-sum-exp of each row's scores, of the head that `makeScoring` was called
-/// for last. `type`: of queries and keys; `valueType`: of weights and values.
-template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, Arithmetic valueType = type, typename MakeScoring,
+/// for last. `keyType`: of queries and keys.
+template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, Arithmetic keyType = type, typename MakeScoring,
           typename MakeEpilogue, typename MakeJoined = MakeEpilogue, typename LogSums = NoTotals>
 FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
                                  MakeScoring makeScoring, MakeEpilogue makeEpilogue, SharedKeys sharedKeys, MakeJoined makeJoined,
                                  LogSums logSums = {}) {
-  constexpr AttentionBytes bytes{sizeOf(type), sizeOf(valueType)};
-  static_assert(s.isValid(kMajor, vMajor, bytes), "no such schedule");
-  using Queries = TensorTile<type, Major::Depth, s.rows, s.depth, 1>;
-  using Keys = TensorTile<type, kMajor, s.keys, s.depth, 1>;
-  using Values = TensorTile<valueType, vMajor, s.width, s.keys, 1>;
-  using Rounding = Weights<valueType, s.keys>;
-  static_assert(Queries::bytes == s.queryBytes(bytes) && Keys::bytes == s.keyBytes(kMajor, bytes) &&
-                    Values::bytes == s.valueBytes(vMajor, bytes),
+  constexpr int element = sizeOf(keyType), wholeDepth = s.depthLines(element) * s.lineBytes / element;
+  static_assert(s.isValid(kMajor, vMajor, element) && sizeOf(type) == 2, "no such schedule");
+  using Queries = TensorTile<keyType, Major::Depth, s.rows, wholeDepth, 1>;
+  using Keys = TensorTile<keyType, kMajor, s.keys, kMajor == Major::Depth ? wholeDepth : s.depth, 1>;
+  using Values = TensorTile<type, vMajor, s.width, s.keys, 1>;
+  static_assert(Queries::bytes == s.queryBytes(element) && Keys::bytes == s.keyBytes(kMajor, element) &&
+                    Values::bytes == s.valueBytes(vMajor),
                 "the launch's shared memory");
   using Scoring = decltype(makeScoring(0));
   constexpr int consumers = s.consumers(), parts = s.parts();
   constexpr bool takesTurns = consumers > 1;
-  // Weights of 16 bits stay below 2^14, f16's largest power of two but one, and sums of them far from overflow. Those of 8 bits are looked at
-  // one by one: a sum of small ones would leave little of their range.
-  constexpr float slack = Rounding::slack, shift = Rounding::shift, most = 16384;
+  // Weights stay below 2^14, f16's largest power of two but one, and sums of them far from overflow.
+  constexpr float slack = 8, most = 16384;
   // The first step's peak serves until weights grow too large; looking for that takes registers that wide heads lack.
   constexpr bool keepsPeak = s.partWidth() <= 128;
   // What follows when they did is what follows anyway, once more: half of the instructions for the compiler. A loop takes registers, too,
@@ -96,7 +91,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
   constexpr unsigned cacheBytes = 24 << 20;
   const unsigned batches = (unsigned)(heads.inner * heads.middle * heads.outer),
                  down = (unsigned)((p.rows + s.rows - 1) / s.rows);
-  const unsigned band = Scoring::hasLimit ? cacheBytes / ((unsigned)least(p.keys, 1 << 16) * (s.depth * bytes.keys + s.width * bytes.values) + 1) : 0;
+  const unsigned band = Scoring::hasLimit ? cacheBytes / ((unsigned)least(p.keys, 1 << 16) * (element * s.depth + 2 * s.width) + 1) : 0;
   const Raster raster{batches, down, band == 0 ? 1 : band};
   const unsigned splits = s.splits > 1 ? (unsigned)sharedKeys.count : 1, tiles = batches * down * splits;
   auto rowOf = [&](const Raster::Place &at) {
@@ -199,30 +194,30 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       // Keys that all rows of this warpgroup see.
       const int seen = visibleKeys(scoring, p, first + groupRow);
       float score[s.keys / 2], result[s.partWidth() / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0}, factor[2];
-      unsigned weights[Rounding::steps][4];
+      unsigned weights[s.keys / 16][4];
 
-      constexpr int keySteps = s.depth * bytes.keys / s.stepBytes;
+      constexpr int keySteps = s.depth * element / s.stepBytes;
       auto multiplyKeys = [&] {
         const unsigned long long x = Queries::matrix(queries, groupRow),
                                  y = Keys::matrix(keys + keyPlace.stage * Keys::bytes, 0);
         fenceProducts();
 #pragma unroll
         for (int step = 0; step + 1 < keySteps; step += 2)
-          multiplyGroup<type, false, kMajor == Major::Side>(score, x + Queries::further(step), y + Keys::further(step),
-                                                            x + Queries::further(step + 1), y + Keys::further(step + 1), step > 0);
+          multiplyGroup<keyType, false, kMajor == Major::Side>(score, x + Queries::further(step), y + Keys::further(step),
+                                                               x + Queries::further(step + 1), y + Keys::further(step + 1), step > 0);
         if constexpr (constexpr int last = keySteps - 1; last % 2 == 0)
-          multiplyGroup<type, false, kMajor == Major::Side>(score, x + Queries::further(last), y + Keys::further(last), last > 0);
+          multiplyGroup<keyType, false, kMajor == Major::Side>(score, x + Queries::further(last), y + Keys::further(last), last > 0);
         commitProducts();
       };
       auto multiplyValues = [&](bool add) {
         const unsigned long long y = Values::matrix(values + valuePlace.stage * Values::bytes, groupColumn);
         fenceProducts();
 #pragma unroll
-        for (int step = 0; step + 1 < Rounding::steps; step += 2)
-          multiplyGroup<valueType, vMajor == Major::Side>(result, weights[step], y + Values::further(step), weights[step + 1],
-                                                          y + Values::further(step + 1), add || step > 0);
-        if constexpr (constexpr int last = Rounding::steps - 1; last % 2 == 0)
-          multiplyGroup<valueType, vMajor == Major::Side>(result, weights[last], y + Values::further(last), add || last > 0);
+        for (int step = 0; step + 1 < s.keys / 16; step += 2)
+          multiplyGroup<type, vMajor == Major::Side>(result, weights[step], y + Values::further(step), weights[step + 1],
+                                                     y + Values::further(step + 1), add || step > 0);
+        if constexpr (constexpr int last = s.keys / 16 - 1; last % 2 == 0)
+          multiplyGroup<type, vMajor == Major::Side>(result, weights[last], y + Values::further(last), add || last > 0);
         commitProducts();
       };
       // From the products of the keys from `key` on to scores.
@@ -248,7 +243,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       auto raise = [&](float(&sum)[2]) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const float base = peak[half] == lowest() ? 0.0f : peak[half] - shift;
+          const float base = peak[half] == lowest() ? 0.0f : peak[half];
           sum[half] = 0;
 #pragma unroll
           for (int i = 2 * half; i < s.keys / 2; i += 4) {
@@ -299,23 +294,14 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         for (int i = 0; i < s.partWidth() / 2; ++i)
           result[i] *= factor[i / 2 % 2];
       };
-      // To the next product's operand. Bytes take a quarter of the scores' registers, so that there is room for them at once.
-      unsigned next[Rounding::isByte ? Rounding::steps : 1][4];
-      auto roundEarly = [&] {
-        if constexpr (Rounding::isByte)
-          Rounding::round(next, score);
-      };
+      // Sums of a product lie as the rows of the next one do.
       auto round = [&] {
-        if constexpr (Rounding::isByte) {
+        pin(score);
 #pragma unroll
-          for (int step = 0; step < Rounding::steps; ++step)
+        for (int step = 0; step < s.keys / 16; ++step)
 #pragma unroll
-            for (int e = 0; e < 4; ++e)
-              weights[step][e] = separate(next[step][e]);
-        } else {
-          pin(score);
-          Rounding::round(weights, score);
-        }
+          for (int e = 0; e < 4; ++e)
+            weights[step][e] = narrow<type>(score[8 * step + 2 * e], score[8 * step + 2 * e + 1]);
       };
 
       await(queryRing.full(0), queryPlace.parity);
@@ -326,7 +312,6 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       release(keyRing.empty(keyPlace.stage));
       keyPlace.next();
       weigh(origin);
-      roundEarly();
       round();
       await(valueRing.full(valuePlace.stage), valuePlace.parity);
 #pragma unroll 1
@@ -346,19 +331,8 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           // By the old peaks, without a look at the largest score. Where that was wrong the products are done again, by the
           // whole warpgroup.
           float sum[2];
-          auto keep = [&] {
-            roundEarly();
-            if constexpr (Rounding::isByte)
-              pin(next);
-            else
-              pin(score);
-          };
           auto misfits = [&] {
-            bool fits = peak[0] != lowest() && peak[1] != lowest();
-            if constexpr (Rounding::isByte)
-              fits = fits && !Rounding::exceed(next);
-            else
-              fits = fits && sum[0] <= most && sum[1] <= most;
+            const bool fits = sum[0] <= most && sum[1] <= most && peak[0] != lowest() && peak[1] != lowest();
             return syncThreadsAny(1 + 2 * consumers + group, 128, !fits);
           };
           auto multiplyAgain = [&] {
@@ -375,7 +349,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
               if (again)
                 lags = lift();
               raise(sum);
-              keep();
+              pin(score);
               if (again || !misfits())
                 break;
               multiplyAgain();
@@ -383,27 +357,22 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           } else {
             prepare(key);
             raise(sum);
-            keep();
+            pin(score);
             if (misfits()) {
               multiplyAgain();
               prepare(key);
               lags = lift();
               raise(sum);
-              roundEarly();
             }
           }
           total[0] += sum[0];
           total[1] += sum[1];
         } else {
           lags = weigh(key);
-          roundEarly();
         }
         release(keyRing.empty(keyPlace.stage));
         keyPlace.next();
-        if constexpr (Rounding::isByte)
-          pin(next);
-        else
-          pin(score);
+        pin(score);
         // The next values must come some time. That they are awaited here keeps ptxas from waiting for the products before it
         // computes the weights: it moves no instruction past a loop.
         const SharedAddress used = valueRing.empty(valuePlace.stage);
@@ -441,7 +410,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
               for (int i = 2 * half; i < s.width / 2; i += 4)
                 *(Pack<float, 2> *)(part + i / 4 * 8 + lane % 4 * 2) = {result[i], result[i + 1]};
               if (lane % 4 == 0)
-                *(Pack<float, 2> *)(part + s.width) = {peak[half] - shift, total[half]};
+                *(Pack<float, 2> *)(part + s.width) = {peak[half], total[half]};
             }
           auto sync = [] { syncThreads(1 + 3 * consumers, 128 * consumers); };
           if (isLastPart(sharedKeys, tile / splits, shownTile + 1, sync))
@@ -456,7 +425,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
 #pragma unroll
           for (int half = 0; half < 2; ++half)
             if (row + 8 * half < p.rows)
-              logSums.body(row + 8 * half, logSum(peak[half] - shift, total[half]));
+              logSums.body(row + 8 * half, logSum(peak[half], total[half]));
         }
       rescale();
 
@@ -487,12 +456,12 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
 }
 
 /// Where each tile has all of its keys.
-template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, Arithmetic valueType = type, typename MakeScoring,
+template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, Arithmetic keyType = type, typename MakeScoring,
           typename MakeEpilogue>
 FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
                                  MakeScoring makeScoring, MakeEpilogue makeEpilogue) {
   static_assert(s.splits == 1, "they need memory");
-  wgmmaAttention<s, type, kMajor, vMajor, valueType>(p, heads, q, k, v, state, makeScoring, makeEpilogue, SharedKeys{}, makeEpilogue);
+  wgmmaAttention<s, type, kMajor, vMajor, keyType>(p, heads, q, k, v, state, makeScoring, makeEpilogue, SharedKeys{}, makeEpilogue);
 }
 
 } // namespace flame

@@ -19,7 +19,7 @@ template <Arithmetic type, Major order, int side, int depth, int sharers> struct
   static constexpr int step = depth, blocks = sharers;
   static constexpr int perLine = 128 / sizeOf(type);
   static constexpr int lines = order == Major::Depth ? side : depth;
-  static constexpr int boxes = ((order == Major::Depth ? depth : side) + perLine - 1) / perLine;
+  static constexpr int boxes = order == Major::Depth ? depth / perLine : (side + perLine - 1) / perLine;
   static constexpr int boxBytes = lines * 128, bytes = boxes * boxBytes;
   static constexpr int part = lines / sharers; // lines that one block brings
   static_assert(part % 8 == 0, "the swizzle repeats every eight lines");

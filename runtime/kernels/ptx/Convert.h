@@ -1,4 +1,4 @@
-//===- Convert.h - floats of 16 and 8 bits by their bits -----------------------------------------------------------===//
+//===- Convert.h - half precision by its bits --------------------------------------------------------------------===//
 #pragma once
 #include "ptx/Device.h"
 #include "schedule/Schedule.h"
@@ -27,21 +27,6 @@ template <Arithmetic type> FLAME_DEVICE unsigned narrow(float low, float high) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
   else
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
-  return bits;
-}
-/// Four numbers rounded to 8 bits, the first in the lowest byte; what is too large becomes the largest finite one. From sm_89 on.
-template <Arithmetic type> FLAME_DEVICE unsigned narrow(float first, float second, float third, float fourth) {
-  unsigned bits;
-  if constexpr (type == Arithmetic::E4M3)
-    asm("{\n\t.reg .b16 low, high;\n\tcvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\n\tcvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\n\t"
-        "mov.b32 %0, {low, high};\n\t}"
-        : "=r"(bits)
-        : "f"(first), "f"(second), "f"(third), "f"(fourth));
-  else
-    asm("{\n\t.reg .b16 low, high;\n\tcvt.rn.satfinite.e5m2x2.f32 low, %2, %1;\n\tcvt.rn.satfinite.e5m2x2.f32 high, %4, %3;\n\t"
-        "mov.b32 %0, {low, high};\n\t}"
-        : "=r"(bits)
-        : "f"(first), "f"(second), "f"(third), "f"(fourth));
   return bits;
 }
 

@@ -28,22 +28,10 @@ template <int count> FLAME_DEVICE void pin(float (&values)[count]) {
   for (int i = 0; i < count; ++i)
     asm volatile("" : "+f"(values[i])::"memory");
 }
-template <int count> FLAME_DEVICE void pin(unsigned (&words)[count][4]) {
-#pragma unroll
-  for (int i = 0; i < count; ++i)
-    asm volatile("" : "+r"(words[i][0]), "+r"(words[i][1]), "+r"(words[i][2]), "+r"(words[i][3])::"memory");
-}
 template <int count> FLAME_DEVICE void pin(int (&values)[count]) {
 #pragma unroll
   for (int i = 0; i < count; ++i)
     asm volatile("" : "+r"(values[i])::"memory");
-}
-/// The same word in a register of its own. Registers that products under way read stay what they are only if nothing else is written there,
-/// which the compiler overlooks where it makes one of two.
-FLAME_DEVICE unsigned separate(unsigned word) {
-  unsigned copy;
-  asm volatile("mov.b32 %0, %1;" : "=r"(copy) : "r"(word));
-  return copy;
 }
 
 /// A matrix in shared memory for wgmma: lines of 128 bytes in the copy engine's 128-byte swizzle, eight of them in a
@@ -159,8 +147,7 @@ using TailOf = WgmmaTail<sizeOf(type) == 2, type == Arithmetic::I8 || type == Ar
                  : FLAME_O##R(CONSTRAINT)                                                                              \
                  : "l"(x), "l"(y), "r"((int)add), "C"(WgmmaKind<type>::text), "C"(TailOf<type, xSide, ySide>::shared)); \
   }
-/// The same with 16 rows of x by 32 bytes of the inner dim in registers of each warp: elements of 16 bits as the sums of a product lie, of those of
-/// 8 bits four neighbours in each (tile/WeightOrder.h).
+/// The same with 16 rows of x by 32 bytes of the inner dim in registers of each warp, as the sums of a product lie.
 #define FLAME_WGMMA_REGISTERS(SUM, CONSTRAINT, COLUMNS, R, P1, P2, P3, P4, P5, P6, P7)                                 \
   template <Arithmetic type, bool ySide = false>                                                                       \
   FLAME_DEVICE void multiplyGroup(SUM(&d)[R], const unsigned (&x)[4], unsigned long long y, bool add) {                \

@@ -98,27 +98,3 @@ func.func @scaled_sum(%x: tensor<7x128xf8E4M3FN>, %y: tensor<128x128xf8E4M3FN>, 
     : (tensor<7x128xf8E4M3FN>, tensor<128x128xf8E4M3FN>, tensor<7x1xf32>, tensor<1x1xf32>) -> tensor<7x128xi32>
   return
 }
-
-// -----
-
-func.func @packed_inner(%x: tensor<7x20xf8E4M3FN>, %y: tensor<5x20xf8E4M3FN>) {
-  // expected-error @+1 {{y of shape [5, 20] has 20 packed positions; x needs 32}}
-  %0 = flame.matmul %x, %y {packed_inner, type = f32} : (tensor<7x20xf8E4M3FN>, tensor<5x20xf8E4M3FN>) -> tensor<7x5xf32>
-  return
-}
-
-// -----
-
-func.func @packed_inner_transposed(%x: tensor<7x16xf8E4M3FN>, %y: tensor<5x16xf8E4M3FN>) {
-  // expected-error @+1 {{y with a packed inner dim must have rank 2 or more, no transpose_y and no packed columns, has shape [5, 16]}}
-  %0 = flame.matmul %x, %y {packed_inner, transpose_y = true, type = f32} : (tensor<7x16xf8E4M3FN>, tensor<5x16xf8E4M3FN>) -> tensor<7x5xf32>
-  return
-}
-
-// -----
-
-func.func @pack_inner(%x: tensor<7xf8E4M3FN>) {
-  // expected-error @+1 {{needs matrices, has shape [7]}}
-  %0 = flame.pack_inner %x : (tensor<7xf8E4M3FN>) -> tensor<16xf8E4M3FN>
-  return
-}

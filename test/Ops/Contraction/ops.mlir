@@ -31,18 +31,6 @@ func.func @packed(%x: tensor<3x4xf32>, %w: tensor<5x4xf32>) {
   return
 }
 
-// Positions are a multiple of 16.
-// CHECK-LABEL: func.func @packed_inner
-func.func @packed_inner(%x: tensor<2x3x7x20xf8E4M3FN>, %y: tensor<3x20x5xf8E4M3FN>, %t: tensor<?x?xf8E5M2>) {
-  // CHECK: flame.pack_inner {{.*}} -> tensor<3x5x32xf8E4M3FN>
-  %0 = flame.pack_inner %y : (tensor<3x20x5xf8E4M3FN>) -> tensor<3x5x32xf8E4M3FN>
-  // CHECK: flame.matmul {{.*}} {packed_inner, type = f32} {{.*}} -> tensor<2x3x7x5xf32>
-  %1 = flame.matmul %x, %0 {packed_inner, type = f32} : (tensor<2x3x7x20xf8E4M3FN>, tensor<3x5x32xf8E4M3FN>) -> tensor<2x3x7x5xf32>
-  // CHECK: flame.pack_inner {{.*}} {transpose = true} {{.*}} -> tensor<?x?xf8E5M2>
-  %2 = flame.pack_inner %t {transpose = true} : (tensor<?x?xf8E5M2>) -> tensor<?x?xf8E5M2>
-  return
-}
-
 // CHECK-LABEL: func.func @scaled
 func.func @scaled(%x: tensor<2x7x300xf8E4M3FN>, %y: tensor<200x300xf8E4M3FN>, %s: tensor<2x7x3xf32>, %t: tensor<2x3xf32>, %u: tensor<200x3xf32>) {
   // CHECK: flame.scaled_matmul {{.*}} {columns = 128 : i64, depth = 128 : i64, type = bf16} {{.*}} -> tensor<2x7x200xbf16>

@@ -1,31 +1,30 @@
-// RUN: flame-opt %s --flame-form-regions=attention --flame-pack-values --split-input-file | FileCheck %s
-// RUN: flame-opt %s --flame-form-regions=attention --flame-pack-values --flame-emit-cuda=wgmma --split-input-file | FileCheck %s --check-prefix=CUDA
-// RUN: flame-opt %s --flame-form-regions=attention --flame-emit-cuda --split-input-file | FileCheck %s --check-prefix=WITHOUT
+// RUN: flame-opt %s --flame-widen-weights --flame-form-regions=attention --split-input-file | FileCheck %s
+// RUN: flame-opt %s --flame-widen-weights --flame-form-regions=attention --flame-emit-cuda=wgmma --split-input-file | FileCheck %s --check-prefix=CUDA
 
-// Weights of 8 bits, divided by their scale before: the kernel's own are multiplied by a power of two, and the result by the scale's inverse. The
-// kernel that rounds the values stores them in the order of the weights, filled up to 16.
+// Queries, keys, weights and values of 8 bits: the second product is one of 16, of weights as they were before they were rounded, and of values that
+// the kernel which rounds them stores so. What the weights were divided by becomes a factor of the result.
 // CHECK-LABEL: @both
-// CHECK: %[[V:.*]] = flame.region "loop"(%{{.*}}) : (tensor<2x90x64xf32>) -> tensor<2x64x96xf8E4M3FN> {
+// CHECK: %[[V:.*]] = flame.region "loop"(%{{.*}}) : (tensor<2x90x64xf32>) -> tensor<2x90x64xf16> {
 // CHECK: flame.div
-// CHECK: %[[Q:.*]] = flame.cast
-// CHECK: %[[P:.*]] = flame.pack_inner %[[Q]] : (tensor<2x90x64xf8E4M3FN>) -> tensor<2x64x96xf8E4M3FN>
-// CHECK-NEXT: flame.yield %[[P]]
-// CHECK: flame.region "attention"(%{{.*}}, %{{.*}}, %[[V]]) : (tensor<2x70x64xf8E4M3FN>, tensor<2x90x64xf8E4M3FN>, tensor<2x64x96xf8E4M3FN>) -> tensor<2x70x64xbf16> {
-// CHECK: flame.matmul %{{.*}}, %{{.*}} {packed_inner, type = f32} : (tensor<2x70x90xf8E4M3FN>, tensor<2x64x96xf8E4M3FN>) -> tensor<2x70x64xf32>
+// CHECK-NEXT: %[[Q:.*]] = flame.cast %{{.*}} {to = f8E4M3FN}
+// CHECK-NEXT: %[[H:.*]] = flame.cast %[[Q]] {to = f16}
+// CHECK-NEXT: flame.yield %[[H]]
+// CHECK: flame.region "attention"(%{{.*}}, %{{.*}}, %[[V]]) : (tensor<2x70x64xf8E4M3FN>, tensor<2x90x64xf8E4M3FN>, tensor<2x90x64xf16>) -> tensor<2x70x64xbf16> {
+// CHECK: flame.matmul %{{.*}}, %{{.*}} {transpose_y = true, type = f32} : (tensor<2x70x64xf8E4M3FN>, tensor<2x90x64xf8E4M3FN>)
+// CHECK: flame.div
+// CHECK-NEXT: %[[W:.*]] = flame.cast %{{.*}} {to = f16} : (tensor<2x70x90xf32>) -> tensor<2x70x90xf16>
+// CHECK-NEXT: flame.matmul %[[W]], %{{.*}} {type = f32} : (tensor<2x70x90xf16>, tensor<2x90x64xf16>) -> tensor<2x70x64xf32>
 // CHECK-NOT: flame.region
-// CUDA-LABEL: // loop: div cast pack_inner
-// CUDA: [[K:n[0-9]+]] = [[A:n[0-9]+]] / 16 * 16 + [[A]] % 4 / 2 * 8 + ([[A]] % 16 / 4 * 2 + [[A]] % 2);
-// CUDA: = [[K]] < 90 ? flame_float_to_e4m3({{.*}}) : 0;
+// CUDA-LABEL: // loop: div cast cast
 // CUDA-LABEL: // attention: matmul
-// CUDA: const auto v = [&](const int side, const int depth) -> unsigned short {
-// CUDA-NEXT: (depth / 16 * 16 + depth % 8 / 2 * 4 + (depth % 16 / 8 * 2 + depth % 2))];
-// CUDA-NEXT: return flame_float_to_half(flame_e4m3_to_float(
+// CUDA: const auto k = [&](const int side, const int depth) -> unsigned short {
+// CUDA: return flame_float_to_half(flame_e4m3_to_float(
 // CUDA: return flame_float_to_bf16(sum * 256.0f * 0.00390625f * 0.5f);
-// CUDA: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{{.*}}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Depth>(
+// CUDA: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{{.*}}, flame::Arithmetic::F16, flame::Major::Depth, flame::Major::Side, flame::Arithmetic::E4M3>(
 // CUDA: flame::attention<flame::AttentionSchedule{{.*}}, flame::Arithmetic::F16>(
-// WITHOUT-LABEL: // attention: matmul
-// WITHOUT-NOT: depth / 16
-// WITHOUT: flame::attention<flame::AttentionSchedule{{.*}}, flame::Arithmetic::F16>(
+// CUDA-NEXT: flame::computed<unsigned short, flame::Major::Depth>(q),
+// CUDA-NEXT: flame::computed<unsigned short, flame::Major::Depth>(k),
+// CUDA-NEXT: flame::Plain<unsigned short, flame::Major::Side, 16, int>{in2
 func.func @both(%q: tensor<2x70x64xf8E4M3FN>, %k: tensor<2x90x64xf8E4M3FN>, %x: tensor<2x90x64xf32>) -> tensor<2x70x64xbf16> {
   %s = flame.constant {value = dense<0.125> : tensor<f32>} : () -> tensor<f32>
   %sv = flame.constant {value = dense<0.5> : tensor<f32>} : () -> tensor<f32>
@@ -51,22 +50,22 @@ func.func @both(%q: tensor<2x70x64xf8E4M3FN>, %k: tensor<2x90x64xf8E4M3FN>, %x: 
 
 // -----
 
-// Values that come from elsewhere are copied, by heads first and without what repeats them; the scale is a factor of the weights.
+// Values that are there in 8 bits are copied; the weights' scale is a factor. Heads that share values share the copy.
 // CHECK-LABEL: @heads
-// CHECK: %[[V:.*]] = flame.region "loop"(%{{.*}}, %{{.*}}) : (tensor<96x2x64xf8E5M2>, tensor<4xi64>) -> tensor<2x1x64x96xf8E5M2> {
-// CHECK: flame.transpose
-// CHECK: flame.reshape
-// CHECK: flame.pack_inner
-// CHECK: flame.region "attention"(%{{.*}}, %{{.*}}, %[[V]])
-// CHECK-NOT: flame.expand
-// CHECK: flame.matmul %{{.*}}, %{{.*}} {packed_inner, type = f32} : (tensor<2x3x70x96xf8E5M2>, tensor<2x1x64x96xf8E5M2>)
-// CUDA-LABEL: // attention: matmul
-// CUDA: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{{.*}}, flame::Arithmetic::E5M2, flame::Major::Depth, flame::Major::Depth>(
+// CHECK: flame.region "loop"(%{{.*}}) : (tensor<96x2x64xf8E5M2>) -> tensor<2x96x64xf16> {
+// CHECK-NEXT: ^bb
+// CHECK-NEXT: flame.cast
+// CHECK-NEXT: flame.transpose
+// CHECK: flame.region "attention"
+// CHECK: flame.expand
+// CHECK: flame.matmul %{{.*}}, %{{.*}} {type = f32} : (tensor<2x3x70x96xf16>, tensor<2x3x96x64xf16>)
+// CUDA-LABEL: // attention: {{.*}}matmul
+// CUDA: return sum * 1024.0f;
+// CUDA: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{{.*}}, flame::Arithmetic::F16, flame::Major::Depth, flame::Major::Side, flame::Arithmetic::E5M2>(
 // CUDA-SAME: flame::Heads{(int)3, (int)2, (int)1},
 // CUDA-NEXT: {map0, {1, 1, 0}},
 // CUDA-NEXT: {map1, {1, 1, 0}},
 // CUDA-NEXT: {map2, {0, 1, 0}}, nullptr,
-// WITHOUT-LABEL: // attention: {{.*}}matmul
 func.func @heads(%q: tensor<2x3x70x64xf8E5M2>, %k: tensor<2x3x96x64xf8E5M2>, %v: tensor<96x2x64xf8E5M2>) -> tensor<2x3x70x64xf32> {
   %sw = flame.constant {value = dense<1024.0> : tensor<f32>} : () -> tensor<f32>
   %one = flame.constant {value = dense<[2, 1, 96, 64]> : tensor<4xi64>} : () -> tensor<4xi64>
@@ -89,14 +88,12 @@ func.func @heads(%q: tensor<2x3x70x64xf8E5M2>, %k: tensor<2x3x96x64xf8E5M2>, %v:
 
 // -----
 
-// Weights that the model does not round to 8 bits stay of 16, and so do their values.
+// Weights that the model does not round to 8 bits.
 // CHECK-LABEL: @scores_alone
-// CHECK-NOT: pack_inner
 // CHECK: flame.region "attention"
 // CUDA-LABEL: // attention: matmul
-// CUDA: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{{.*}}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Side, flame::Arithmetic::BF16>(
+// CUDA: flame::wgmmaAttention<flame::WgmmaAttentionSchedule{{.*}}, flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Side, flame::Arithmetic::E4M3>(
 // CUDA: flame::attention<flame::AttentionSchedule{{.*}}, flame::Arithmetic::BF16>(
-// WITHOUT: flame::attention<flame::AttentionSchedule{{.*}}, flame::Arithmetic::BF16>(
 func.func @scores_alone(%q: tensor<2x70x64xf8E4M3FN>, %k: tensor<2x90x64xf8E4M3FN>, %v: tensor<2x90x64xbf16>) -> tensor<2x70x64xbf16> {
   %c = flame.matmul %q, %k {transpose_y = true, type = f32} : (tensor<2x70x64xf8E4M3FN>, tensor<2x90x64xf8E4M3FN>) -> tensor<2x70x90xf32>
   %m = flame.reduce %c {axes = array<i64: 2>, kind = "max"} : (tensor<2x70x90xf32>) -> tensor<2x70x1xf32>
@@ -117,7 +114,6 @@ func.func @scores_alone(%q: tensor<2x70x64xf8E4M3FN>, %k: tensor<2x90x64xf8E4M3F
 // CHECK-NOT: "attention"
 // CHECK: return
 // CUDA-NOT: // attention
-// WITHOUT-NOT: // attention
 func.func @saturates(%q: tensor<2x70x64xf8E4M3FN>, %k: tensor<2x90x64xf8E4M3FN>, %v: tensor<2x90x64xf8E4M3FN>) -> tensor<2x70x64xf32> {
   %sw = flame.constant {value = dense<0.001> : tensor<f32>} : () -> tensor<f32>
   %c = flame.matmul %q, %k {transpose_y = true, type = f32} : (tensor<2x70x64xf8E4M3FN>, tensor<2x90x64xf8E4M3FN>) -> tensor<2x70x90xf32>

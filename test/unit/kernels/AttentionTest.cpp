@@ -91,7 +91,7 @@ void check(int rows, int keys, int depth, int columns, Options options = {}) {
     return options.causal && j > past + i ? -infinity : sum * options.scale + bias[size_t(i) * keys + j];
   };
   expectAttention(
-      rows, keys, columns, {step}, score, [&](int j, int c) { return v.number(j, c); },
+      rows, keys, columns, step, score, [&](int j, int c) { return v.number(j, c); },
       [&](int i, int c) { return out[size_t(i) * columns + c]; }, [&](int i) { return logSums[i]; });
 }
 

@@ -8,8 +8,6 @@
 namespace flame::cuda {
 /// Regions that store what convolutions read with channels last; `tf32`: those of f32, too. See AssignLayout.cpp.
 std::unique_ptr<mlir::Pass> createAssignLayoutPass(bool tf32);
-/// Values of attention in 8 bits in the order that matrix instructions of sm_90a want. See PackValues.cpp.
-std::unique_ptr<mlir::Pass> createPackValuesPass();
 /// Registers the passes of this target, `--flame-emit-cuda` among them: regions to CUDA C++ on standard output, for tests.
 void registerCudaPasses();
 } // namespace flame::cuda

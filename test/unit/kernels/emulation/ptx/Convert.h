@@ -3,7 +3,6 @@
 #include "ptx/Device.h"
 #include "schedule/Schedule.h"
 #include <cmath>
-#include <type_traits>
 
 namespace flame {
 
@@ -74,10 +73,6 @@ template <Arithmetic type> unsigned char narrowByte(float value) {
     most += above < below || (above == below && most % 2 == 1);
   }
   return (unsigned char)(most | (std::signbit(value) ? 0x80 : 0));
-}
-template <Arithmetic type> unsigned narrow(float first, float second, float third, float fourth) {
-  return narrowByte<type>(first) | (unsigned)narrowByte<type>(second) << 8 | (unsigned)narrowByte<type>(third) << 16 |
-         (unsigned)narrowByte<type>(fourth) << 24;
 }
 
 inline float exp2Fast(float x) { return exp2f(x); }

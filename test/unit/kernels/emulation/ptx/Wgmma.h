@@ -15,7 +15,6 @@ inline void fenceProducts() {}
 inline void commitProducts() { emulator::commitWork(0); }
 template <int pending> void waitProducts() { emulator::waitForWork(0, pending); }
 template <typename Values> void pin(Values &) {}
-inline unsigned separate(unsigned word) { return word; }
 
 inline unsigned long long matrixAt(SharedAddress tile, int farBytes) {
   return (unsigned long long)(farBytes / 16) << 16 | (tile - emulator::shared()) / 16;
@@ -70,23 +69,18 @@ void multiplyGroup(Sum (&d)[sums], unsigned long long x, unsigned long long y, b
         [&](int column, int k) { return matrixElement<type, ySide>(y, column, k); });
   });
 }
-/// Rows of x are shared by four lanes: word 0 has the first 16 bytes of the inner dim of the first eight rows, 1 of the others, 2 and 3 the last 16.
+/// For elements of 16 bits. Rows of x are shared by four lanes: word 0 has k 0 … 7 of the first eight rows, 1 of the others, 2 and 3 k 8 … 15.
 template <Arithmetic type, bool ySide = false, int sums>
 void multiplyGroup(float (&d)[sums], const unsigned (&x)[4], unsigned long long y, bool add) {
   poison(d, add);
   emulator::start(0, [&d, &x, y, add] {
     std::memcpy(emulator::slot(threadId() % 32), x, 16);
     syncWarp();
-    constexpr int inner = 32 / sizeOf(type), perWord = inner / 8;
-    addProducts<inner>(
+    addProducts<16>(
         d, add,
         [&](int row, int k) {
-          const unsigned *words = emulator::slot(row % 8 * 4 + k % (inner / 2) / perWord);
-          const unsigned bits = words[row / 8 + k / (inner / 2) * 2] >> k % perWord * 8 * sizeOf(type);
-          if constexpr (sizeOf(type) == 1)
-            return widen<type>((unsigned char)bits);
-          else
-            return widen<type>((unsigned short)bits);
+          const unsigned *words = emulator::slot(row % 8 * 4 + k % 8 / 2);
+          return widen<type>((unsigned short)(words[row / 8 + k / 8 * 2] >> k % 2 * 16));
         },
         [&](int column, int k) { return matrixElement<type, ySide>(y, column, k); });
     syncWarp();
