@@ -126,7 +126,7 @@ def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncO
     instructions for f8E4M3FN, f8E5M2 and i8 compute, reading half the bytes of f16. Sums are f32, of i8 i32. Dequantised
     numbers that do not go through memory are not rounded to the operands' type in between; a conversion that the model itself has
     there leaves the product alone. A constant y is transposed once, for these instructions read along the inner dim.
-    Zero points must be 0.
+    Zero points must be 0. Between the scale and the product there may be movement, if the scale is one number, and multiplications by numbers.
 
     Floats with a scale for each 128 positions of the inner dim, of a row of x and of one or 128 columns of y, become operands of a
     `scaled_matmul` with their scales, however the model repeats these: by DequantizeLinear with `block_size`, by expansions and
