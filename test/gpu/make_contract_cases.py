@@ -471,6 +471,10 @@ def grouped():
         c = Case(f"grouped_dynamic_groups_{dtype}", dtype)
         y, ends = c.input("y", (4, 72, 136), ["g", 72, 136]), c.input("ends", (4,), ["g"], dtype="i32", data=ENDS["uneven"])
         yield c, c.grouped(c.input("x", (140, 136), ["t", 136]), y, ends, True)
+        c = Case(f"grouped_no_rows_{dtype}", dtype)
+        yield c, c.grouped(c.input("x", (0, 136), ["t", 136]), c.input("y", (4, 72, 136)), c.input("ends", (4,), dtype="i32", data=[0] * 4), True)
+        c = Case(f"grouped_no_groups_{dtype}", dtype)
+        yield c, c.epilogue("bias", c.grouped(c.input("x", (70, 136)), c.input("y", (0, 72, 136)), c.input("ends", (0,), dtype="i32", data=[]), True))
         c = Case(f"grouped_parts_{dtype}", dtype)
         x, y, ends = c.input("x", (150, 136)), c.input("y", (4, 100, 136)), c.input("ends", (9,), dtype="i32", data=[7, *ENDS["uneven"], 1, 2, 3, 4])
         x = c.node("Slice", [x, c.axes("x0", 10), c.axes("x1", 150), c.axes("x2", 0)], c.value[x][10:])
@@ -501,7 +505,7 @@ def grouped():
     c.out_dtype = "f32"
     y, z = (c.grouped(x, y, ends, True, type=TensorProto.FLOAT) for y in (y, c.input("z", (3, 72, 144), data=few(c, (3, 72, 144)))))
     yield c, c.node("Sub", [y, z], c.value[y] - c.value[z])
-    for name, schedule in (("narrow", wgmma(64, 64, 128, 6, 1, promote=True)), ("pingpong", wgmma(128, 128, 128, 4, 2, pingPong=True, promote=True))):
+    for name, schedule in (("narrow", wgmma(64, 64, 128, 6, 1, promote=True)), ("pingpong", wgmma(64, 128, 128, 4, 2, pingPong=True, promote=True))):
         c, (x, y, ends) = case(f"wgmma_{name}", "e4m3", ENDS["behind"], 140, 136, 272, "t")
         c.out_dtype = "f32"
         c.schedule = [{"family": "wgmma", "schedule": schedule}]

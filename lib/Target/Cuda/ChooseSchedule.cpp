@@ -273,6 +273,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
     least = std::numeric_limits<double>::infinity();
   auto consider = [&](WgmmaSchedule candidate) {
     if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) ||
+        !problem.hasRegisters(candidate, sizes.products) ||
         (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)) ||
         (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))))
       return;

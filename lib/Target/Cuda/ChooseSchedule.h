@@ -55,6 +55,8 @@ struct WgmmaProblem {
   bool isWeight = false; // no kernel of a run writes y
   int groups = 0;        // of rows, for which a block has a table in shared memory
   int tableBytes() const { return groups == 0 ? 0 : WgmmaSchedule::tableBytes(groups); }
+  /// False where borders of groups and a body of two sums need registers that the largest tiles with turns have given to sums.
+  bool hasRegisters(const WgmmaSchedule &s, int products) const { return groups == 0 || products == 1 || !s.pingPong || s.loopsBodies(); }
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();

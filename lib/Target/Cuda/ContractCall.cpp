@@ -139,8 +139,10 @@ std::string ContractCall::storeByMap(const WgmmaSchedule &s, Type elementType, D
 }
 
 DimExpr ContractCall::down(DimExpr rows, int tileRows) {
-  // As many as groups may have places for (tile/Groups.h): of each the last one may be in part another's.
-  return groups ? floorDiv(rows, shapes.constant(tileRows)) + groups + 1 : ceilDiv(rows, shapes.constant(tileRows));
+  if (!groups)
+    return ceilDiv(rows, shapes.constant(tileRows));
+  // As many as groups may have places for (tile/Groups.h): of each the last one may be in part another's. None where there are no rows.
+  return (floorDiv(rows, shapes.constant(tileRows)) + groups + 1) * min(rows, shapes.constant(1));
 }
 
 DimExpr ContractCall::tiles(DimExpr rows, DimExpr columns) {

@@ -518,7 +518,8 @@ private:
   LogicalResult useWgmma(const std::string &problem, const ContractSizes &sizes, const std::string &end, bool isThin = false) {
     // A block has a table of the groups, whose size is part of the launch.
     constexpr int64_t mostGroups = 4096;
-    if (!kernel.wgmma || (groups && groups.constant().value_or(INT64_MAX) > mostGroups))
+    const int64_t count = groups ? groups.constant().value_or(0) : 1;
+    if (!kernel.wgmma || count < 1 || count > mostGroups)
       return success();
     llvm::SaveAndRestore<Arithmetic> multiplied(type, narrow.value_or(type));
     llvm::SaveAndRestore<Type> stored(elementType, narrow ? x.elementType : elementType);
@@ -530,7 +531,7 @@ private:
     const bool isWeight = !groups && kernel.isConstant(y.memory->memory) && (!other || kernel.isConstant(z.memory->memory));
     WgmmaProblem product{type, *xOrder, *yOrder, groups ? std::nullopt : rows.constant(), {}, isThin, isWeight};
     if (groups)
-      product.groups = int(*groups.constant());
+      product.groups = int(count);
     auto chosen = chooseWgmmaTiles(product, sizes);
     if (failed(chosen))
       return failure();

@@ -40,7 +40,8 @@ FLAME_DEVICE ClippedStore<T, Body, isLong, Index> clippedStore(const TensorMap &
   return {{map, body}, result, pitch};
 }
 
-/// A warp's piece of 16 lines of 128 bytes goes to `result`: the first `rows` lines and `bytes` of each, whole vectors.
+/// A warp's piece of 16 lines of 128 bytes goes to `result`: the first `rows` lines and `bytes` of each, whole vectors. Not unrolled, as
+/// it is rare, and all of the warp's sums are in registers beside it.
 template <typename T, typename Index> FLAME_DEVICE void storeLines(const void *slab, T *result, Index pitch, int rows, int bytes) {
   const int chunk = threadId() % 8;
 #pragma unroll 1

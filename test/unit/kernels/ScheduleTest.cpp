@@ -353,7 +353,7 @@ TEST(Schedule, GroupsNeitherSpillNorWait) {
       WgmmaProblem problem{Arithmetic::BF16, Major::Depth, Major::Depth};
       problem.groups = 256;
       const WgmmaSchedule s = fitted(base, Arithmetic::BF16, problem.x, problem.y, {}, problem.tableBytes());
-      if (!s.isValid(Arithmetic::BF16, problem.x, problem.y, products, problem.tableBytes()))
+      if (!s.isValid(Arithmetic::BF16, problem.x, problem.y, products, problem.tableBytes()) || !problem.hasRegisters(s, products))
         continue;
       std::string right = products == 1 ? "flame::TensorOperand{y, 1}" : "flame::PairedTensors{y, y, 1}", function = products == 1 ? "body" : "gated";
       std::vector<std::string> stores{"flame::store<true>(out, " + function + ", place)"};
