@@ -208,6 +208,29 @@ class EmulatedPrograms(FlameTest):
         np.testing.assert_array_equal(bad, [0])
 
 
+class FullSizePrograms(FlameTest):
+    def kernels(self, *arguments):
+        """{kernel: source without its name}, and the kernels in the order of the plan's blocks."""
+        cuda = ("--target=cuda", "--gpu=sm_90a", "--weights=external")
+        source = self.ok(self.flamec("compile", *arguments, *cuda, "--emit=cuda")).stdout
+        kernels = {}
+        for text in re.split(r'(?=extern "C" __global__)', source[source.rindex("} // namespace flame") :])[1:]:
+            name = re.search(r"\b(\w+_\d+)\(", text)[1]
+            kernels[name] = re.sub(rf"\b{name}\b", "kernel", re.sub(r"//.*", "", text))
+        plan = self.ok(self.flamec("compile", *arguments, *cuda, "--emit=plan")).stdout
+        return kernels, [re.findall(r"launch @(\w+)", block) for block in re.split(r"^block ", plan, flags=re.MULTILINE)[1:]]
+
+    def test_steps_in_the_loop_are_steps(self):
+        """Tuned for the same sizes, all kernels of a step in the loop are those of the transformer's part `step`, in their order."""
+        folder = make_pipeline.make(self.scratch / "schnell", "schnell", "BF16", hollow=True)
+        program, (_, _, body) = self.kernels(folder, "--typical", "text_tokens=512")
+        step, (main, _) = self.kernels(folder / "transformer", "--part", "step")
+        steps = [step[name] for name in main]
+        self.assertGreater(len(body), 500)
+        # Behind what the program does before the loop, and before the number of the next step.
+        self.assertEqual([program[name] for name in body], steps[-1 - len(body) : -1])
+
+
 class BadPipelines(FlameTest):
     """Pipeline folders that can't be one program."""
 
