@@ -35,12 +35,13 @@ public:
 
   std::optional<Attention> match(MatMulOp context) {
     found.context = context;
-    if (context.getPackedColumns() || context.getTransposeX() || !isWide(context.getX().getType()) || !add(context))
+    if (context.getPackedColumns() || context.getTransposeX() || !add(context))
       return std::nullopt;
     Type element = getElementTypeOrSelf(context.getY().getType());
-    if (!element.isF16() && !element.isBF16())
+    if (!isHalf(element) && !isByte(element))
       return std::nullopt;
-    if (!matchSoftmax(context.getX()))
+    Value weights = unscaled(context.getX(), element);
+    if (!weights || !isWide(weights.getType()) || !matchSoftmax(weights))
       return std::nullopt;
     full.assign(shapes.dims(found.score).begin(), shapes.dims(found.score).end());
     if (full.size() < 2 || full != shapes.dims(context.getX()))
@@ -71,6 +72,28 @@ private:
     type = getElementTypeOrSelf(type);
     return type.isF32() || type.isF16() || type.isBF16();
   }
+  static bool isHalf(Type type) { return type.isF16() || type.isBF16(); }
+  /// Floats of 8 bits that matrix instructions multiply.
+  static bool isByte(Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); }
+
+  /// The weights that `value` has as elements of the type, perhaps divided by a number. Null if they need not be finite then, or have 8 bits for
+  /// another reason than rounding.
+  Value unscaled(Value value, Type element) {
+    auto rounded = value.getDefiningOp<CastOp>();
+    if (!rounded || !getElementTypeOrSelf(rounded.getX().getType()).isF32())
+      return isByte(element) ? Value() : value;
+    auto scaling = matchScaling(rounded.getX().getDefiningOp(), shapes);
+    auto number = scaling ? splatNumber(scaling->factor) : std::nullopt;
+    if (!number && !isByte(element))
+      return value;
+    if (!add(rounded) || (number && !add(rounded.getX().getDefiningOp())))
+      return {};
+    found.weightScale = !number ? 1 : scaling->divides ? *number : 1 / *number;
+    // Of a weight of 1; what is greater would be the largest finite number, or infinite.
+    const double most = isa<Float8E4M3FNType>(element) ? 448 : isa<Float8E5M2Type>(element) ? 57344 : 65504;
+    return found.weightScale > 0 && 1 / found.weightScale <= most ? (number ? scaling->x : rounded.getX()) : Value();
+  }
+
   bool add(Operation *op) {
     if (!op || ops.size() >= maxOps || op->getBlock() != found.context->getBlock())
       return false;
@@ -153,8 +176,11 @@ private:
     MatMulOp scores = found.scores, context = found.context;
     if (scores.getPackedColumns() || !isWide(scores.getResult().getType()) || !isWide(context.getResult().getType()))
       return false;
+    Type scored = getElementTypeOrSelf(scores.getX().getType());
+    if (getElementTypeOrSelf(scores.getY().getType()) != scored || !(scored == element || isByte(scored) || (isByte(element) && isHalf(scored))))
+      return false;
     for (Value operand : {scores.getX(), scores.getY(), context.getY()})
-      if (getElementTypeOrSelf(operand.getType()) != element || shapes.rank(operand) < 2)
+      if (shapes.rank(operand) < 2)
         return false;
     ArrayRef<DimExpr> q = shapes.dims(scores.getX()), result = shapes.dims(context.getResult());
     auto fits = [&](DimExpr dim) {

@@ -1,11 +1,20 @@
 //===- Constants.cpp - see Constants.h --------------------------------------------------------------------------------===//
 #include "flame/Analysis/Constants.h"
+#include "flame/Ops/Control.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 using namespace mlir;
 using namespace flame;
+
+SmallVector<Block *> flame::loadTimeBlocks(Operation *function) {
+  SmallVector<Block *> blocks{&function->getRegion(0).front()};
+  for (size_t i = 0; i < blocks.size(); ++i)
+    for (LoopOp loop : blocks[i]->getOps<LoopOp>())
+      blocks.push_back(&loop.getBody().front());
+  return blocks;
+}
 
 bool ConstantValues::contains(Value value) {
   if (auto it = known.find(value); it != known.end())

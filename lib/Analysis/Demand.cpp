@@ -1,5 +1,6 @@
 //===- Demand.cpp - demanded and constant values ----------------------------------------------------------------------===//
 #include "flame/Analysis/Demand.h"
+#include "flame/Analysis/Constants.h"
 #include "flame/Ops/Region.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -30,9 +31,21 @@ static bool isSource(Operation *op) {
 }
 
 Demand::Demand(Operation *function, ShapeContext &shapes) : shapes(shapes) {
-  // Constants: forward over the top-level block; ops inside control flow run when it runs.
   Block &entry = function->getRegion(0).front();
-  for (Operation &op : entry) {
+  for (Block *block : loadTimeBlocks(function))
+    findConstants(*block, /*mayFail=*/block == &entry);
+  for (Value result : entry.getTerminator()->getOperands())
+    demand(result);
+  for (BlockArgument argument : entry.getArguments())
+    demandShape(argument);
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val();
+    demandOperands(op);
+  }
+}
+
+void Demand::findConstants(Block &block, bool mayFail) {
+  for (Operation &op : block) {
     if (isSource(&op)) {
       constantOps.insert(&op);
       continue;
@@ -47,16 +60,8 @@ Demand::Demand(Operation *function, ShapeContext &shapes) : shapes(shapes) {
       for (DimExpr dim : shapes.dims(result))
         constant &= dim.constant().has_value();
     bool random = op.getDialect() && !isMemoryEffectFree(&op);
-    if (constant && !random && op.getNumOperands() != 0)
+    if (constant && !random && op.getNumOperands() != 0 && (mayFail || !op.hasTrait<trait::HostOnly>()))
       constantOps.insert(&op);
-  }
-  for (Value result : entry.getTerminator()->getOperands())
-    demand(result);
-  for (BlockArgument argument : entry.getArguments())
-    demandShape(argument);
-  while (!worklist.empty()) {
-    Operation *op = worklist.pop_back_val();
-    demandOperands(op);
   }
 }
 

@@ -115,7 +115,7 @@ struct Printer {
        << list(c.results) << ")";
   }
   void operator()(const Loop &c) {
-    os << "loop trip " << list({c.trip}) << " condition " << list({c.condition}) << " body block " << c.body
+    os << "loop trip " << (c.count == -1 ? list({c.trip}) : expr(c.count)) << " condition " << list({c.condition}) << " body block " << c.body
        << " carried (" << list(c.carried) << ") -> (" << list(c.results) << ") scans (" << list(c.scans) << ")";
   }
   void operator()(const Check &c) {

@@ -108,7 +108,7 @@ struct Writer {
   fb::Offset<void> body(const Loop &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::Loop;
     auto carried = b.CreateVector(c.carried), results = b.CreateVector(c.results), scans = b.CreateVector(c.scans);
-    return fp::CreateLoop(b, c.trip, c.condition, c.body, carried, results, scans).Union();
+    return fp::CreateLoop(b, c.trip, c.condition, c.body, carried, results, scans, c.count).Union();
   }
   fb::Offset<void> body(const Check &c, fp::CommandBody &kind) {
     kind = fp::CommandBody::Check;

@@ -9,6 +9,7 @@
 #include "PlanBuilder.h"
 #include "flame/Analysis/Cost.h"
 #include "flame/Analysis/Demand.h"
+#include "flame/Ops/Control.h"
 #include "flame/Ops/Index.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -265,8 +266,12 @@ private:
     if (failed(status))
       return index;
     SmallVector<int32_t> used;
-    for (Value value : block.getTerminator()->getOperands()) {
-      int32_t slot = ownedResult(value, index, used);
+    for (OpOperand &operand : block.getTerminator()->getOpOperands()) {
+      Value value = operand.get();
+      // A loop's condition is looked at and not kept: one that the loop itself has brought need not be copied, which on a GPU
+      // would mean to copy it there and wait for it to come back.
+      bool passedOn = isa<LoopOp>(block.getParentOp()) && operand.getOperandNumber() == 0 && value == block.getArgument(1);
+      int32_t slot = passedOn ? b.slot(value) : ownedResult(value, index, used);
       used.push_back(slot);
       b.plan.blocks[index].results.push_back(slot);
     }
@@ -306,8 +311,14 @@ private:
       return attr && attr.getValue();
     };
     unsigned operand = 0;
-    if (flag("has_trip"))
-      command.trip = b.slot(op.getOperand(operand++));
+    if (flag("has_trip")) {
+      // A number that follows from shapes is not read back from a tensor.
+      if (auto values = shapes.values(op.getOperand(operand)))
+        command.count = b.expr(values->front());
+      else
+        command.trip = b.slot(op.getOperand(operand));
+      ++operand;
+    }
     if (flag("has_condition"))
       command.condition = b.slot(op.getOperand(operand++));
     for (; operand < op.getNumOperands(); ++operand)

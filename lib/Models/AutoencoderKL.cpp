@@ -7,8 +7,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Builder/NeuralOps.h"
-#include "flame/Models/Layers.h"
-#include "flame/Models/ModelClass.h"
+#include "flame/Models/Networks.h"
 #include "flame/Ops/Pointwise.h"
 #include <cmath>
 
@@ -21,12 +20,7 @@ namespace {
 constexpr double kEpsilon = 1e-6;
 constexpr ConvOptions kPointwise{1, 1, 0, 0};
 
-struct Architecture {
-  SmallVector<int64_t> widths; // of the blocks, at the picture's end first
-  int64_t layers, groups, latent, in, out;
-  std::string function;
-  bool middleAttention;
-};
+using Architecture = AutoencoderConfig;
 
 Value normActivation(const Scope &m, const char *norm, Value x, const Architecture &a) {
   return activation(m, a.function, groupNorm(m / norm, x, a.groups, kEpsilon));
@@ -113,9 +107,9 @@ Value pixels(const Scope &m, Value x) {
 
 } // namespace
 
-void models::buildAutoencoderKL(ModelContext &c) {
-  const ModelConfig &config = c.config;
-  Architecture a;
+AutoencoderConfig models::autoencoderConfig(const Network &n, AutoencoderHalf half) {
+  const ModelConfig &config = n.config;
+  AutoencoderConfig a;
   a.widths = config.integers("block_out_channels", SmallVector<int64_t>{64}, 1, 65536);
   a.layers = config.integer("layers_per_block", 1, 1, 64);
   a.groups = config.integer("norm_num_groups", 32, 1, 65536);
@@ -128,7 +122,7 @@ void models::buildAutoencoderKL(ModelContext &c) {
     if (width % a.groups)
       config.fail("norm_num_groups",
                   "it must divide every one of 'block_out_channels', " + std::to_string(width) + " among them");
-  bool encoder = c.part == "encoder";
+  bool encoder = half == AutoencoderHalf::Encoder;
   const char *key = encoder ? "down_block_types" : "up_block_types",
              *kind = encoder ? "DownEncoderBlock2D" : "UpDecoderBlock2D";
   std::vector<std::string> types = config.texts(key, {kind});
@@ -137,45 +131,57 @@ void models::buildAutoencoderKL(ModelContext &c) {
   for (const std::string &type : types)
     if (type != kind)
       config.fail(key, std::string("only ") + kind + " is supported", ImportStatus::Unsupported);
+  // The other half's tensors are there, too.
+  n.weights.ignore(encoder ? "decoder." : "encoder.");
+  n.weights.ignore(encoder ? "post_quant_conv." : "quant_conv.");
+  return a;
+}
 
+Value models::decodeLatents(const Network &n, const AutoencoderConfig &a, Value latents) {
+  const Scope &m = n.root;
+  if (n.config.flag("use_post_quant_conv", true))
+    latents = conv2d(m / "post_quant_conv", latents, a.latent, kPointwise);
+  return decode(m / "decoder", latents, a);
+}
+
+DecodedPictures models::decodePictures(const Network &n, const AutoencoderConfig &a, Value tokens) {
+  const ModelConfig &config = n.config;
+  if (a.out != 3)
+    config.fail("out_channels", "a picture has three colours");
+  double factor = config.number("scaling_factor", 0.18215);
+  if (factor == 0)
+    config.fail("scaling_factor", "it must not be 0");
+  const Scope &m = n.root;
+  Value latents = unpack(m / "tokens", tokens, a, factor, config.number("shift_factor", 0));
+  Value sample = decodeLatents(n, a, latents);
+  Value picture = pixels(m / "pixels", sample);
+  Value isNone = m->op<IsNaNOp>(sample);
+  Value notNumbers = m->sum(m->cast(isNone, m->b.getI64Type()), {1, 2, 3}, /*keepDims=*/false);
+  return {picture, notNumbers, sample};
+}
+
+void models::buildAutoencoderKL(ModelContext &c) {
+  const bool encoder = c.part == "encoder";
+  AutoencoderConfig a = autoencoderConfig(c, encoder ? AutoencoderHalf::Encoder : AutoencoderHalf::Decoder);
   const Scope &m = c.root;
   if (encoder) {
-    c.weights.ignore("decoder.");
-    c.weights.ignore("post_quant_conv.");
     c.tuneFor({{"batch", 1}, {"height", 1024}, {"width", 1024}});
     Value moments = encode(m / "encoder", c.input("sample", m.type, {"batch", a.in, "height", "width"}), a);
-    if (config.flag("use_quant_conv", true))
+    if (c.config.flag("use_quant_conv", true))
       moments = conv2d(m / "quant_conv", moments, 2 * a.latent, kPointwise);
     DimExpr zero = m->shapes.constant(0), latent = m->shapes.constant(a.latent);
     Value low = m->scalar(m.type, -30), high = m->scalar(m.type, 20);
     c.output("mean", m->sliceAxis(moments, 1, zero, latent));
     c.output("logvar", m->max(m->min(m->sliceAxis(moments, 1, latent, latent), high), low));
-    return;
-  }
-  c.weights.ignore("encoder.");
-  c.weights.ignore("quant_conv.");
-  bool pictures = c.part == "pictures";
-  Value latent;
-  if (pictures) {
-    if (a.out != 3)
-      config.fail("out_channels", "a picture has three colours");
-    double factor = config.number("scaling_factor", 0.18215);
-    if (factor == 0)
-      config.fail("scaling_factor", "it must not be 0");
+  } else if (c.part == "pictures") {
     c.tuneFor({{"batch", 1}, {"rows", 64}, {"columns", 64}});
-    latent = unpack(m / "tokens", c.input("tokens", m.type, {"batch", "rows", "columns", 4 * a.latent}), a, factor,
-                    config.number("shift_factor", 0));
+    DecodedPictures pictures =
+        decodePictures(c, a, c.input("tokens", m.type, {"batch", "rows", "columns", 4 * a.latent}));
+    c.output("pixels", pictures.pixels);
+    c.output("not_numbers", pictures.notNumbers);
+    c.output("sample", pictures.sample); // for who blends tiles
   } else {
     c.tuneFor({{"batch", 1}, {"height", 128}, {"width", 128}});
-    latent = c.input("latent", m.type, {"batch", a.latent, "height", "width"});
+    c.output("sample", decodeLatents(c, a, c.input("latent", m.type, {"batch", a.latent, "height", "width"})));
   }
-  if (config.flag("use_post_quant_conv", true))
-    latent = conv2d(m / "post_quant_conv", latent, a.latent, kPointwise);
-  Value sample = decode(m / "decoder", latent, a);
-  if (!pictures)
-    return c.output("sample", sample);
-  c.output("pixels", pixels(m / "pixels", sample));
-  Value isNone = m->op<IsNaNOp>(sample);
-  c.output("not_numbers", m->sum(m->cast(isNone, c.i64()), {1, 2, 3}, /*keepDims=*/false));
-  c.output("sample", sample); // for who blends tiles
 }

@@ -5,8 +5,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Builder/NeuralOps.h"
-#include "flame/Models/Layers.h"
-#include "flame/Models/ModelClass.h"
+#include "flame/Models/Networks.h"
 #include "flame/Ops/Index.h"
 #include <cmath>
 
@@ -37,30 +36,28 @@ Value pool(const Scope &m, Value states, Value ids, int64_t endOfText) {
   return m->squeeze(m->op<GatherElementsOp>({states, index}, m->attr("axis", 1)), {1});
 }
 
-struct Encoded {
-  Value states, pooled;
-};
+} // namespace
 
-Encoded encode(ModelContext &c) {
-  const ModelConfig &config = c.config;
+int64_t models::clipPositions(const ModelConfig &config) { return config.integer("max_position_embeddings", 77); }
+
+ClipText models::clipText(const Network &n, Value ids) {
+  const ModelConfig &config = n.config;
   int64_t width = config.integer("hidden_size", 512), heads = config.integer("num_attention_heads", 8, 1, 4096);
   config.divide("hidden_size", width, "num_attention_heads", heads);
   int64_t inner = config.integer("intermediate_size", 2048), vocabulary = config.integer("vocab_size", 49408);
-  int64_t positions = config.integer("max_position_embeddings", 77);
+  int64_t positions = clipPositions(config);
   int64_t endOfText = config.integer("eos_token_id", 49407, 0);
   double epsilon = config.number("layer_norm_eps", 1e-5);
   std::string function = config.text("hidden_act", "quick_gelu");
   // Version 5 of transformers may save the encoder by itself, without the name that it had in the whole model.
-  bool isWhole = !c.weights.numBlocks("encoder.layers");
+  bool isWhole = !n.weights.numBlocks("encoder.layers");
   std::string prefix = isWhole ? "text_model." : "";
-  int64_t count = c.layers("num_hidden_layers", 12, prefix + "encoder.layers");
-  c.weights.ignore(prefix + "embeddings.position_ids"); // 0, 1, 2, …: old files have them
+  int64_t count = n.layers("num_hidden_layers", 12, prefix + "encoder.layers");
+  n.weights.ignore(prefix + "embeddings.position_ids"); // 0, 1, 2, …: old files have them
 
-  const Scope m = isWhole ? c.root / "text_model" : c.root;
-  c.tuneFor({{"batch", 1}, {"tokens", 77}});
-  Value ids = c.input("input_ids", c.i64(), {"batch", "tokens"});
+  const Scope m = isWhole ? n.root / "text_model" : n.root;
   Scope embed = m / "embeddings";
-  Value place = embed->checkedIndices(embed->iota(embed->dim(ids, 1), c.i64()), embed->shapes.constant(positions));
+  Value place = embed->checkedIndices(embed->iota(embed->dim(ids, 1), n.root->b.getI64Type()), embed->shapes.constant(positions));
   Value x = embed->add(embedding(embed / "token_embedding", ids, vocabulary, width),
                        embedding(embed / "position_embedding", place, positions, width));
   for (int64_t i = 0; i < count; ++i) {
@@ -72,16 +69,19 @@ Encoded encode(ModelContext &c) {
   return {states, pool(m / "pooled", states, ids, endOfText)};
 }
 
-} // namespace
+static ClipText encode(ModelContext &c) {
+  c.tuneFor({{"batch", 1}, {"tokens", 77}});
+  return clipText(c, c.input("input_ids", c.i64(), {"batch", "tokens"}));
+}
 
 void models::buildClipText(ModelContext &c) {
-  Encoded text = encode(c);
+  ClipText text = encode(c);
   c.output("last_hidden_state", text.states);
   c.output("pooler_output", text.pooled);
 }
 
 void models::buildClipTextWithProjection(ModelContext &c) {
-  Encoded text = encode(c);
+  ClipText text = encode(c);
   int64_t width = c.config.integer("projection_dim", 512);
   c.output("text_embeds", linear(c.root / "text_projection", text.pooled, width, /*bias=*/false));
   c.output("last_hidden_state", text.states);

@@ -8,8 +8,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Builder/NeuralOps.h"
-#include "flame/Models/Layers.h"
-#include "flame/Models/ModelClass.h"
+#include "flame/Models/Networks.h"
 #include "flame/Ops/Pointwise.h"
 #include <array>
 #include <cmath>
@@ -22,20 +21,19 @@ namespace {
 
 constexpr double kEpsilon = 1e-6;
 
-struct Width {
-  int64_t hidden, heads, head;
-};
+using Width = FluxConfig;
 
-/// Two linear layers with a SiLU between them.
-Value embedder(const Scope &m, Value x, int64_t hidden) {
-  return linear(m / "linear_2", activation(m, "silu", linear(m / "linear_1", x, hidden)), hidden);
+/// Embedders are two linear layers with a SiLU between them: the first with its SiLU, and the second.
+Value embedFirst(const Scope &m, Value x, int64_t hidden) {
+  return activation(m, "silu", linear(m / "linear_1", x, hidden));
 }
+Value embedSecond(const Scope &m, Value x, int64_t hidden) { return linear(m / "linear_2", x, hidden); }
 
-/// The embedding of a number that comes in thousandths, as the model's element type holds it.
-Value numberEmbedder(const Scope &m, Value number, int64_t hidden) {
+/// Of a number that comes in thousandths, as the model's element type holds it.
+Value embedNumberFirst(const Scope &m, Value number, int64_t hidden) {
   Value thousandths = m->mul(rounded(m, number), m->scalar(m->b.getF32Type(), 1000));
   Value waves = sinusoidalEmbedding(m, rounded(m, thousandths), 256);
-  return embedder(m, m->cast(waves, m.type), hidden);
+  return embedFirst(m, m->cast(waves, m.type), hidden);
 }
 
 /// [B, n] as [B, 1, n]: the same for all tokens.
@@ -147,91 +145,112 @@ Rotation rotationOf(const Scope &m, Value ids, ArrayRef<int64_t> axes) {
   return {m->concat(cosines, 1), m->concat(sines, 1)};
 }
 
-/// The steps of a schedule: what the model is told of each, and by what its prediction is multiplied.
-struct Schedule {
-  Value step, timesteps, sizes; // i64 [], f32 [steps], f32 [steps]
-
-  /// The current step's element of one of them, as [1]. A step beyond the schedule has zeros.
-  Value current(const Scope &m, Value of) const {
-    Value here = m->equal(m->iota(m->dim(of, 0), m->b.getI64Type()), step);
-    return m->sum(m->where(here, of, m->scalarLike(of, 0)), {0});
-  }
-};
+/// Element number `step` of a schedule's numbers, as [1]; 0 beyond it.
+Value current(const Scope &m, Value numbers, Value step) {
+  Value here = m->equal(m->iota(m->dim(numbers, 0), m->b.getI64Type()), step);
+  return m->sum(m->where(here, numbers, m->scalarLike(numbers, 0)), {0});
+}
 
 } // namespace
 
-void models::buildFluxTransformer(ModelContext &c) {
-  const ModelConfig &config = c.config;
+FluxConfig models::fluxConfig(const Network &n) {
+  const ModelConfig &config = n.config;
+  FluxConfig f;
   config.expect("patch_size", 1);
-  int64_t channels = config.integer("in_channels", 64), outChannels = config.integer("out_channels", channels);
-  Width w;
-  w.heads = config.integer("num_attention_heads", 24, 1, 4096);
-  w.head = config.integer("attention_head_dim", 128, 1, 4096);
-  w.hidden = w.heads * w.head;
-  int64_t contextWidth = config.integer("joint_attention_dim", 4096),
-          pooledWidth = config.integer("pooled_projection_dim", 768);
-  SmallVector<int64_t> axes = config.integers("axes_dims_rope", SmallVector<int64_t>{16, 56, 56});
+  f.channels = config.integer("in_channels", 64);
+  f.outChannels = config.integer("out_channels", f.channels);
+  f.heads = config.integer("num_attention_heads", 24, 1, 4096);
+  f.head = config.integer("attention_head_dim", 128, 1, 4096);
+  f.hidden = f.heads * f.head;
+  f.contextWidth = config.integer("joint_attention_dim", 4096);
+  f.pooledWidth = config.integer("pooled_projection_dim", 768);
+  f.axes = config.integers("axes_dims_rope", SmallVector<int64_t>{16, 56, 56});
   int64_t turned = 0;
-  for (int64_t width : axes) {
+  for (int64_t width : f.axes) {
     turned += width;
     if (width % 2)
       config.fail("axes_dims_rope", "each must be even: elements are turned in pairs");
   }
-  if (turned != w.head)
-    config.fail("axes_dims_rope", "the sum must be 'attention_head_dim', which is " + std::to_string(w.head));
-  int64_t doubleBlocks = c.layers("num_layers", 19, "transformer_blocks");
-  int64_t singleBlocks = c.layers("num_single_layers", 38, "single_transformer_blocks");
+  if (turned != f.head)
+    config.fail("axes_dims_rope", "the sum must be 'attention_head_dim', which is " + std::to_string(f.head));
+  f.guided = config.flag("guidance_embeds", false);
+  f.doubleBlocks = n.layers("num_layers", 19, "transformer_blocks");
+  f.singleBlocks = n.layers("num_single_layers", 38, "single_transformer_blocks");
+  return f;
+}
 
+FluxConditions models::fluxConditions(const Network &n, const FluxConfig &f, Value text, Value pooled, Value guidance,
+                                      Value textIds, Value imageIds) {
+  const Scope &m = n.root;
+  Scope embed = m / "time_text_embed", place = m / "pos_embed";
+  FluxConditions c;
+  if (f.guided)
+    c.guidance = embedNumberFirst(embed / "guidance_embedder", guidance, f.hidden);
+  c.pooled = embedFirst(embed / "text_embedder", pooled, f.hidden);
+  c.text = linear(m / "context_embedder", text, f.hidden, /*bias=*/false);
+  c.textTokens = m->dim(textIds, 0), c.imageTokens = m->dim(imageIds, 0);
+  Value number = place->iota(c.textTokens + c.imageTokens, m->b.getI64Type());
+  Value first = place->reshape(place->shapeTensor(c.textTokens), GraphBuilder::Axes());
+  c.positions = rotationOf(place, place->concat({textIds, imageIds}, 0), f.axes);
+  c.areText = place->unsqueeze(place->less(number, first), {1, 2});
+  return c;
+}
+
+Value models::fluxPrediction(const Network &n, const FluxConfig &f, const FluxConditions &c, Value tokens, Value time) {
+  const Scope &m = n.root;
+  Scope embed = m / "time_text_embed";
+  Scope ofTime = embed / "timestep_embedder", ofText = m / "context_embedder";
+  Value conditioning = embedSecond(ofTime, embedNumberFirst(ofTime, time, f.hidden), f.hidden);
+  if (c.guidance)
+    conditioning = embed->add(conditioning, embedSecond(embed / "guidance_embedder", c.guidance, f.hidden));
+  conditioning = embed->add(conditioning, embedSecond(embed / "text_embedder", c.pooled, f.hidden));
+  Tokens all = {c.positions, c.areText};
+  Streams x = {linear(m / "x_embedder", tokens, f.hidden), ofText->add(c.text, ofText.weight("bias", {f.hidden}))};
+  for (int64_t i = 0; i < f.doubleBlocks; ++i)
+    x = doubleBlock(m / "transformer_blocks" / i, x, conditioning, f, all);
+  Value joint = m->concat({x.text, x.image}, 1);
+  for (int64_t i = 0; i < f.singleBlocks; ++i)
+    joint = singleBlock(m / "single_transformer_blocks" / i, joint, conditioning, f, all);
+  Value image = m->sliceAxis(joint, 1, c.textTokens, c.imageTokens);
+  auto last = modulation(m / "norm_out", conditioning, 2); // scale, shift
+  return linear(m / "proj_out", modulate(m / "norm_out", image, last[1], last[0]), f.outChannels);
+}
+
+Value models::fluxStep(const Network &n, const FluxConfig &f, const FluxConditions &c, const FluxSchedule &schedule,
+                       Value tokens, Value step) {
+  if (f.channels != f.outChannels)
+    n.config.fail("out_channels", "a step of denoising needs as many as 'in_channels'");
+  Scope m = n.root / "schedule";
+  Value prediction = fluxPrediction(n, f, c, tokens, current(m, schedule.timesteps, step));
+  // A number that multiplies a tensor, and the product, have the tensor's type in PyTorch.
+  Value size = rounded(m, current(m, schedule.sizes, step));
+  Value change = rounded(m, m->mul(m->widen(prediction), size));
+  return m->cast(m->add(m->widen(tokens), change), m.type);
+}
+
+void models::buildFluxTransformer(ModelContext &c) {
+  const FluxConfig f = fluxConfig(c);
   const Scope &m = c.root;
+  const bool isStep = c.part == "step";
   c.tuneFor({{"batch", 1}, {"image_tokens", 4096}, {"text_tokens", 512}, {"steps", 4}}); // a picture of 1024²
-  Value hiddenStates = c.input("hidden_states", m.type, {"batch", "image_tokens", channels});
-  Value encoderHiddenStates = c.input("encoder_hidden_states", m.type, {"batch", "text_tokens", contextWidth});
-  Value pooled = c.input("pooled_projections", m.type, {"batch", pooledWidth});
-  bool isStep = c.part == "step";
-  Schedule schedule;
-  Value timestep;
+  Value tokens = c.input("hidden_states", m.type, {"batch", "image_tokens", f.channels});
+  Value text = c.input("encoder_hidden_states", m.type, {"batch", "text_tokens", f.contextWidth});
+  Value pooled = c.input("pooled_projections", m.type, {"batch", f.pooledWidth});
+  Value step, timestep;
+  FluxSchedule schedule;
   if (isStep) {
-    schedule = {c.input("step", c.i64(), {}), c.input("timesteps", c.f32(), {"steps"}),
-                c.input("step_sizes", c.f32(), {"steps"})};
-    timestep = schedule.current(m / "schedule", schedule.timesteps);
+    step = c.input("step", c.i64(), {});
+    schedule = {c.input("timesteps", c.f32(), {"steps"}), c.input("step_sizes", c.f32(), {"steps"})};
   } else {
     timestep = c.input("timestep", c.f32(), {"batch"});
   }
-  Value imageIds = c.input("img_ids", c.f32(), {"image_tokens", int64_t(axes.size())});
-  Value textIds = c.input("txt_ids", c.f32(), {"text_tokens", int64_t(axes.size())});
-  Value guidance = config.flag("guidance_embeds", false) ? c.input("guidance", c.f32(), {"batch"}) : Value();
+  Value imageIds = c.input("img_ids", c.f32(), {"image_tokens", int64_t(f.axes.size())});
+  Value textIds = c.input("txt_ids", c.f32(), {"text_tokens", int64_t(f.axes.size())});
+  Value guidance = f.guided ? c.input("guidance", c.f32(), {"batch"}) : Value();
 
-  Scope embed = m / "time_text_embed";
-  Value conditioning = numberEmbedder(embed / "timestep_embedder", timestep, w.hidden);
-  if (guidance)
-    conditioning = embed->add(conditioning, numberEmbedder(embed / "guidance_embedder", guidance, w.hidden));
-  conditioning = embed->add(conditioning, embedder(embed / "text_embedder", pooled, w.hidden));
-
-  Streams x = {linear(m / "x_embedder", hiddenStates, w.hidden),
-               linear(m / "context_embedder", encoderHiddenStates, w.hidden)};
-  Scope place = m / "pos_embed";
-  DimExpr textTokens = m->dim(textIds, 0), imageTokens = m->dim(imageIds, 0);
-  Value number = place->iota(textTokens + imageTokens, c.i64());
-  Value first = place->reshape(place->shapeTensor(textTokens), GraphBuilder::Axes());
-  Tokens tokens = {rotationOf(place, place->concat({textIds, imageIds}, 0), axes),
-                   place->unsqueeze(place->less(number, first), {1, 2})};
-  for (int64_t i = 0; i < doubleBlocks; ++i)
-    x = doubleBlock(m / "transformer_blocks" / i, x, conditioning, w, tokens);
-  Value joint = m->concat({x.text, x.image}, 1);
-  for (int64_t i = 0; i < singleBlocks; ++i)
-    joint = singleBlock(m / "single_transformer_blocks" / i, joint, conditioning, w, tokens);
-  Value image = m->sliceAxis(joint, 1, textTokens, imageTokens);
-
-  auto last = modulation(m / "norm_out", conditioning, 2); // scale, shift
-  Value prediction = linear(m / "proj_out", modulate(m / "norm_out", image, last[1], last[0]), outChannels);
+  FluxConditions conditions = fluxConditions(c, f, text, pooled, guidance, textIds, imageIds);
   if (!isStep)
-    return c.output("sample", prediction);
-  // Euler's step; a number that multiplies a tensor, and the product, have the tensor's type in PyTorch.
-  Scope after = m / "schedule";
-  if (channels != outChannels)
-    config.fail("out_channels", "a step of denoising needs as many as 'in_channels'");
-  Value size = rounded(after, schedule.current(after, schedule.sizes));
-  Value change = rounded(after, after->mul(after->widen(prediction), size));
-  c.output("sample", after->cast(after->add(after->widen(hiddenStates), change), m.type));
-  c.output("next_step", after->add(schedule.step, after->i64Scalar(1)));
+    return c.output("sample", fluxPrediction(c, f, conditions, tokens, timestep));
+  c.output("sample", fluxStep(c, f, conditions, schedule, tokens, step));
+  c.output("next_step", (m / "schedule")->add(step, m->i64Scalar(1)));
 }

@@ -25,7 +25,26 @@ const ModelClass *models::findModelClass(StringRef name) {
   return found == classes.end() ? nullptr : &*found;
 }
 
-Value ModelContext::input(StringRef name, Type elementType, ArrayRef<InputDim> dims) {
+const std::vector<PipelineClass> &models::pipelineClasses() {
+  static const std::vector<PipelineClass> classes = {
+      {"FluxPipeline",
+       {{"text_encoder", "CLIPTextModel"},
+        {"text_encoder_2", "T5EncoderModel"},
+        {"transformer", "FluxTransformer2DModel"},
+        {"vae", "AutoencoderKL"}},
+       {"FlowMatchEulerDiscreteScheduler"},
+       buildFluxPipeline},
+  };
+  return classes;
+}
+
+const PipelineClass *models::findPipelineClass(StringRef name) {
+  const auto &classes = pipelineClasses();
+  auto found = llvm::find_if(classes, [&](const PipelineClass &one) { return name == one.name; });
+  return found == classes.end() ? nullptr : &*found;
+}
+
+Value FunctionContext::input(StringRef name, Type elementType, ArrayRef<InputDim> dims) {
   SmallVector<int64_t> shape;
   SmallVector<Attribute> attributes;
   Builder &b = function.builder;
@@ -37,7 +56,7 @@ Value ModelContext::input(StringRef name, Type elementType, ArrayRef<InputDim> d
   return function.addInput(name, RankedTensorType::get(shape, elementType), attributes);
 }
 
-int64_t ModelContext::layers(StringRef key, std::optional<int64_t> otherwise, const std::string &prefix) {
+int64_t Network::layers(StringRef key, std::optional<int64_t> otherwise, const std::string &prefix) const {
   int64_t count = config.layers(key, otherwise), present = weights.numBlocks(prefix);
   if (count > present)
     config.fail(key, "the weights have " + std::to_string(present) + " blocks '" + prefix +

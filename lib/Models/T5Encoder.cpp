@@ -6,8 +6,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Builder/NeuralOps.h"
-#include "flame/Models/Layers.h"
-#include "flame/Models/ModelClass.h"
+#include "flame/Models/Networks.h"
 #include <cmath>
 
 using namespace mlir;
@@ -63,8 +62,8 @@ Value feedForward(const Scope &m, Value x, int64_t inner, bool gated, StringRef 
 
 } // namespace
 
-void models::buildT5Encoder(ModelContext &c) {
-  const ModelConfig &config = c.config;
+Value models::t5Encoder(const Network &n, Value ids) {
+  const ModelConfig &config = n.config;
   int64_t width = config.integer("d_model", 512), inner = config.integer("d_ff", 2048);
   int64_t vocabulary = config.integer("vocab_size", 32128);
   Attention a;
@@ -80,16 +79,14 @@ void models::buildT5Encoder(ModelContext &c) {
   std::string kind = config.text("feed_forward_proj", "relu");
   bool gated = StringRef(kind).starts_with("gated-");
   std::string function = kind == "gated-gelu" ? "gelu_new" : gated ? kind.substr(6) : kind;
-  int64_t count = c.layers("num_layers", 6, "encoder.block");
+  int64_t count = n.layers("num_layers", 6, "encoder.block");
   if (count == 0)
     config.fail("num_layers", "at least one is needed: the first has the biases of all");
 
-  const Scope &m = c.root;
-  c.tuneFor({{"batch", 1}, {"tokens", 512}});
-  Value ids = c.input("input_ids", c.i64(), {"batch", "tokens"});
+  const Scope &m = n.root;
   // The table is stored under either name or both.
   if (m.has("shared.weight"))
-    c.weights.ignore("encoder.embed_tokens.weight");
+    n.weights.ignore("encoder.embed_tokens.weight");
   Value x = embedding(m.has("shared.weight") || !m.has("encoder.embed_tokens.weight") ? m / "shared"
                                                                                       : m / "encoder.embed_tokens",
                       ids, vocabulary, width);
@@ -100,5 +97,10 @@ void models::buildT5Encoder(ModelContext &c) {
     x = forward->add(x, feedForward(forward / "DenseReluDense", rmsNorm(forward / "layer_norm", x, epsilon), inner,
                                     gated, function));
   }
-  c.output("last_hidden_state", rmsNorm(m / "encoder.final_layer_norm", x, epsilon));
+  return rmsNorm(m / "encoder.final_layer_norm", x, epsilon);
+}
+
+void models::buildT5Encoder(ModelContext &c) {
+  c.tuneFor({{"batch", 1}, {"tokens", 512}});
+  c.output("last_hidden_state", t5Encoder(c, c.input("input_ids", c.i64(), {"batch", "tokens"})));
 }

@@ -68,6 +68,7 @@ public:
 
   void addPasses(OpPassManager &passes) override {
     passes.addNestedPass<func::FuncOp>(createScaleAfterProducts());
+    passes.addNestedPass<func::FuncOp>(createWidenWeights());
     passes.addNestedPass<func::FuncOp>(createJoinProducts());
     passes.addNestedPass<func::FuncOp>(createSinkConvTransposes());
     // The parts of a joined product are taken behind the reshapes that split them.

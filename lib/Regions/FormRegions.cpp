@@ -602,7 +602,8 @@ private:
         continue;
       std::optional<Attention> found = matchAttention(product, shapes, isIgnored, options.largestHead);
       bool constant = demand.isConstant(&op);
-      if (found && llvm::all_of(found->ops, [&](Operation *inner) { return demand.isConstant(inner) == constant; }))
+      if (found && getElementTypeOrSelf(product.getY().getType()).getIntOrFloatBitWidth() == 16 &&
+          llvm::all_of(found->ops, [&](Operation *inner) { return demand.isConstant(inner) == constant; }))
         attentions[&op] = std::move(*found);
     }
     SmallVector<Operation *> withLogSum;

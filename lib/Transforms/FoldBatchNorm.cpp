@@ -1,8 +1,8 @@
 //===- FoldBatchNorm.cpp - factors and offsets of channels into weights -----------------------------------------------===//
 //
 // See Passes.td. A chain is a run of additions, subtractions, multiplications and divisions by constants, each the only
-// user of the one before. It is rewritten where that leaves fewer ops on the data. Works on the function's own block:
-// ops on constants inside a loop would run each time.
+// user of the one before. It is rewritten where that leaves fewer ops on the data. Works where ops on constants run once:
+// in the function's own block and in its loops.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Analysis/Constants.h"
@@ -36,8 +36,9 @@ public:
 
   void run() {
     SmallVector<Operation *> ops;
-    for (Operation &op : function.getBody().front())
-      ops.push_back(&op);
+    for (Block *block : loadTimeBlocks(function))
+      for (Operation &op : *block)
+        ops.push_back(&op);
     for (Operation *op : ops) {
       SmallVector<Step> chain = chainEndingAt(op);
       if (!chain.empty())

@@ -1,6 +1,6 @@
 //===- JoinProducts.cpp - products of one operand by several weights become one ------------------------------------------===//
 //
-// See Passes.td. Works on the function's own block, where what is computed from weights alone runs once.
+// See Passes.td. Works where what is computed from weights alone runs once.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "FunctionRewriter.h"
@@ -42,14 +42,15 @@ public:
   explicit Joiner(func::FuncOp function) : FunctionRewriter(function) {}
 
   void run() {
-    // Products that may be joined: same operand, same kind.
-    llvm::MapVector<std::pair<Value, Attribute>, SmallVector<Member>> groups;
-    for (Operation &op : function.getBody().front())
-      if (auto product = dyn_cast<MatMulOp>(op))
+    for (Block *block : loadTimeBlocks(function)) {
+      // Products that may be joined: same operand, same kind.
+      llvm::MapVector<std::pair<Value, Attribute>, SmallVector<Member>> groups;
+      for (MatMulOp product : block->getOps<MatMulOp>())
         if (std::optional<Member> member = memberOf(product))
           groups[{product.getX(), kind(*member)}].push_back(*member);
-    for (auto &[key, members] : groups)
-      join(members);
+      for (auto &[key, members] : groups)
+        join(members);
+    }
     sweep();
   }
 
@@ -97,7 +98,7 @@ private:
   /// True if the value exists before `op`.
   static bool precedes(Value value, Operation *op) {
     Operation *producer = value.getDefiningOp();
-    return !producer || producer->isBeforeInBlock(op);
+    return !producer || producer->getBlock() != op->getBlock() || producer->isBeforeInBlock(op);
   }
 
   void join(SmallVector<Member> &members) {

@@ -6,6 +6,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "FunctionRewriter.h"
 #include "ScalePattern.h"
+#include "flame/Analysis/Attention.h"
 #include "flame/Analysis/Constants.h"
 #include "flame/Builder/GraphBuilder.h"
 #include "flame/Ops/Contraction.h"
@@ -35,6 +36,8 @@ constexpr int64_t scaleDepth = 128, scaleColumns = 128;
 struct Quantised {
   Value elements; // of 8 bits
   Value scale;    // f32; null: none
+  /// What the product reads them through, the last first: movement, with a scale of one number; and multiplications by single numbers.
+  SmallVector<Operation *> moves = {}, factors = {};
 };
 
 /// The same where the scale may change along the inner dim.
@@ -93,6 +96,25 @@ private:
 
   /// `inner`: the dim of `value` that the product sums over.
   std::optional<Quantised> match(Value value, int64_t inner) {
+    SmallVector<Operation *> moves, factors;
+    while (Operation *op = value.getDefiningOp()) {
+      auto scaling = matchScaling(op, shapes);
+      if (isa<ReshapeOp, TransposeOp, SliceOp, ExpandOp>(op))
+        moves.push_back(op);
+      else if (scaling && isa<FloatType>(typeOf(value)) && !stored(scaling->x))
+        factors.push_back(op);
+      else
+        break;
+      value = scaling ? scaling->x : op->getOperand(0);
+    }
+    std::optional<Quantised> found = matchScaled(value, moves.empty() ? inner : shapes.rank(value) - 1);
+    if (!found || (!moves.empty() && found->scale && !shapes.numElements(found->scale).isConstant(1)))
+      return {};
+    found->moves = std::move(moves);
+    found->factors = std::move(factors);
+    return found;
+  }
+  std::optional<Quantised> matchScaled(Value value, int64_t inner) {
     if (auto rounded = value.getDefiningOp<CastOp>(); rounded && rounded.getExcess() && typeOf(rounded.getX()).isF32())
       value = rounded.getX();
     if (!typeOf(value).isF32())
@@ -114,9 +136,35 @@ private:
     return {};
   }
 
+  /// The elements as the product reads them.
+  Value moved(OpBuilder &b, const Quantised &operand) {
+    Value value = operand.elements;
+    for (Operation *op : llvm::reverse(operand.moves)) {
+      Operation *move = b.clone(*op);
+      move->setOperand(0, value);
+      value = move->getResult(0);
+      value.setType(cast<RankedTensorType>(value.getType()).clone(typeOf(operand.elements)));
+    }
+    return value;
+  }
+  /// The result times the numbers that an operand was multiplied by.
+  Value multiplied(GraphBuilder &g, Value result, const Quantised &operand) {
+    for (Operation *op : operand.factors) {
+      Scaling scaling = *matchScaling(op, shapes);
+      auto known = splatNumber(scaling.factor);
+      Value number = known ? g.scalar(g.b.getF32Type(), *known) : g.reshape(g.cast(scaling.factor, g.b.getF32Type()), GraphBuilder::Axes());
+      result = scaling.divides ? g.div(result, number) : g.mul(result, number);
+    }
+    return result;
+  }
+
   /// A scale of an operand's lines, which are its last dim or the one before, where the product's result has them.
   Value placed(GraphBuilder &g, Value scale, bool isLast, bool mustBeLast) {
     int64_t rank = g.rank(scale);
+    // One number that is known stays so: its conversion would be a kernel, and hide it from attention.
+    if (auto conversion = scale.getDefiningOp<CastOp>(); conversion && shapes.numElements(scale).isConstant(1) && isa<FloatType>(typeOf(conversion.getX())))
+      if (auto number = splatNumber(conversion.getX()))
+        return g.scalar(typeOf(scale), *number);
     if (isLast == mustBeLast || rank == 0)
       return scale;
     // A conversion stays the last step, where the product's kernel can take it in.
@@ -230,14 +278,16 @@ private:
       return;
     if (!x || !y || typeOf(x->elements) != typeOf(y->elements) || constants.contains(x->elements))
       return;
-    bool isInteger = typeOf(x->elements).isInteger();
+    const bool isInteger = typeOf(x->elements).isInteger(), isConstant = constants.contains(y->elements);
     if (isInteger && shapes.dim(op.getX(), xInner).constant().value_or(INT64_MAX) > longestIntegerSum)
       return;
     OpBuilder b(op);
     GraphBuilder g(b, op.getLoc(), shapes);
     bool transposeY = op.getTransposeY();
+    x->elements = moved(b, *x);
+    y->elements = moved(b, *y);
     // Matrix instructions read 8-bit elements along the inner dim alone.
-    if (!transposeY && constants.contains(y->elements)) {
+    if (!transposeY && isConstant) {
       auto order = llvm::to_vector(llvm::seq<int64_t>(0, yType.getRank()));
       std::swap(order[order.size() - 1], order[order.size() - 2]);
       y->elements = g.transpose(y->elements, order);
@@ -252,6 +302,7 @@ private:
       result = g.mul(result, placed(g, x->scale, /*isLast=*/op.getTransposeX(), /*mustBeLast=*/false));
     if (y->scale)
       result = g.mul(result, placed(g, y->scale, /*isLast=*/!op.getTransposeY(), /*mustBeLast=*/true));
+    result = multiplied(g, multiplied(g, result, *x), *y);
     result = g.narrow(result, type);
     op.getResult().replaceAllUsesWith(result);
   }

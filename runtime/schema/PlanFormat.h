@@ -19,7 +19,7 @@ namespace flame::plan {
 
 /// Raised by every change of plan.fbs, of the kernel ABI, or of a host function's meaning that an older reader would
 /// misunderstand.
-inline constexpr uint32_t kPlanVersion = 7;
+inline constexpr uint32_t kPlanVersion = 8;
 
 inline constexpr char kSealMagic[8] = {'F', 'L', 'M', 'E', 'S', 'E', 'A', 'L'};
 inline constexpr size_t kSealBytes = 16;

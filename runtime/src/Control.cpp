@@ -97,7 +97,9 @@ private:
 void Executor::execute(const LoopCommand &c) {
   const BlockInfo &body = plan.blocks[c.body];
   int64_t trip = INT64_MAX;
-  if (c.trip != -1) {
+  if (c.count != -1) {
+    trip = shapes.eval(c.count);
+  } else if (c.trip != -1) {
     const Tensor &t = tensor(c.trip);
     if (t.elements() != 1 || !isInteger(t.dtype))
       fail(FLAME_BAD_DATA, "the trip count ", plan.slotName(c.trip), " is ", describeTensor(t.dtype, t.dims),
@@ -111,7 +113,7 @@ void Executor::execute(const LoopCommand &c) {
     carried.push_back(value(slot));
   std::vector<ScanBuffer> scans;
   for (int32_t slot : c.scans)
-    scans.emplace_back(*queue, plan.slots[slot].dtype, c.trip == -1 ? 1 : trip);
+    scans.emplace_back(*queue, plan.slots[slot].dtype, trip == INT64_MAX ? 1 : trip);
 
   // Iteration number and condition live here, so whatever keeps them must copy them: Origin::Arena says so.
   Tensor index = makeTensor(module.allocator(), FLAME_I64, {});

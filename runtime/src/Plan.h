@@ -125,6 +125,7 @@ struct IfCommand {
 struct LoopCommand {
   int32_t trip, condition, body;
   std::vector<int32_t> carried, results, scans;
+  int32_t count; // expression
 };
 enum class Relation : uint8_t { Equal, LessEqual, EqualOrOne };
 struct CheckCommand {

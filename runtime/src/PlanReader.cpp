@@ -207,7 +207,8 @@ Command Reader::command(const fb::Command &table) {
                            c.body(),
                            numbers<int32_t>(c.carried()),
                            numbers<int32_t>(c.results()),
-                           numbers<int32_t>(c.scans())};
+                           numbers<int32_t>(c.scans()),
+                           c.count()};
     break;
   }
   case fb::CommandBody::Check: {

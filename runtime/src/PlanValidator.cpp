@@ -407,6 +407,9 @@ void Validator::checkCommand(int block, const Command &command, int depth) {
     }
   } else if (auto *c = std::get_if<LoopCommand>(&command.body)) {
     useTensor(c->trip, /*optional=*/true);
+    checkExpr(c->count, /*optional=*/true);
+    if (c->trip != -1 && c->count != -1)
+      bad("a loop has two trip counts");
     useTensor(c->condition, /*optional=*/true);
     for (int32_t slot : c->carried)
       use(slot);

@@ -140,8 +140,7 @@ private:
         for (int32_t slot : c->results)
           hold(slot);
       } else if (auto *c = std::get_if<LoopCommand>(&body)) {
-        walk(c->body);
-        exact = false;
+        walkLoop(*c);
         for (const auto *list : {&c->results, &c->scans})
           for (int32_t slot : *list)
             hold(slot);
@@ -163,6 +162,20 @@ private:
     for (int32_t slot : info.releaseSlots)
       if (block != Plan::kMain)
         drop(slot);
+  }
+
+  /// An iteration counts for all: each has the body's memory, and from the second one on, beside what the loop began with, what the
+  /// iteration before has left.
+  void walkLoop(const LoopCommand &c) {
+    exact = false;
+    const auto times = c.count == -1 ? std::nullopt : shapes.tryEval(c.count);
+    if (times && *times <= 0)
+      return;
+    const auto &args = plan.blocks[c.body].args;
+    if (!times || *times > 1)
+      std::for_each(args.begin() + 2, args.end(), [&](int32_t slot) { hold(slot); });
+    walk(c.body);
+    std::for_each(args.begin(), args.end(), [&](int32_t slot) { drop(slot); });
   }
 
   static int64_t constantElement(const ConstantInfo &constant, int64_t index) {

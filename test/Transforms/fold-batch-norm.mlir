@@ -93,3 +93,36 @@ func.func @keep(%x: tensor<?x4xf32>, %y: tensor<1x2x3xf32>) -> (tensor<?x4xf32>,
   %3 = flame.mul %2, %row : (tensor<1x2x3xf32>, tensor<3xf32>) -> tensor<1x2x3xf32>
   return %0, %1, %3 : tensor<?x4xf32>, tensor<?x4xf32>, tensor<1x2x3xf32>
 }
+
+// -----
+
+// In a loop, whose constants are computed when the module is loaded, but not in a branch, which may never be taken.
+// CHECK-LABEL: @loop
+func.func @loop(%n: tensor<i64>, %c: tensor<i1>, %x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %f = flame.constant {value = dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>} : () -> tensor<4xf32>
+  %g = flame.constant {value = dense<[5.0, 6.0, 7.0, 8.0]> : tensor<4xf32>} : () -> tensor<4xf32>
+  // CHECK: flame.loop
+  // CHECK: ^bb0(%{{.*}}: tensor<i64>, %{{.*}}: tensor<i1>, %[[X:.*]]: tensor<?x4xf32>):
+  // CHECK: %[[BOTH:.*]] = flame.mul %{{.*}}, %{{.*}} : (tensor<4xf32>, tensor<4xf32>)
+  // CHECK-NEXT: %[[Y:.*]] = flame.mul %[[X]], %[[BOTH]]
+  // CHECK-NEXT: flame.yield %{{.*}}, %[[Y]]
+  %y = flame.loop %n, %x {has_trip = true, has_condition = false, fixed = [array<i64: 0>]}
+      : (tensor<i64>, tensor<?x4xf32>) -> tensor<?x4xf32> {
+  ^body(%i: tensor<i64>, %go: tensor<i1>, %v: tensor<?x4xf32>):
+    %a = flame.mul %v, %f : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+    %b = flame.mul %a, %g : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+    flame.yield %go, %b : tensor<i1>, tensor<?x4xf32>
+  }
+  // CHECK: flame.if
+  // CHECK: flame.mul
+  // CHECK-NEXT: flame.mul
+  // CHECK-NEXT: flame.yield
+  %z = flame.if %c : (tensor<i1>) -> tensor<?x4xf32> {
+    %a = flame.mul %y, %f : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+    %b = flame.mul %a, %g : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+    flame.yield %b : tensor<?x4xf32>
+  } else {
+    flame.yield %y : tensor<?x4xf32>
+  }
+  return %z : tensor<?x4xf32>
+}

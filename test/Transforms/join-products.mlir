@@ -46,3 +46,28 @@ func.func @apart(%x: tensor<8x64xf16>, %many: tensor<4096x64xf16>, %w: tensor<64
   %ct = flame.transpose %c {perm = array<i64: 1, 0>} : (tensor<8x32xf16>) -> tensor<32x8xf16>
   return %st, %kt, %at, %bt, %ct : tensor<32x8xf16>, tensor<32x8xf16>, tensor<32x4096xf16>, tensor<32x4096xf16>, tensor<32x8xf16>
 }
+
+// -----
+
+// In a loop, whose constants are computed when the module is loaded, too.
+// CHECK-LABEL: @loop
+func.func @loop(%n: tensor<i64>, %x: tensor<1x?x64xf16>) -> tensor<1x?x64xf16> {
+  %wq = flame.weight {name = "q", ref = #flame.weight_ref<"w", 0, 4096>, type = tensor<64x32xf16>} : () -> tensor<64x32xf16>
+  %wk = flame.weight {name = "k", ref = #flame.weight_ref<"w", 4096, 4096>, type = tensor<64x32xf16>} : () -> tensor<64x32xf16>
+  // CHECK: flame.loop
+  // CHECK: ^bb0(%{{.*}}: tensor<i64>, %{{.*}}: tensor<i1>, %[[X:.*]]: tensor<1x?x64xf16>):
+  // CHECK: %[[W:.*]] = flame.concat %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<64x32xf16>, tensor<64x32xf16>) -> tensor<64x64xf16>
+  // CHECK: %[[Y:.*]] = flame.matmul %[[X]], %[[W]]
+  // CHECK-COUNT-2: flame.slice %[[Y]]
+  // CHECK-NOT: flame.matmul
+  // CHECK: flame.yield
+  %y = flame.loop %n, %x {has_trip = true, has_condition = false, fixed = [array<i64: 1>]}
+      : (tensor<i64>, tensor<1x?x64xf16>) -> tensor<1x?x64xf16> {
+  ^body(%i: tensor<i64>, %go: tensor<i1>, %v: tensor<1x?x64xf16>):
+    %q = flame.matmul %v, %wq : (tensor<1x?x64xf16>, tensor<64x32xf16>) -> tensor<1x?x32xf16>
+    %k = flame.matmul %v, %wk : (tensor<1x?x64xf16>, tensor<64x32xf16>) -> tensor<1x?x32xf16>
+    %both = flame.concat %k, %q {axis = 2 : i64} : (tensor<1x?x32xf16>, tensor<1x?x32xf16>) -> tensor<1x?x64xf16>
+    flame.yield %go, %both : tensor<i1>, tensor<1x?x64xf16>
+  }
+  return %y : tensor<1x?x64xf16>
+}

@@ -178,3 +178,52 @@ func.func @other_blocks(%q: tensor<128x256xf8E5M2>, %w: tensor<32x256xf8E5M2>, %
   %2 = flame.matmul %x2, %y128 {transpose_y = true} : (tensor<128x256xf32>, tensor<32x256xf32>) -> tensor<128x32xf32>
   return %0, %1, %2 : tensor<128x32xf32>, tensor<128x32xf32>, tensor<128x32xf32>
 }
+
+// -----
+
+// Elements are moved as they are where the scale is one number; what they are multiplied by otherwise comes after the product, too. A scale that
+// is known stays a number.
+// CHECK-LABEL: @moved
+// CHECK-SAME: %[[Q:.*]]: tensor<5x24xf8E4M3FN>, %[[K:.*]]: tensor<5x24xf8E4M3FN>, %[[S:.*]]: tensor<1xf32>
+func.func @moved(%q: tensor<5x24xf8E4M3FN>, %k: tensor<5x24xf8E4M3FN>, %s: tensor<1xf32>) -> tensor<3x5x5xf32> {
+  // CHECK: %[[Q3:.*]] = flame.reshape %[[Q]], {{.*}} -> tensor<5x3x8xf8E4M3FN>
+  // CHECK: %[[QT:.*]] = flame.transpose %[[Q3]] {{.*}} -> tensor<3x5x8xf8E4M3FN>
+  // CHECK: %[[K3:.*]] = flame.reshape %[[K]], {{.*}} -> tensor<5x3x8xf8E4M3FN>
+  // CHECK: %[[KT:.*]] = flame.transpose %[[K3]] {{.*}} -> tensor<3x8x5xf8E4M3FN>
+  // CHECK: %[[P:.*]] = flame.matmul %[[QT]], %[[KT]] {type = f32}
+  // CHECK: %[[A:.*]] = flame.mul %[[P]], %[[S]]
+  // CHECK: %[[T:.*]] = flame.constant {{.*}}dense<2.500000e-01> : tensor<f32>
+  // CHECK: %[[B:.*]] = flame.mul %[[A]], %[[T]]
+  // CHECK: %[[H:.*]] = flame.constant {{.*}}dense<5.000000e-01> : tensor<f32>
+  // CHECK: %[[C:.*]] = flame.mul %[[B]], %[[H]]
+  // CHECK: return %[[C]]
+  %split = flame.constant {value = dense<[5, 3, 8]> : tensor<3xi64>} : () -> tensor<3xi64>
+  %half = flame.constant {value = dense<0.5> : tensor<f32>} : () -> tensor<f32>
+  %t = flame.constant {value = dense<0.25> : tensor<bf16>} : () -> tensor<bf16>
+  %tf = flame.cast %t {to = f32} : (tensor<bf16>) -> tensor<f32>
+  %0 = flame.cast %q {to = f32} : (tensor<5x24xf8E4M3FN>) -> tensor<5x24xf32>
+  %1 = flame.mul %0, %s : (tensor<5x24xf32>, tensor<1xf32>) -> tensor<5x24xf32>
+  %2 = flame.reshape %1, %split : (tensor<5x24xf32>, tensor<3xi64>) -> tensor<5x3x8xf32>
+  %3 = flame.mul %2, %half : (tensor<5x3x8xf32>, tensor<f32>) -> tensor<5x3x8xf32>
+  %4 = flame.transpose %3 {perm = array<i64: 1, 0, 2>} : (tensor<5x3x8xf32>) -> tensor<3x5x8xf32>
+  %5 = flame.cast %k {to = f32} : (tensor<5x24xf8E4M3FN>) -> tensor<5x24xf32>
+  %6 = flame.mul %5, %tf : (tensor<5x24xf32>, tensor<f32>) -> tensor<5x24xf32>
+  %7 = flame.reshape %6, %split : (tensor<5x24xf32>, tensor<3xi64>) -> tensor<5x3x8xf32>
+  %8 = flame.transpose %7 {perm = array<i64: 1, 2, 0>} : (tensor<5x3x8xf32>) -> tensor<3x8x5xf32>
+  %9 = flame.matmul %4, %8 : (tensor<3x5x8xf32>, tensor<3x8x5xf32>) -> tensor<3x5x5xf32>
+  return %9 : tensor<3x5x5xf32>
+}
+
+// -----
+
+// A scale of each row would have to move with its elements.
+// CHECK-LABEL: @moved_rows
+// CHECK: flame.matmul %{{.*}}, %{{.*}} : (tensor<24x5xf32>, tensor<5x24xf32>) -> tensor<24x24xf32>
+func.func @moved_rows(%q: tensor<5x24xf8E4M3FN>, %k: tensor<5x24xf8E4M3FN>, %s: tensor<5x1xf32>) -> tensor<24x24xf32> {
+  %0 = flame.cast %q {to = f32} : (tensor<5x24xf8E4M3FN>) -> tensor<5x24xf32>
+  %1 = flame.mul %0, %s : (tensor<5x24xf32>, tensor<5x1xf32>) -> tensor<5x24xf32>
+  %2 = flame.transpose %1 {perm = array<i64: 1, 0>} : (tensor<5x24xf32>) -> tensor<24x5xf32>
+  %3 = flame.cast %k {to = f32} : (tensor<5x24xf8E4M3FN>) -> tensor<5x24xf32>
+  %4 = flame.matmul %2, %3 : (tensor<24x5xf32>, tensor<5x24xf32>) -> tensor<24x24xf32>
+  return %4 : tensor<24x24xf32>
+}

@@ -115,6 +115,18 @@ class GoodFolders(FlameTest):
         self.assertIn("FluxPipeline", text)
         self.assertIn("encoder_hidden_states  float32[batch,text_tokens,48]", text)
         self.assertIn("## vae", self.ok(self.flamec("inspect", folder, "--format", "md")).stdout)
+        program = info["program"]
+        self.assertEqual([port["name"] for port in program["inputs"]], ["clip_ids", "t5_ids", "noise", "sigmas"])
+        self.assertIn({"name": "noise", "type": "float32[batch,4,height,width]"}, program["inputs"])
+        models = [part for part in info["parts"] if part["model"]]
+        self.assertEqual(program["weights"]["count"], sum(part["weights"]["count"] for part in models))
+        self.assertRegex(text, r"as one program\n  class +FluxPipeline\n")
+        # A pipeline that can't be one is shown all the same.
+        index = folder / "model_index.json"
+        index.write_text(index.read_text().replace("FluxPipeline", "FluxControlPipeline"))
+        other = json.loads(self.ok(self.flamec("inspect", folder, "--format", "json")).stdout)
+        self.assertNotIn("program", other)
+        self.assertEqual(other["parts"], info["parts"])
 
     def test_inspect_of_a_model(self):
         folder = bad_folders.good(self.scratch / "model")

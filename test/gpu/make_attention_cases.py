@@ -10,7 +10,7 @@ two, which every type holds. `--target=cpu` and an emulated GPU work as there.
 from __future__ import annotations
 
 import numpy as np
-from make_contract_cases import DTYPES, Case, main
+from make_contract_cases import DTYPES, EPSILON, Case, main, tensor
 
 
 class Attention(Case):
@@ -268,5 +268,191 @@ def attentions():
     yield c, c.operator(c.input("q", (1, 2, 33, 264)), c.input("k", (1, 2, 40, 264)), c.input("v", (1, 2, 40, 16)))
 
 
+class Bytes(Attention):
+    """softmax(q k^T) v of floats of 8 bits, as exporters of quantised models spell it. `dtype` is what they are dequantised to."""
+
+    # Of weights: half a step relative to them; half of the smallest number, where the scale gives 1 the number 256. That a target does not round
+    # them, as GPUs don't, is no error.
+    ROUNDING = {"e4m3": (2.0**-4, 2.0**-10), "e5m2": (2.0**-3, 2.0**-17)}
+
+    def __init__(self, name, dtype, kind):
+        super().__init__(name, dtype)
+        self.kind = kind
+        self.out_dtypes = {}
+        self.step, self.least = self.ROUNDING[kind]
+
+    def number(self, name, value, dtype="f32"):
+        if name not in self.value:
+            self.constants(name, np.array(value), dtype)
+        return name
+
+    def constants(self, name, data, dtype):
+        self.weights.append(tensor(name, data, dtype))
+        self.value[name] = data.astype(np.float64)
+        return name
+
+    def scaled(self, x, scale, axis=None):
+        by = self.value[scale]
+        by = by.reshape(-1, *[1] * (self.value[x].ndim - axis - 1)) if axis is not None else by
+        return self.node("DequantizeLinear", [x, scale], self.value[x] * by, **({} if axis is None else {"axis": axis}))
+
+    def dequantised(self, name, shape, dims=None, by="one", power=-1, data=None, dtype=None):
+        """An input times a constant, an input, or one of each head (dim 1)."""
+        dtype = dtype or self.dtype
+        x = self.input(name, shape, dims, dtype=self.kind, data=data)
+        if by == "heads":
+            scale = self.constants(f"scale_{name}", 2.0 ** self.random.integers(-3, 1, shape[1]), dtype)
+            return self.scaled(x, scale, axis=1)
+        if by == "input":
+            return self.scaled(x, self.input(f"scale_{name}", (), dtype=dtype, data=np.array(2.0**power)))
+        return self.scaled(x, self.number(f"scale_{name}", 2.0**power, dtype))
+
+    def rounded(self, weights, scale=2.0**-8):
+        """The weights in 8 bits and back; the reference has them as they are."""
+        value = self.value[weights]
+        by = self.number("scale_w", scale)
+        code = self.node("QuantizeLinear", [weights, by, self.constants("zero", np.array(0.0), self.kind)], value)
+        return self.node("DequantizeLinear", [code, self.number("scale_d", scale, self.dtype), "zero"], value)
+
+    def attention(self, q, k, v, added=None, mask="", causal=False, rounds=True, transposed=False, wide=False):
+        """`transposed`: keys come so. `wide`: queries and keys are f32, and so are scores."""
+        wide |= self.dtype == "f32"
+        key = k if transposed else self.transpose(k, [*range(self.value[k].ndim - 2), self.value[k].ndim - 1, self.value[k].ndim - 2])
+        product = self.matmul(q, key)
+        scores = self.node("Mul", [product, self.number("times", 0.25, "f32" if wide else self.dtype)], self.value[product] * 0.25)
+        if not wide:
+            scores = self.node("Cast", [scores], self.value[scores], to=1)
+        if mask:
+            scores = self.node("Add", [scores, mask], self.value[scores] + added)
+        if causal:
+            lower = np.tri(*self.value[scores].shape[-2:], dtype=bool)
+            seen = self.constants("seen", lower, "bool")
+            hidden = self.number("hidden", -np.inf)
+            scores = self.node("Where", [seen, scores, hidden], np.where(lower, self.value[scores], -np.inf))
+        self.scores = scores
+        weights = self.node("Softmax", [scores], self.softmax(self.value[scores]), axis=-1)
+        if rounds:
+            weights = self.rounded(weights)
+        elif self.dtype != "f32":
+            weights = self.node("Cast", [weights], self.value[weights], to=DTYPES[self.dtype][0])
+        self.weights_of_last, self.values_of_last = self.value[weights], self.value[v]
+        return self.matmul(weights, v)
+
+    def errors(self, y, perm=None):
+        """Names of outputs that are 1 plus a little: more than half of the tolerance where an element is off by more than rounding the weights
+        can do, or all are, relative in the norm, than many weights that lie evenly between the numbers of 8 bits. `perm` before it leaves the
+        attention's result as it is."""
+        w, v = self.weights_of_last, np.abs(self.values_of_last)
+        with np.errstate(invalid="ignore"):
+            bound = (self.step * w + self.least / 256) @ v + EPSILON[self.dtype if self.dtype != "f32" else "f16"] * np.abs(self.value[y])
+        if perm:
+            y, bound = self.transpose(y, perm), bound.transpose(perm)
+        if self.dtype != "f32":
+            y = self.node("Cast", [y], self.value[y], to=1)
+        exact = self.value[y]
+        fine = np.isfinite(exact)
+        bound = np.where(fine & (bound > 0), bound, 1)
+        off = self.node("Sub", [y, self.input("exact", exact.shape, dtype="f32", data=exact)], np.where(fine, 0.0, np.nan))
+        self.rtol = EPSILON["f16"]
+        part = self.node("Mul", [off, self.input("part", exact.shape, dtype="f32", data=2 * self.rtol / bound)], self.value[off])
+        worst = self.node("Add", [part, self.number("unit", 1)], np.where(fine, 1.0, np.nan))
+        self.out_dtypes[worst] = "f32"
+        if not fine.all() or exact.size < 1000 or w.shape[-1] < 30:
+            return [worst]
+        squares = self.node("Mul", [off, off], self.value[off])
+        axes = self.constants("axes", np.arange(exact.ndim), "i64")
+        mean = self.node("ReduceMean", [squares, axes], np.zeros([1] * exact.ndim), keepdims=1)
+        root = self.node("Sqrt", [mean], self.value[mean])
+        times = 2 * self.rtol / (self.step / 3**0.5 * np.sqrt(np.mean(exact**2)))
+        together = self.node("Add", [self.node("Mul", [root, self.number("times_root", times)], self.value[root]), "unit"], np.ones([1] * exact.ndim))
+        self.out_dtypes[together] = "f32"
+        return [worst, together]
+
+
+def bytes_cases():
+    """(case, names of the outputs): attentions of floats of 8 bits."""
+    heads_first = [0, 2, 1, 3]
+    turn = 0
+    for kind in ("e4m3", "e5m2"):
+        for d, e in ((64, 64), (128, 128), (96, 80), (256, 256), (192, 128), (32, 16), (40, 40), (48, 64), (512, 512)):
+            for s, t in ((1, 1), (17, 67), (128, 128), (131, 300), (1, 700)):
+                dtype = ("bf16", "f16", "f32")[turn := (turn + 1) % 3]
+                c = Bytes(f"bytes_{kind}_{dtype}_{d}_{e}_{s}x{t}", dtype, kind)
+                y = c.attention(c.dequantised("q", (2, 3, s, d)), c.dequantised("k", (2, 3, t, d)), c.dequantised("v", (2, 3, t, e)))
+                yield c, c.errors(y, heads_first if turn else None)
+        for s, t in ((77, 77), (100, 261)):
+            shapes = [(2, 4, s, 64), (2, 4, t, 64), (2, 4, t, 64)]
+            for name in ("causal", "heads", "inputs", "mask", "unseen", "transposed", "unrounded", "unrounded_f16", "scaled_query"):
+                c = Bytes(f"bytes_{name}_{kind}_{s}x{t}", "f16" if name == "unrounded_f16" else "bf16", kind)
+                by = {"heads": "heads", "inputs": "input"}.get(name, "one")
+                q, k, v = (c.dequantised(n, shape, by=by) for n, shape in zip("qkv", shapes))
+                if name == "transposed":
+                    k = c.dequantised("kt", (2, 4, 64, t))
+                if name == "scaled_query":
+                    q = c.node("Mul", [q, c.number("half", 0.5, c.dtype)], c.value[q] * 0.5)
+                mask = added = None
+                if name in ("mask", "unseen"):
+                    visible = c.random.random((2, 1, s, t)) < 0.7
+                    visible[..., :1] = True
+                    if name == "unseen":
+                        visible[:, :, s // 2] = False
+                    added = np.where(visible, c.random.integers(-2, 3, visible.shape), -np.inf)
+                    mask = c.input("mask", added.shape, dtype="f32", data=added)
+                y = c.attention(q, k, v, added, mask or "", causal=name == "causal", rounds=not name.startswith("unrounded"), transposed=name == "transposed")
+                if name.startswith("unrounded"):
+                    c.rtol = EPSILON[c.dtype]
+                    yield c, y
+                else:
+                    yield c, c.errors(y, heads_first)
+        # Heads of projections, some of which share keys; symbolic sizes.
+        for heads, shared in ((4, 1), (6, 2), (4, 4)):
+            for name, dims in (("grouped", False), ("dynamic", True)):
+                c = Bytes(f"bytes_{name}_{kind}_{heads}_{shared}", "bf16", kind)
+                b, s, t, d = 2, 45, 130, 64
+
+                def split(x, length, count):
+                    shape = c.constants(f"shape_{x}", np.array([0, 0, count, d]), "i64")
+                    value = c.value[x].reshape(b, length, count, d)
+                    return c.transpose(c.node("Reshape", [x, shape], value), heads_first)
+
+                q = split(c.dequantised("q", (b, s, heads * d), dims and ["b", "s", heads * d]), s, heads)
+                k, v = (split(c.dequantised(n, (b, t, shared * d), dims and ["b", "t", shared * d]), t, shared) for n in "kv")
+                group = c.constants("group", np.array([0, shared, heads // shared, -1, d]), "i64")
+                q = c.node("Reshape", [q, group], c.value[q].reshape(b, shared, heads // shared, s, d))
+                two = c.constants("two", np.array([2]), "i64")
+                k, v = (c.node("Unsqueeze", [x, two], c.value[x][:, :, None]) for x in (k, v))
+                yield c, c.errors(c.attention(q, k, v))
+        # Few queries over many keys, for which several blocks have a part of them each; all tiles that there are.
+        for s, t, d, heads in ((1, 700, 64, 2), (5, 1100, 128, 3), (70, 530, 64, 1)):
+            c = Bytes(f"bytes_shared_keys_{kind}_{s}x{t}_{heads}x{d}", "bf16", kind)
+            c.schedule = [{"family": family, "schedule": {"splits": 132}} for family in ("attention", "wgmma-attention")]
+            y = c.attention(c.dequantised("q", (2, heads, s, d)), c.dequantised("k", (2, heads, t, d)), c.dequantised("v", (2, heads, t, d)))
+            yield c, c.errors(y, heads_first)
+        for d, rows, keys in BYTE_TILES:
+            for causal in (False, True):
+                c = Bytes(f"bytes_tile_{kind}_{d}_{rows}x{keys}{'_causal' if causal else ''}", "bf16", kind)
+                c.schedule = [{"family": "wgmma-attention", "schedule": {"rows": rows, "keys": keys}}]
+                # Scores far apart, so that peaks rise.
+                q, k = (c.dequantised(n, (1, 3, length, d), power=p, dtype="f32") for n, length, p in (("q", 333, 1), ("k", 700, 0)))
+                y = c.attention(q, k, c.dequantised("v", (1, 3, 700, d)), causal=causal, wide=True)
+                yield c, c.errors(y, heads_first)
+        # Whole numbers, so that scores are exact: the log-sum-exp of each row beside the result.
+        for s, t, d in ((17, 67, 64), (131, 400, 128), (1, 1100, 64)):
+            c = BytesLogSum(f"bytes_log_sum_{kind}_{s}x{t}x{d}", "bf16", kind)
+            q, k = (c.dequantised(n, (2, 3, length, d), power=0, data=c.random.integers(-1, 2, (2, 3, length, d))) for n, length in (("q", s), ("k", t)))
+            y = c.attention(q, k, c.dequantised("v", (2, 3, t, d)))
+            total = c.error(c.log_sum(c.scores, "reduced"))
+            yield c, [*c.errors(y, heads_first), total]
+
+
+class BytesLogSum(Bytes):
+    log_sum, error = LogSum.log_sum, LogSum.error
+
+
+# Heads, queries, keys of each of flame's tiles.
+BYTE_TILES = ((64, 192, 128), (64, 128, 192), (64, 128, 128), (64, 64, 128), (128, 192, 80), (128, 128, 128), (128, 64, 128), (256, 128, 96),
+              (256, 64, 96), (256, 128, 64))  # fmt: skip
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*attentions(), *log_sums()]))
+    raise SystemExit(main(__doc__, lambda: [*attentions(), *log_sums(), *bytes_cases()]))

@@ -3,6 +3,7 @@
 #include "Help.h"
 #include "Model.h"
 #include "Run.h"
+#include "flame/Import/HuggingFace.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
@@ -79,7 +80,8 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
   document(sub,
            {"flamec compile MODEL [-o ARTIFACT] [options]",
             "Compiles an ONNX file (opsets 7 to 27, local functions and external data included), or a model folder as "
-            "diffusers and transformers save it (config.json, safetensors), to an artifact. "
+            "diffusers and transformers save it (config.json, safetensors), to an artifact. A FLUX pipeline folder (model_index.json) "
+            "becomes one program, with its steps as a loop: from token ids, noise and noise levels to pixels. "
             "Dims may be symbolic: one artifact serves every batch and length. Small weights go into the artifact; "
             "others stay in the model's files, which must then lie beside the artifact.",
             {{"For this machine:", "flamec compile model.onnx -o model.flame"},
@@ -89,11 +91,13 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
               "flamec compile model.onnx --target=cuda --gpu=sm_90a,compute_80"},
              {"The denoiser of a diffusers pipeline, whose weights stay in its folder:",
               "flamec compile FLUX.1-schnell/transformer -o transformer.flame"},
+             {"A whole pipeline as one program; flamec inspect shows its inputs:",
+              "flamec compile FLUX.1-schnell -o flux.flame --target=cuda"},
              {"Edit a CUDA kernel and put it back:",
               "flamec compile model.onnx --emit=cuda > edited.cu\n    $ flamec compile model.onnx --target=cuda "
               "--kernels edited.cu"},
              {"See which nodes share a kernel:", "flamec compile model.onnx --emit=regions"}}});
-  sub->add_option("model", state->model, "the ONNX file or the model folder")->required()->type_name("MODEL");
+  sub->add_option("model", state->model, "the ONNX file, the model folder or the pipeline folder")->required()->type_name("MODEL");
   sub->add_option("-o,--output", state->output, "the artifact to write (default: the model's name with .flame, in this folder)")
       ->type_name("ARTIFACT");
   sub->add_option("--target", state->options.target, "what to compile for: cpu (default) or cuda")
@@ -198,8 +202,10 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
         files += " " + file;
       console.line(isFolder ? "needs of that folder:" + files : "needs beside it:" + files);
     }
-    console.line("next: flamec run " + output + (isFolder && !result.embedded ? " --weights-dir " + state->model : "") +
-                 " --random-inputs");
+    // The sizes of a pipeline's inputs are no numbers of any kind; what they are is to be looked at first.
+    const bool isPipeline = isFolder && isPipelineFolder(state->model);
+    console.line(std::string("next: flamec ") + (isPipeline ? "inspect " : "run ") + output +
+                 (isFolder && !result.embedded ? " --weights-dir " + state->model : "") + (isPipeline ? "" : " --random-inputs"));
     return 0;
   };
 }

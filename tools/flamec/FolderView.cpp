@@ -44,14 +44,7 @@ OrderedJson ports(mlir::ModuleOp module, bool inputs) {
   return list;
 }
 
-/// Adds one model; its errors are printed and give the exit code.
-int describe(const std::string &folder, const ModelSettings &settings, OrderedJson &out, Console &console) {
-  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-  HuggingFaceResult model = importHuggingFace(&context, folder, {settings.dtype, settings.part});
-  for (const std::string &error : model.errors)
-    console.error(error);
-  if (model.status != ImportStatus::Ok)
-    return int(model.status == ImportStatus::Unsupported ? Status::Unsupported : Status::BadInput);
+void describe(HuggingFaceResult &model, OrderedJson &out) {
   out["class"] = model.className;
   if (!model.part.empty())
     out["part"] = model.part;
@@ -60,7 +53,26 @@ int describe(const std::string &folder, const ModelSettings &settings, OrderedJs
   out["weights"] = {{"count", model.numWeights}, {"bytes", model.weightBytes}, {"files", model.weightFiles}};
   out["inputs"] = ports(*model.module, true);
   out["outputs"] = ports(*model.module, false);
+}
+
+/// Adds one model; its errors are printed and give the exit code.
+int describe(const std::string &folder, const ModelSettings &settings, OrderedJson &out, Console &console) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  HuggingFaceResult model = importHuggingFace(&context, folder, {settings.dtype, settings.part});
+  for (const std::string &error : model.errors)
+    console.error(error);
+  if (model.status != ImportStatus::Ok)
+    return int(model.status == ImportStatus::Unsupported ? Status::Unsupported : Status::BadInput);
+  describe(model, out);
   return 0;
+}
+
+/// Adds what a pipeline is as one program, where it can be one.
+void describeProgram(const std::string &folder, const ModelSettings &settings, OrderedJson &out) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  HuggingFaceResult program = importHuggingFace(&context, folder, {settings.dtype, ""});
+  if (program.status == ImportStatus::Ok)
+    describe(program, out["program"]);
 }
 
 std::string grouped(uint64_t number) {
@@ -110,6 +122,7 @@ int flame::tool::inspectFolder(const ModelSettings &settings, const std::string 
           status = code;
       out["parts"].push_back(entry);
     }
+    describeProgram(settings.path, settings, out);
   } else {
     status = describe(settings.path, settings, out, console);
   }
@@ -130,6 +143,8 @@ int flame::tool::inspectFolder(const ModelSettings &settings, const std::string 
                   ? modelText(part, lead, separator)
                   : lead + std::string("class") + (md ? ": " : "       ") + part["class"].get<std::string>() + "\n";
     }
+    if (out.contains("program"))
+      text += (md ? "\n## As one program\n\n" : "as one program\n") + modelText(out["program"], lead, separator);
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;

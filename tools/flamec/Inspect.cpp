@@ -284,8 +284,8 @@ Command flame::tool::addInspect(CLI::App &app, Console &console) {
   document(sub, {"flamec inspect MODEL [--dim NAME=NUMBER]... [--format FORMAT]",
                  "Prints the inputs and outputs with their element types and dims, the processor features the artifact "
                  "needs, its weights, the peak memory of a run, and every kernel with the nodes of the model that it "
-                 "came from. Of a folder of diffusers or transformers it tells what models it holds, and nothing is "
-                 "compiled. Nothing is run.",
+                 "came from. Of a folder of diffusers or transformers it tells what models it holds, and what a pipeline "
+                 "takes and gives as one program; nothing is compiled. Nothing is run.",
                  {{"For people:", "flamec inspect model.flame"},
                   {"The peak at batch 8, for scripts:", "flamec inspect model.flame --dim batch=8 --format json"},
                   {"The models of a diffusers pipeline:", "flamec inspect FLUX.1-schnell"}}});

@@ -54,6 +54,7 @@ def make(args):
         for part in chosen(args.filter):
             if write_weights(scratch, part, hollow=True).wait():
                 raise SystemExit(f"{MAKER} failed")
+            shutil.copy(pathlib.Path(scratch) / part / "config.json", folder / f"{part}.json")
             began = time.perf_counter()
             subprocess.run([args.flamec, "compile", pathlib.Path(scratch) / part, "-o", folder / f"{part}.flame", "--target=cuda",
                             f"--gpu={args.gpu}", "-q", *args.option], check=True)  # fmt: skip
@@ -89,6 +90,8 @@ def measure(part, weights, args):
     row = {"part": part, "name": PARTS[part], "error": None}
     model = parts.load(part, weights / part)
     config = json.loads((weights / part / "config.json").read_text())
+    if config != json.loads((pathlib.Path(args.folder) / f"{part}.json").read_text()):
+        raise RuntimeError(f"{weights / part}/config.json is not the configuration that {args.folder}/{part}.flame was compiled for")
     inputs = parts.inputs_of(part, config, torch.bfloat16, IMAGE, TOKENS)
     theirs, exact = parts.run(part, model, inputs, torch.bfloat16), parts.reference(part, model, inputs)
     outputs = [torch.full_like(x, float("nan")) for x in theirs]

@@ -22,13 +22,16 @@ struct Attention {
   /// key it is minus infinity, or NaN where it is spelled max + log(sum exp(score - max)).
   mlir::Value logSum;
   bool isNaNOfNothing = false;
+  /// By what weights are divided before they are rounded; `context` is the product of what that gives.
+  double weightScale = 1;
   /// Ops that compute positions, such as those of a causal mask: they read no data that is worth a buffer.
   llvm::SmallVector<mlir::Operation *> positions;
 };
 
 /// The attention that `context` ends: floats of 16 bits, heads of known sizes up to 256, or of multiples of 128 up to
 /// `largestHead`, batches of q k^T and of the result alike, and no value in between that anyone else reads but the log-sum-exp. `isIgnored` says
-/// which users don't count.
+/// which users don't count. Queries and keys may be floats of 8 bits that matrix instructions have, and so may be weights and values; kernels have
+/// the latter in 16 (WidenWeights.cpp).
 std::optional<Attention> matchAttention(MatMulOp context, ShapeContext &shapes,
                                         llvm::function_ref<bool(mlir::Operation *)> isIgnored, int64_t largestHead);
 

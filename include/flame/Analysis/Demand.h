@@ -25,6 +25,8 @@ public:
   bool isConstant(mlir::Value value) const;
 
 private:
+  /// `mayFail`: functions of the runtime count, too, which may refuse what they are given; a loop may never come to them.
+  void findConstants(mlir::Block &block, bool mayFail);
   void demand(mlir::Value value);
   void demandShape(mlir::Value value);
   void demandExpr(DimExpr expr);

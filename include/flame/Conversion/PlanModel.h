@@ -84,6 +84,7 @@ struct If { int32_t condition, thenBlock, elseBlock; std::vector<int32_t> result
 struct Loop {
   int32_t trip = -1, condition = -1, body;
   std::vector<int32_t> carried, results, scans;
+  int32_t count = -1;
 };
 struct Check { uint8_t relation; int32_t a, b; std::string message; };
 

@@ -3,7 +3,8 @@
 //
 // A model folder holds config.json and safetensors files, one or many with an index; a pipeline folder holds
 // model_index.json and a model folder for each part. The module is as in flame/Import/Onnx.h; weights stay in their
-// files, which the module names relative to the model folder. Files may be symbolic links, as in the hub's cache.
+// files, which the module names relative to the folder. Of a pipeline, weights and ops are named behind the model that
+// they belong to: "transformer.x_embedder.weight". Files may be symbolic links, as in the hub's cache.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_IMPORT_HUGGINGFACE_H
@@ -31,14 +32,14 @@ struct HuggingFaceResult {
   /// Complete messages, each naming the file, the cause and the remedy.
   std::vector<std::string> errors;
 
-  std::string className, dtype; // "FluxTransformer2DModel"; "bf16"
+  std::string className, dtype; // "FluxTransformer2DModel"; "bf16", or several
   std::string part;             // of a class with several parts
   uint64_t numNodes = 0, numWeights = 0, numParameters = 0;
   uint64_t weightBytes = 0;
   std::vector<std::string> weightFiles; // relative to the folder
 };
 
-/// Reads a model folder.
+/// Reads a model folder, or a pipeline folder as one program.
 HuggingFaceResult importHuggingFace(mlir::MLIRContext *context, const std::string &folder,
                                     const HuggingFaceOptions &options = {});
 

@@ -2,7 +2,8 @@
 //-----------------------------------------------===//
 //
 // One entry a class of diffusers or transformers, by the name that its config.json gives. A builder reads the
-// configuration, declares inputs, builds the graph from scopes, and names outputs.
+// configuration, declares inputs, builds the graph from scopes, and names outputs. A pipeline's builder does so with
+// several models, whose graphs are functions of values (Networks.h), in one function.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_MODELS_MODELCLASS_H
@@ -34,19 +35,14 @@ struct TypicalDim {
   int64_t size;
 };
 
-class ModelContext {
+/// The function that is built: its inputs, its outputs, and the graph between them.
+class FunctionContext {
 public:
-  ModelContext(const ModelConfig &config, ModelWeights &weights, FunctionBuilder &function, mlir::Type type,
-               std::string part)
-      : config(config), weights(weights), part(std::move(part)), function(function),
-        graph(function.builder, function.builder.getUnknownLoc(), function.shapes), root(graph, weights, type) {}
+  explicit FunctionContext(FunctionBuilder &function)
+      : function(function), graph(function.builder, function.builder.getUnknownLoc(), function.shapes) {}
 
-  const ModelConfig &config;
-  ModelWeights &weights;
-  const std::string part; // of the class's parts, the one to build
   FunctionBuilder &function;
   GraphBuilder graph;
-  Scope root;
 
   mlir::Value input(llvm::StringRef name, mlir::Type elementType, llvm::ArrayRef<InputDim> dims);
   void tuneFor(llvm::ArrayRef<TypicalDim> dims) {
@@ -54,12 +50,30 @@ public:
       function.setTypical(dim.name, dim.size);
   }
   void output(llvm::StringRef name, mlir::Value value) { function.addResult(name, value); }
-  /// A number of layers of the configuration, whose blocks' names begin with `prefix`. Throws where the weights have
-  /// fewer blocks, so that a wrong number costs nothing.
-  int64_t layers(llvm::StringRef key, std::optional<int64_t> otherwise, const std::string &prefix);
 
   mlir::Type f32() { return function.builder.getF32Type(); }
   mlir::Type i64() { return function.builder.getI64Type(); }
+};
+
+/// What a model's graph is built from, whatever leads to it and from it.
+struct Network {
+  const ModelConfig &config;
+  ModelWeights &weights;
+  Scope root;
+
+  /// A number of layers of the configuration, whose blocks' names begin with `prefix`. Throws where the weights have
+  /// fewer blocks, so that a wrong number costs nothing.
+  int64_t layers(llvm::StringRef key, std::optional<int64_t> otherwise, const std::string &prefix) const;
+};
+
+/// A model that is a function by itself.
+class ModelContext : public FunctionContext, public Network {
+public:
+  ModelContext(const ModelConfig &config, ModelWeights &weights, FunctionBuilder &function, mlir::Type type,
+               std::string part)
+      : FunctionContext(function), Network{config, weights, Scope(graph, weights, type)}, part(std::move(part)) {}
+
+  const std::string part; // of the class's parts, the one to build
 };
 
 struct ModelClass {
@@ -79,6 +93,32 @@ void buildClipTextWithProjection(ModelContext &c);
 void buildFluxTransformer(ModelContext &c);
 void buildLlama(ModelContext &c);
 void buildT5Encoder(ModelContext &c);
+
+/// Several models that are one function.
+class PipelineContext : public FunctionContext {
+public:
+  PipelineContext(FunctionBuilder &function, const ModelConfig &scheduler)
+      : FunctionContext(function), scheduler(scheduler) {}
+
+  const ModelConfig &scheduler;
+  std::vector<Network> networks; // in the order of the class's models
+};
+
+struct PipelineClass {
+  struct Model {
+    const char *name, *className; // "vae", "AutoencoderKL"
+  };
+  const char *name;
+  std::vector<Model> models;
+  std::vector<const char *> schedulers; // classes
+  void (*build)(PipelineContext &);
+};
+
+/// In alphabetical order.
+const std::vector<PipelineClass> &pipelineClasses();
+const PipelineClass *findPipelineClass(llvm::StringRef name);
+
+void buildFluxPipeline(PipelineContext &c);
 
 } // namespace flame::models
 

@@ -1,8 +1,8 @@
 //===- Scope.h - a place in a model
 //-----------------------------------------------------------------------------------===//
 //
-// What PyTorch calls a module: a prefix of weight names, and the graph builder with ops named after it. A model is
-// written as functions of a scope and values, and reads like the paper:
+// What PyTorch calls a module: a prefix of weight names, and the graph builder with ops named after it, behind the name
+// that the model has among others. A model is written as functions of a scope and values, and reads like the paper:
 //
 //     Value mlp(Scope m, Value x) { return linear(m / "fc2", gelu(linear(m / "fc1", x, 4 * n)), n); }
 //
@@ -31,10 +31,12 @@ public:
   using Value = mlir::Value;
   using Type = mlir::Type;
 
-  Scope(GraphBuilder &g, WeightSource &weights, Type type) : Scope(g, weights, type, "") {}
+  /// `model`: its name among several; empty for one alone.
+  Scope(GraphBuilder &g, WeightSource &weights, Type type, llvm::StringRef model = "")
+      : Scope(g, weights, type, "", model.str()) {}
 
   Scope operator/(llvm::StringRef child) const {
-    return Scope(g, weights, type, path.empty() ? child.str() : path + "." + child.str());
+    return Scope(g, weights, type, path.empty() ? child.str() : path + "." + child.str(), model);
   }
   Scope operator/(const char *child) const { return *this / llvm::StringRef(child); }
   Scope operator/(int64_t child) const { return *this / llvm::StringRef(std::to_string(child)); }
@@ -57,11 +59,17 @@ public:
   std::string path;
 
 private:
-  Scope(GraphBuilder &g, WeightSource &weights, Type type, std::string path)
-      : type(type), path(std::move(path)), g(g), weights(weights),
-        loc(mlir::NameLoc::get(g.b.getStringAttr(this->path.empty() ? "model" : this->path))) {}
+  Scope(GraphBuilder &g, WeightSource &weights, Type type, std::string path, std::string model)
+      : type(type), path(std::move(path)), model(std::move(model)), g(g), weights(weights),
+        loc(mlir::NameLoc::get(g.b.getStringAttr(place()))) {}
+  std::string place() const {
+    if (path.empty() || model.empty())
+      return path.empty() && model.empty() ? "model" : model + path;
+    return model + "." + path;
+  }
   std::string full(llvm::StringRef name) const { return path.empty() ? name.str() : path + "." + name.str(); }
 
+  std::string model;
   GraphBuilder &g;
   WeightSource &weights;
   mlir::Location loc;

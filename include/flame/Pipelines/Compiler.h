@@ -87,7 +87,7 @@ struct CompileResult {
   size_t intermediates = 0;             // with keepIntermediates: outputs that were added, behind the graph's
 };
 
-/// Compiles an ONNX file, or a model folder of diffusers or transformers.
+/// Compiles an ONNX file, a model folder of diffusers or transformers, or a pipeline folder as one program.
 CompileResult compileModel(const std::string &path, const CompileOptions &options,
                            std::function<void(const Progress &)> progress = {},
                            llvm::raw_ostream *dump = nullptr);

@@ -126,7 +126,7 @@ def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncO
     instructions for f8E4M3FN, f8E5M2 and i8 compute, reading half the bytes of f16. Sums are f32, of i8 i32. Dequantised
     numbers that do not go through memory are not rounded to the operands' type in between; a conversion that the model itself has
     there leaves the product alone. A constant y is transposed once, for these instructions read along the inner dim.
-    Zero points must be 0.
+    Zero points must be 0. Between the scale and the product there may be movement, if the scale is one number, and multiplications by numbers.
 
     Floats with a scale for each 128 positions of the inner dim, of a row of x and of one or 128 columns of y, become operands of a
     `scaled_matmul` with their scales, however the model repeats these: by DequantizeLinear with `block_size`, by expansions and
@@ -149,6 +149,33 @@ def ScaleAfterProducts : Pass<"flame-scale-after-products", "::mlir::func::FuncO
     %p = flame.matmul %q, %v {transpose_y = true, type = f32} : (tensor<?x64xf8E4M3FN>, tensor<32x64xf8E4M3FN>) -> tensor<?x32xf32>
     %r = flame.mul %p, %s : (tensor<?x32xf32>, tensor<?x1xf32>) -> tensor<?x32xf32>
     %z = flame.mul %r, %t : (tensor<?x32xf32>, tensor<32xf32>) -> tensor<?x32xf32>
+    ```
+  }];
+}
+
+def WidenWeights : Pass<"flame-widen-weights", "::mlir::func::FuncOp"> {
+  let summary = "Multiply weights and values of attention in 16 bits where a model has them in 8";
+  let description = [{
+    The sum over all keys is a long one, which matrix instructions for floats of 8 bits keep in some 14 bits: of positive numbers
+    they lose 8 % at 4608 keys. What that would gain is less than what adding up shorter sums costs (docs/rationale/hopper.md). So weights that a model
+    rounds to 8 bits are rounded to 16, and values that it has in 8 become numbers of 16, which hold them exactly: f16, or bf16 where queries
+    and keys have it. The product of queries and keys stays one of 8 bits.
+
+    Before:
+
+    ```mlir
+    %w = flame.div %weights, %s : (tensor<2x70x90xf32>, tensor<f32>) -> tensor<2x70x90xf32>
+    %x = flame.cast %w {to = f8E4M3FN} : (tensor<2x70x90xf32>) -> tensor<2x70x90xf8E4M3FN>
+    %y = flame.matmul %x, %v {type = f32} : (tensor<2x70x90xf8E4M3FN>, tensor<2x90x64xf8E4M3FN>) -> tensor<2x70x64xf32>
+    ```
+
+    After:
+
+    ```mlir
+    %w = flame.div %weights, %s : (tensor<2x70x90xf32>, tensor<f32>) -> tensor<2x70x90xf32>
+    %x = flame.cast %w {to = f16} : (tensor<2x70x90xf32>) -> tensor<2x70x90xf16>
+    %u = flame.cast %v {to = f16} : (tensor<2x90x64xf8E4M3FN>) -> tensor<2x90x64xf16>
+    %y = flame.matmul %x, %u {type = f32} : (tensor<2x70x90xf16>, tensor<2x90x64xf16>) -> tensor<2x70x64xf32>
     ```
   }];
 }

@@ -41,7 +41,8 @@ std::string listed(const std::string &title, std::vector<std::string> lines) {
 
 } // namespace
 
-WeightFolder::WeightFolder(const std::string &folder, bool isDiffusers) : folder(folder), isDiffusers(isDiffusers) {
+WeightFolder::WeightFolder(const std::string &folder, bool isDiffusers, const std::string &model)
+    : folder(folder), model(model), isDiffusers(isDiffusers) {
   const std::string stem = isDiffusers ? "diffusion_pytorch_model" : "model";
   const std::string single = stem + ".safetensors", index = single + ".index.json";
   bool hasSingle = isThere(fs::path(folder) / single), hasIndex = isThere(fs::path(folder) / index);
@@ -184,22 +185,22 @@ Value WeightFolder::weight(GraphBuilder &g, const std::string &name, ArrayRef<in
   // What is wrong is noted; a stand-in, which nobody will read, lets the builder go on.
   auto standIn = [&] {
     auto ref = WeightRefAttr::get(type.getContext(), "", 0, 0);
-    return g.cast(function->weight(name, ref, RankedTensorType::get(shape, f32), g.loc), type);
+    return g.cast(function->weight(named(name), ref, RankedTensorType::get(shape, f32), g.loc), type);
   };
   if (found == tensors.end()) {
-    missing.push_back(name + " " + shapeText(shape));
+    missing.push_back(named(name) + " " + shapeText(shape));
     return standIn();
   }
   Tensor &tensor = found->second;
   const SafetensorsTensor &is = tensor.description;
   if (ArrayRef<int64_t>(is.shape) != shape) {
-    misshapen.push_back(name + " is " + shapeText(is.shape) + ", the configuration wants " + shapeText(shape));
+    misshapen.push_back(named(name) + " is " + shapeText(is.shape) + ", the configuration wants " + shapeText(shape));
     tensor.value = standIn();
     return tensor.value;
   }
   Type stored = safetensorsType(type.getContext(), is.dtype);
   if (!isa_and_nonnull<FloatType>(stored)) {
-    misshapen.push_back(name + " has elements of type " + is.dtype + ", floating-point numbers are wanted");
+    misshapen.push_back(named(name) + " has elements of type " + is.dtype + ", floating-point numbers are wanted");
     tensor.value = standIn();
     return tensor.value;
   }
@@ -208,19 +209,26 @@ Value WeightFolder::weight(GraphBuilder &g, const std::string &name, ArrayRef<in
     auto rankedType = RankedTensorType::get(shape, stored);
     numParameters += rankedType.getNumElements();
     numBytes += is.length;
-    auto ref = WeightRefAttr::get(type.getContext(), files[tensor.file], is.offset, is.length);
-    tensor.value = function->weight(name, ref, rankedType, NameLoc::get(g.b.getStringAttr(name)));
+    auto ref = WeightRefAttr::get(type.getContext(), path(tensor.file), is.offset, is.length);
+    std::string full = named(name);
+    tensor.value = function->weight(full, ref, rankedType, NameLoc::get(g.b.getStringAttr(full)));
   }
   return g.cast(tensor.value, type);
 }
 
-std::string WeightFolder::problems() const {
+void WeightFolder::addProblems(WeightProblems &problems) const {
   std::vector<std::string> extra;
   for (const auto &entry : tensors)
     if (!entry.second.value &&
         llvm::none_of(ignored, [&](const std::string &prefix) { return entry.first().starts_with(prefix); }))
-      extra.push_back(entry.first().str() + " " + shapeText(entry.second.description.shape));
+      extra.push_back(named(entry.first()) + " " + shapeText(entry.second.description.shape));
   llvm::sort(extra);
+  llvm::append_range(problems.missing, missing);
+  llvm::append_range(problems.misshapen, misshapen);
+  llvm::append_range(problems.extra, extra);
+}
+
+std::string WeightProblems::text() const {
   return listed("missing", missing) + listed("of another shape or type", misshapen) +
          listed("that no model of this configuration has", extra);
 }
@@ -232,6 +240,6 @@ std::vector<std::string> WeightFolder::usedFiles() const {
       used.insert(entry.second.file);
   std::vector<std::string> names;
   for (unsigned file : used)
-    names.push_back(files[file]);
+    names.push_back(path(file));
   return names;
 }

@@ -15,16 +15,23 @@
 
 namespace flame {
 
+/// What was asked for in vain, and what nobody asked for, of one folder or several.
+struct WeightProblems {
+  std::vector<std::string> missing, misshapen, extra;
+  /// A line each, or nothing.
+  std::string text() const;
+};
+
 class WeightFolder : public models::ModelWeights {
 public:
   /// Reads the descriptions. `isDiffusers`: the files have the names that diffusers gives them, otherwise
-  /// transformers'. Throws ImportError.
-  WeightFolder(const std::string &folder, bool isDiffusers);
+  /// transformers'. `model`: its name among the models of a pipeline, which is that of its folder in the pipeline's;
+  /// empty for a model alone. Throws ImportError.
+  WeightFolder(const std::string &folder, bool isDiffusers, const std::string &model = "");
 
   /// The element type that most of the floating-point elements have; empty if there are none.
   std::string commonType() const;
-  /// What was asked for in vain, and what nobody asked for: a text of a line each, or an empty one.
-  std::string problems() const;
+  void addProblems(WeightProblems &problems) const;
   /// Weights are made in this function.
   void setFunction(FunctionBuilder &builder) { function = &builder; }
 
@@ -47,8 +54,12 @@ private:
   void readIndex(const std::string &name);
   void readShard(const std::string &name, const std::map<std::string, std::string> *index);
   void noSafetensors() const;
+  /// The name of a tensor among those of all models.
+  std::string named(llvm::StringRef tensor) const { return model.empty() ? tensor.str() : model + "." + tensor.str(); }
+  /// The name of a file for the artifact.
+  std::string path(unsigned file) const { return model.empty() ? files[file] : model + "/" + files[file]; }
 
-  std::string folder;
+  std::string folder, model;
   bool isDiffusers;
   std::vector<std::string> files;
   llvm::StringMap<Tensor> tensors;

@@ -64,6 +64,8 @@ def LoopOp : Flame_ControlOp<"loop"> {
     ::mlir::OperandRange getCarried() { return getInputs().drop_front(unsigned(getHasTrip()) + unsigned(getHasCondition())); }
     /// True if dim `d` of carried value `i` is the same before and after every iteration.
     bool isFixed(unsigned i, int64_t d);
+    /// The trip count is a number of the plan, where that can tell it.
+    bool isShapeOperand(unsigned operand) { return getHasTrip() && operand == 0; }
   }];
 }
 

@@ -5,6 +5,7 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Import/OnnxNode.h"
+#include "flame/Ops/Constant.h"
 #include "flame/Ops/Pointwise.h"
 #include "llvm/ADT/Sequence.h"
 #include "llvm/ADT/Twine.h"
@@ -47,6 +48,15 @@ static Value granular(OnnxNode &n, Value parameter, Value x) {
   return n.sliceAxis(whole, axis, n.shapes.constant(0), n.dim(x, axis));
 }
 
+/// The zero point of floats is 0; null where it is known to be.
+static Value zeroPointOf(OnnxNode &n, Value zeroPoint, Value x) {
+  auto constant = zeroPoint.getDefiningOp<ConstantOp>();
+  auto elements = constant ? constant->getAttrOfType<DenseElementsAttr>("value") : DenseElementsAttr();
+  if (elements && elements.isSplat() && isa<FloatType>(elements.getElementType()) && elements.getSplatValue<APFloat>().isZero())
+    return {};
+  return granular(n, zeroPoint, x);
+}
+
 /// Rounds, moves by the zero point (may be null) and saturates; `x` is already divided by the scale.
 static Value quantize(OnnxNode &n, Value x, Value zeroPoint, Type to) {
   Type type = n.elementType(x);
@@ -73,7 +83,7 @@ static void quantizeLinear(OnnxNode &n) {
   if (!isa<FloatType>(type) || type.getIntOrFloatBitWidth() < 32)
     type = n.b.getF32Type();
   Value quotient = n.div(n.cast(x, type), n.cast(granular(n, scale, x), type));
-  n.setOutput(0, quantize(n, quotient, n.hasInput(2) ? granular(n, n.input(2), x) : Value(), to));
+  n.setOutput(0, quantize(n, quotient, n.hasInput(2) ? zeroPointOf(n, n.input(2), x) : Value(), to));
 }
 
 static void dequantizeLinear(OnnxNode &n) {
@@ -82,8 +92,8 @@ static void dequantizeLinear(OnnxNode &n) {
   Type to = asked ? asked : n.elementType(scale);
   Type type = to.isF64() ? to : Type(n.b.getF32Type());
   Value number = n.cast(x, type);
-  if (n.hasInput(2))
-    number = n.sub(number, n.cast(granular(n, n.input(2), x), type));
+  if (Value zero = n.hasInput(2) ? zeroPointOf(n, n.input(2), x) : Value())
+    number = n.sub(number, n.cast(zero, type));
   n.setOutput(0, n.narrow(n.mul(number, n.cast(granular(n, scale, x), type)), to));
 }
 

@@ -11,14 +11,18 @@ namespace {
 /// Tiles of queries × keys for heads of up to `head`. Three warpgroups have 160 registers each, two 240. The largest step of
 /// keys is not always the best: what is left of the registers lets the compiler compute further ahead. Scores with a body
 /// of their own need registers for it.
-constexpr struct {
-  int head, rows, keys;
-  bool masked;
-} candidates[] = {
+constexpr AttentionTile tiles[] = {
     {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false},  {128, 128, 128, false},
     {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 80, false}, {256, 64, 80, false},
     {256, 128, 64, false}, {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true},
     {128, 64, 64, true},   {256, 128, 64, true},  {256, 64, 64, true},   {512, 64, 32, false},  {512, 64, 32, true},
+};
+/// Of queries and keys of 8 bits. Scores take half the time, so that three warpgroups gain more than fewer, larger steps.
+constexpr AttentionTile tilesOfBytes[] = {
+    {64, 192, 128, false}, {64, 128, 192, false}, {64, 128, 128, false}, {64, 64, 128, false}, {128, 192, 80, false}, {128, 128, 128, false},
+    {128, 64, 128, false}, {192, 128, 96, false}, {192, 64, 96, false},  {256, 128, 96, false}, {256, 64, 96, false}, {256, 128, 64, false},
+    {256, 64, 64, false},  {64, 128, 96, true},   {64, 64, 64, true},    {128, 128, 64, true}, {128, 64, 64, true},   {256, 128, 64, true},
+    {256, 64, 64, true},   {512, 64, 32, false},  {512, 64, 32, true},
 };
 
 /// Multiprocessors of the GPU that the choice is made for, an H100.
@@ -33,13 +37,14 @@ constexpr double shareTime = 3, partByte = 5e-7;
 constexpr double bytesOfOne = 48000;
 
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
-int round16(int size) { return (size + 15) / 16 * 16; }
+int roundUp(int size, int unit) { return (size + unit - 1) / unit * unit; }
 
 double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
   int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
   int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
-  double step = std::max(stepTime + double(s.rows) * s.keys * (productTime * (s.depth + s.width) + scoreTime[s.consumers() - 1]),
-                         2.0 * s.keys * (s.depth + s.width) / bytesOfOne);
+  const int bytes = s.depth * p.keyBytes + s.width * 2; // of a key and its value
+  double step = std::max(stepTime + double(s.rows) * s.keys * (productTime / 2 * bytes + scoreTime[s.consumers() - 1]),
+                         double(s.keys) * bytes / bytesOfOne);
   double sharing = 0;
   if (s.splits > 1) {
     int64_t parts = std::min<int64_t>(KeySharing::blocks / tiles, ceilDivide(steps, KeySharing::steps));
@@ -53,24 +58,29 @@ double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
 }
 } // namespace
 
+llvm::ArrayRef<AttentionTile> flame::cuda::attentionTiles(int keyBytes) {
+  return keyBytes == 1 ? llvm::ArrayRef(tilesOfBytes) : llvm::ArrayRef(tiles);
+}
+
 std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const WgmmaAttentionProblem &p) {
-  const int depth = round16(p.sizes.depth), width = round16(p.sizes.columns), head = std::max(depth, width);
+  const int depth = roundUp(p.sizes.depth, WgmmaAttentionSchedule::stepBytes / p.keyBytes), width = roundUp(p.sizes.columns, 16),
+            head = std::max(depth, width);
   std::optional<WgmmaAttentionSchedule> best;
   double least = std::numeric_limits<double>::infinity();
   int smallest = 0; // the tiles made for the smallest heads that are large enough
-  for (const auto &c : candidates) {
+  for (const AttentionTile &c : attentionTiles(p.keyBytes)) {
     if (c.masked != p.sizes.masked || c.head < head || (smallest && c.head != smallest))
       continue;
     WgmmaAttentionSchedule s{c.rows, c.keys, depth, width, 2, 2};
-    while (s.slabs > 0 && !s.isValid(p.k, p.v))
+    while (s.slabs > 0 && !s.isValid(p.k, p.v, p.keyBytes))
       --s.slabs;
-    if (!s.isValid(p.k, p.v))
+    if (!s.isValid(p.k, p.v, p.keyBytes))
       continue;
     smallest = c.head;
     for (int splits : {1, KeySharing::blocks}) {
       s.splits = splits;
       const int64_t tiles = p.sizes.batches * ceilDivide(p.sizes.queries, s.rows);
-      if (splits > 1 && (!s.isValid(p.k, p.v) || p.sizes.keys < KeySharing::manyKeys || 2 * tiles > KeySharing::blocks))
+      if (splits > 1 && (!s.isValid(p.k, p.v, p.keyBytes) || p.sizes.keys < KeySharing::manyKeys || 2 * tiles > KeySharing::blocks))
         continue;
       // What isn't clearly faster stays in one kernel's registers.
       constexpr double clearly = 1.25;

@@ -138,7 +138,8 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   constexpr double fewStages = 1.04;
   const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
   double multiplying = lines * (prices.element * elements + prices.line * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + prices.tile,
-         storing = prices.store * elements / (c.splits * s.products);
+         // Norms and rotations of segments take the time of several stores.
+         storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1);
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
   working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
   const bool streams = s.rowsOfEach() <= mostStreamedRows && !p.windows;

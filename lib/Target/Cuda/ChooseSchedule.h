@@ -81,7 +81,15 @@ struct WgmmaAttentionProblem {
   AttentionSizes sizes;
   Major k, v;
   bool limited;
+  int keyBytes = 2; // of an element of queries and keys
 };
+/// Queries and keys of tiles made for heads of up to `head`; `masked`: for scores with a body of their own.
+struct AttentionTile {
+  int head, rows, keys;
+  bool masked;
+};
+/// What chooseWgmmaAttention picks from.
+llvm::ArrayRef<AttentionTile> attentionTiles(int keyBytes);
 std::optional<WgmmaAttentionSchedule> chooseWgmmaAttention(const WgmmaAttentionProblem &problem);
 
 /// The first k of rows; see runtime/kernels/impl/TopK.h for the forms. `length` of a row and the most that k can be,

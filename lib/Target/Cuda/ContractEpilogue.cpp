@@ -61,8 +61,9 @@ std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool con
   const StringRef names[] = {"row", "column", "sum", "other"};
   const ArrayRef<StringRef> argumentNames = ArrayRef(names).take_front(types.size());
   auto setSums = [&](ValueRange args) {
+    ScalarBuilder s = e.scalars(sum);
     for (auto [value, given] : llvm::zip(products, args.drop_front(2)))
-      e.setScalar(value, given);
+      e.setScalar(value, unit == 1 ? given : s.mul(given, s.number(sum, unit)));
   };
   auto clearSums = [&] {
     for (Value value : products)

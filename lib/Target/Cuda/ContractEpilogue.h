@@ -11,9 +11,9 @@ namespace flame::cuda {
 /// product and rows stay contiguous.
 class ContractEpilogue {
 public:
-  /// `beside`: a result that the caller stores by itself.
-  ContractEpilogue(KernelBuilder &kernel, llvm::ArrayRef<mlir::Value> products, mlir::Value beside = {})
-      : kernel(kernel), products(products), product(products.front()) {
+  /// `beside`: a result that the caller stores by itself. `unit`: what the kernel's sums are multiplied by to give the products.
+  ContractEpilogue(KernelBuilder &kernel, llvm::ArrayRef<mlir::Value> products, mlir::Value beside = {}, double unit = 1)
+      : kernel(kernel), products(products), product(products.front()), unit(unit) {
     for (auto [i, value] : llvm::enumerate(kernel.region.getYielded()))
       if (value != beside)
         results.push_back(i);
@@ -41,6 +41,7 @@ private:
   KernelBuilder &kernel;
   llvm::SmallVector<mlir::Value, 2> products;
   mlir::Value product; // the first one
+  double unit;
   llvm::SmallVector<unsigned, 2> results;
 };
 

@@ -31,7 +31,7 @@ class AttentionEmitter {
 public:
   AttentionEmitter(KernelBuilder &kernel, const Attention &attention)
       : kernel(kernel), shapes(kernel.shapes), attention(attention),
-        epilogue(kernel, MatMulOp(attention.context).getResult(), attention.logSum), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
+        epilogue(kernel, MatMulOp(attention.context).getResult(), attention.logSum, 1 / attention.weightScale), e(kernel.b, kernel.loc, kernel, kernel.shapes) {}
 
   LogicalResult emit() {
     if (!epilogue.isSupported())
@@ -50,17 +50,18 @@ public:
       batches = batches * dim;
     AttentionSizes sizes{likely(batches),        likely(rows),             likely(keys),
                          int(*depth.constant()), int(*columns.constant()), !plain};
-    Arithmetic type = elementType.isF16() ? Arithmetic::F16 : Arithmetic::BF16;
+    const Arithmetic type = arithmetic(elementType), keyType = arithmetic(getElementTypeOrSelf(k.getType()));
+    const int keyBytes = sizeOf(keyType);
     llvm::json::Object described{{"type", nameOf(type)},     {"batches", sizes.batches}, {"queries", sizes.queries},
                                  {"keys", sizes.keys},       {"depth", sizes.depth},     {"width", sizes.columns},
                                  {"causal", !bounds.empty()}, {"masked", sizes.masked}};
-    auto fitsHead = [&](const auto &s) {
-      auto fits = [](int padded, int size) { return padded >= size && padded < size + 16 && padded % 16 == 0; };
-      return fits(s.depth, sizes.depth) && fits(s.width, sizes.columns);
-    };
+    if (keyType != type)
+      described["key type"] = nameOf(keyType);
+    auto fits = [](int padded, int size, int unit) { return padded >= size && padded < size + unit && padded % unit == 0; };
+    auto fitsHead = [&](const auto &s, int unit) { return fits(s.depth, sizes.depth, unit) && fits(s.width, sizes.columns, 16); };
     std::optional<AttentionSchedule> chosen = chooseAttention(sizes);
     if (failed(settle<AttentionSchedule>("attention", described, chosen, [&](const AttentionSchedule &s) {
-          return fitsHead(s) && s.warpRows > 0 && s.warpKeys > 0 && s.warpRows * s.warpKeys <= 32 && s.rows > 0 && s.keys > 0 &&
+          return fitsHead(s, 16) && s.warpRows > 0 && s.warpKeys > 0 && s.warpRows * s.warpKeys <= 32 && s.rows > 0 && s.keys > 0 &&
                  s.rows % (16 * s.warpRows) == 0 && s.keys % (16 * s.warpKeys) == 0 && (s.stages == 1 || s.stages == 2) &&
                  s.splits > 0 && s.sharedBytes() <= 99 << 10;
         })))
@@ -76,9 +77,9 @@ public:
     std::optional<WgmmaAttentionSchedule> wgmma;
     if (kernel.wgmma && headAxes().size() <= 3 && (heads[0] = headOperand(q, queryLast)) &&
         (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth) {
-      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty()});
+      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty(), keyBytes});
       if (failed(settle<WgmmaAttentionSchedule>("wgmma-attention", described, wgmma, [&](const WgmmaAttentionSchedule &s) {
-            return fitsHead(s) && s.isValid(heads[1]->order, heads[2]->order);
+            return fitsHead(s, s.stepBytes / keyBytes) && s.isValid(heads[1]->order, heads[2]->order, keyBytes);
           })))
         return failure();
     }
@@ -116,9 +117,10 @@ public:
       logSums = ", flame::totals(" + operand(logSumBody()) + ")";
     std::string wgmmaText;
     if (wgmma) {
-      std::string storing = storeByMaps(*wgmma, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore : end;
+      std::string storing = storeByMaps(*wgmma, keyBytes, rows, columns, *heads[0], *heads[1], *heads[2]) ? tensorStore : end;
       wgmmaText = "flame::wgmmaAttention<" + cuda::text(*wgmma) + ", " + cuda::text(type) + ", " + name(heads[1]->order) +
-                  ", " + name(heads[2]->order) + ">(" + problem + ", " + headsText();
+                  ", " + name(heads[2]->order) + (keyType == type ? "" : ", " + cuda::text(keyType)) + ">(" + problem + ", " +
+                  headsText();
       for (auto [i, operand] : llvm::enumerate(heads))
         wgmmaText += ",\n      {map" + std::to_string(i) + ", " + operand->steps + "}";
       if (bounds.empty()) {
@@ -153,7 +155,7 @@ private:
   Attention attention;
   ContractEpilogue epilogue;
   ElementBuilder e;
-  Type elementType;
+  Type elementType; // of weights and values; that mma.sync multiplies queries and keys in, too
   SmallVector<DimExpr> batch; // of the scores and the result
   Values batchAt;           // of the block
   bool changesHead = false; // blocks by wgmma take several heads: functions look which one it is
@@ -191,6 +193,13 @@ private:
   std::string sharedKeys(DimExpr parts) {
     std::string count = operand(e.expr(parts)), memory = operand(kernel.scratchMemory(e.b.getF32Type()));
     return "flame::SharedKeys{(int)" + count + ", " + memory + ", " + operand(kernel.stateMemory()) + "}";
+  }
+
+  static Arithmetic arithmetic(Type type) {
+    return type.isF16()                   ? Arithmetic::F16
+           : type.isBF16()                ? Arithmetic::BF16
+           : isa<Float8E4M3FNType>(type) ? Arithmetic::E4M3
+                                          : Arithmetic::E5M2;
   }
 
   std::string operand(Value value) {
@@ -286,7 +295,9 @@ private:
       e.scope([&] {
         Values at = batchOf(dims);
         at.append({args[depthLast ? 0 : 1], args[depthLast ? 1 : 0]});
-        stored = e.scalars(elementType).toStorage(e.element(value, at), elementType);
+        // Floats of 8 bits are floats of either kind of 16, too.
+        ScalarBuilder s = e.scalars(elementType);
+        stored = s.toStorage(s.cast(e.element(value, at), getElementTypeOrSelf(value.getType()), elementType), elementType);
       });
       return stored;
     });
@@ -355,12 +366,13 @@ private:
   /// Empty where the copy engine can't read it: lines, heads and the start must lie at multiples of 16 bytes for all sizes that the
   /// model may run with. `depthLast` as for side().
   std::optional<HeadOperand> headOperand(Value value, bool depthLast) {
-    constexpr int64_t size = 2, aligned = 16 / size;
+    Type type = getElementTypeOrSelf(value.getType());
+    const int64_t size = sizeOf(arithmetic(type)), aligned = 16 / size;
     SmallVector<DimExpr> dims(shapes.dims(value));
     auto memory = stridedOperand(kernel, value);
-    if (!memory || getElementTypeOrSelf(memory->memory.getType()) != elementType || !isMultiple(memory->offset, aligned))
+    if (!memory || getElementTypeOrSelf(memory->memory.getType()) != type || !isMultiple(memory->offset, aligned))
       return std::nullopt;
-    auto isStride = [](DimExpr stride) {
+    auto isStride = [&](DimExpr stride) {
       return isMultiple(stride, aligned) && stride.constant().value_or(1) > 0;
     };
     size_t own = dims.size() - 2;
@@ -368,7 +380,7 @@ private:
     DimExpr pitch = memory->strides[lastRuns ? own : own + 1];
     if (!(lastRuns || beforeRuns) || !isStride(pitch))
       return std::nullopt;
-    HeadOperand result{{kernel.positionOf(kernel.bufferOf(memory->memory)), elementType, memory->offset * size, {}, {}, {}},
+    HeadOperand result{{kernel.positionOf(kernel.bufferOf(memory->memory)), type, memory->offset * size, {}, {}, {}},
                        lastRuns == depthLast ? Major::Depth : Major::Side, ""};
     result.map.dims = {dims[lastRuns ? own + 1 : own], dims[lastRuns ? own : own + 1]};
     result.map.strides = {pitch * size};
@@ -391,13 +403,13 @@ private:
   }
 
   /// The launch by wgmma. True if the copy engine stores the result.
-  bool storeByMaps(const WgmmaAttentionSchedule &s, DimExpr rows, DimExpr columns, HeadOperand q, HeadOperand k,
+  bool storeByMaps(const WgmmaAttentionSchedule &s, int keyBytes, DimExpr rows, DimExpr columns, HeadOperand q, HeadOperand k,
                    HeadOperand v) {
     WgmmaLaunch &launch = kernel.kernel.wgmma;
     launch.threads = s.threads();
-    launch.shared = s.sharedBytes(k.order, v.order);
-    q.map.box = {s.perLine, s.rows, 1, 1, 1};
-    k.map.box = {s.perLine, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
+    launch.shared = s.sharedBytes(k.order, v.order, keyBytes);
+    q.map.box = {s.lineBytes / keyBytes, s.rows, 1, 1, 1};
+    k.map.box = {s.lineBytes / keyBytes, k.order == Major::Depth ? s.keys : s.depth, 1, 1, 1};
     v.map.box = {s.perLine, v.order == Major::Side ? s.keys : s.width, 1, 1, 1};
     launch.tensors = {q.map, k.map, v.map};
     if (epilogue.stored().size() != 1)

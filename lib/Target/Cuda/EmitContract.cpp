@@ -555,7 +555,7 @@ private:
     std::string store = batched ? epilogueOfBatches("first") : end;
     if (segments) {
       storeByMap(s, resultType, rows, columns, columns, batches, columns, {});
-      store = segments->build(e, [&](ElementBuilder &b, Value row) { return b.delinearize(row, rowDims); }, "map2", operands);
+      store = segments->build(e, rowDims, "map2", operands);
     } else if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
       std::string body = storedBody();
       store = storeByMap(s, resultType, rows, columns, columns, batches, batched ? columns * rows : columns,

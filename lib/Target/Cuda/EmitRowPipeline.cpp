@@ -42,7 +42,9 @@ public:
   FailureOr<bool> build(RowStage stage);
 
 private:
-  int64_t chunksOfRow = 0;
+  int64_t chunksOfRow = 0, stageBytes = 0;
+  /// Of a place, where so many blocks share a row's chunks: the last place is for the steps that wait.
+  int64_t bytesOfSteps(int64_t blocks) const { return int64_t(llvm::PowerOf2Ceil(chunksOfRow / blocks + 3)) * Shape::stepWords * 8; }
   Value items; // chunks of all rows
   Value firstItem, blocks;
   Value keeps; // whether chunks stay in shared memory until their results are stored
@@ -143,7 +145,7 @@ FailureOr<bool> RowPipelineBuilder::choose(RowStage stage) {
   }
   Type number = computeType(getElementTypeOrSelf(stage.first.getType()));
   const int64_t numberBytes = number.getIntOrFloatBitWidth() / 8 * resultsOf(stage).size();
-  int64_t stages = 0, olderStages = 0, stageBytes = 0;
+  int64_t stages = 0, olderStages = 0;
   auto fits = [&](int64_t most) {
     chunksOfRow = (groups + most - 1) / most;
     capacity = chunksOfRow == 1 ? (groups + groupsTogether - 1) / groupsTogether * groupsTogether : most;
@@ -153,9 +155,8 @@ FailureOr<bool> RowPipelineBuilder::choose(RowStage stage) {
     stageBytes = capacity * bytes;
     stages = std::min<int64_t>(Shape::maxStages, (hopperBytes - statics) / stageBytes);
     olderStages = std::min<int64_t>(Shape::maxStages, (olderBytes - statics) / stageBytes);
-    // Where rows are not kept, the last place is for the steps that wait.
     return stages >= Shape::minStages && olderStages >= Shape::minStages &&
-           stageBytes >= int64_t(llvm::PowerOf2Ceil(chunksOfRow / Shape::minBlocks + 3)) * Shape::stepWords * 8;
+           stageBytes >= bytesOfSteps(Shape::minBlocks);
   };
   auto choose = [&](int chunkBytes) {
     int64_t most = chunkBytes / bytes / groupsTogether * groupsTogether;
@@ -341,6 +342,11 @@ FailureOr<bool> RowPipelineBuilder::build(RowStage stage) {
   kernel.kernel.threads = Shape::threads;
   kernel.kernel.minBlocks = 1;
   kernel.kernel.cooperative = true;
+  // A GPU, or a part of one, with fewer would have more steps of a row than places for them.
+  int64_t least = 1;
+  while (stageBytes < bytesOfSteps(least))
+    ++least;
+  kernel.kernel.leastBlocks = int(least);
   kernel.kernel.state = Shape::bytes;
   sortResults();
   watchHeld();

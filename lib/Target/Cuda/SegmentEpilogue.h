@@ -21,6 +21,7 @@ enum class Pairing { Neighbours, Halves };
 struct SegmentPairing {
   Pairing in, out;
   ReduceOp sum; // null: there is none
+  int64_t begin; // the first of the segments that it is computed of
 };
 /// None for a value that needs more.
 std::optional<SegmentPairing> pairingOf(mlir::Value value, mlir::Value segments, ShapeContext &shapes);
@@ -35,9 +36,8 @@ public:
   int64_t width;
 
   /// Builds the functions; appends what they are called in the text to `operands` and returns the text of the epilogue argument, which
-  /// stores by the tensor map `map`. `rowsOf` gives the index of the leading dims, `indexOf` that of the product.
-  using RowsOf = llvm::function_ref<ElementBuilder::Values(ElementBuilder &, mlir::Value row)>;
-  std::string build(ElementBuilder &e, RowsOf rowsOf, llvm::StringRef map, llvm::SmallVectorImpl<mlir::Value> &operands);
+  /// stores by the tensor map `map`. `rowDims`: the dims that the product's rows count through.
+  std::string build(ElementBuilder &e, llvm::ArrayRef<DimExpr> rowDims, llvm::StringRef map, llvm::SmallVectorImpl<mlir::Value> &operands);
 
 private:
   struct Part {
@@ -48,7 +48,8 @@ private:
 
   SegmentEpilogue(KernelBuilder &kernel, mlir::Value product, ReshapeOp segments)
       : width(segments.getType().getShape().back()), kernel(kernel), product(product), segments(segments) {}
-  std::string function(ElementBuilder &e, const Part &part, llvm::StringRef name, RowsOf rowsOf, llvm::SmallVectorImpl<mlir::Value> &operands);
+  mlir::Value finished(ReduceOp sum);
+  std::string function(ElementBuilder &e, const Part &part, llvm::StringRef name, llvm::ArrayRef<DimExpr> rowDims, llvm::SmallVectorImpl<mlir::Value> &operands);
 
   KernelBuilder &kernel;
   mlir::Value product;

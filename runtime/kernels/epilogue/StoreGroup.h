@@ -60,7 +60,7 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
   static_assert(columns >= chunk && (sizeof(T) == 2 || sizeof(T) == 4), "lines of 128 bytes");
   // Sums in a chunk, and those for which the body stands there.
   constexpr int held = chunk / 2, part = isLong ? 16 : held, parts = held / part;
-  constexpr int unrolledChunks = isLong ? 1 : chunks, unrolledParts = isLong ? 1 : parts;
+  [[maybe_unused]] constexpr int unrolledChunks = isLong ? 1 : chunks, unrolledParts = isLong ? 1 : parts; // by pragmas alone
   const int lane = threadId() % 32;
   if (row >= p.rows)
     return;

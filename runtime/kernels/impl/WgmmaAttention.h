@@ -9,7 +9,8 @@
 // With `splits` blocks that share a tile's keys it is a tile as often, each with a part of the keys (pipeline/KeySplits.h).
 //
 // Scores, their limits and rows that see nothing are as in Attention.h. Operands are tensor maps of rank 5 with the boxes of
-// TensorTile: contiguous dim, lines, and three dims of the batch from the inside out.
+// TensorTile: contiguous dim, lines, and three dims of the batch from the inside out. Queries and keys may be floats of 8 bits; weights and
+// values are of 16.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
@@ -40,17 +41,18 @@ struct HeadOperand {
 ///
 /// `makeScoring(batch)` and `makeEpilogue(batch)` give Scores and the epilogue of one of the heads. `makeJoined` gives one for blocks
 /// that share keys, which stores by itself. `logSums` takes the log-sum-exp of each row's scores, of the head that `makeScoring` was called
-/// for last.
-template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, typename MakeScoring,
+/// for last. `keyType`: of queries and keys.
+template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, Arithmetic keyType = type, typename MakeScoring,
           typename MakeEpilogue, typename MakeJoined = MakeEpilogue, typename LogSums = NoTotals>
 FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
                                  MakeScoring makeScoring, MakeEpilogue makeEpilogue, SharedKeys sharedKeys, MakeJoined makeJoined,
                                  LogSums logSums = {}) {
-  static_assert(s.isValid(kMajor, vMajor) && sizeOf(type) == 2, "no such schedule");
-  using Queries = TensorTile<type, Major::Depth, s.rows, s.depthLines() * s.perLine, 1>;
-  using Keys = TensorTile<type, kMajor, s.keys, kMajor == Major::Depth ? s.depthLines() * s.perLine : s.depth, 1>;
+  constexpr int element = sizeOf(keyType), wholeDepth = s.depthLines(element) * s.lineBytes / element;
+  static_assert(s.isValid(kMajor, vMajor, element) && sizeOf(type) == 2, "no such schedule");
+  using Queries = TensorTile<keyType, Major::Depth, s.rows, wholeDepth, 1>;
+  using Keys = TensorTile<keyType, kMajor, s.keys, kMajor == Major::Depth ? wholeDepth : s.depth, 1>;
   using Values = TensorTile<type, vMajor, s.width, s.keys, 1>;
-  static_assert(Queries::bytes == s.queryBytes() && Keys::bytes == s.keyBytes(kMajor) &&
+  static_assert(Queries::bytes == s.queryBytes(element) && Keys::bytes == s.keyBytes(kMajor, element) &&
                     Values::bytes == s.valueBytes(vMajor),
                 "the launch's shared memory");
   using Scoring = decltype(makeScoring(0));
@@ -89,7 +91,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
   constexpr unsigned cacheBytes = 24 << 20;
   const unsigned batches = (unsigned)(heads.inner * heads.middle * heads.outer),
                  down = (unsigned)((p.rows + s.rows - 1) / s.rows);
-  const unsigned band = Scoring::hasLimit ? cacheBytes / ((unsigned)least(p.keys, 1 << 16) * 2 * (s.depth + s.width) + 1) : 0;
+  const unsigned band = Scoring::hasLimit ? cacheBytes / ((unsigned)least(p.keys, 1 << 16) * (element * s.depth + 2 * s.width) + 1) : 0;
   const Raster raster{batches, down, band == 0 ? 1 : band};
   const unsigned splits = s.splits > 1 ? (unsigned)sharedKeys.count : 1, tiles = batches * down * splits;
   auto rowOf = [&](const Raster::Place &at) {
@@ -194,16 +196,17 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       float score[s.keys / 2], result[s.partWidth() / 2], peak[2] = {lowest(), lowest()}, total[2] = {0, 0}, factor[2];
       unsigned weights[s.keys / 16][4];
 
+      constexpr int keySteps = s.depth * element / s.stepBytes;
       auto multiplyKeys = [&] {
         const unsigned long long x = Queries::matrix(queries, groupRow),
                                  y = Keys::matrix(keys + keyPlace.stage * Keys::bytes, 0);
         fenceProducts();
 #pragma unroll
-        for (int step = 0; step + 1 < s.depth / 16; step += 2)
-          multiplyGroup<type, false, kMajor == Major::Side>(score, x + Queries::further(step), y + Keys::further(step),
-                                                            x + Queries::further(step + 1), y + Keys::further(step + 1), step > 0);
-        if constexpr (constexpr int last = s.depth / 16 - 1; last % 2 == 0)
-          multiplyGroup<type, false, kMajor == Major::Side>(score, x + Queries::further(last), y + Keys::further(last), last > 0);
+        for (int step = 0; step + 1 < keySteps; step += 2)
+          multiplyGroup<keyType, false, kMajor == Major::Side>(score, x + Queries::further(step), y + Keys::further(step),
+                                                               x + Queries::further(step + 1), y + Keys::further(step + 1), step > 0);
+        if constexpr (constexpr int last = keySteps - 1; last % 2 == 0)
+          multiplyGroup<keyType, false, kMajor == Major::Side>(score, x + Queries::further(last), y + Keys::further(last), last > 0);
         commitProducts();
       };
       auto multiplyValues = [&](bool add) {
@@ -453,12 +456,12 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
 }
 
 /// Where each tile has all of its keys.
-template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, typename MakeScoring,
+template <WgmmaAttentionSchedule s, Arithmetic type, Major kMajor, Major vMajor, Arithmetic keyType = type, typename MakeScoring,
           typename MakeEpilogue>
 FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q, HeadOperand k, HeadOperand v, unsigned *state,
                                  MakeScoring makeScoring, MakeEpilogue makeEpilogue) {
   static_assert(s.splits == 1, "they need memory");
-  wgmmaAttention<s, type, kMajor, vMajor>(p, heads, q, k, v, state, makeScoring, makeEpilogue, SharedKeys{}, makeEpilogue);
+  wgmmaAttention<s, type, kMajor, vMajor, keyType>(p, heads, q, k, v, state, makeScoring, makeEpilogue, SharedKeys{}, makeEpilogue);
 }
 
 } // namespace flame

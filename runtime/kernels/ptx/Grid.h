@@ -15,6 +15,8 @@ FLAME_DEVICE unsigned addToState(unsigned *at) { return atomicAdd(at, 1u); }
 /// the result until it is used.
 FLAME_DEVICE unsigned addToStateAfter(unsigned *at, unsigned seen) { return atomicAdd(at, 1u + (seen & (gridDim.y - 1u))); }
 
+/// The run fails.
+FLAME_DEVICE void stopKernel() { __trap(); }
 /// What this thread wrote before is seen before what it writes afterwards, and what others wrote before theirs is seen.
 FLAME_DEVICE void fenceDevice() { __threadfence(); }
 /// A word is seen as a whole or not at all; nothing else becomes visible with it.

@@ -10,13 +10,14 @@
 
 namespace flame {
 
-/// `depth` and `width`: sizes of a head of queries and keys, and of values, rounded up to 16. Results pass through
+/// `depth` and `width`: sizes of a head of queries and keys, and of values, rounded up to 16, or to 32 where elements of the former, of `element`
+/// bytes, are of 8 bits. Results pass through
 /// `slabs` pieces of shared memory a warp, or through the queries' with 0: then the next tile's queries come only when
 /// the results have left. Up to `splits` blocks share the keys of a tile.
 struct WgmmaAttentionSchedule {
   int rows, keys, depth, width, stages, slabs = 0, splits = 1;
 
-  static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16, perLine = 64;
+  static constexpr int lineBytes = 128, stepBytes = 32, slabBytes = 2048, slabRows = 16, barrierBytes = 16, perLine = 64;
   // The tile that a block is at, whether it is the last; the state of a launch with limits.
   static constexpr int tileBytes = 16, stateBytes = 16;
   /// Warpgroups that share rows, and the columns that each has.
@@ -29,29 +30,30 @@ struct WgmmaAttentionSchedule {
   FLAME_BOTH constexpr int copyRegisters() const { return consumers() == 1 ? 0 : consumers() == 2 ? 24 : 32; }
   FLAME_BOTH constexpr int multiplyRegisters() const { return consumers() == 1 ? 0 : consumers() == 2 ? 240 : 160; }
   /// The inner dim of the scores in whole lines.
-  FLAME_BOTH constexpr int depthLines() const { return (depth + perLine - 1) / perLine; }
-  FLAME_BOTH constexpr int queryBytes() const { return depthLines() * rows * lineBytes; }
+  FLAME_BOTH constexpr int depthLines(int element) const { return (depth * element + lineBytes - 1) / lineBytes; }
+  FLAME_BOTH constexpr int queryBytes(int element) const { return depthLines(element) * rows * lineBytes; }
   /// A step of keys, contiguous along the head (Major::Depth) or along the keys.
-  FLAME_BOTH constexpr int keyBytes(Major order) const {
-    return order == Major::Depth ? depthLines() * keys * lineBytes : (keys + perLine - 1) / perLine * depth * lineBytes;
+  FLAME_BOTH constexpr int keyBytes(Major order, int element) const {
+    return order == Major::Depth ? depthLines(element) * keys * lineBytes : (keys + perLine - 1) / perLine * depth * lineBytes;
   }
   /// A step of values, contiguous along the head (Major::Side) or along the keys.
   FLAME_BOTH constexpr int valueBytes(Major order) const {
     return order == Major::Side ? (width + perLine - 1) / perLine * keys * lineBytes : keys / perLine * width * lineBytes;
   }
-  FLAME_BOTH constexpr int sharedBytes(Major k, Major v) const {
-    return queryBytes() + stages * (keyBytes(k) + valueBytes(v)) + 4 * consumers() * slabs * slabBytes +
+  FLAME_BOTH constexpr int sharedBytes(Major k, Major v, int element = 2) const {
+    return queryBytes(element) + stages * (keyBytes(k, element) + valueBytes(v)) + 4 * consumers() * slabs * slabBytes +
            (2 * stages + 1) * barrierBytes + tileBytes;
   }
   /// Registers for the scores, their weights and the results, which all live at once.
   FLAME_BOTH constexpr int sums() const { return keys / 2 + keys / 4 + partWidth() / 2; }
-  FLAME_BOTH constexpr bool isValid(Major k, Major v) const {
-    return rows % 64 == 0 && consumers() >= 1 && consumers() <= 3 && keys % 16 == 0 && keys >= 16 && keys <= 256 &&
-           depth % 16 == 0 && depth >= 16 && (depth <= 256 || (depth <= 512 && k == Major::Depth)) && width % 16 == 0 &&
+  FLAME_BOTH constexpr bool isValid(Major k, Major v, int element = 2) const {
+    const int unit = stepBytes / element; // of the inner dim of the scores
+    return (element == 2 || (element == 1 && k == Major::Depth)) && rows % 64 == 0 && consumers() >= 1 && consumers() <= 3 && keys % 16 == 0 && keys >= 16 && keys <= 256 &&
+           depth % unit == 0 && depth >= unit && (depth <= 256 || (depth <= 512 && k == Major::Depth)) && width % 16 == 0 &&
            width >= 16 && (width <= 256 || (width <= 512 && width % 128 == 0 && v == Major::Side && slabs > 0)) && stages >= 2 &&
            (v == Major::Side || keys % perLine == 0) && splits >= 1 && (splits == 1 || (slabs > 0 && parts() == 1)) &&
            sums() <= (consumers() == 3 ? 132 : 204) &&
-           sharedBytes(k, v) <= 227 * 1024;
+           sharedBytes(k, v, element) <= 227 * 1024;
   }
 };
 

@@ -48,6 +48,8 @@ public:
   }
   /// At the end of the kernel. `most`: exchanges of the team that made most, or more.
   FLAME_DEVICE void leave(int most) const {
+    if (threadId() == 0 && before == notCome)
+      stopKernel(); // the session's next kernel would read numbers of this one
     if (threadId() == 0 && before == (unsigned)gridSize() - 1) {
       state[0] = begun + (unsigned)most;
       state[1] = 0;
@@ -60,7 +62,8 @@ private:
     T value;
     unsigned bits[sizeof(T) / 4];
   };
-  unsigned *state, begun, exchanges, before = 0;
+  static constexpr unsigned notCome = ~0u;
+  unsigned *state, begun, exchanges, before = notCome;
   int first, size;
 
   /// The words of a block in the exchange that is about to be, the next one.

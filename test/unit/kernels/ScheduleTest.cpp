@@ -257,6 +257,33 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     for (int64_t size : {4096, 700})
       if (auto s = chooseWgmma({type, Major::Depth, Major::Depth}, {1, size, size, size}))
         sources.push_back({text(*s) + text(type), source(*s, type, "Depth", "Depth", true)});
+  // Heads that are normed and turned, for as many rows as that is done for.
+  appendTemplate("epilogue/StoreSegments.h", seen, head);
+  for (int width : {64, 128, 256}) {
+    ContractSizes sizes{1, 4608, 36ll * width, 3072};
+    sizes.segment = width;
+    auto s = chooseWgmma({Arithmetic::BF16, Major::Depth, Major::Depth, {}, {}, false, true}, sizes);
+    ASSERT_TRUE(s) << width;
+    EXPECT_TRUE(s->takesSegments(width)) << text(*s);
+    const std::string halves = "flame::Pairing::Halves>(fold, finish, first, second)", part = "flame::segmentPart<";
+    sources.push_back({text(*s) + " of segments of " + std::to_string(width),
+        head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s->threads()) + ", 1) product(const __grid_constant__ "
+        "flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ flame::TensorMap z, const float *__restrict__ c, "
+        "const float *__restrict__ bias, int size, int m, int n, int k) {\n"
+        "  auto wide = [&](unsigned short a) { return __uint_as_float((unsigned)a << 16); };\n"
+        "  auto bits = [&](float v) { return (unsigned short)(__float_as_uint(v) >> 16); };\n"
+        "  auto body = [&](int row, int column, float sum) { return bits(sum + bias[column]); };\n"
+        "  auto fold = [&](int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
+        "  auto finish = [&](float sum) { return 1 / sqrtf(sum / " + std::to_string(width) + " + 1e-6f); };\n"
+        "  auto turned = [&](int row, int pair, float a, float b, float total) { const float *at = c + (long long)row * " + std::to_string(width) +
+        " + pair; return bits(at[0] * a * total * bias[2 * pair] + at[" + std::to_string(width / 2) + "] * b * total * bias[2 * pair + 1]); };\n"
+        "  auto first = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(a), -wide(b), total); };\n"
+        "  auto second = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(b), wide(a), total); };\n"
+        "  flame::wgmmaGemm<" + text(*s) + ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{m, n, k}, 1, "
+        "flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return flame::segmentStore<" + std::to_string(width) +
+        ", unsigned short, int>(z, size, body, " + part + std::to_string(12 * width) + ", flame::Pairing::Neighbours, " + halves + ", " + part +
+        std::to_string(24 * width) + ", flame::Pairing::Halves, " + halves + ", flame::SamePart<" + std::to_string(36 * width) + ">()); });\n}\n"});
+  }
   for (const auto &[name, source] : sources) {
     std::string log;
     auto code = (*nvrtc)->compile(source, "sm_90a", &log);
@@ -552,7 +579,17 @@ TEST(Schedule, AttentionByWgmmaFollowsTheProblem) {
   EXPECT_EQ(chooseAttention({8, 1024, 1024, 128, 128, false}).splits, 1);
   EXPECT_FALSE(chooseWgmmaAttention({{20, 4096, 4096, 264, 264, false}, Major::Depth, Major::Side, false}));
   EXPECT_EQ(choose(1, 16384, 16384, 512).consumers(), 2); // of the same 64 rows
-  EXPECT_FALSE(chooseWgmmaAttention({{1, 4096, 4096, 512, 512, false}, Major::Side, Major::Side, false}));
+  // Queries and keys of 8 bits run along the head, in steps of 32.
+  for (int head : {8, 16, 40, 64, 72, 96, 128, 160, 192, 256, 384, 512})
+    for (bool masked : {false, true}) {
+      auto s = chooseWgmmaAttention({{20, 4096, 4096, head, head, masked}, Major::Depth, Major::Side, false, 1});
+      ASSERT_TRUE(s.has_value()) << head;
+      EXPECT_TRUE(s->isValid(Major::Depth, Major::Side, 1)) << text(*s);
+      EXPECT_EQ(s->depth % 32, 0) << text(*s);
+      EXPECT_FALSE(s->isValid(Major::Side, Major::Side, 1));
+    }
+  EXPECT_FALSE(chooseWgmmaAttention({{20, 4096, 4096, 64, 64, false}, Major::Side, Major::Side, false, 1}));
+  EXPECT_GT(chooseWgmmaAttention({{8, 4, 8192, 128, 128, false}, Major::Depth, Major::Side, false, 1})->splits, 1);
 }
 
 TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
@@ -562,10 +599,12 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
   std::string head;
   llvm::StringSet<> seen;
   appendTemplate("impl/WgmmaAttention.h", seen, head);
-  struct {
+  struct Case {
     WgmmaAttentionProblem problem;
     const char *scoring;
-  } cases[] = {
+    const AttentionTile *tile = nullptr; // null: what is chosen
+  };
+  const Case cases[] = {
       {{{24, 4608, 4608, 128, 128, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
       {{{24, 4608, 4608, 128, 128, false}, Major::Side, Major::Depth, true}, "flame::scores(0.2f, plain, limit)"},
       {{{24, 4608, 4608, 128, 128, true}, Major::Depth, Major::Side, false}, "flame::scores(1.4f, biased)"},
@@ -580,10 +619,23 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
       {{{8, 4, 8192, 128, 128, true}, Major::Depth, Major::Side, true}, "flame::scores(1.4f, biased, limit)"},
       {{{8, 4, 8192, 128, 128, false}, Major::Depth, Major::Side, false}, "flame::scores(0.2f, plain)"},
       {{{2, 16, 8192, 256, 256, false}, Major::Depth, Major::Side, true}, "flame::scores(0.2f, plain, limit)"},
+      {{{8, 4, 8192, 128, 128, false}, Major::Depth, Major::Side, false, 1}, "flame::scores(0.2f, plain)"},
+      {{{2, 16, 8192, 256, 256, false}, Major::Depth, Major::Side, true, 1}, "flame::scores(0.2f, plain, limit)"},
   };
-  for (const auto &[problem, scoring] : cases) {
+  std::vector<Case> all(std::begin(cases), std::end(cases));
+  // Each tile for queries and keys of 8 bits.
+  for (const AttentionTile &t : attentionTiles(1))
+    for (bool limited : {false, true}) {
+      const char *scoring = t.masked   ? limited ? "flame::scores(1.4f, biased, limit)" : "flame::scores(1.4f, biased)"
+                            : limited ? "flame::scores(0.2f, plain, limit)"
+                                      : "flame::scores(0.2f, plain)";
+      all.push_back({{{24, 4608, 4608, t.head, t.head, t.masked}, Major::Depth, Major::Side, limited, 1}, scoring, &t});
+    }
+  for (const auto &[problem, scoring, tile] : all) {
     for (bool tells : {false, true}) { // the log-sum-exp of each row, too
       WgmmaAttentionSchedule s = *chooseWgmmaAttention(problem);
+      if (tile)
+        s.rows = tile->rows, s.keys = tile->keys;
       auto major = [](Major order) { return order == Major::Depth ? "flame::Major::Depth" : "flame::Major::Side"; };
       std::string source =
           head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
@@ -594,8 +646,8 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
           "  auto biased = [&](int row, int column, float product) { return product * 0.1f + bias[(long long)row * n + "
           "column]; };\n  auto limit = [&](int row) { return past + row + 1; };\n  auto body = [&](int, int, float sum) -> "
           "unsigned short { return (unsigned short)(__float_as_uint(sum) >> 16); };\n  flame::wgmmaAttention<" +
-          text(s) + ", flame::Arithmetic::BF16, " + major(problem.k) + ", " + major(problem.v) +
-          ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
+          text(s) + ", flame::Arithmetic::BF16, " + major(problem.k) + ", " + major(problem.v) + ", flame::Arithmetic::" +
+          (problem.keyBytes == 1 ? "E4M3" : "BF16") + ">(flame::AttentionProblem{m, n, " + std::to_string(problem.sizes.depth) + ", " +
           std::to_string(problem.sizes.columns) +
           "}, flame::Heads{heads, 1, 1}, {q, {1, 0, 0}}, {k, {1, 0, 0}}, {v, {1, 0, 0}}, state, [&](int) { return " + scoring +
           "; }, [&](int) { return flame::tensorStore<unsigned short>(o, body); }" +

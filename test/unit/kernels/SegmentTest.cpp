@@ -20,8 +20,8 @@ constexpr auto F16 = Arithmetic::F16, BF16 = Arithmetic::BF16;
 constexpr auto N = Pairing::Neighbours, H = Pairing::Halves;
 
 /// A product [rows, 8 * width] in three parts: two segments normed and turned, neighbours to halves; four with halves turned; two as they
-/// are.
-template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, int depth) {
+/// are. `size`: rows of a matrix.
+template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, int depth, int size) {
   constexpr int columns = 8 * width, ends[] = {2 * width, 6 * width, 8 * width};
   Guarded<unsigned short> x(size_t(rows) * depth), y(size_t(columns) * depth), result(size_t(rows) * columns);
   std::vector<int> xs(x.count), ys(y.count);
@@ -40,26 +40,24 @@ template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, i
   auto wide = [](unsigned short bits) { return widen<type>(bits); };
   auto bits = [](float value) { return (unsigned short)narrow<type>(value, 0.f); };
   auto body = [&](int row, int column, float sum) { return bits(sum + column % 3 - row % 2); };
-  auto fold = [&](int row, int segment, int pair, unsigned short a, unsigned short b) {
-    return wide(a) * wide(a) + 2 * wide(b) + row % 3 + segment * (pair % 2);
+  auto fold = [&](int outer, int inner, int segment, int pair, unsigned short a, unsigned short b) {
+    return wide(a) * wide(a) + 2 * wide(b) + inner % 3 + outer + segment * (pair % 2);
   };
-  auto first = [&](int row, int segment, int pair, unsigned short a, unsigned short b, float total) {
-    return bits(wide(a) - 2 * wide(b) + int(total) % 13 + row % 5 + segment + pair % 7);
+  auto finish = [](float total) { return total + 3; };
+  auto first = [&](int outer, int inner, int segment, int pair, unsigned short a, unsigned short b, float total) {
+    return bits(wide(a) - 2 * wide(b) + int(total) % 13 + inner % 5 - outer + segment + pair % 7);
   };
-  auto second = [&](int row, int segment, int pair, unsigned short a, unsigned short b, float total) {
-    return bits(3 * wide(a) + wide(b) - int(total) % 11 + row % 2 - segment + pair % 5);
+  auto second = [&](int outer, int inner, int segment, int pair, unsigned short a, unsigned short b, float total) {
+    return bits(3 * wide(a) + wide(b) - int(total) % 11 + inner % 2 + outer - segment + pair % 5);
   };
-  auto asIs = [](int, int, int, unsigned short a, unsigned short, float) { return a; };
-  auto otherAsIs = [](int, int, int, unsigned short, unsigned short b, float) { return b; };
-
   const TensorMap xMap{(unsigned char *)x.data, 2, 3, {depth, rows, 1}, {2, 2ll * depth, 2ll * depth}, {64, s.rows, 1}},
       yMap{(unsigned char *)y.data, 2, 3, {depth, columns, 1}, {2, 2ll * depth, 2ll * depth}, {64, s.columns, 1}},
       to{(unsigned char *)result.data, 2, 3, {columns, rows, 1}, {2, 2ll * columns, 2ll * columns}, {64, 16, 1}};
   emulator::launch(2, s.threads(), s.sharedBytes(type, D, D), [&] {
     wgmmaGemm<s, type, D, D>(Problem<int>{rows, columns, depth}, 1, TensorOperand{xMap, 0}, TensorOperand{yMap, 0}, [&](int) {
-      return segmentStore<width, unsigned short>(to, body, segmentPart<ends[0], N, H>(fold, first, second),
-                                                 segmentPart<ends[1], H, H>(NoFold(), first, second),
-                                                 segmentPart<ends[2], N, N>(NoFold(), asIs, otherAsIs));
+      return segmentStore<width, unsigned short>(to, size, body, segmentPart<ends[0], N, H>(fold, finish, first, second),
+                                                 segmentPart<ends[1], H, H>(first, second),
+                                                 SamePart<ends[2]>());
     });
   });
 
@@ -78,12 +76,14 @@ template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, i
       float total = 0;
       if (isNormed)
         for (int pair = 0; pair < width / 2; ++pair)
-          total += fold(i, segment, pair, own[2 * pair], own[2 * pair + 1]);
+          total += fold(i / size, i % size, segment, pair, own[2 * pair], own[2 * pair + 1]);
+      if (isNormed)
+        total = finish(total);
       if (segment < 6)
         for (int pair = 0; pair < width / 2; ++pair) {
           const unsigned short a = own[isNormed ? 2 * pair : pair], b = own[isNormed ? 2 * pair + 1 : pair + width / 2];
-          expected[pair] = first(i, segment, pair, a, b, total);
-          expected[pair + width / 2] = second(i, segment, pair, a, b, total);
+          expected[pair] = first(i / size, i % size, segment, pair, a, b, total);
+          expected[pair + width / 2] = second(i / size, i % size, segment, pair, a, b, total);
         }
       for (int j = 0; j < width; ++j)
         ASSERT_EQ(result[size_t(i) * columns + segment * width + j], expected[j])
@@ -93,16 +93,16 @@ template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, i
 }
 
 TEST(Segments, OfOneTile) {
-  segments<WgmmaSchedule{64, 128, 64, 3, 1}, BF16, 128>(70, 40);
-  segments<WgmmaSchedule{128, 128, 64, 3, 2, true}, F16, 128>(260, 24); // ping-pong
-  segments<WgmmaSchedule{64, 64, 64, 3, 1, false, 1, 1, 8, 1}, F16, 64>(100, 16);
-  segments<WgmmaSchedule{64, 256, 64, 2, 1, false, 1, 1, 8, 4}, BF16, 256>(64, 8);
+  segments<WgmmaSchedule{64, 128, 64, 3, 1}, BF16, 128>(70, 40, 70);
+  segments<WgmmaSchedule{128, 128, 64, 3, 2, true}, F16, 128>(260, 24, 100); // ping-pong
+  segments<WgmmaSchedule{64, 64, 64, 3, 1, false, 1, 1, 8, 1}, F16, 64>(100, 16, 3);
+  segments<WgmmaSchedule{64, 256, 64, 2, 1, false, 1, 1, 8, 4}, BF16, 256>(64, 8, 1);
 }
 
 TEST(Segments, SeveralOfATile) {
-  segments<WgmmaSchedule{128, 256, 64, 3, 2}, BF16, 128>(131, 40);
-  segments<WgmmaSchedule{128, 192, 64, 3, 2, false, 1, 1, 8, 1}, F16, 64>(77, 48); // the last tile overhangs
-  segments<WgmmaSchedule{128, 192, 64, 3, 2, true, 1, 1, 8, 1}, BF16, 64>(300, 72);
+  segments<WgmmaSchedule{128, 256, 64, 3, 2}, BF16, 128>(131, 40, 64);
+  segments<WgmmaSchedule{128, 192, 64, 3, 2, false, 1, 1, 8, 1}, F16, 64>(77, 48, 77); // the last tile overhangs
+  segments<WgmmaSchedule{128, 192, 64, 3, 2, true, 1, 1, 8, 1}, BF16, 64>(300, 72, 7);
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 //===- WgmmaAttentionTest.cpp - the device template of attention by wgmma, emulated -------------------------------===//
 //
 // Against softmax(q k^T) v in double: sizes of heads, rows and keys that overhang, several heads a block, orders of keys and
-// values in memory, heads that share keys, limits and biases, rows that see nothing. Blocks and warpgroups meet at their
+// values in memory, heads that share keys, limits and biases, rows that see nothing, queries and keys of 8 bits. Blocks and warpgroups meet at their
 // barriers as on a GPU; copies land late, and products happen when they are waited for.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -9,18 +9,20 @@
 #include "AttentionReference.h"
 #include "Guarded.h"
 #include <random>
+#include <type_traits>
 
 using namespace flame;
 
 namespace {
 
-constexpr auto F16 = Arithmetic::F16, BF16 = Arithmetic::BF16;
+constexpr auto F16 = Arithmetic::F16, BF16 = Arithmetic::BF16, E4M3 = Arithmetic::E4M3, E5M2 = Arithmetic::E5M2;
 constexpr Major D = Major::Depth, S = Major::Side;
 
 /// [outer, line, inner, head size]: heads inside of lines, as projections give them. `lineMajor`: lines are contiguous
 /// instead of the head.
 template <Arithmetic type> struct Heads4 {
-  Guarded<unsigned short> memory;
+  static constexpr int bytes = sizeOf(type);
+  Guarded<std::conditional_t<bytes == 1, unsigned char, unsigned short>> memory;
   int outer, lines, inner, size;
   bool lineMajor;
 
@@ -30,7 +32,10 @@ template <Arithmetic type> struct Heads4 {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     for (int i = 0; i < outer * lines * inner * size; ++i)
-      memory[i] = narrow<type>(normal(random));
+      if constexpr (bytes == 1)
+        memory[i] = narrowByte<type>(normal(random));
+      else
+        memory[i] = narrow<type>(normal(random));
   }
   long long lineStride() const { return lineMajor ? 1 : inner * size; }
   long long innerStride() const { return lineMajor ? size * lines : size; }
@@ -39,12 +44,12 @@ template <Arithmetic type> struct Heads4 {
     return widen<type>(memory[o * lines * inner * size + line * lineStride() + i * innerStride() + d * sizeStride()]);
   }
   TensorMap map(int boxLines) {
-    const long long outerStride = 2ll * lines * inner * size;
-    TensorMap map{(unsigned char *)memory.data, 2, 5, {size, lines, inner, 1, outer},
-                  {2, 2 * lineStride(), 2 * innerStride(), outerStride, outerStride}, {64, boxLines, 1, 1, 1}};
+    const long long outerStride = (long long)bytes * lines * inner * size;
+    TensorMap map{(unsigned char *)memory.data, bytes, 5, {size, lines, inner, 1, outer},
+                  {bytes, bytes * lineStride(), bytes * innerStride(), outerStride, outerStride}, {128 / bytes, boxLines, 1, 1, 1}};
     if (lineMajor) {
       std::swap(map.dims[0], map.dims[1]);
-      map.strides[0] = 2, map.strides[1] = 2 * sizeStride();
+      map.strides[0] = bytes, map.strides[1] = bytes * sizeStride();
     }
     return map;
   }
@@ -58,11 +63,11 @@ struct Options {
   int parts = 3; // blocks that share a tile's keys, where the schedule has them
 };
 
-template <WgmmaAttentionSchedule s, Arithmetic type, Major keyMajor = D, Major valueMajor = S>
+template <WgmmaAttentionSchedule s, Arithmetic type, Major keyMajor = D, Major valueMajor = S, Arithmetic keyType = type>
 void check(int rows, int keys, int depth, int columns, Options o = {}) {
   const int keyHeads = o.shared ? 1 : o.inner;
-  Heads4<type> q(o.outer, rows, o.inner, depth, false, 1), k(o.outer, keys, keyHeads, depth, keyMajor == S, 2),
-      v(o.outer, keys, keyHeads, columns, valueMajor == D, 3), out(o.outer, rows, o.inner, columns, false, 4);
+  Heads4<keyType> q(o.outer, rows, o.inner, depth, false, 1), k(o.outer, keys, keyHeads, depth, keyMajor == S, 2);
+  Heads4<type> v(o.outer, keys, keyHeads, columns, valueMajor == D, 3), out(o.outer, rows, o.inner, columns, false, 4);
   for (int i = 0; i < o.outer * rows * o.inner * columns; ++i)
     out.memory[i] = narrow<type>(77);
   std::vector<float> bias(size_t(rows) * keys, 0);
@@ -84,7 +89,7 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
   std::vector<int> stored(allRows);
   Guarded<float> logSums(allRows);
   auto run = [&](auto scoringOf) {
-    emulator::launch(o.blocks, s.threads(), s.sharedBytes(keyMajor, valueMajor), [&] {
+    emulator::launch(o.blocks, s.threads(), s.sharedBytes(keyMajor, valueMajor, sizeOf(keyType)), [&] {
       auto rounded = [](int, int, float sum) { return narrow<type>(sum); };
       int at = 0; // the head that this thread is at
       auto makeScoring = [&](int head) {
@@ -101,10 +106,10 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
         const AttentionProblem p{rows, keys, depth, columns};
         const HeadOperand x{qMap, {1, 1, 1}}, y{kMap, keySteps}, z{vMap, keySteps};
         if constexpr (s.splits > 1)
-          wgmmaAttention<s, type, keyMajor, valueMajor>(p, heads, x, y, z, state, makeScoring, makeEpilogue,
+          wgmmaAttention<s, type, keyMajor, valueMajor, keyType>(p, heads, x, y, z, state, makeScoring, makeEpilogue,
                                                         SharedKeys{o.parts, partial.data, state}, byItself, total);
         else
-          wgmmaAttention<s, type, keyMajor, valueMajor>(p, heads, x, y, z, state, makeScoring, makeEpilogue, SharedKeys{1}, nullptr, total);
+          wgmmaAttention<s, type, keyMajor, valueMajor, keyType>(p, heads, x, y, z, state, makeScoring, makeEpilogue, SharedKeys{1}, nullptr, total);
       };
       if constexpr (s.width >= 64) {
         if (!o.store)
@@ -132,6 +137,19 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
           },
           [&](int j, int c) { return v.number(a, j, h % keyHeads, c); },
           [&](int i, int c) { return out.number(a, i, h, c); }, [&](int i) { return logSums[(a * o.inner + h) * rows + i]; });
+}
+
+TEST(WgmmaAttention, QueriesAndKeysOf8Bits) {
+  constexpr WgmmaAttentionSchedule s{128, 64, 64, 64, 2, 1}, narrow{64, 32, 96, 64, 2, 1, 132};
+  check<s, BF16, D, S, E4M3>(130, 200, 64, 64, {.outer = 2, .inner = 3});
+  check<s, F16, D, D, E5M2>(70, 136, 64, 64, {.causal = true, .inner = 2});
+  check<s, F16, D, S, E4M3>(100, 150, 64, 64, {.bias = true, .shared = true, .spoiled = 70, .inner = 2});
+  check<s, F16, D, S, E4M3>(70, 200, 64, 64, {.scale = 30, .store = true});
+  check<WgmmaAttentionSchedule{192, 80, 128, 128, 3, 1}, BF16, D, S, E4M3>(200, 170, 128, 128);
+  check<WgmmaAttentionSchedule{128, 96, 256, 256, 2}, F16, D, S, E4M3>(100, 200, 256, 256);
+  check<WgmmaAttentionSchedule{64, 32, 512, 512, 2, 1}, BF16, D, S, E4M3>(70, 90, 512, 512);
+  // A part of a line, and of a product's depth; blocks that share keys.
+  check<narrow, F16, D, S, E5M2>(5, 333, 80, 64, {.causal = true, .blocks = 4, .inner = 2, .parts = 3});
 }
 
 TEST(WgmmaAttention, SizesOfHeads) {

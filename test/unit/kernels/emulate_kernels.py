@@ -75,17 +75,8 @@ static unsigned short flame_float_to_bf16(float x) {
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 static float flame_e4m3_to_float(unsigned char x) { return flame::widen<flame::Arithmetic::E4M3>(x); }
-static unsigned char flame_float_to_e4m3(float x) {
-  if (x != x)
-    return 0x7f;
-  // The nearest of all finite numbers; of two the one with an even code.
-  auto distance = [&](int code) { return std::fabs(flame_e4m3_to_float(code) - std::fabs(x)); };
-  int best = 0;
-  for (int code = 1; code < 0x7f; ++code)
-    if (distance(code) < distance(best) || (distance(code) == distance(best) && code % 2 == 0))
-      best = code;
-  return best | (std::signbit(x) ? 0x80 : 0);
-}
+static unsigned char flame_float_to_e4m3(float x) { return flame::narrowByte<flame::Arithmetic::E4M3>(x); }
+static unsigned char flame_float_to_e5m2(float x) { return flame::narrowByte<flame::Arithmetic::E5M2>(x); }
 static float flame_e5m2_to_float(unsigned char x) { return flame::widen<flame::Arithmetic::E5M2>(x); }
 static void flame_begin() {}
 static float flame_half_to_float(unsigned short x) { return flame::widen<flame::Arithmetic::F16>(x); }

@@ -5,6 +5,8 @@
 #include "Sections.h"
 #include "TestSupport.h"
 
+#include <cmath>
+
 using namespace flame::test;
 namespace plan = flame::plan;
 
@@ -132,6 +134,55 @@ TEST_F(CudaGraph, CapturesLoopBodies) {
               (std::vector<float>{0, 243, 486, 729}));
   EXPECT_FAKE_EQ(gpu.graphsMade, 1);
   EXPECT_FAKE_EQ(gpu.graphLaunches, 9);
+}
+
+TEST_F(CudaGraph, StepsOfALoopFollowEachOtherWithoutTheCpu) {
+  // for (i < n - 1) v = 2 (2 v), n being a dim of an input: nothing is read back, and each step is a graph.
+  PlanBuilder p;
+  const int n = p.symbol("n"), ne = p.symbolExpr(n), four = p.constant(4), two = p.constant(2), zero = p.constant(0);
+  const int steps = p.expr(plan::ExprOp::Add, ne, p.constant(-1));
+  const int levels = p.input("levels", DType::F32, {ne}, {"n"}), start = p.input("start", DType::F32, {four}, {"4"});
+  p.bind(levels, {n});
+  p.addBlock("init");
+  const int body = p.addBlock("body");
+  p.argument("i", DType::I64, {}, body);
+  const int go = p.argument("go", DType::Bool, {}, body), v = p.argument("v", DType::F32, {four}, body);
+  const int t = p.arena("t", DType::F32, {four}, 0, 2, body), w = p.heap("w", DType::F32, {four}, body);
+  p.launch("k_scale", {v, t}, {two, zero}, four, "double", body);
+  p.alloc(w, body);
+  p.launch("k_scale", {t, w}, {two, zero}, four, "double again", body);
+  p.root.blocks[body]->results = {go, w};
+  const int last = p.heap("last", DType::F32, {four});
+  plan::LoopT l;
+  l.count = steps;
+  l.body = body;
+  l.carried = {start};
+  l.results = {last};
+  p.command(std::move(l), "loop");
+  p.output("last", last, {"4"});
+  auto module = load(p.onCuda().finish());
+  // The body's arena, its result, and from the second step on that of the one before.
+  constexpr uint64_t kVector = 16, kArena = 256;
+  for (auto [count, expected] : {std::pair<int64_t, uint64_t>{1, kVector}, {2, kArena + kVector}, {3, kArena + 2 * kVector}}) {
+    const int64_t dims[] = {count, 4};
+    const flame_shape shapes[] = {{1, dims}, {1, dims + 1}};
+    uint64_t bytes = 0;
+    int exact = 1;
+    ASSERT_OK(flame_module_planned_bytes(module.get(), shapes, 2, &bytes, &exact));
+    EXPECT_EQ(bytes, expected) << count;
+    EXPECT_FALSE(exact);
+  }
+  auto s = session(module);
+  for (int64_t count : {1, 2, 4, 4, 7, 4, 0}) {
+    auto levels = tensor<float>({count}, iota(count)), start = tensor<float>({4}, iota(4));
+    const int64_t copies = gpu.copiesToHost, graphs = gpu.graphLaunches;
+    const float factor = std::pow(4.0f, float(std::max<int64_t>(count - 1, 0)));
+    EXPECT_EQ(values<float>(run(s, 1, levels, start)[0]), (std::vector<float>{0, factor, 2 * factor, 3 * factor}));
+    EXPECT_FAKE_EQ(gpu.copiesToHost - copies, count > 1) << "the result alone, where it isn't the input";
+    if (count == 7) {
+      EXPECT_FAKE_EQ(gpu.graphLaunches - graphs, 5) << "all steps but the first one of the shape";
+    }
+  }
 }
 
 TEST_F(CudaGraph, KnowsWhereScratchMemoryHasMoved) {

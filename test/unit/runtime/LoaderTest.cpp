@@ -222,6 +222,8 @@ TEST(Loader, ChecksEveryIndex) {
   bad([&](P p) { static_cast<plan::IfT *>(command(p, 0, 5))->else_block = 2; }, "used by more than one command");
   bad([&](P p) { static_cast<plan::IfT *>(command(p, 0, 5))->results.clear(); }, "does not fit the branch");
   bad([&](P p) { static_cast<plan::LoopT *>(command(p, 0, 8))->carried.clear(); }, "does not fit the loop");
+  bad([&](P p) { static_cast<plan::LoopT *>(command(p, 0, 8))->count = 9999; }, "refers to expression 9999");
+  bad([&](P p) { static_cast<plan::LoopT *>(command(p, 0, 8))->count = 0; }, "two trip counts");
   bad([&](P p) { static_cast<plan::HostCallT *>(command(p, 0, 6))->outputs[0] = 0; },
       "neither on the heap nor persistent");
   bad([](P p) { p.root.blocks[0]->results[0] = -7; }, "refers to slot -7");

@@ -58,6 +58,23 @@ template <Arithmetic type> unsigned narrow(float low, float high) {
   return narrow<type>(low) | (unsigned)narrow<type>(high) << 16;
 }
 
+/// The nearest of all finite numbers of 8 bits; of two the one with an even code.
+template <Arithmetic type> unsigned char narrowByte(float value) {
+  if (value != value)
+    return 0x7f;
+  constexpr int codes = type == Arithmetic::E4M3 ? 0x7f : 0x7c;
+  const float size = std::fabs(value);
+  int most = 0; // the greatest that is not above it
+  for (int bit = 64; bit; bit /= 2)
+    if (most + bit < codes && widen<type>((unsigned char)(most + bit)) <= size)
+      most += bit;
+  if (most + 1 < codes) {
+    const float below = size - widen<type>((unsigned char)most), above = widen<type>((unsigned char)(most + 1)) - size;
+    most += above < below || (above == below && most % 2 == 1);
+  }
+  return (unsigned char)(most | (std::signbit(value) ? 0x80 : 0));
+}
+
 inline float exp2Fast(float x) { return exp2f(x); }
 inline float log2Fast(float x) { return log2f(x); }
 
