@@ -28,8 +28,9 @@ void artifact(const std::string &name, test::PlanBuilder plan) {
   seed("artifact", name, std::span(sealed).first(sealed.size() - plan::kSealBytes));
 }
 
-/// No kernels, so the harness runs it: reads elements, splits and joins sequences in a loop.
-test::PlanBuilder hostOnly() {
+/// No kernels, so the harness runs it: reads elements, splits and joins sequences in a loop, which has its trip count from a
+/// tensor or from the plan.
+test::PlanBuilder hostOnly(bool counted) {
   using namespace test;
   PlanBuilder p;
   const int n = p.symbol("n"), k = p.symbol("k"), ne = p.symbolExpr(n), one = p.constant(1);
@@ -53,7 +54,10 @@ test::PlanBuilder hostOnly() {
   p.root.slots[start]->kind = p.root.slots[last]->kind = ValueKind::Sequence;
   p.host("split_to_sequence", {x}, {start}, "split");
   plan::LoopT l;
-  l.trip = count;
+  if (counted)
+    l.count = p.symbolExpr(k);
+  else
+    l.trip = count;
   l.body = body;
   l.carried = {start};
   l.results = {last};
@@ -82,7 +86,8 @@ int main(int argc, char **argv) {
   artifact("add_scale", test::addScale());
   artifact("loop", test::loop());
   artifact("everything", test::everything());
-  artifact("host_only", hostOnly());
+  artifact("host_only", hostOnly(/*counted=*/false));
+  artifact("host_only_counted", hostOnly(/*counted=*/true));
 
   std::mt19937_64 generator(1);
   for (int d = 1; d <= FLAME_I2; ++d) {
