@@ -72,7 +72,7 @@ class Programs(FlameTest):
         return self.folders[key]
 
     def run_program(self, folder, inputs):
-        # One thread here and there: where work is cut among threads may decide last bits.
+        # One thread here and there, so that both cut their work alike.
         return flame_cli.run_model(self.flamec, folder.program, inputs, self.scratch, "--weights-dir", folder.path, "--threads", "1")
 
     def agree(self, folder, width, height, steps=2, tokens=16, prompts=PROMPTS[:1], guidance=3.5):
