@@ -71,7 +71,8 @@ void models::buildFluxPipeline(PipelineContext &c) {
   // A picture of 1024², with the text and the steps that the published models are for.
   c.tuneFor({{"batch", 1}, {"height", 128}, {"width", 128}});
   c.tuneFor({{"text_tokens", flux.guided ? 512 : 256}, {"sigmas", flux.guided ? 29 : 5}});
-  Value clipIds = c.input("clip_ids", c.i64(), {"batch", clipPositions(clip.config)});
+  c.tuneFor({{"clip_tokens", clipPositions(clip.config)}});
+  Value clipIds = c.input("clip_ids", c.i64(), {"batch", "clip_tokens"});
   Value t5Ids = c.input("t5_ids", c.i64(), {"batch", "text_tokens"});
   Value noise = c.input("noise", m.type, {"batch", autoencoder.latent, "height", "width"});
   Value sigmas = c.input("sigmas", c.f32(), {"sigmas"});

@@ -48,8 +48,8 @@ ProgressFunction = ctypes.CFUNCTYPE(c_int, POINTER(Progress), c_void_p)
 class Pipeline(Object):
     kind = "pipeline"
 
-    def __init__(self, library, folder, artifacts, memory_limit=0):
-        options = PipelineOptions(sizeof(PipelineOptions), str(artifacts).encode(), memory_limit)
+    def __init__(self, library, folder, artifacts, memory_limit=0, threads=0):
+        options = PipelineOptions(sizeof(PipelineOptions), str(artifacts).encode(), memory_limit, threads)
         super().__init__(library, str(folder).encode(), byref(options))
 
     def options(self, prompts, progress=None, **values):
