@@ -224,7 +224,7 @@ class FullSizePrograms(FlameTest):
     def test_steps_in_the_loop_are_steps(self):
         """Tuned for the same sizes, all kernels of a step in the loop are those of the transformer's part `step`, in their order."""
         folder = make_pipeline.make(self.scratch / "schnell", "schnell", "BF16", hollow=True)
-        program, (_, _, body) = self.kernels(folder, "--typical", "text_tokens=512")
+        program, (_, _, body) = self.kernels(folder)
         step, (main, _) = self.kernels(folder / "transformer", "--part", "step")
         steps = [step[name] for name in main]
         self.assertGreater(len(body), 500)

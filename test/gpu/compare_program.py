@@ -7,9 +7,8 @@ compare_program.py FOLDER --program FILE.flame --parts DIR --libraries DIR [--si
 FOLDER is a whole pipeline folder (test/e2e/pipelines/whole.py makes one), FILE.flame what `flamec compile FOLDER --target=cuda`
 made of it, --parts what `flamec generate FOLDER --compile-only --target=cuda --artifacts DIR` did. The program's time is that of a
 run from tensors on the GPU to pixels on the GPU; that of the models is a whole `generate` without the texts, which it keeps.
-Pictures are equal where all kernels are the same, which products are where they were tuned for the same sizes: models by themselves
-are for 512 text tokens, a program for what its pipeline is used with, if `--typical text_tokens=512` doesn't say otherwise. A picture
-fails below 60 dB where the folder's weights are float32, below 40 dB otherwise. Needs torch.
+Pictures are equal where all kernels are the same, which products are where they were tuned for the same sizes, as they are unless
+`--typical` says otherwise. A picture fails below 60 dB where the folder's weights are float32, below 40 dB otherwise. Needs torch.
 """
 
 from __future__ import annotations

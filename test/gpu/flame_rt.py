@@ -185,7 +185,7 @@ class Session:
         return value
 
     def bind(self, inputs, outputs):
-        """A function that runs with these tensors, again and again; they must stay alive."""
+        """A function that runs with these tensors, again and again."""
         ins, outs = [self.wrap(t) for t in inputs], [self.wrap(t) for t in outputs]
         in_array, out_array = (c_void_p * len(ins))(*ins), (c_void_p * len(outs))(*outs)
         run, handle, lib = self.lib.flame_session_run, self.handle, self.lib
@@ -193,6 +193,7 @@ class Session:
         def call():
             check(lib, run(handle, in_array, c_size_t(len(ins)), out_array, c_size_t(len(outs))))
 
+        call.keeps = self, inputs, outputs  # alive
         return call
 
 
