@@ -38,8 +38,9 @@ public:
       auto start = shapes.element(slice.getStarts(), last).constant(), step = shapes.element(slice.getSteps(), last).constant();
       if (!start || !step)
         return false;
+      // What is taken of other dims and broadcast again would be of another row, or another segment.
       if (slice.getX() != segments)
-        return add(slice.getX(), *start + column * *step, columns);
+        return shapes.dims(slice.getX()).drop_back() == dims.drop_back() && add(slice.getX(), *start + column * *step, columns);
       auto first = shapes.element(slice.getStarts(), last - 1).constant();
       columns.insert(*start + column * *step);
       return first && shapes.element(slice.getSteps(), last - 1).isConstant(1) && beginsAt(*first);
