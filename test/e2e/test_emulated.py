@@ -9,6 +9,10 @@ Where the compiler would take mma.sync for so little, the images are a symbolic 
 from __future__ import annotations
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 import unittest
 
 import numpy as np
@@ -16,6 +20,7 @@ import onnx
 from support import BIN, FlameTest, main, reference
 
 LIBRARIES = BIN.parent / "lib"
+GPU_SUITE = pathlib.Path(__file__).resolve().parents[1] / "gpu"
 NVRTC, DRIVER = LIBRARIES / "libflame_fake_nvrtc.so", LIBRARIES / "libflame_fake_cuda.so"
 IMAGES = 2
 ONE, NEGATIVE = 0x3C00, 0xBC00  # 1 and -1 as ONNX's text form has them in f16
@@ -211,6 +216,20 @@ class Emulated(FlameTest):
             with self.subTest(normed=normed, pairs=pairs):
                 self.check(self.projection(normed, pairs), ["segmentStore<128", *parts, "wgmmaAttention"], kernels_in_all=2, rtol=4e-3,
                            atol=4e-3 if normed else 2e-2, limit=2)  # fmt: skip
+
+    def test_projections_of_the_suite_for_a_gpu(self):
+        """Some of test/gpu: rows that end within a warp's, in another matrix, in another tile; several attentions of one projection."""
+        make = ("import sys; sys.path.insert(0, sys.argv.pop(1)); import make_attention_cases as m; "
+                "sys.exit(m.main('', lambda: m.projections(few=True)))")  # fmt: skip
+        chosen = "projection_(norm_neighbours_3_2x128_bf16|norm_halves_3x64_f16|neighbours_3_2x64_bf16|norm_3x128_f16)"
+        commands = (
+            [sys.executable, "-c", make, GPU_SUITE, "--flamec", BIN / "flamec", "--jobs=2", f"--filter={chosen}", self.scratch / "suite"],
+            [sys.executable, GPU_SUITE / "run_suite.py", "--flame-run", BIN / "flame-run", "--jobs=2", self.scratch / "suite"],
+        )
+        for command, words in zip(commands, ("4 of 4 packed", "4 passed, 0 failed")):
+            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | self.flamec.env, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(words, done.stdout)
 
     def test_attention(self):
         self.check(  # scaled by 8, which is 18432 in f16

@@ -89,7 +89,9 @@ class Case:
         self.out_dtypes = {}  # of some of several outputs
         self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
         self.fails = None  # what is said when the model runs, a regular expression
-        self.typical = None  # "b=2": a symbolic dim and what its kernels are tuned for, see flamec compile --typical
+        self.typical = None  # "b=2,s=64": symbolic dims and what their kernels are tuned for, see flamec compile --typical
+        self.further = []  # cases of the same model, whose data are further sets of this one's
+        self.kernels, self.kernels_in_all = [], None  # what stands in the source for sm_90a, and how many kernels that has
 
     def input(self, name, shape, dims=None, dtype=None, data=None):
         dtype = dtype or self.dtype
@@ -161,24 +163,31 @@ class Case:
         graph = helper.make_graph(self.nodes, "case", inputs, outputs, self.weights)
         domains = [helper.make_opsetid(domain, version) for domain, version in (("", OPSET), ("flame", 1))]
         model = helper.make_model(graph, opset_imports=domains, ir_version=10)
-        (folder / "data").mkdir(parents=True)
+        folder.mkdir(parents=True)
         onnx.save(model, folder / "model.onnx")
-        files = []
+        sets, atols = zip(*(c.write_data(folder, f"data{i or ''}", names, dtypes) for i, c in enumerate([self, *self.further])))
+        return {"name": self.name, "rtol": self.rtol, "atol": min(atols), **({"fails": self.fails} if self.fails else {}), "sets": list(sets)}
+
+    def write_data(self, folder, place, names, dtypes):
+        (folder / place).mkdir()
+        files, values = [], [self.value[name] for name in names]
         for i, (name, data, d, _) in enumerate(self.inputs):
-            (folder / "data" / f"input_{i}.pb").write_bytes(tensor(name, data, d).SerializeToString())
-            files.append([name, f"data/input_{i}.pb"])
+            (folder / place / f"input_{i}.pb").write_bytes(tensor(name, data, d).SerializeToString())
+            files.append([name, f"{place}/input_{i}.pb"])
         for i, (name, value, dtype) in enumerate(zip(names, values, dtypes)):
-            (folder / f"data/output_{i}.pb").write_bytes(tensor(name, value, dtype).SerializeToString())
+            (folder / place / f"output_{i}.pb").write_bytes(tensor(name, value, dtype).SerializeToString())
         # What sums to little of large terms has their error.
         finite = [float(np.where(np.isfinite(value), np.abs(value), 0).max(initial=0)) for value in values]
-        atol = self.rtol * min(finite) if self.rtol else 0.0
-        return {
-            "name": self.name,
-            "rtol": self.rtol,
-            "atol": atol,
-            **({"fails": self.fails} if self.fails else {}),
-            "sets": [{"inputs": files, "outputs": [[name, f"data/output_{i}.pb"] for i, name in enumerate(names)]}],
-        }
+        outputs = [[name, f"{place}/output_{i}.pb"] for i, name in enumerate(names)]
+        return {"inputs": files, "outputs": outputs}, self.rtol * min(finite) if self.rtol else 0.0
+
+    def lacks(self, source):
+        """What the kernels should have and do not."""
+        source = source[source.rindex("} // namespace flame") :]
+        if missing := [text for text in self.kernels if text not in source]:
+            return f"no {missing[0]} in the kernels"
+        count = source.count("__global__")
+        return f"{count} kernels, not {self.kernels_in_all}" if self.kernels_in_all not in (None, count) else None
 
 
 def products():
@@ -830,12 +839,16 @@ def main(description, make):
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
         if args.target == "cuda" and case.typical:
-            command += ["--typical", case.typical]
+            command += [word for typical in case.typical.split(",") for word in ("--typical", typical)]
         if args.target == "cuda" and case.schedule and "sm_90a" in args.gpu:
             (folder / "schedule.json").write_text(json.dumps(case.schedule))
             command.append(f"--schedule={folder / 'schedule.json'}")
         if args.target == "cuda":
             command += [f"--gpu={args.gpu}", f"--precision={args.precision}", *args.option]
+        if args.target == "cuda" and args.gpu == "sm_90a" and case.kernels:
+            printed = subprocess.run([*map(str, command), "--emit=cuda"], capture_output=True, text=True, timeout=300)
+            if printed.returncode == 0 and (lacking := case.lacks(printed.stdout)):
+                return entry | {"error": lacking}
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}
