@@ -26,6 +26,8 @@ template <typename T, bool isLong = false, typename Body>
 FLAME_DEVICE TensorStore<T, Body, isLong> tensorStore(const TensorMap &map, Body body) {
   return {map, body};
 }
+/// Whether what stores 64 rows is so long that it stands in a kernel once, for all of them.
+template <typename Epilogue> constexpr bool standsOnce = false;
 template <typename Epilogue> constexpr bool isTensorStore = false;
 template <typename T, typename Body, bool isLong> constexpr bool isTensorStore<TensorStore<T, Body, isLong>> = true;
 /// The same of a matrix whose rows may end for a tile before they end in memory: those that the copy engine would write too many of, the

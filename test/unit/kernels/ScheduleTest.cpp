@@ -265,7 +265,12 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     auto s = chooseWgmma({Arithmetic::BF16, Major::Depth, Major::Depth, {}, {}, false, true}, sizes);
     ASSERT_TRUE(s) << width;
     EXPECT_TRUE(s->takesSegments(width)) << text(*s);
-    const std::string halves = "flame::Pairing::Halves>(fold, finish, first, second)", part = "flame::segmentPart<";
+    auto part = [&](const char *in, std::initializer_list<int> ends) {
+      std::string text = std::string("flame::segmentPart<flame::Pairing::") + in + ", flame::Pairing::Halves";
+      for (int end : ends)
+        text += ", " + std::to_string(end * width);
+      return text + ">(fold, finish, first, second), ";
+    };
     sources.push_back({text(*s) + " of segments of " + std::to_string(width),
         head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s->threads()) + ", 1) product(const __grid_constant__ "
         "flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ flame::TensorMap z, const float *__restrict__ c, "
@@ -273,16 +278,16 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
         "  auto wide = [&](unsigned short a) { return __uint_as_float((unsigned)a << 16); };\n"
         "  auto bits = [&](float v) { return (unsigned short)(__float_as_uint(v) >> 16); };\n"
         "  auto body = [&](int row, int column, float sum) { return bits(sum + bias[column]); };\n"
-        "  auto fold = [&](int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
+        "  auto fold = [&](int, int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
         "  auto finish = [&](float sum) { return 1 / sqrtf(sum / " + std::to_string(width) + " + 1e-6f); };\n"
-        "  auto turned = [&](int row, int pair, float a, float b, float total) { const float *at = c + (long long)row * " + std::to_string(width) +
+        "  auto turned = [&](int row, int part, int pair, float a, float b, float total) { const float *at = (part ? c : bias) + (long long)row * " + std::to_string(width) +
         " + pair; return bits(at[0] * a * total * bias[2 * pair] + at[" + std::to_string(width / 2) + "] * b * total * bias[2 * pair + 1]); };\n"
-        "  auto first = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(a), -wide(b), total); };\n"
-        "  auto second = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(b), wide(a), total); };\n"
+        "  auto first = [&](int, int row, int part, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, part, pair, wide(a), -wide(b), total); };\n"
+        "  auto second = [&](int, int row, int part, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, part, pair, wide(b), wide(a), total); };\n"
         "  flame::wgmmaGemm<" + text(*s) + ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{m, n, k}, 1, "
         "flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return flame::segmentStore<" + std::to_string(width) +
-        ", unsigned short, int>(z, size, body, " + part + std::to_string(12 * width) + ", flame::Pairing::Neighbours, " + halves + ", " + part +
-        std::to_string(24 * width) + ", flame::Pairing::Halves, " + halves + ", flame::SamePart<" + std::to_string(36 * width) + ">()); });\n}\n"});
+        ", unsigned short, int>(z, size, body, " + part("Neighbours", {12, 18}) + part("Halves", {24}) + "flame::SamePart<" +
+        std::to_string(36 * width) + ">()); });\n}\n"});
   }
   for (const auto &[name, source] : sources) {
     std::string log;
