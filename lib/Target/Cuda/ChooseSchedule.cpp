@@ -20,6 +20,8 @@ constexpr MmaSchedule candidates[] = {
     {64, 32, 256, 2, 1, 3, 4}, {32, 64, 256, 2, 2, 3, 4}, {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
     {16, 32, 256, 1, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 128, 128, 1, 4, 4, 2},
 };
+/// More of them for results with folds: the columns of two products of which a warp has a run each.
+constexpr MmaSchedule foldCandidates[] = {{128, 128, 64, 4, 1, 3}, {64, 128, 64, 2, 1, 4}};
 /// Blocks that may share a tile, beginning with one.
 constexpr int splits[] = {1, 2, 4};
 
@@ -180,17 +182,22 @@ llvm::ArrayRef<MmaSchedule> flame::cuda::mmaSchedules() { return candidates; }
 MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) {
   MmaSchedule best;
   double least = std::numeric_limits<double>::infinity();
-  for (const MmaSchedule &base : candidates)
+  auto consider = [&](const MmaSchedule &base) {
     for (int blocks : splits) {
       MmaSchedule candidate = base;
       candidate.depth = base.depth * 2 / sizeOf(type);
       candidate.splits = blocks;
       // The tile of a group takes registers that the sums of the largest tiles need.
-      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()))
+      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()) ||
+          (sizes.folds > 0 && !candidate.takesFolds(sizes.products)))
         continue;
       if (double time = price(sizes, type, candidate); time < least)
         best = candidate, least = time;
     }
+  };
+  llvm::for_each(candidates, consider);
+  if (sizes.folds > 0)
+    llvm::for_each(foldCandidates, consider);
   return best;
 }
 
@@ -253,7 +260,8 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
 }
 } // namespace
 
-std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+/// See chooseWgmma; with the time, which is that of mma.sync where there is no schedule.
+static std::pair<std::optional<WgmmaSchedule>, double> cheapest(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
   // The model of mma.sync knows nothing of the GPU's memory: small products that it was fitted to had their operands in the second-level
   // cache. The copy engine comes nearest to what memory gives.
@@ -276,7 +284,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
     if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) ||
         !problem.hasRegisters(candidate, sizes.products) ||
         (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)) ||
-        (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))))
+        (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))) || (sizes.folds > 0 && !candidate.takesFolds(sizes.products)))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
     if (candidate.splits > 1 && sizes.batches * sizes.down(candidate.rows) *
@@ -303,7 +311,19 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
       candidate.slabs = std::max<int>(candidate.slabs, int(2 * sizes.segment / WgmmaSchedule::lineBytes));
       consider(fitted(candidate, problem.type, problem.x, problem.y, problem.rows, problem.tableBytes()));
     }
-  return best;
+  return {best, least};
+}
+
+std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+  return cheapest(problem, sizes).first;
+}
+
+double flame::cuda::likelyTime(Arithmetic type, const std::optional<WgmmaProblem> &problem, const ContractSizes &sizes) {
+  if (problem)
+    return cheapest(*problem, sizes).second;
+  // Others multiply 8-bit floats as f16.
+  const Arithmetic multiplied = type == Arithmetic::E4M3 || type == Arithmetic::E5M2 ? Arithmetic::F16 : type;
+  return price(sizes, multiplied, chooseMma(multiplied, sizes));
 }
 
 SimtSchedule flame::cuda::chooseSimt(Arithmetic type, const ContractSizes &sizes) {
