@@ -1,13 +1,13 @@
 //===- AbsorbFolds.cpp - products begin the reductions of their results -----------------------------------------------===//
 //
 // A reduction of a product's result reads from memory what the product had in registers: the largest magnitude that a tensor is scaled by
-// before it is quantised, the sums of its rows. Such a reduction can begin in the product's epilogue, with one number for each run of 64
+// before it is quantised, the sums of its rows. Such a reduction can begin in the product's epilogue, with one number for each run of 32
 // columns of a row, and go on from these. The result is stored as before; whoever else reads it still does.
 //
 // Before:  %y = flame.region "contract"(%x, %w) { … flame.matmul … } : … -> tensor<4096x14336xbf16>
 //          %m = flame.region "row"(%y) { flame.abs … flame.reduce {axes = [0, 1], kind = "max"} … } : … -> tensor<1x1xbf16>
 // After:   %y:2 = flame.region "contract"(%x, %w) { … flame.matmul … flame.abs … flame.reshape flame.reduce {axes = [2], kind = "max"}
-//                                         flame.transpose … } : … -> (tensor<4096x14336xbf16>, tensor<224x4096xf32>)
+//                                         flame.transpose … } : … -> (tensor<4096x14336xbf16>, tensor<448x4096xf32>)
 //          %m = flame.region "loop"(%y#1) { flame.reduce {axes = [0, 1], kind = "max"} … } : … -> tensor<1x1xbf16>
 //
 // A kernel that needs the product itself, too, such as a norm, keeps its rows on chip and reads it once in any case. Only where it reduces all
@@ -205,9 +205,8 @@ private:
 
   /// Whether a product with these folds is likely faster than it and kernels that read its result again, in nanoseconds of an H200.
   bool pays(Problem problem, Type stored, ArrayRef<Reader> readers) {
-    // What memory gives; three operations an element and the fourth of a conversion, on 132 multiprocessors of 128 lanes at 1.7 GHz; and what
-    // is lost among the differences of prices.
-    constexpr double bytes = 4000, operations = 28700, least = 1000;
+    // What memory gives, and what is lost among the differences of prices.
+    constexpr double bytes = 4000, least = 1000;
     // What the shared memory of all multiprocessors holds is read once by a kernel that needs it twice.
     constexpr double held = 26e6;
     const double elements = double(problem.sizes.rows) * double(problem.sizes.columns), size = elements * (stored.getIntOrFloatBitWidth() / 8);
@@ -219,7 +218,7 @@ private:
     auto time = [&] { return cuda::likelyTime(problem.type, problem.wgmma, problem.sizes); };
     const double without = time();
     problem.sizes.folds = int(folds);
-    const double with = time() + folds * elements * (4 / operations + 2 * sizeof(float) / double(foldColumns) / bytes),
+    const double with = time() + folds * elements * (2 * sizeof(float) / double(foldColumns)) / bytes,
                  read = reads * size / bytes;
     return with + least < without + read;
   }

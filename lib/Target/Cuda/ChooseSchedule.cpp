@@ -20,8 +20,6 @@ constexpr MmaSchedule candidates[] = {
     {64, 32, 256, 2, 1, 3, 4}, {32, 64, 256, 2, 2, 3, 4}, {32, 32, 128, 2, 1, 5, 2},  {32, 32, 256, 1, 1, 4, 8},
     {16, 32, 256, 1, 1, 4, 4}, {16, 64, 256, 1, 2, 3, 4}, {16, 128, 128, 1, 4, 4, 2},
 };
-/// More of them for results with folds: the columns of two products of which a warp has a run each.
-constexpr MmaSchedule foldCandidates[] = {{128, 128, 64, 4, 1, 3}, {64, 128, 64, 2, 1, 4}};
 /// Blocks that may share a tile, beginning with one.
 constexpr int splits[] = {1, 2, 4};
 
@@ -54,6 +52,9 @@ constexpr double startTime = 897, roundTime = 963, turnTime = 78.6, stepTime = 3
 /// GPU has no work, the rest is faster.
 constexpr double aloneLoss = 0.095, besideOther = 0.83, mmaBoost = 0.176;
 constexpr double clusterTime = 9500; // of sums that several blocks add up
+/// What a fold of the result takes, as a part of what storing it does: counted, not measured. A load of 16 bytes from shared memory for eight
+/// elements, and four operations each, which eight warps issue every other clock.
+constexpr double foldPart = 0.9;
 
 /// The likely time of a product by such tiles, in nanoseconds. Two products at once are one of as many columns as both have, of which
 /// half as many are stored.
@@ -76,7 +77,7 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
   // Whichever is longer hides most of the other.
   double multiplying = std::cbrt(working * working * working + waiting * waiting * waiting) *
                        (1 - mmaBoost * (1 - double(blocks) / double(each * multiprocessors)));
-  double around = rounds * roundTime + storeTime * double(each) * c.rows * c.columns / (s.products * c.splits);
+  double around = rounds * roundTime + storeTime * (1 + foldPart * s.folds) * double(each) * c.rows * c.columns / (s.products * c.splits);
   return startTime + multiplying + around * (atOnce == 1 ? 1 : besideOther) + (c.splits > 1 ? rounds * clusterTime : 0);
 }
 
@@ -141,7 +142,7 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
   double multiplying = lines * (prices.element * elements + prices.line * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + prices.tile,
          // Norms and rotations of segments take the time of several stores.
-         storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1);
+         storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1) * (1 + foldPart * s.folds);
   double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
   working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
   const bool streams = s.rowsOfEach() <= mostStreamedRows && !p.windows;
@@ -196,8 +197,6 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
     }
   };
   llvm::for_each(candidates, consider);
-  if (sizes.folds > 0)
-    llvm::for_each(foldCandidates, consider);
   return best;
 }
 

@@ -23,15 +23,15 @@ FLAME_DEVICE FromRow<Index, Function> fromRow(Index first, Function function) {
   return {first, function};
 }
 
-/// Partial reductions that an epilogue gives beside its result (epilogue/Fold.h), and a thread's numbers of `rows` rows for them.
+/// Partial reductions that an epilogue gives beside its result (epilogue/Fold.h), and a thread's numbers of one row for them.
 template <typename Epilogue> constexpr int foldsOf = 0;
 template <typename Epilogue>
   requires requires { Epilogue::foldCount; }
 constexpr int foldsOf<Epilogue> = Epilogue::foldCount;
-template <int folds, int rows> struct Carried {
-  float of[rows][folds];
+template <int folds> struct Carried {
+  float of[folds];
 };
-template <int rows> struct Carried<0, rows> {};
+template <> struct Carried<0> {};
 
 /// One result.
 template <bool contiguous, typename T, typename Body, typename Place> struct Store {

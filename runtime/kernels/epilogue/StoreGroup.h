@@ -65,8 +65,7 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
   if (row >= p.rows)
     return;
   constexpr int folds = foldsOf<Epilogue>;
-  static_assert(folds == 0 || columns % foldColumns == 0, "whole runs of columns, and no column twice");
-  [[maybe_unused]] Carried<folds, 2> carried;
+  static_assert(folds == 0 || columns % foldColumns == 0, "whole runs of columns");
   const Index first = least(row + lane / 4, p.rows - 1), second = least(row + lane / 4 + 8, p.rows - 1);
 #pragma unroll unrolledChunks
   for (int c = 0; c < chunks; ++c) {
@@ -74,11 +73,6 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
     const int start = least(c * chunk, columns - chunk);
     if (column + start >= p.columns)
       break;
-    if constexpr (folds > 0)
-      if (start % foldColumns == 0) {
-        epilogue.folds.begin(carried.of[0]);
-        epilogue.folds.begin(carried.of[1]);
-      }
     // Registers have no index: of all chunks the one whose turn it is.
     Sum inChunk[products * held];
 #pragma unroll
@@ -107,19 +101,13 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
         for (int turn = 1; turn < parts; ++turn)
           inPart[i] = t == turn ? inChunk[i / part * held + turn * part + i % part] : inPart[i];
       }
-      auto computed = [&](int half, int j, int k) {
+      auto value = [&](int half, int j, int k) {
         const Index at = least(column + start + 2 * part * t + 8 * j + lane % 4 * 2 + k, p.columns - 1);
         const int i = j * 4 + half * 2 + k;
         if constexpr (products == 1)
           return epilogue.body(half ? second : first, at, inPart[i]);
         else
           return epilogue.body(half ? second : first, at, inPart[i], inPart[part + i]);
-      };
-      auto value = [&](int half, int j, int k) {
-        const T stored = computed(half, j, k);
-        if constexpr (folds > 0)
-          epilogue.folds.step(carried.of[half], stored);
-        return stored;
       };
       if constexpr (sizeof(T) == 2) {
 #pragma unroll
@@ -141,13 +129,6 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
           }
       }
     }
-    if constexpr (folds > 0)
-      if ((start + chunk) % foldColumns == 0)
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const Index own = row + lane / 4 + 8 * half;
-          epilogue.folds.template end<4>(carried.of[half], own, (Index)(column + start), own < p.rows);
-        }
     fenceShared();
     syncWarp();
     if constexpr (Epilogue::clips) {
@@ -164,6 +145,24 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
         at[d + 2] = batch[d];
       storeTensor(epilogue.map, slab, at);
       commitStores();
+    }
+    if constexpr (folds > 0) {
+      // From shared memory, two lanes a line: what stands there for each sum would take the compiler half as long again. What comes twice gives the
+      // same numbers.
+      constexpr int elements = 16 / (int)sizeof(T), lanes = foldColumns / (4 * elements);
+      static_assert(lanes > 0, "a lane has no more than a run");
+      const int line = lane / 2;
+      const Index toRow = row + line, toColumn = column + start + lane % 2 * (4 * elements);
+      Carried<folds> carried;
+      epilogue.folds.begin(carried.of);
+#pragma unroll 1
+      for (int vector = 0; vector < 4; ++vector) {
+        const auto stored = *((const Pack<T, elements> *)pointerTo(slab) + line * 8 + ((lane % 2 * 4 + vector) ^ line % 8));
+#pragma unroll
+        for (int i = 0; i < elements; ++i)
+          epilogue.folds.step(carried.of, stored.values[i]);
+      }
+      epilogue.folds.template end<lanes>(carried.of, toRow, toColumn, toRow < p.rows && toColumn < p.columns);
     }
   }
 }

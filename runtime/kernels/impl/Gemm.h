@@ -273,12 +273,12 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue, Place plac
         } else {
           // Neighbouring threads have the runs of a row.
           static_assert(each % foldColumns == 0 && slabRows * runs % 32 == 0, "whole runs of columns, by whole warps");
-          Carried<foldsOf<Epilogue>, 1> carried;
-          epilogue.folds.begin(carried.of[0]);
+          Carried<foldsOf<Epilogue>> carried;
+          epilogue.folds.begin(carried.of);
           if (inside)
-            epilogue.visit([&](auto stored) { epilogue.folds.step(carried.of[0], stored); }, toRow, toColumn,
+            epilogue.visit([&](auto stored) { epilogue.folds.step(carried.of, stored); }, toRow, toColumn,
                            (int)least(p.columns - toColumn, (Index)width), sums...);
-          epilogue.folds.template end<foldColumns / width>(carried.of[0], toRow, toColumn, inside);
+          epilogue.folds.template end<foldColumns / width>(carried.of, toRow, toColumn, inside);
         }
       };
       Sum *sums = slabs + inRow * pitch + inColumn;

@@ -44,7 +44,7 @@ FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
 FLAME_BOTH constexpr bool isMatrix(Arithmetic type) { return sizeOf(type) <= 2 || type == Arithmetic::TF32; }
 
 /// Columns of a row of which an epilogue gives one partial reduction (epilogue/Fold.h).
-constexpr int foldColumns = 64;
+constexpr int foldColumns = 32;
 
 FLAME_BOTH constexpr int larger(int x, int y) { return x > y ? x : y; }
 

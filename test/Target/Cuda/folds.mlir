@@ -1,20 +1,20 @@
 // RUN: flame-opt %s --flame-form-regions="attention siblings paired" --flame-absorb-folds="wgmma" | FileCheck %s
 // RUN: flame-opt %s --flame-form-regions="attention siblings paired" --flame-absorb-folds="wgmma" --flame-emit-cuda=wgmma | FileCheck %s --check-prefix=CUDA
 
-// A tensor that no GPU holds is quantised by its largest magnitude: the product gives that of each 64 columns of a row, and what was one
+// A tensor that no GPU holds is quantised by its largest magnitude: the product gives that of each 32 columns of a row, and what was one
 // kernel that reads the product twice becomes one of these numbers and one of the product.
 
 // CHECK-LABEL: @quantise
-// CHECK: %[[Y:.*]]:2 = flame.region "contract"({{.*}} -> (tensor<4096x14336xbf16>, tensor<224x4096xf32>)
+// CHECK: %[[Y:.*]]:2 = flame.region "contract"({{.*}} -> (tensor<4096x14336xbf16>, tensor<448x4096xf32>)
 // CHECK: %[[P:.*]] = flame.matmul
 // CHECK: %[[A:.*]] = flame.abs %[[P]]
 // CHECK: %[[F:.*]] = flame.cast %[[A]] {{.*}} -> tensor<4096x14336xf32>
-// CHECK: %[[R:.*]] = flame.reshape %[[F]], {{.*}} -> tensor<4096x224x64xf32>
-// CHECK: %[[M:.*]] = flame.reduce %[[R]] {axes = array<i64: 2>, keepdims = false, kind = "max"} : (tensor<4096x224x64xf32>) -> tensor<4096x224xf32>
+// CHECK: %[[R:.*]] = flame.reshape %[[F]], {{.*}} -> tensor<4096x448x32xf32>
+// CHECK: %[[M:.*]] = flame.reduce %[[R]] {axes = array<i64: 2>, keepdims = false, kind = "max"} : (tensor<4096x448x32xf32>) -> tensor<4096x448xf32>
 // CHECK: %[[T:.*]] = flame.transpose %[[M]] {perm = array<i64: 1, 0>}
 // CHECK: flame.yield %[[P]], %[[T]]
-// CHECK: %[[S:.*]]:2 = flame.region "loop"(%[[Y]]#1) : (tensor<224x4096xf32>) -> (tensor<1x1xbf16>, tensor<1x1xbf16>)
-// CHECK: flame.reduce {{.*}} {axes = array<i64: 0, 1>, kind = "max"} : (tensor<224x4096xf32>) -> tensor<1x1xf32>
+// CHECK: %[[S:.*]]:2 = flame.region "loop"(%[[Y]]#1) : (tensor<448x4096xf32>) -> (tensor<1x1xbf16>, tensor<1x1xbf16>)
+// CHECK: flame.reduce {{.*}} {axes = array<i64: 0, 1>, kind = "max"} : (tensor<448x4096xf32>) -> tensor<1x1xf32>
 // CHECK: flame.cast
 // CHECK: flame.div
 // CHECK: flame.region "loop"(%[[Y]]#0, %[[S]]#1)
@@ -49,32 +49,32 @@ func.func @quantise(%x: tensor<4096x4096xbf16>, %w: tensor<14336x4096xbf16>) -> 
 // The number has no dims: its kernel is one of its own from the beginning. Rows of any number.
 
 // CHECK-LABEL: @number
-// CHECK: %[[Y:.*]]:2 = flame.region "contract"({{.*}} -> (tensor<?x16384xf16>, tensor<256x?xf32>)
+// CHECK: %[[Y:.*]]:2 = flame.region "contract"({{.*}} -> (tensor<?x65536xf16>, tensor<2048x?xf32>)
 // CHECK: flame.matmul
 // CHECK: flame.add
 // CHECK: flame.reduce {{.*}} {axes = array<i64: 2>, keepdims = false, kind = "max"}
-// CHECK: flame.region "loop"(%[[Y]]#1) : (tensor<256x?xf32>) -> tensor<f16>
-// CHECK: flame.reduce {{.*}} {axes = array<i64: 0, 1>, keepdims = false, kind = "max"} : (tensor<256x?xf32>) -> tensor<f32>
+// CHECK: flame.region "loop"(%[[Y]]#1) : (tensor<2048x?xf32>) -> tensor<f16>
+// CHECK: flame.reduce {{.*}} {axes = array<i64: 0, 1>, keepdims = false, kind = "max"} : (tensor<2048x?xf32>) -> tensor<f32>
 // CHECK: flame.region "loop"(%[[Y]]#0
-func.func @number(%x: tensor<?x4096xf16>, %w: tensor<16384x4096xf16>, %b: tensor<16384xf16>) -> tensor<?x16384xf8E5M2> {
-  %p = flame.matmul %x, %w {transpose_y = true} : (tensor<?x4096xf16>, tensor<16384x4096xf16>) -> tensor<?x16384xf16>
-  %y = flame.add %p, %b : (tensor<?x16384xf16>, tensor<16384xf16>) -> tensor<?x16384xf16>
-  %a = flame.abs %y : (tensor<?x16384xf16>) -> tensor<?x16384xf16>
-  %m = flame.reduce %a {kind = "max", axes = array<i64: 0, 1>, keepdims = false} : (tensor<?x16384xf16>) -> tensor<f16>
-  %d = flame.div %y, %m : (tensor<?x16384xf16>, tensor<f16>) -> tensor<?x16384xf16>
-  %q = flame.cast %d {to = f8E5M2} : (tensor<?x16384xf16>) -> tensor<?x16384xf8E5M2>
-  return %q : tensor<?x16384xf8E5M2>
+func.func @number(%x: tensor<?x4096xf16>, %w: tensor<65536x4096xf16>, %b: tensor<65536xf16>) -> tensor<?x65536xf8E5M2> {
+  %p = flame.matmul %x, %w {transpose_y = true} : (tensor<?x4096xf16>, tensor<65536x4096xf16>) -> tensor<?x65536xf16>
+  %y = flame.add %p, %b : (tensor<?x65536xf16>, tensor<65536xf16>) -> tensor<?x65536xf16>
+  %a = flame.abs %y : (tensor<?x65536xf16>) -> tensor<?x65536xf16>
+  %m = flame.reduce %a {kind = "max", axes = array<i64: 0, 1>, keepdims = false} : (tensor<?x65536xf16>) -> tensor<f16>
+  %d = flame.div %y, %m : (tensor<?x65536xf16>, tensor<f16>) -> tensor<?x65536xf16>
+  %q = flame.cast %d {to = f8E5M2} : (tensor<?x65536xf16>) -> tensor<?x65536xf8E5M2>
+  return %q : tensor<?x65536xf8E5M2>
 }
 
 // Statistics of rows that somebody else reads; of a batch, whose rows are those of one matrix.
 
 // CHECK-LABEL: @statistics
-// CHECK: %[[Y:.*]]:2 = flame.region "contract"({{.*}} -> (tensor<2x4096x4096xbf16>, tensor<64x2x4096x1xf32>)
-// CHECK: flame.reduce {{.*}} {axes = array<i64: 3>, kind = "sum"} : (tensor<2x4096x64x64xf32>) -> tensor<2x4096x64x1xf32>
+// CHECK: %[[Y:.*]]:2 = flame.region "contract"({{.*}} -> (tensor<2x4096x4096xbf16>, tensor<128x2x4096x1xf32>)
+// CHECK: flame.reduce {{.*}} {axes = array<i64: 3>, kind = "sum"} : (tensor<2x4096x128x32xf32>) -> tensor<2x4096x128x1xf32>
 // CHECK: flame.transpose {{.*}} {perm = array<i64: 2, 0, 1, 3>}
-// CHECK: flame.region "loop"(%[[Y]]#1) : (tensor<64x2x4096x1xf32>) -> tensor<2x4096x1xf32>
+// CHECK: flame.region "loop"(%[[Y]]#1) : (tensor<128x2x4096x1xf32>) -> tensor<2x4096x1xf32>
 // CHECK: flame.reduce {{.*}} {axes = array<i64: 0>, keepdims = false, kind = "mean"}
-// CHECK: dense<1.562500e-02>
+// CHECK: dense<3.125000e-02>
 // CHECK: flame.mul
 func.func @statistics(%x: tensor<2x4096x512xbf16>, %w: tensor<4096x512xbf16>) -> (tensor<2x4096x4096xbf16>, tensor<2x4096x1xf32>) {
   %p = flame.matmul %x, %w {transpose_y = true} : (tensor<2x4096x512xbf16>, tensor<4096x512xbf16>) -> tensor<2x4096x4096xbf16>
@@ -87,20 +87,20 @@ func.func @statistics(%x: tensor<2x4096x512xbf16>, %w: tensor<4096x512xbf16>) ->
 // A gated layer: two products of one operand.
 
 // CHECK-LABEL: @gated
-// CHECK: flame.region "contract"({{.*}} -> (tensor<4096x8192xbf16>, tensor<128x4096xf32>)
+// CHECK: flame.region "contract"({{.*}} -> (tensor<4096x16384xbf16>, tensor<512x4096xf32>)
 // CHECK-COUNT-2: flame.matmul
 // CHECK: flame.reduce
 // CUDA-LABEL: contract: {{.*}}silu
 // CUDA: flame::PairedTensors
 // CUDA: flame::folding(flame::tensorStore
-func.func @gated(%x: tensor<4096x2048xbf16>, %v: tensor<8192x2048xbf16>, %w: tensor<8192x2048xbf16>) -> (tensor<4096x8192xbf16>, tensor<bf16>) {
-  %p = flame.matmul %x, %v {transpose_y = true} : (tensor<4096x2048xbf16>, tensor<8192x2048xbf16>) -> tensor<4096x8192xbf16>
-  %q = flame.matmul %x, %w {transpose_y = true} : (tensor<4096x2048xbf16>, tensor<8192x2048xbf16>) -> tensor<4096x8192xbf16>
-  %g = flame.silu %p : (tensor<4096x8192xbf16>) -> tensor<4096x8192xbf16>
-  %y = flame.mul %g, %q : (tensor<4096x8192xbf16>, tensor<4096x8192xbf16>) -> tensor<4096x8192xbf16>
-  %a = flame.abs %y : (tensor<4096x8192xbf16>) -> tensor<4096x8192xbf16>
-  %m = flame.reduce %a {kind = "max", axes = array<i64: 0, 1>, keepdims = false} : (tensor<4096x8192xbf16>) -> tensor<bf16>
-  return %y, %m : tensor<4096x8192xbf16>, tensor<bf16>
+func.func @gated(%x: tensor<4096x2048xbf16>, %v: tensor<16384x2048xbf16>, %w: tensor<16384x2048xbf16>) -> (tensor<4096x16384xbf16>, tensor<bf16>) {
+  %p = flame.matmul %x, %v {transpose_y = true} : (tensor<4096x2048xbf16>, tensor<16384x2048xbf16>) -> tensor<4096x16384xbf16>
+  %q = flame.matmul %x, %w {transpose_y = true} : (tensor<4096x2048xbf16>, tensor<16384x2048xbf16>) -> tensor<4096x16384xbf16>
+  %g = flame.silu %p : (tensor<4096x16384xbf16>) -> tensor<4096x16384xbf16>
+  %y = flame.mul %g, %q : (tensor<4096x16384xbf16>, tensor<4096x16384xbf16>) -> tensor<4096x16384xbf16>
+  %a = flame.abs %y : (tensor<4096x16384xbf16>) -> tensor<4096x16384xbf16>
+  %m = flame.reduce %a {kind = "max", axes = array<i64: 0, 1>, keepdims = false} : (tensor<4096x16384xbf16>) -> tensor<bf16>
+  return %y, %m : tensor<4096x16384xbf16>, tensor<bf16>
 }
 
 // A norm keeps its rows on chip, and so does the quantisation of a tensor that all blocks together hold.
@@ -138,11 +138,11 @@ func.func @small(%x: tensor<512x4096xbf16>, %w: tensor<1024x4096xbf16>) -> (tens
   return %p, %m : tensor<512x1024xbf16>, tensor<bf16>
 }
 // CHECK-LABEL: @odd
-// CHECK: flame.region "contract"({{.*}} -> tensor<8192x8200xbf16>
-func.func @odd(%x: tensor<8192x512xbf16>, %w: tensor<8200x512xbf16>) -> (tensor<8192x8200xbf16>, tensor<bf16>) {
-  %p = flame.matmul %x, %w {transpose_y = true} : (tensor<8192x512xbf16>, tensor<8200x512xbf16>) -> tensor<8192x8200xbf16>
-  %m = flame.reduce %p {kind = "max", axes = array<i64: 0, 1>, keepdims = false} : (tensor<8192x8200xbf16>) -> tensor<bf16>
-  return %p, %m : tensor<8192x8200xbf16>, tensor<bf16>
+// CHECK: flame.region "contract"({{.*}} -> tensor<8192x8208xbf16>
+func.func @odd(%x: tensor<8192x512xbf16>, %w: tensor<8208x512xbf16>) -> (tensor<8192x8208xbf16>, tensor<bf16>) {
+  %p = flame.matmul %x, %w {transpose_y = true} : (tensor<8192x512xbf16>, tensor<8208x512xbf16>) -> tensor<8192x8208xbf16>
+  %m = flame.reduce %p {kind = "max", axes = array<i64: 0, 1>, keepdims = false} : (tensor<8192x8208xbf16>) -> tensor<bf16>
+  return %p, %m : tensor<8192x8208xbf16>, tensor<bf16>
 }
 // CHECK-LABEL: @difference
 // CHECK: flame.region "contract"({{.*}} -> tensor<8192x8192xbf16>

@@ -1,7 +1,7 @@
 //===- FoldTest.cpp - partial reductions of what a product stores, emulated ----------------------------------------===//
 //
 // Products by both kinds of matrix instructions that fold their results: the largest magnitude, the sum, the sum of squares of each run
-// of 64 columns of a row, against those of what was stored. Operands are small whole numbers, so that all sums are exact and must agree to
+// of columns of a row, against those of what was stored. Operands are small whole numbers, so that all sums are exact and must agree to
 // the last bit; results of 16 bits are rounded, which folds must see. Tiles that overhang, ping-pong, clusters' halves, few rows, two products.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -46,7 +46,7 @@ template <Arithmetic type, typename T, int products = 1> struct Product {
 
   Product(int rows, int columns, int depth)
       : rows(rows), columns(columns), depth(depth), x(size_t(rows) * depth), y{Guarded<unsigned short>(size_t(columns) * depth), Guarded<unsigned short>(size_t(columns) * depth)},
-        result(size_t(rows) * columns), most(size_t(rows) * columns / 64), sums(most.count), squares(most.count) {
+        result(size_t(rows) * columns), most(size_t(rows) * columns / foldColumns), sums(most.count), squares(most.count) {
     std::mt19937 random(rows + 3 * columns + 5 * depth);
     auto fill = [&](auto &numbers, auto &memory) {
       numbers.resize(memory.count);
@@ -79,9 +79,9 @@ template <Arithmetic type, typename T, int products = 1> struct Product {
 
   void check() {
     for (int i = 0; i < rows; ++i)
-      for (int run = 0; run < columns / 64; ++run) {
+      for (int run = 0; run < columns / foldColumns; ++run) {
         double largest = 0, sum = 0, squared = 0;
-        for (int j = run * 64; j < run * 64 + 64; ++j) {
+        for (int j = run * foldColumns; j < (run + 1) * foldColumns; ++j) {
           long long all[2] = {};
           for (int p = 0; p < products; ++p)
             for (int k = 0; k < depth; ++k)
@@ -129,7 +129,7 @@ template <WgmmaSchedule s, Arithmetic type, typename T, Major yMajor = D, bool i
 
 TEST(Folds, Wgmma) {
   wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, BF16, unsigned short>(70, 192, 40); // the last tile's last run lies outside
-  wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, F16, float>(65, 192, 72);           // two pieces a run
+  wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, F16, float>(65, 192, 72);           // two lanes a run
   wgmma<WgmmaSchedule{128, 256, 64, 3, 2}, BF16, unsigned short>(131, 576, 136);
   wgmma<WgmmaSchedule{192, 192, 64, 3, 3, false, 1, 1, 8, 1}, F16, unsigned short>(200, 256, 64);
   wgmma<WgmmaSchedule{256, 128, 64, 3, 2}, BF16, unsigned short>(257, 64, 24); // two slices of rows a warp
@@ -137,7 +137,9 @@ TEST(Folds, Wgmma) {
   wgmma<WgmmaSchedule{128, 128, 64, 3, 2, true}, BF16, unsigned short, D, true>(260, 192, 72); // bodies repeated
   wgmma<WgmmaSchedule{64, 64, 64, 3, 1, false, 1, 1, 8, 1}, F16, float, D, true>(3, 128, 16);
   wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, F16, unsigned short, S>(70, 192, 40);
-  wgmma<WgmmaSchedule{64, 64, 64, 3, 1}, F16, unsigned short>(64, 64, 0); // sums of nothing
+  wgmma<WgmmaSchedule{128, 160, 64, 3, 2, false, 1, 1, 8, 1}, BF16, unsigned short>(130, 352, 40); // a piece repeats a run
+  wgmma<WgmmaSchedule{64, 96, 64, 3, 1}, F16, unsigned short>(70, 224, 40);                       // a piece ends outside
+  wgmma<WgmmaSchedule{64, 64, 64, 3, 1}, F16, unsigned short>(64, 64, 0);                         // sums of nothing
 }
 TEST(Folds, WgmmaOfFewRows) {
   wgmma<WgmmaSchedule{16, 64, 64, 4, 1}, BF16, unsigned short>(13, 192, 72);
@@ -146,6 +148,7 @@ TEST(Folds, WgmmaOfFewRows) {
 TEST(Folds, WgmmaOfTwoProducts) {
   wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, BF16, unsigned short, D, false, 2>(70, 192, 40);
   wgmma<WgmmaSchedule{128, 256, 64, 3, 2}, F16, float, D, false, 2>(131, 192, 72);
+  wgmma<WgmmaSchedule{128, 192, 64, 3, 2, true, 1, 1, 8, 1}, BF16, unsigned short, D, false, 2>(131, 224, 72); // 96 columns of each
 }
 
 template <MmaSchedule s, Arithmetic type, typename T, int products = 1> void mma(int rows, int columns, int depth) {
@@ -170,12 +173,13 @@ TEST(Folds, Mma) {
   mma<MmaSchedule{128, 128, 32, 2, 2, 4}, F16, unsigned short>(136, 192, 200);
   mma<MmaSchedule{128, 128, 32, 2, 2, 3}, BF16, float>(70, 64, 72);
   mma<MmaSchedule{256, 128, 64, 4, 2, 3}, BF16, unsigned short>(259, 320, 40);
+  mma<MmaSchedule{64, 64, 64, 2, 2, 5}, BF16, unsigned short>(70, 96, 72);
   mma<MmaSchedule{32, 64, 128, 2, 1, 3, 2}, F16, unsigned short>(45, 192, 136); // slices
   mma<MmaSchedule{64, 64, 64, 2, 1, 3}, F16, unsigned short>(1, 64, 0);
 }
 TEST(Folds, MmaOfTwoProducts) {
-  mma<MmaSchedule{128, 128, 64, 4, 1, 3}, BF16, unsigned short, 2>(131, 192, 72);
-  mma<MmaSchedule{64, 128, 64, 2, 1, 4}, F16, float, 2>(70, 64, 136);
+  mma<MmaSchedule{128, 128, 64, 2, 2, 3}, BF16, unsigned short, 2>(131, 224, 72);
+  mma<MmaSchedule{64, 64, 64, 2, 1, 4}, F16, float, 2>(70, 64, 136);
 }
 
 } // namespace
