@@ -231,6 +231,34 @@ class Emulated(FlameTest):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn(words, done.stdout)
 
+    def quantised(self, keep, wide):
+        """A product that is scaled by its largest magnitude and rounded to 8 bits, as dynamic quantisation does. `wide`: it is stored in f32; otherwise in
+        f16, and somebody else reads it."""
+        return f"""quantised (float16[n,61,40] x, float16[40,1024] w, float16[1024] b)
+                   => (float[n,61,1024] q, float[{"1,1,1" if keep else ""}] s{"" if wide else ", float16[n,61,1024] y"}) <float limit = {{448}}>
+                   {{ {"y = MatMul(x, w)" if keep else "p = MatMul(x, w) y = Add(p, b)"} f = Cast<to = 1>(y) a = Abs({"f" if wide else "y"})
+                      m = ReduceMax<keepdims = {int(keep)}>(a) g = Cast<to = 1>(m) s = Div(g, limit)
+                      d = Div(f, s) e = Cast<to = 17>(d) q = Cast<to = 1>(e) }}"""
+
+    def test_products_that_begin_the_reductions_of_their_results(self):
+        """The largest magnitude of a tensor that is quantised by it: where one kernel would need the product twice, and where two would."""
+        for keep, wide, schedule in (
+            (False, False, {}), (True, False, {}), (False, True, {}), (True, False, {"rows": 128, "consumers": 2, "pingPong": True}),
+            (False, True, {"clusterRows": 2}), (True, False, {"clusterColumns": 2}), (False, False, {"splits": 2}), (True, False, {"columns": 192}),
+        ):  # fmt: skip
+            with self.subTest(keep=keep, wide=wide, **schedule):
+                store = f"flame::folding(flame::tensorStore<{'float' if wide else 'unsigned short'}>(map2, body), flame::folds("
+                self.check(self.quantised(keep, wide), [store, "none0, step0, join0"], kernels_in_all=3, limit=4, **{"columns": 128} | schedule)
+
+    def test_statistics_of_rows_that_products_begin(self):
+        """Sums, squares and extremes of rows, of what is stored."""
+        self.check(
+            """statistics (float16[n,61,40] x, float16[40,1024] w) => (float[n,61,1024] y, float[n,61] a, float[n,61,1] b, float[n,61] c)
+               <int64[1] last = {-1}>
+               { p = MatMul(x, w) r = Relu(p) y = Cast<to = 1>(r) a = ReduceSum<keepdims = 0>(y, last) s = Mul(y, y) b = ReduceMean(s, last)
+                 g = Neg(y) c = ReduceMin<keepdims = 0>(g, last) }""",
+            ["flame::fold(out1, none0, step0, join0)", "none2, step2, join2"], limit=3, columns=128)  # fmt: skip
+
     def test_attention(self):
         self.check(  # scaled by 8, which is 18432 in f16
             """attention (float16[1,2,70,64] q, float16[1,2,90,64] k, float16[1,2,90,64] v) => (float16[1,2,70,64] y)

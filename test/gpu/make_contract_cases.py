@@ -535,6 +535,58 @@ def grouped():
                     yield c, c.epilogue("relu", y)
 
 
+def folds():
+    """Products whose results are reduced, over everything or over rows: where that is likely worth it, as for so many rows as these are compiled for,
+    their kernels begin it."""
+
+    def case(name, dtype, m, n, k, kind, order="n", schedule=None):
+        c = Case(f"fold_{name}{kind}_{dtype}_{m}x{n}x{k}{order}", dtype)
+        c.typical = "b=512"
+        c.schedule = [{"family": "wgmma", "schedule": schedule}] if schedule else None
+
+        def few(shape):  # sums that narrow types hold exactly
+            return c.random.choice((-1, 0, 0, 1), shape)
+
+        def operand(name, shape, dims=None):
+            """8-bit floats are multiplied as they are, and scaled behind."""
+            x = c.input(name, shape, dims, data=few(shape))
+            if dtype != "e4m3":
+                return x
+            scale = c.input(f"{name}_scale", (), dtype="f32", data=0.5)
+            return c.node("DequantizeLinear", [x, scale], c.value[x] * 0.5)
+
+        c.out_dtype = "f32" if dtype == "e4m3" or kind == "rows" else dtype
+        x, w = operand("x", (2, m, k), ["b", m, k]), operand("w", (n, k) if order == "t" else (k, n))
+        y = c.matmul(x, c.transpose(w, [1, 0]) if order == "t" else w)
+        if kind == "rows":
+            if dtype != "e4m3":
+                y = c.node("Cast", [y], c.value[y], to=TensorProto.FLOAT)
+            sums = c.node("ReduceSum", [y, c.axes("last", 2)], c.value[y].sum(2), keepdims=0)
+            most = c.node("ReduceMax", [c.node("Abs", [y], np.abs(c.value[y])), "last"], np.abs(c.value[y]).max(2, keepdims=True))
+            squares = c.node("ReduceMean", [c.node("Mul", [y, y], c.value[y] ** 2), "last"], (c.value[y] ** 2).mean(2, keepdims=True))
+            return c, [y, sums, most, squares]
+        if kind == "all":  # behind an activation
+            y = c.node("Relu", [y], np.maximum(c.value[y], 0))
+        kept = int(kind == "both")
+        most = c.node("ReduceMax", [c.node("Abs", [y], np.abs(c.value[y]))], np.abs(c.value[y]).max(keepdims=bool(kept)), keepdims=kept)
+        return c, [y, most, c.node("Sub", [y, most], c.value[y] - c.value[most])]
+
+    for dtype in ("f16", "bf16", "f32", "e4m3"):
+        for kind in ("all", "rows"):
+            for m, n, k in ((61, 512, 48), (3, 1024, 144), (130, 576, 16)):
+                yield case("", dtype, m, n, k, kind, "t")
+            if dtype != "e4m3":
+                yield case("", dtype, 61, 512, 40, kind)
+                yield case("", dtype, 61, 528, 40, kind)  # no whole runs of columns
+        # More than all blocks hold.
+        if dtype != "e4m3":
+            for m, n, k in ((61, 512, 48), (130, 576, 16)):
+                yield case("", dtype, m, n, k, "both", "t")
+    for name in ("wide", "pingpong", "pingpong64", "rows2", "columns2", "split2"):
+        for kind in ("all", "both", "rows"):
+            yield case(f"wgmma_{name}_", "bf16", 77, 640, 136, kind, "t", WGMMA[name])
+
+
 def quantised():
     """Products of dequantised operands; scales are powers of two, so that results are exact before they are rounded."""
 
@@ -863,4 +915,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *grouped(), *quantised(), *scaled_blocks(), *convolutions(), *channels_last(), *networks(), *norms()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *grouped(), *folds(), *quantised(), *scaled_blocks(), *convolutions(), *channels_last(), *networks(), *norms()]))
