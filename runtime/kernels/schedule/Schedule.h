@@ -188,8 +188,11 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr bool takesScales(Arithmetic type) const {
     return (type == Arithmetic::E4M3 || type == Arithmetic::E5M2) && promote && depth % scaledDepth == 0;
   }
-  /// Whether a block stores whole runs of columns of each product, as folds of the result need.
-  FLAME_BOTH constexpr bool takesFolds(int products = 1) const { return storedColumns() / products % foldColumns == 0; }
+  /// Whether a block stores whole runs of columns of each product, as folds of the result need, and by the copy engine, a line of 16-bit elements
+  /// at least. A body of two sums and the largest tiles with turns leave them no registers.
+  FLAME_BOTH constexpr bool takesFolds(int products = 1) const {
+    return storedColumns() / products % foldColumns == 0 && storedColumns() / products * 2 >= lineBytes && (products == 1 || !pingPong || loopsBodies());
+  }
   /// Whether a tile holds whole segments of columns of 16-bit results, and a warp's pieces of shared memory one of them.
   FLAME_BOTH constexpr bool takesSegments(int width) const {
     return columns % width == 0 && splits == 1 && slabs * lineBytes >= 2 * width && rows % 64 == 0;

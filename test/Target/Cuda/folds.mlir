@@ -93,9 +93,9 @@ func.func @statistics(%x: tensor<2x4096x512xbf16>, %w: tensor<4096x512xbf16>) ->
 // CUDA-LABEL: contract: {{.*}}silu
 // CUDA: flame::PairedTensors
 // CUDA: flame::folding(flame::tensorStore
-func.func @gated(%x: tensor<4096x2048xbf16>, %v: tensor<16384x2048xbf16>, %w: tensor<16384x2048xbf16>) -> (tensor<4096x16384xbf16>, tensor<bf16>) {
-  %p = flame.matmul %x, %v {transpose_y = true} : (tensor<4096x2048xbf16>, tensor<16384x2048xbf16>) -> tensor<4096x16384xbf16>
-  %q = flame.matmul %x, %w {transpose_y = true} : (tensor<4096x2048xbf16>, tensor<16384x2048xbf16>) -> tensor<4096x16384xbf16>
+func.func @gated(%x: tensor<4096x256xbf16>, %v: tensor<16384x256xbf16>, %w: tensor<16384x256xbf16>) -> (tensor<4096x16384xbf16>, tensor<bf16>) {
+  %p = flame.matmul %x, %v {transpose_y = true} : (tensor<4096x256xbf16>, tensor<16384x256xbf16>) -> tensor<4096x16384xbf16>
+  %q = flame.matmul %x, %w {transpose_y = true} : (tensor<4096x256xbf16>, tensor<16384x256xbf16>) -> tensor<4096x16384xbf16>
   %g = flame.silu %p : (tensor<4096x16384xbf16>) -> tensor<4096x16384xbf16>
   %y = flame.mul %g, %q : (tensor<4096x16384xbf16>, tensor<4096x16384xbf16>) -> tensor<4096x16384xbf16>
   %a = flame.abs %y : (tensor<4096x16384xbf16>) -> tensor<4096x16384xbf16>

@@ -148,7 +148,8 @@ TEST(Folds, WgmmaOfFewRows) {
 TEST(Folds, WgmmaOfTwoProducts) {
   wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, BF16, unsigned short, D, false, 2>(70, 192, 40);
   wgmma<WgmmaSchedule{128, 256, 64, 3, 2}, F16, float, D, false, 2>(131, 192, 72);
-  wgmma<WgmmaSchedule{128, 192, 64, 3, 2, true, 1, 1, 8, 1}, BF16, unsigned short, D, false, 2>(131, 224, 72); // 96 columns of each
+  wgmma<WgmmaSchedule{128, 192, 64, 3, 2, false, 1, 1, 8, 1}, BF16, unsigned short, D, false, 2>(131, 224, 72); // 96 columns of each
+  static_assert(!WgmmaSchedule{128, 192, 64, 3, 2, true, 1, 1, 8, 1}.takesFolds(2));
 }
 
 template <MmaSchedule s, Arithmetic type, typename T, int products = 1> void mma(int rows, int columns, int depth) {
