@@ -1,8 +1,10 @@
 //===- GraphBuilder.cpp - creating ops with inferred types ------------------------------------------------------------===//
 #include "flame/Builder/GraphBuilder.h"
+#include "flame/Ops/InferenceRules.h"
 #include "flame/Ops/Pointwise.h"
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace flame;
@@ -24,6 +26,24 @@ Operation *GraphBuilder::create(StringRef name, ValueRange operands, ArrayRef<Na
   return op;
 }
 
+/// What no tensor can have: a size without unknowns that is no number of 64 bits, or more bytes than 64 bits count. Empty if
+/// there is nothing to say.
+static std::string impossibleSize(const ResultInfo &info) {
+  int64_t bytes = std::max(dtypeBytes(info.elementType), 1u);
+  bool fits = true, isEmpty = false, isKnown = true;
+  for (auto [d, dim] : llvm::enumerate(info.dims)) {
+    std::optional<int64_t> size = dim.constant();
+    if (!size && !dim.hasSymbols())
+      return "dimension " + std::to_string(d) + " of its result is " + dim.str() + ", which is no size";
+    isKnown &= size.has_value();
+    isEmpty |= size == 0;
+    fits = fits && !(size && llvm::MulOverflow(bytes, *size, bytes));
+  }
+  if (fits || isEmpty || !isKnown) // the runtime counts with the sizes that it is given
+    return "";
+  return "its result of shape " + dimsString(info.dims) + " has more than 2^63 bytes";
+}
+
 void GraphBuilder::infer(Operation *op) {
   std::string message, name = op->getName().getStringRef().str();
   unsigned results = op->getNumResults();
@@ -43,6 +63,11 @@ void GraphBuilder::infer(Operation *op) {
     text.consume_front("'" + name + "' op ");
     fail(message.empty() ? Twine("internal: '" + Twine(name) + "' infers another number of results") : Twine(text));
   }
+  for (const ResultInfo &info : infos)
+    if (std::string impossible = info.type ? "" : impossibleSize(info); !impossible.empty()) {
+      op->erase();
+      fail(impossible);
+    }
   for (auto [result, info] : llvm::zip(op->getResults(), infos)) {
     result.setType(ShapeContext::typeOf(info));
     shapes.set(result, std::move(info));

@@ -1,11 +1,14 @@
 //===- DimExpr.cpp - normal form of symbolic dimensions ---------------------------------------------------------------===//
 //
 // Every operation returns a uniqued node in normal form: terms sorted by their factors, factors by the order in which
-// their atoms were made. Arithmetic wraps silently on overflow; the runtime evaluates with checked arithmetic.
+// their atoms were made. A coefficient that does not fit in 64 bits stays a sum or a product of ones that do (equal only
+// to one made in the same way), so that whoever evaluates it, with checked arithmetic, finds the overflow.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "flame/Support/DimExpr.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -31,11 +34,16 @@ DimContext::DimContext() : impl(std::make_unique<Impl>()) {}
 DimContext::~DimContext() = default;
 
 static DimExpr unique(DimContext *context, llvm::SmallVector<DimTerm, 2> terms) {
-  llvm::sort(terms, factorsLess);
+  llvm::sort(terms, [](const DimTerm &a, const DimTerm &b) {
+    if (a.factors == b.factors) // of numbers that don't fit together the order counts
+      return a.coefficient < b.coefficient;
+    return factorsLess(a, b);
+  });
   llvm::SmallVector<DimTerm, 2> merged;
   for (DimTerm &term : terms) {
-    if (!merged.empty() && merged.back().factors == term.factors)
-      merged.back().coefficient += term.coefficient;
+    bool alike = !merged.empty() && merged.back().factors == term.factors;
+    if (int64_t sum; alike && !llvm::AddOverflow(merged.back().coefficient, term.coefficient, sum))
+      merged.back().coefficient = sum;
     else
       merged.push_back(std::move(term));
   }
@@ -67,6 +75,12 @@ static DimExpr opaque(AtomKind kind, DimExpr a, DimExpr b, bool nonNegative) {
     slot = context->impl->atoms.back().get();
   }
   return atomExpr(context, slot);
+}
+
+/// A factor for a number that the coefficient has no room for.
+static const DimAtom *constantAtom(DimContext *context, int64_t value) {
+  DimExpr number = context->constant(value);
+  return opaque(AtomKind::Constant, number, number, value >= 0).node->terms[0].factors[0];
 }
 
 DimExpr DimContext::constant(int64_t value) {
@@ -104,6 +118,14 @@ std::optional<unsigned> DimExpr::symbol() const {
   return term.factors[0]->symbol;
 }
 
+bool DimExpr::hasSymbols() const {
+  return llvm::any_of(node->terms, [](const DimTerm &term) {
+    return llvm::any_of(term.factors, [](const DimAtom *atom) {
+      return atom->kind == AtomKind::Symbol || atom->a.hasSymbols() || atom->b.hasSymbols();
+    });
+  });
+}
+
 bool DimExpr::isNonNegative() const {
   return llvm::all_of(node->terms, [](const DimTerm &term) {
     return term.coefficient >= 0 && llvm::all_of(term.factors, [](const DimAtom *a) { return a->nonNegative; });
@@ -120,18 +142,25 @@ DimExpr flame::operator*(DimExpr a, DimExpr b) {
   llvm::SmallVector<DimTerm, 2> terms;
   for (const DimTerm &x : a.node->terms)
     for (const DimTerm &y : b.node->terms) {
-      DimTerm term{x.coefficient * y.coefficient, x.factors};
+      DimTerm term{0, x.factors};
       term.factors.append(y.factors.begin(), y.factors.end());
+      if (llvm::MulOverflow(x.coefficient, y.coefficient, term.coefficient)) {
+        term.coefficient = x.coefficient;
+        term.factors.push_back(constantAtom(a.node->context, y.coefficient));
+      }
       llvm::sort(term.factors, [](const DimAtom *p, const DimAtom *q) { return p->id < q->id; });
       terms.push_back(std::move(term));
     }
   return unique(a.node->context, std::move(terms));
 }
 
-DimExpr flame::operator-(DimExpr a, DimExpr b) { return a + b * -1; }
+DimExpr flame::operator-(DimExpr a, DimExpr b) { return a == b ? a.node->context->constant(0) : a + b * -1; }
 DimExpr flame::operator+(DimExpr a, int64_t b) { return a + a.node->context->constant(b); }
-DimExpr flame::operator-(DimExpr a, int64_t b) { return a + a.node->context->constant(-b); }
+DimExpr flame::operator-(DimExpr a, int64_t b) { return a - a.node->context->constant(b); }
 DimExpr flame::operator*(DimExpr a, int64_t b) { return a * a.node->context->constant(b); }
+
+/// True of the one quotient that has no place in 64 bits.
+static bool divisionOverflows(int64_t a, int64_t b) { return a == std::numeric_limits<int64_t>::min() && b == -1; }
 
 static int64_t floorDivide(int64_t a, int64_t b) {
   int64_t q = a / b;
@@ -140,7 +169,8 @@ static int64_t floorDivide(int64_t a, int64_t b) {
 
 /// term / divisor, if exact.
 static std::optional<DimTerm> divideExactly(const DimTerm &term, const DimTerm &divisor) {
-  if (divisor.coefficient == 0 || term.coefficient % divisor.coefficient != 0)
+  if (divisor.coefficient == 0 || divisionOverflows(term.coefficient, divisor.coefficient) ||
+      term.coefficient % divisor.coefficient != 0)
     return std::nullopt;
   DimTerm result{term.coefficient / divisor.coefficient, term.factors};
   for (const DimAtom *factor : divisor.factors) {
@@ -157,7 +187,7 @@ DimExpr flame::floorDiv(DimExpr a, DimExpr b) {
   auto ca = a.constant(), cb = b.constant();
   if (cb == 1)
     return a;
-  if (ca && cb && *cb != 0)
+  if (ca && cb && *cb != 0 && !divisionOverflows(*ca, *cb))
     return context->constant(floorDivide(*ca, *cb));
   if (ca == 0)
     return a;
@@ -193,7 +223,7 @@ DimExpr flame::mod(DimExpr a, DimExpr b) {
   DimContext *context = a.node->context;
   auto ca = a.constant(), cb = b.constant();
   if (ca && cb && *cb != 0)
-    return context->constant(*ca - floorDivide(*ca, *cb) * *cb);
+    return context->constant(divisionOverflows(*ca, *cb) ? 0 : *ca - floorDivide(*ca, *cb) * *cb);
   if (b.node->terms.size() == 1) {
     llvm::SmallVector<DimTerm, 2> rest;
     for (const DimTerm &term : a.node->terms)
@@ -213,6 +243,8 @@ static DimExpr extremum(AtomKind kind, DimExpr a, DimExpr b) {
   bool isMax = kind == AtomKind::Max;
   if (a == b)
     return a;
+  if (auto ca = a.constant(), cb = b.constant(); ca && cb)
+    return a.node->context->constant(isMax ? std::max(*ca, *cb) : std::min(*ca, *cb));
   if ((a - b).isNonNegative())
     return isMax ? a : b;
   if ((b - a).isNonNegative())
@@ -233,6 +265,8 @@ static std::string atomString(const DimAtom *atom) {
   switch (atom->kind) {
   case AtomKind::Symbol:
     return atom->name;
+  case AtomKind::Constant:
+    return atom->a.str();
   case AtomKind::FloorDiv:
     return call("floordiv");
   case AtomKind::Mod:
@@ -250,14 +284,14 @@ std::string DimExpr::str() const {
     return std::to_string(*c);
   std::string text;
   for (const DimTerm &term : node->terms) {
-    int64_t coefficient = term.coefficient;
+    std::string number = std::to_string(term.coefficient);
     if (!text.empty()) {
-      text += coefficient < 0 ? " - " : " + ";
-      coefficient = coefficient < 0 ? -coefficient : coefficient;
+      text += term.coefficient < 0 ? " - " : " + ";
+      number.erase(0, term.coefficient < 0);
     }
     std::string product;
-    if (coefficient != 1 || term.factors.empty())
-      product = std::to_string(coefficient);
+    if (number != "1" || term.factors.empty())
+      product = number;
     for (const DimAtom *atom : term.factors)
       product += (product.empty() ? "" : "*") + atomString(atom);
     text += product;

@@ -110,6 +110,28 @@ def reshape_changes_the_number_of_elements(folder):
     return model([reshape], inputs=[info("x", (2, 4))], outputs=[info("y", None)], weights=[shape])
 
 
+def _sized(kind, sizes, **attributes):
+    """`kind` of a 2×4 input with the numbers `sizes` as its second input."""
+    numbers = numpy_helper.from_array(np.array(sizes, np.int64), "sizes")
+    one = node(kind, "x", "sizes", to="y", name="sized", **attributes)
+    return model([one], inputs=[info("x", (2, 4))], outputs=[info("y", None)], weights=[numbers])
+
+
+@case(r"sized.*more than 2\^63 bytes")
+def more_bytes_than_64_bits_count(folder):
+    return _sized("Tile", [2**40, 2**40])
+
+
+@case(r"sized.*2305843009213693953, 8.*more than 2\^63 bytes")
+def reshape_whose_product_wraps_to_the_number_of_elements(folder):
+    return _sized("Reshape", [2**61 + 1, 8])
+
+
+@case(r"sized.*dimension 0 of its result is .*9223372036854775807.*no size")
+def a_size_that_does_not_fit_in_64_bits(folder):
+    return _sized("Pad", [2**63 - 1, 0, 2**63 - 1, 0])
+
+
 @case(r"stride|zero|positive")
 def convolution_with_stride_zero(folder):
     w = numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "w")

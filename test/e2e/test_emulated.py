@@ -9,6 +9,10 @@ Where the compiler would take mma.sync for so little, the images are a symbolic 
 from __future__ import annotations
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 import unittest
 
 import numpy as np
@@ -16,6 +20,7 @@ import onnx
 from support import BIN, FlameTest, main, reference
 
 LIBRARIES = BIN.parent / "lib"
+GPU_SUITE = pathlib.Path(__file__).resolve().parents[1] / "gpu"
 NVRTC, DRIVER = LIBRARIES / "libflame_fake_nvrtc.so", LIBRARIES / "libflame_fake_cuda.so"
 IMAGES = 2
 ONE, NEGATIVE = 0x3C00, 0xBC00  # 1 and -1 as ONNX's text form has them in f16
@@ -230,14 +235,57 @@ class Emulated(FlameTest):
                       y = Transpose<perm = [0,2,1,3]>(o) }}"""
 
     def test_heads_normed_and_turned_by_the_product_that_makes_them(self):
-        for normed, pairs, part in (
-            (True, "neighbours", "<384, flame::Pairing::Neighbours, flame::Pairing::Halves>(fold0"),
-            (True, "halves", "<768, flame::Pairing::Halves, flame::Pairing::Halves>(fold1"),
-            (False, "halves", "<768, flame::Pairing::Halves, flame::Pairing::Halves>(first1"),
+        """Queries and keys differ in what they read at most: the kernel has one text for both."""
+        for normed, pairs, parts in (
+            (True, "neighbours", ("Neighbours, flame::Pairing::Halves, 384, 768>(fold0", "= part == 1 ? in")),
+            (True, "halves", ("Halves, flame::Pairing::Halves, 384, 768>(fold0", "= part == 1 ? in")),
+            (False, "halves", ("Halves, flame::Pairing::Halves, 384, 768>(first0",)),
         ):
             with self.subTest(normed=normed, pairs=pairs):
-                self.check(self.projection(normed, pairs), ["segmentStore<128", part, "wgmmaAttention"], kernels_in_all=2, rtol=4e-3,
+                self.check(self.projection(normed, pairs), ["segmentStore<128", *parts, "wgmmaAttention"], kernels_in_all=2, rtol=4e-3,
                            atol=4e-3 if normed else 2e-2, limit=2)  # fmt: skip
+
+    def test_projections_of_the_suite_for_a_gpu(self):
+        """Some of test/gpu: rows that end within a warp's, in another matrix, in another tile; several attentions of one projection."""
+        make = ("import sys; sys.path.insert(0, sys.argv.pop(1)); import make_attention_cases as m; "
+                "sys.exit(m.main('', lambda: m.projections(few=True)))")  # fmt: skip
+        chosen = "projection_(norm_neighbours_3_2x128_bf16|norm_halves_3x64_f16|neighbours_3_2x64_bf16|norm_3x128_f16)"
+        commands = (
+            [sys.executable, "-c", make, GPU_SUITE, "--flamec", BIN / "flamec", "--jobs=2", f"--filter={chosen}", self.scratch / "suite"],
+            [sys.executable, GPU_SUITE / "run_suite.py", "--flame-run", BIN / "flame-run", "--jobs=2", self.scratch / "suite"],
+        )
+        for command, words in zip(commands, ("4 of 4 packed", "4 passed, 0 failed")):
+            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | self.flamec.env, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(words, done.stdout)
+
+    def quantised(self, keep, wide):
+        """A product that is scaled by its largest magnitude and rounded to 8 bits, as dynamic quantisation does. `wide`: it is stored in f32; otherwise in
+        f16, and somebody else reads it."""
+        return f"""quantised (float16[n,61,40] x, float16[40,1024] w, float16[1024] b)
+                   => (float[n,61,1024] q, float[{"1,1,1" if keep else ""}] s{"" if wide else ", float16[n,61,1024] y"}) <float limit = {{448}}>
+                   {{ {"y = MatMul(x, w)" if keep else "p = MatMul(x, w) y = Add(p, b)"} f = Cast<to = 1>(y) a = Abs({"f" if wide else "y"})
+                      m = ReduceMax<keepdims = {int(keep)}>(a) g = Cast<to = 1>(m) s = Div(g, limit)
+                      d = Div(f, s) e = Cast<to = 17>(d) q = Cast<to = 1>(e) }}"""
+
+    def test_products_that_begin_the_reductions_of_their_results(self):
+        """The largest magnitude of a tensor that is quantised by it: where one kernel would need the product twice, and where two would."""
+        for keep, wide, schedule in (
+            (False, False, {}), (True, False, {}), (False, True, {}), (True, False, {"rows": 128, "consumers": 2, "pingPong": True}),
+            (False, True, {"clusterRows": 2}), (True, False, {"clusterColumns": 2}), (False, False, {"splits": 2}), (True, False, {"columns": 192}),
+        ):  # fmt: skip
+            with self.subTest(keep=keep, wide=wide, **schedule):
+                store = f"flame::folding(flame::tensorStore<{'float' if wide else 'unsigned short'}>(map2, body), flame::folds("
+                self.check(self.quantised(keep, wide), [store, "none0, step0, join0"], kernels_in_all=3, limit=4, **{"columns": 128} | schedule)
+
+    def test_statistics_of_rows_that_products_begin(self):
+        """Sums, squares and extremes of rows, of what is stored."""
+        self.check(
+            """statistics (float16[n,61,40] x, float16[40,1024] w) => (float[n,61,1024] y, float[n,61] a, float[n,61,1] b, float[n,61] c)
+               <int64[1] last = {-1}>
+               { p = MatMul(x, w) r = Relu(p) y = Cast<to = 1>(r) a = ReduceSum<keepdims = 0>(y, last) s = Mul(y, y) b = ReduceMean(s, last)
+                 g = Neg(y) c = ReduceMin<keepdims = 0>(g, last) }""",
+            ["flame::fold(out1, none0, step0, join0)", "none2, step2, join2"], limit=3, columns=128)  # fmt: skip
 
     def test_attention(self):
         self.check(  # scaled by 8, which is 18432 in f16

@@ -3,6 +3,7 @@
 // A DimExpr is an integer polynomial over atoms; an atom is a symbol (a dimension of an input, a number read from data)
 // or an opaque floordiv / mod / min / max of two expressions. Expressions are kept in a normal form and uniqued, so that
 // two expressions are provably equal exactly when they compare equal: "two dims are equal because the model says so".
+// A number that does not fit in 64 bits is no constant: it stays the sum or product that makes it, and fails when evaluated.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #ifndef FLAME_SUPPORT_DIMEXPR_H
@@ -39,6 +40,8 @@ public:
   bool isConstant(int64_t value) const { return constant() == value; }
   /// The symbol's number, if the expression is a lone symbol.
   std::optional<unsigned> symbol() const;
+  /// False if a number, or arithmetic of numbers that has no result in 64 bits (an overflow, a division by zero).
+  bool hasSymbols() const;
   /// True only if no assignment of the symbols makes it negative (dimension symbols are never negative).
   bool isNonNegative() const;
   std::string str() const;
@@ -95,13 +98,13 @@ template <typename T> struct DimVisitor {
 };
 
 namespace detail {
-enum class AtomKind : uint8_t { Symbol, FloorDiv, Mod, Min, Max };
+enum class AtomKind : uint8_t { Symbol, Constant, FloorDiv, Mod, Min, Max };
 struct DimAtom {
   AtomKind kind;
   unsigned id;     // position in creation order; the sort key of factors
   unsigned symbol; // for Symbol
   bool nonNegative;
-  DimExpr a, b;
+  DimExpr a, b; // for Constant: the number, twice
   std::string name;
   int64_t typical = 512; // for Symbol: a size that nobody has told is neither tiny nor huge
 };
@@ -132,6 +135,9 @@ template <typename T> T DimVisitor<T>::visit(DimExpr expr) {
       switch (atom->kind) {
       case detail::AtomKind::Symbol:
         factor = symbol(atom->symbol);
+        break;
+      case detail::AtomKind::Constant:
+        factor = visit(atom->a);
         break;
       case detail::AtomKind::FloorDiv:
         factor = floorDiv(visit(atom->a), visit(atom->b));

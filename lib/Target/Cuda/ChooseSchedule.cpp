@@ -52,6 +52,9 @@ constexpr double startTime = 897, roundTime = 963, turnTime = 78.6, stepTime = 3
 /// GPU has no work, the rest is faster.
 constexpr double aloneLoss = 0.095, besideOther = 0.83, mmaBoost = 0.176;
 constexpr double clusterTime = 9500; // of sums that several blocks add up
+/// What a fold of the result takes, as a part of what storing it does: counted, not measured. A load of 16 bytes from shared memory for eight
+/// elements, and four operations each, which eight warps issue every other clock.
+constexpr double foldPart = 0.9;
 
 /// The likely time of a product by such tiles, in nanoseconds. Two products at once are one of as many columns as both have, of which
 /// half as many are stored.
@@ -74,7 +77,7 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
   // Whichever is longer hides most of the other.
   double multiplying = std::cbrt(working * working * working + waiting * waiting * waiting) *
                        (1 - mmaBoost * (1 - double(blocks) / double(each * multiprocessors)));
-  double around = rounds * roundTime + storeTime * double(each) * c.rows * c.columns / (s.products * c.splits);
+  double around = rounds * roundTime + storeTime * (1 + foldPart * s.folds) * double(each) * c.rows * c.columns / (s.products * c.splits);
   return startTime + multiplying + around * (atOnce == 1 ? 1 : besideOther) + (c.splits > 1 ? rounds * clusterTime : 0);
 }
 
@@ -147,7 +150,7 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   constexpr double fewStages = 1.04;
   double multiplying = lines * (prices.element * elements + prices.line * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + prices.tile,
          // Norms and rotations of segments take the time of several stores.
-         storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1);
+         storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1) * (1 + foldPart * s.folds);
   double working = rounds * multiplying + (c.pingPong ? storing : stored * storing);
   working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
   working += sharing;
@@ -189,17 +192,20 @@ llvm::ArrayRef<MmaSchedule> flame::cuda::mmaSchedules() { return candidates; }
 MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) {
   MmaSchedule best;
   double least = std::numeric_limits<double>::infinity();
-  for (const MmaSchedule &base : candidates)
+  auto consider = [&](const MmaSchedule &base) {
     for (int blocks : splits) {
       MmaSchedule candidate = base;
       candidate.depth = base.depth * 2 / sizeOf(type);
       candidate.splits = blocks;
       // The tile of a group takes registers that the sums of the largest tiles need.
-      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()))
+      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()) ||
+          (sizes.folds > 0 && !candidate.takesFolds(sizes.products)))
         continue;
       if (double time = price(sizes, type, candidate); time < least)
         best = candidate, least = time;
     }
+  };
+  llvm::for_each(candidates, consider);
   return best;
 }
 
@@ -266,7 +272,8 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
 }
 } // namespace
 
-std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+/// See chooseWgmma; with the time, which is that of mma.sync where there is no schedule.
+static std::pair<std::optional<WgmmaSchedule>, double> cheapest(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
   // The model of mma.sync knows nothing of the GPU's memory: small products that it was fitted to had their operands in the second-level
   // cache. The copy engine comes nearest to what memory gives.
@@ -289,7 +296,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
     if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) ||
         !problem.hasRegisters(candidate, sizes.products) ||
         (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)) ||
-        (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))))
+        (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))) || (sizes.folds > 0 && !candidate.takesFolds(sizes.products)))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
     if (candidate.splits > 1 && sizes.batches * sizes.down(candidate.rows) *
@@ -316,7 +323,19 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
       candidate.slabs = std::max<int>(candidate.slabs, int(2 * sizes.segment / WgmmaSchedule::lineBytes));
       consider(fitted(candidate, problem.type, problem.x, problem.y, problem.rows, problem.tableBytes()));
     }
-  return best;
+  return {best, least};
+}
+
+std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+  return cheapest(problem, sizes).first;
+}
+
+double flame::cuda::likelyTime(Arithmetic type, const std::optional<WgmmaProblem> &problem, const ContractSizes &sizes) {
+  if (problem)
+    return cheapest(*problem, sizes).second;
+  // Others multiply 8-bit floats as f16.
+  const Arithmetic multiplied = type == Arithmetic::E4M3 || type == Arithmetic::E5M2 ? Arithmetic::F16 : type;
+  return price(sizes, multiplied, chooseMma(multiplied, sizes));
 }
 
 SimtSchedule flame::cuda::chooseSimt(Arithmetic type, const ContractSizes &sizes) {

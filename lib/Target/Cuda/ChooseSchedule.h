@@ -27,6 +27,7 @@ struct ContractSizes {
   int64_t scaleColumns = 0; // of a block of y with a scale of its own; 0: there are none
   int64_t segment = 0;      // columns that the epilogue needs together (epilogue/StoreSegments.h); 0: each by itself
   int64_t groups = 0;       // 0: there are none
+  int folds = 0;            // partial reductions of the result (epilogue/Fold.h)
 
   /// Matrices y that are likely read: chance leaves groups without rows where there are few for each.
   double matrices() const;
@@ -74,6 +75,8 @@ WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y, 
 double likelyTime(const WgmmaProblem &problem, const ContractSizes &sizes, const WgmmaSchedule &schedule);
 /// Empty where the product by mma.sync is likely faster.
 std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
+/// The likely time of the product by the better of both, in nanoseconds of an H200; without `problem` by mma.sync.
+double likelyTime(Arithmetic type, const std::optional<WgmmaProblem> &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
 
 /// Attention: `batches` counts heads, `depth` and `columns` are the sizes of a head of queries and keys, and of values.

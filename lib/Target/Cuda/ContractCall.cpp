@@ -28,13 +28,17 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
     problem["segment"] = sizes.segment;
   if (sizes.groups != 0)
     problem["groups"] = sizes.groups;
+  if (sizes.folds != 0)
+    problem["folds"] = sizes.folds;
   return problem;
 }
 
 LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
   if (isMatrix(type)) {
     std::optional<MmaSchedule> chosen = chooseMma(type, sizes);
-    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) { return s.isValid(type, sizes.x, sizes.y, sizes.products); })))
+    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) {
+          return s.isValid(type, sizes.x, sizes.y, sizes.products) && (sizes.folds == 0 || s.takesFolds(sizes.products));
+        })))
       return failure();
     // Every GPU has this one.
     MmaSchedule schedule = chosen.value_or(chooseMma(type, sizes));
@@ -70,6 +74,7 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
     // Tiles one below the other are whole pieces of what warps store.
     return s.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) &&
            (sizes.scaleColumns == 0 || s.takesScales(problem.type)) && (sizes.segment == 0 || s.takesSegments(int(sizes.segment))) &&
+           (sizes.folds == 0 || s.takesFolds(sizes.products)) &&
            (s.rows % WgmmaSchedule::slabRows == 0 || problem.groups > 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))

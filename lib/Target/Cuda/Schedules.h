@@ -7,7 +7,8 @@
 // `flamec compile --emit=schedules` prints those that the compiler has chosen, `--schedule FILE` takes them back, edited. An
 // entry is for all problems that agree with the fields it names; the first one counts. Problems of two products at once
 // have a field `products`, which is 2; `columns` are those of each, those of a schedule's tiles both. Problems whose operands have a scale for
-// each block have a field `scaleColumns`, the columns of such a block; those of rows that go by groups a field `groups`, their number.
+// each block have a field `scaleColumns`, the columns of such a block; those of rows that go by groups a field `groups`, their number; those with
+// partial reductions of the result a field `folds`, their number.
 // `"schedule": null` means that this family is not used. Fields of a schedule that an entry doesn't name stay as they were chosen.
 //
 //===------------------------------------------------------------------------------------------------------------------===//

@@ -417,12 +417,26 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       if constexpr (s.rows % 64 != 0)
         within.rows = least(within.rows, (Index)(rowOf(at) + s.rows));
       const auto epilogue = makeEpilogue(batch);
-      auto store = [&](const auto &sums, int column) {
+      auto storeSlice = [&](const auto &sums, int slice, int column) {
+        storeGroup<s.slabs, s.slabBytes, products>(
+            sums, slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16), (Index)column, {batch}, within, epilogue);
+      };
+      auto store = [&](auto &sums, int column) {
+        constexpr int count = sizeof(sums[0]) / sizeof(Sum);
+        if constexpr (slices > 1 && standsOnce<decltype(makeEpilogue(batch))>) {
+          // The next slice moves to where the first one was.
+#pragma unroll 1
+          for (int slice = 0; slice < slices; ++slice) {
+            storeSlice(sums[0], slice, column);
 #pragma unroll
-        for (int slice = 0; slice < slices; ++slice)
-          storeGroup<s.slabs, s.slabBytes, products>(
-              sums[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16), (Index)column,
-              {batch}, within, epilogue);
+            for (int i = 0; i < (slices - 1) * count; ++i)
+              sums[i / count][i % count] = sums[i / count + 1][i % count];
+          }
+        } else {
+#pragma unroll
+          for (int slice = 0; slice < slices; ++slice)
+            storeSlice(sums[slice], slice, column);
+        }
       };
       if constexpr (s.splits == 1) {
         store(d, columnOf(at));

@@ -43,6 +43,9 @@ FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
 /// Multiplied by matrix instructions; the others by ordinary multiply-adds.
 FLAME_BOTH constexpr bool isMatrix(Arithmetic type) { return sizeOf(type) <= 2 || type == Arithmetic::TF32; }
 
+/// Columns of a row of which an epilogue gives one partial reduction (epilogue/Fold.h).
+constexpr int foldColumns = 32;
+
 FLAME_BOTH constexpr int larger(int x, int y) { return x > y ? x : y; }
 
 /// Which dim of an operand is contiguous: the inner one, or rows of x (columns of y).
@@ -89,6 +92,8 @@ struct MmaSchedule {
     const int down = rows / warpRows, across = columns / warpColumns;
     return (down & (down - 1)) == 0 && (across & (across - 1)) == 0 && down * across <= 64 * 64;
   }
+  /// Whether a warp has whole runs of columns of each product, as folds of the result need.
+  FLAME_BOTH constexpr bool takesFolds(int products = 1) const { return columns / warpColumns / products % foldColumns == 0; }
   /// The same on GPUs before Hopper, some of which have no more than 99 KiB for a block.
   FLAME_BOTH constexpr MmaSchedule older(Arithmetic type) const {
     MmaSchedule s = *this;
@@ -190,6 +195,11 @@ struct WgmmaSchedule {
   static constexpr int scaledDepth = 128;
   FLAME_BOTH constexpr bool takesScales(Arithmetic type) const {
     return (type == Arithmetic::E4M3 || type == Arithmetic::E5M2) && promote && depth % scaledDepth == 0;
+  }
+  /// Whether a block stores whole runs of columns of each product, as folds of the result need, and by the copy engine, a line of 16-bit elements
+  /// at least. A body of two sums and the largest tiles with turns leave them no registers.
+  FLAME_BOTH constexpr bool takesFolds(int products = 1) const {
+    return storedColumns() / products % foldColumns == 0 && storedColumns() / products * 2 >= lineBytes && (products == 1 || !pingPong || loopsBodies());
   }
   /// Whether a tile holds whole segments of columns of 16-bit results, and a warp's pieces of shared memory one of them.
   FLAME_BOTH constexpr bool takesSegments(int width) const {

@@ -290,7 +290,12 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     auto s = chooseWgmma({Arithmetic::BF16, Major::Depth, Major::Depth, {}, {}, false, true}, sizes);
     ASSERT_TRUE(s) << width;
     EXPECT_TRUE(s->takesSegments(width)) << text(*s);
-    const std::string halves = "flame::Pairing::Halves>(fold, finish, first, second)", part = "flame::segmentPart<";
+    auto part = [&](const char *in, std::initializer_list<int> ends) {
+      std::string text = std::string("flame::segmentPart<flame::Pairing::") + in + ", flame::Pairing::Halves";
+      for (int end : ends)
+        text += ", " + std::to_string(end * width);
+      return text + ">(fold, finish, first, second), ";
+    };
     sources.push_back({text(*s) + " of segments of " + std::to_string(width),
         head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s->threads()) + ", 1) product(const __grid_constant__ "
         "flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ flame::TensorMap z, const float *__restrict__ c, "
@@ -298,16 +303,16 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
         "  auto wide = [&](unsigned short a) { return __uint_as_float((unsigned)a << 16); };\n"
         "  auto bits = [&](float v) { return (unsigned short)(__float_as_uint(v) >> 16); };\n"
         "  auto body = [&](int row, int column, float sum) { return bits(sum + bias[column]); };\n"
-        "  auto fold = [&](int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
+        "  auto fold = [&](int, int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
         "  auto finish = [&](float sum) { return 1 / sqrtf(sum / " + std::to_string(width) + " + 1e-6f); };\n"
-        "  auto turned = [&](int row, int pair, float a, float b, float total) { const float *at = c + (long long)row * " + std::to_string(width) +
+        "  auto turned = [&](int row, int part, int pair, float a, float b, float total) { const float *at = (part ? c : bias) + (long long)row * " + std::to_string(width) +
         " + pair; return bits(at[0] * a * total * bias[2 * pair] + at[" + std::to_string(width / 2) + "] * b * total * bias[2 * pair + 1]); };\n"
-        "  auto first = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(a), -wide(b), total); };\n"
-        "  auto second = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(b), wide(a), total); };\n"
+        "  auto first = [&](int, int row, int part, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, part, pair, wide(a), -wide(b), total); };\n"
+        "  auto second = [&](int, int row, int part, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, part, pair, wide(b), wide(a), total); };\n"
         "  flame::wgmmaGemm<" + text(*s) + ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{m, n, k}, 1, "
         "flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return flame::segmentStore<" + std::to_string(width) +
-        ", unsigned short, int>(z, size, body, " + part + std::to_string(12 * width) + ", flame::Pairing::Neighbours, " + halves + ", " + part +
-        std::to_string(24 * width) + ", flame::Pairing::Halves, " + halves + ", flame::SamePart<" + std::to_string(36 * width) + ">()); });\n}\n"});
+        ", unsigned short, int>(z, size, body, " + part("Neighbours", {12, 18}) + part("Halves", {24}) + "flame::SamePart<" +
+        std::to_string(36 * width) + ">()); });\n}\n"});
   }
   for (const auto &[name, source] : sources) {
     std::string log;
@@ -586,6 +591,107 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
                                     ", 100)"),
                          true});
     }
+  for (const Source &source : sources)
+    for (const char *architecture : {"sm_80", "sm_90a"}) {
+      if (!source.older && llvm::StringRef(architecture) == "sm_80")
+        continue;
+      std::string log;
+      auto code = (*nvrtc)->compile(source.text, architecture, &log);
+      ASSERT_TRUE(bool(code)) << source.name << ": " << toString(code.takeError());
+      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << source.name << architecture << ":\n" << log;
+      EXPECT_EQ(log.find("(C75"), std::string::npos) << source.name << " is serialized, or keeps its registers:\n" << log;
+    }
+}
+
+/// Results of which partial reductions are kept.
+TEST(Schedule, FoldsFollowTheProblem) {
+  for (int products : {1, 2})
+    for (int64_t rows : {512, 4096, 4608})
+      for (int64_t columns : {2048, 12288, 14336}) {
+        ContractSizes sizes{1, rows, columns, 4096, products}, folded = sizes;
+        folded.folds = 2;
+        const WgmmaProblem problem{Arithmetic::BF16, Major::Depth, Major::Depth, rows};
+        const MmaSchedule beside = chooseMma(Arithmetic::BF16, folded);
+        EXPECT_TRUE(beside.takesFolds(products) && beside.isValid(Arithmetic::BF16, Major::Depth, Major::Side, products)) << text(beside);
+        auto chosen = chooseWgmma(problem, folded);
+        ASSERT_TRUE(chosen);
+        EXPECT_TRUE(chosen->takesFolds(products)) << text(*chosen);
+        const double with = likelyTime(Arithmetic::BF16, problem, folded), without = likelyTime(Arithmetic::BF16, problem, sizes);
+        EXPECT_GE(with, without);
+        // Of many tiles there are some as good.
+        if (rows >= 4096 && columns >= 12288 && products == 1)
+          EXPECT_LE(with, 1.03 * without) << text(*chosen);
+      }
+  static_assert(WgmmaSchedule{64, 64, 64, 4, 1}.takesFolds() && !WgmmaSchedule{64, 64, 64, 4, 1, false, 1, 1, 8, 2, false, 4}.takesFolds());
+  static_assert(WgmmaSchedule{64, 192, 64, 4, 1}.takesFolds(2) && !WgmmaSchedule{64, 144, 64, 4, 1}.takesFolds());
+}
+
+TEST(Schedule, FoldsNeitherSpillNorWait) {
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
+    GTEST_SKIP() << "no NVRTC";
+  std::string templates;
+  llvm::StringSet<> seen;
+  for (const char *file : {"impl/WgmmaGemm.h", "impl/Gemm.h", "epilogue/Fold.h"})
+    appendTemplate(file, seen, templates);
+  // A largest magnitude, and the sums that a norm needs beside it.
+  auto kernel = [&](int threads, int products, const std::string &call) {
+    return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) +
+           ", 1) product(const __grid_constant__ flame::TensorMap xMap, const __grid_constant__ flame::TensorMap yMap, "
+           "const __grid_constant__ flame::TensorMap zMap, const __grid_constant__ flame::TensorMap to, const unsigned short *x, "
+           "const unsigned short *y, const unsigned short *z, unsigned short *out, float *most, float *sums, float *squares, const float *bias, "
+           "int m, int n, int k, int pitch) {\n"
+           "  auto wide = [](unsigned short v) { return __uint_as_float((unsigned)v << 16); };\n"
+           "  auto body = [&](int row, int column, float sum" + std::string(products == 2 ? ", float other" : "") + ") { const float v = " +
+           (products == 2 ? "__fdividef(sum, 1 + __expf(-sum)) * other" : "sum + bias[column]") +
+           "; unsigned short r; asm(\"cvt.rn.bf16.f32 %0, %1;\" : \"=h\"(r) : \"f\"(v)); return r; };\n"
+           "  auto place = [&](int row, int column) { return row * n + column; };\n"
+           "  auto larger = [](float a, float b) { float c; asm(\"max.NaN.f32 %0, %1, %2;\" : \"=f\"(c) : \"f\"(a), \"f\"(b)); return c; };\n"
+           "  auto add = [](float a, float b) { return a + b; };\n  auto none = [] { return 0.f; };\n"
+           "  auto magnitude = [&](float a, unsigned short v) { return larger(a, fabsf(wide(v))); };\n"
+           "  auto plus = [&](float a, unsigned short v) { return a + wide(v); };\n"
+           "  auto square = [&](float a, unsigned short v) { return a + wide(v) * wide(v); };\n  flame::" + call + ";\n}\n";
+  };
+  auto folding = [](const std::string &store, int folds) {
+    std::string text = "flame::folding(" + store + ", flame::folds(m, flame::fold(most, none, magnitude, larger)";
+    return text + (folds == 1 ? "" : ", flame::fold(sums, none, plus, add), flame::fold(squares, none, square, add)") + "))";
+  };
+  struct Source {
+    std::string name, text;
+    bool older; // for GPUs before sm_90, too
+  };
+  std::vector<Source> sources;
+  const std::string depth = "flame::Major::Depth";
+  for (const WgmmaSchedule &base : wgmmaSchedules())
+    for (int products : {1, 2})
+      for (int folds : {1, 3})
+        for (bool isLong : {false, true}) {
+          const WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Depth);
+          if (!s.takesFolds(products) || !s.isValid(Arithmetic::BF16, Major::Depth, Major::Depth, products) || (isLong && (!s.loopsBodies() || products == 2)))
+            continue;
+          const std::string right = products == 2 ? "flame::PairedTensors{yMap, zMap, 0}" : "flame::TensorOperand{yMap, 0}";
+          sources.push_back({text(s) + " products " + std::to_string(products) + " folds " + std::to_string(folds),
+                             kernel(s.threads(), products,
+                                    "wgmmaGemm<" + text(s) + ", flame::Arithmetic::BF16, " + depth + ", " + depth +
+                                        ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{xMap, 0}, " + right + ", [&](int) { return " +
+                                        folding("flame::tensorStore<unsigned short" + std::string(isLong ? ", true" : "") + ">(to, body)", folds) + "; })"),
+                             false});
+        }
+  for (int products : {1, 2})
+    for (int64_t rows : {256, 4096})
+      for (int64_t columns : {1024, 14336}) {
+        ContractSizes sizes{1, rows, columns, 4096, products};
+        sizes.folds = 3;
+        const MmaSchedule s = chooseMma(Arithmetic::BF16, sizes);
+        const std::string plain = "flame::Plain<unsigned short, " + depth + ", 16, int>";
+        const std::string right = products == 1 ? plain + "{y, pitch}"
+                                                : "flame::paired<" + std::to_string(s.columns / s.warpColumns / 2) + ">(" + plain + "{y, pitch}, " + plain + "{z, pitch})";
+        sources.push_back({text(s) + " products " + std::to_string(products),
+                           kernel(s.threads(), products,
+                                  "gemm<" + text(s) + ", flame::Arithmetic::BF16>(flame::Problem<int>{m, n, k}, " + plain + "{x, pitch}, " + right + ", " +
+                                      folding("flame::store<true>(out, body, place)", 3) + ")"),
+                           true});
+      }
   for (const Source &source : sources)
     for (const char *architecture : {"sm_80", "sm_90a"}) {
       if (!source.older && llvm::StringRef(architecture) == "sm_80")
