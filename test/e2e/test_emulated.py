@@ -110,6 +110,34 @@ class Emulated(FlameTest):
                 ["WgmmaSchedule{16, 32, 128, 3, 1", "flame::TensorOperand<true>{map1, 0}"], kernels_in_all=2, limit=2,
                 rows=16, columns=32, depth=128)  # fmt: skip
 
+    def shared(self, graph, kernels, **more):
+        """With blocks that share tiles by steps of the inner dim, three of them at a time."""
+        self.check(graph, ["flame::TileShares{scratch, state}", *kernels], streamK=True, **{"limit": 2, "columns": 32} | more)
+
+    def test_products_whose_blocks_share_tiles(self):
+        """34 tiles of ten steps, of which four are shared; a second product, of ten, finds all flags down."""
+        graph = f"""shared (float16[120,600] x, float16[600,520] w, float16[520] b, float16[520,136] v) => (float16[120,520] y, float16[120,136] z)
+                    <float16 low = {{0}}, float16 high = {{{ONE}}}> {{ s = MatMul(x, w) y = Add(s, b) r = Clip(y, low, high) z = MatMul(r, v) }}"""
+        self.shared(graph, [], kernels_in_all=2)
+        self.shared(graph, ["WgmmaSchedule{64, 32, 64, 3, 2, true"], kernels_in_all=2, consumers=2, pingPong=True)
+
+    def test_batches_whose_blocks_share_tiles(self):
+        self.shared("batches (float16[n,120,600] x, float16[n,600,72] w) => (float16[n,120,72] y) { y = MatMul(x, w) }", [], columns=64)
+
+    def test_two_products_at_once_whose_blocks_share_tiles(self):
+        gated = self.GATED.replace("200", "600")
+        self.shared(gated, ["PairedTensors{map1, map"], kernels_in_all=1, columns=64, rows=128, consumers=2)
+
+    def test_groups_of_rows_whose_blocks_share_tiles(self):
+        self.shared(self.GROUPS.replace("200", "600"), ["flame::RowGroups<int, int>{"], given={"ends": self.ENDS}, kernels_in_all=1, columns=64,
+                    expected=lambda f: [self.by_groups(f["x"], f["w"], f["ends"]) + f["b"]])  # fmt: skip
+
+    def test_convolution_whose_blocks_share_tiles(self):
+        weight = ", ".join(str((NEGATIVE, 0, ONE)[i % 3]) for i in range(40 * 40 * 9))
+        self.shared(
+            f"""convolution (float16[n,40,9,11] x) => (float16[n,9,11,40] y) <float16[40,40,3,3] w = {{{weight}}}>
+                {{ s = Conv<pads = [1,1,1,1]>(x, w) r = Relu(s) y = Transpose<perm = [0,2,3,1]>(r) }}""", ["WindowOperand<2>"])  # fmt: skip
+
     GROUPS = """groups (float16[150,200] x, float16[5,136,200] w, int32[5] ends, float16[136] b) => (float16[150,136] y)
                 { p = flame.GroupedMatMul <transpose_y = 1> (x, w, ends) y = Add(p, b) }"""
     GATED_GROUPS = """groups (float16[150,200] x, float16[5,136,200] w, float16[5,136,200] v, int32[5] ends) => (float16[150,136] y)

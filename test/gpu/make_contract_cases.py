@@ -67,6 +67,8 @@ WGMMA = {
     "split2": wgmma(64, 128, 64, 6, 1, splits=2), "split4": wgmma(128, 128, 64, 4, 2, splits=4),
     "split8": wgmma(64, 64, 64, 6, 1, splits=8), "few16": wgmma(16, 112, 64, 8, 1), "few80": wgmma(80, 64, 64, 8, 2),
     "few80split": wgmma(80, 64, 64, 6, 2, splits=2), "few8": wgmma(8, 64, 128, 6, 1, slabs=2),
+    "shared": wgmma(128, 256, 64, 4, 2, streamK=True), "shared_pingpong": wgmma(128, 128, 64, 5, 2, pingPong=True, streamK=True),
+    "shared_rows2": wgmma(128, 128, 64, 5, 2, clusterRows=2, streamK=True),
 }  # fmt: skip
 
 # The same for few rows.
@@ -297,7 +299,8 @@ def products():
     for name, schedule in WGMMA.items():
         rows = schedule["rows"]
         # One tile of few rows, tiles that overhang, and more of them than the GPU has multiprocessors.
-        sizes = ((rows, 1032, 520), (rows - 3, 264, 1160)) if rows % 64 else ((77, 1032, 520), (333, 520, 1160), (2056, 2072, 136))
+        many = (2056, 2072, 1160 if "streamK" in schedule else 136)
+        sizes = ((rows, 1032, 520), (rows - 3, 264, 1160)) if rows % 64 else ((77, 1032, 520), (333, 520, 1160), many)
         for m, n, k in sizes:
             for kind in ("", "sigmoid"):
                 c = Case(f"wgmma_{name}_{m}x{n}x{k}{kind}", "bf16")

@@ -105,6 +105,8 @@ constexpr WgmmaPrices promotedPrices = {0.0150, 0.91, 0.057, 30, 0.36};
 /// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
 /// blocks of a cluster that wait for each other.
 constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
+/// A byte of sums that blocks leave to each other, on its way to the second-level cache or back. Not measured yet, so nobody chooses by it.
+constexpr double sharedByte = 0.02;
 /// The start where weights come while the kernels before this one end.
 constexpr double earlyStart = 1000;
 /// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
@@ -134,17 +136,24 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   // Lines of 128 bytes of the inner dim, for each row and column.
   const int64_t depth = p.windows ? p.windows->depth : s.depth;
   double lines = double(ceilDivide(std::max<int64_t>(depth, 1), c.depth * c.splits)) * c.depth * size / 128;
-  double elements = double(c.wholeRows()) * c.columns, rounds = double(ceilDivide(tiles, places));
+  double elements = double(c.wholeRows()) * c.columns, rounds = double(ceilDivide(tiles, places)), stored = rounds, sharing = 0;
+  const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
+  if (c.streamK && tiles % places != 0) {
+    const int64_t whole = std::max<int64_t>(tiles / places - 1, 0), shared = tiles - whole * places;
+    rounds = double(tiles) / double(places), stored = double(whole + ceilDivide(shared, places));
+    // A block leaves a tile's sums, and takes those of all others that have a part of one.
+    sharing = prices.tile + (1 + std::max(1.0, double(places) / double(shared))) * c.shareBytes() * sharedByte;
+  }
   // Rows of x and columns of y that a block of a cluster copies for itself.
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
   // Three stages leave no time for a copy that comes late.
   constexpr double fewStages = 1.04;
-  const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
   double multiplying = lines * (prices.element * elements + prices.line * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + prices.tile,
          // Norms and rotations of segments take the time of several stores.
          storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1) * (1 + foldPart * s.folds);
-  double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
+  double working = rounds * multiplying + (c.pingPong ? storing : stored * storing);
   working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
+  working += sharing;
   const bool streams = s.rowsOfEach() <= mostStreamedRows && !p.windows;
   const double start = streams && p.isWeight ? earlyStart : wgmmaStart;
   double copying = start + rounds * lines * copiedLine * copied;
@@ -201,6 +210,10 @@ MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) 
 }
 
 llvm::ArrayRef<WgmmaSchedule> flame::cuda::wgmmaSchedules() { return wgmmaCandidates; }
+
+double flame::cuda::likelyTime(const WgmmaProblem &problem, const ContractSizes &sizes, const WgmmaSchedule &schedule) {
+  return price(sizes, problem, schedule);
+}
 
 WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Major y, std::optional<int64_t> rows, int besides) {
   constexpr int mostStages = 16;

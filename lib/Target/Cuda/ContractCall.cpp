@@ -3,6 +3,7 @@
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
+#include "schedule/Team.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -89,6 +90,18 @@ void ContractCall::launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &probl
   launch.cluster = s.cluster();
   launch.extent = batches * down(rows, s.rows * s.clusterRows) *
                   ceilDiv(columns, shapes.constant(s.columns / products * s.clusterColumns)) * int64_t(s.cluster());
+  if (s.streamK) {
+    // Tiles may be shared by more blocks than there are tiles. There is memory for so many.
+    DimExpr most = shapes.constant(ShareState::blocks / s.cluster() * s.cluster());
+    launch.extent = min(launch.extent * int64_t(ShareState::blocks), most);
+    kernel.kernel.scratch = most * int64_t(s.shareBytes());
+    kernel.kernel.state = ShareState::bytes;
+  }
+}
+
+std::string ContractCall::sharesText() {
+  std::string memory = operand(kernel.scratchMemory(e.b.getF32Type()));
+  return "flame::TileShares{" + memory + ", " + operand(kernel.stateMemory()) + "}";
 }
 
 void ContractCall::callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, ArrayRef<std::string> arguments) {

@@ -599,8 +599,10 @@ private:
     auto step = [](const Side &s) { return s.batchStride.isConstant(0) ? "0}" : "1}"; };
     kernel.templates.push_back("impl/WgmmaGemm.h");
     SmallVector<std::string> arguments{problem + number, left + step(x) + ", " + right + step(y), make + store + "; }"};
-    if (scaled)
-      arguments.push_back(scalesText());
+    if (scaled || s.streamK)
+      arguments.push_back(scaled ? scalesText() : "flame::NoScales()");
+    if (s.streamK)
+      arguments.push_back(sharesText());
     callWgmma(s, product, arguments);
     return success();
   }

@@ -34,7 +34,7 @@ template <typename F> void fields(WgmmaSchedule &s, F field) {
   field("rows", s.rows), field("columns", s.columns), field("depth", s.depth), field("stages", s.stages);
   field("consumers", s.consumers), field("pingPong", s.pingPong), field("clusterRows", s.clusterRows);
   field("clusterColumns", s.clusterColumns), field("band", s.band), field("slabs", s.slabs), field("promote", s.promote);
-  field("splits", s.splits);
+  field("splits", s.splits), field("streamK", s.streamK);
 }
 template <typename F> void fields(SimtSchedule &s, F field) {
   field("side", s.side), field("depth", s.depth), field("stages", s.stages);

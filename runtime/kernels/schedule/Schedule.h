@@ -116,13 +116,16 @@ struct MmaSchedule {
 /// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
 /// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. Several such tiles
 /// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a
-/// part of the inner dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
+/// part of the inner dim; each adds up and stores its part of the columns. `streamK`: tiles that leave the last round of blocks partly empty, and
+/// those of the round before, are shared by steps of the inner dim (tile/StreamK.h). Of two products at once (`products`) a tile has half of its
+/// columns each.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
   bool pingPong = false;
   int clusterRows = 1, clusterColumns = 1, band = 8, slabs = 2;
   bool promote = false;
   int splits = 1;
+  bool streamK = false;
 
   static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16;
   /// Blocks that share operands, and those of a cluster.
@@ -134,6 +137,10 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int receivedBytes() const {
     return splits == 1 ? 0 : (splits - 1) * wholeRows() * storedColumns() * 4 + barrierBytes;
   }
+  /// With `streamK`: of a block's sums of a tile in memory, and the fewest steps that a block has of a tile, unless a tile has fewer: others
+  /// would cost more than they take off another block.
+  FLAME_BOTH constexpr int shareBytes() const { return wholeRows() * columns * 4; }
+  static constexpr int leastShare = 4;
   /// One warpgroup copies.
   FLAME_BOTH constexpr int threads() const { return 128 * (consumers + 1); }
   /// Rows that wgmma takes, of a tile and of a warpgroup.
@@ -177,6 +184,7 @@ struct WgmmaSchedule {
            groupRows() > 0 && columns >= unit && columns <= 256 && columns % unit == 0 && depth % perLine == 0 && depth > 0 &&
            (narrow || (x == Major::Depth && y == Major::Depth)) && boxLines(x, y) <= mostBoxLines && sharers() <= 2 && band > 0 && slabs >= 1 &&
            splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (unit * splits) == 0 && sums <= 64)) &&
+           (!streamK || (splits == 1 && (pingPong || groupRows() / 64 * columns / 2 <= 144))) && // more leave no registers
            (products == 1 || y == Major::Depth || columns % (perLine * products) == 0) && // whole boxes
            rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % (2 * unit) == 0) &&
            (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
