@@ -36,10 +36,10 @@ class Emulated(FlameTest):
         self.flamec.env |= emulation
         self.flame_run.env |= emulation
 
-    def check(self, graph, kernels, kernels_in_all=None, rtol=0.0, atol=0.0, limit=5, schedules=(), given=None, expected=None, **schedule):
+    def check(self, graph, kernels, kernels_in_all=None, rtol=0.0, atol=0.0, limit=5, schedules=(), given=None, expected=None, opset=21, **schedule):
         """`graph` in ONNX's text form computes what ONNX Runtime does, or what `expected` makes of the inputs, by kernels whose source has all
         of `kernels`. `schedule`: of products, beside `schedules`. `given`: inputs that are no random numbers."""
-        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21, "flame" : 1]> {graph}')
+        model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}, "flame" : 1]> {graph}')
         path, artifact, table = (self.scratch / name for name in ("model.onnx", "model.flame", "schedule.json"))
         onnx.save(model, path)
         random = np.random.default_rng(0)
@@ -298,6 +298,20 @@ class Emulated(FlameTest):
                <float16 scale = {18432}>
                { t = Transpose<perm = [0,1,3,2]>(k) s = MatMul(q, t) m = Div(s, scale) w = Softmax<axis = -1>(m) y = MatMul(w, v) }""",
             ["wgmmaAttention"], rtol=2e-3, atol=4e-3, limit=2)  # fmt: skip
+
+    def test_attention_of_grouped_heads(self):
+        """Query heads that share keys and values are one kernel that reads them in place, whatever they are masked with; heads may lie inside of
+        tokens."""
+        for inputs, attributes, operands, result, kernels in (
+            ("float16[n,4,40,64] q, float16[n,2,56,64] k, float16[n,2,56,64] v", "is_causal = 1", "q, k, v", "float16[n,4,40,64] y", 1),
+            ("float16[n,40,256] q, float16[n,56,64] k, float16[n,56,64] v", "q_num_heads = 4, kv_num_heads = 1", "q, k, v", "float16[n,40,256] y", 1),
+            ("float16[n,4,40,64] q, float16[n,2,56,64] k, float16[n,2,56,48] v, float16[n,4,40,56] m", "softcap = 2.0", "q, k, v, m",
+             "float16[n,4,40,48] y", 3),
+            ("float16[n,4,40,64] q, float16[n,2,56,64] k, float16[n,2,56,64] v, float16[n,1,40,56] m", "scale = 0.25", "q, k, v, m",
+             "float16[n,4,40,64] y", 2),
+        ):  # fmt: skip
+            self.check(f"attention ({inputs}) => ({result}) {{ y = Attention<{attributes}>({operands}) }}", ["wgmmaAttention"], kernels_in_all=kernels,
+                       rtol=2e-3, atol=4e-3, limit=2, opset=23)  # fmt: skip
 
     def test_attention_with_its_log_sum(self):
         """The log-sum-exp of the scores comes from the same kernel, which blocks that share keys join, too."""
