@@ -172,18 +172,20 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
     else
       return WholeTiles(tiles, own, clusters, turns);
   };
-  // The same for both roles, where the one that copies has registers left for it beside a table of groups.
+  // What takes long to make is the same for both roles, where the one that copies has registers left for it beside a table of groups. Otherwise
+  // each makes its own, which leaves more registers to the epilogue.
+  constexpr bool hasCommon = s.streamK && !grouped;
   const auto common = [&] {
-    if constexpr (grouped)
-      return NoShares();
-    else
+    if constexpr (hasCommon)
       return makeCourse();
+    else
+      return NoShares();
   }();
   auto ownCourse = [&] {
-    if constexpr (grouped)
-      return makeCourse();
-    else
+    if constexpr (hasCommon)
       return common;
+    else
+      return makeCourse();
   };
   auto rowOf = [&](const Place &at) {
     const int inBatch = (at.row * s.clusterRows + (s.clusterRows > 1 ? rank : 0)) * s.rows;
@@ -314,7 +316,6 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
 #pragma unroll 1
     while (course.any()) {
       const Piece piece = course.piece();
-      const bool isFirst = course.isFirst(), more = course.more();
       const int turns = piece.steps();
       [[maybe_unused]] const bool leaves = course.leaves(), joins = course.joins();
       const auto at = raster(piece.tile);
@@ -325,7 +326,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
         const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
         if (part == 0) {
           await(ring.full(place.stage), place.parity);
-          if (s.pingPong && turn + 1 == turns && more)
+          if (s.pingPong && turn + 1 == turns && course.more())
             arriveThreads(2 - group, 256);
         }
         fenceProducts();
@@ -340,7 +341,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       };
       // Not before the other consumer has met its last stage: from further behind, the phase that this one waits for could
       // not be told from one that ended long ago.
-      if (s.pingPong && !isFirst)
+      if (s.pingPong && !course.isFirst())
         syncThreads(1 + group, 256);
       if constexpr (!s.promote) {
         int before = 0;

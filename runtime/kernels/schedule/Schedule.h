@@ -197,9 +197,10 @@ struct WgmmaSchedule {
     return (type == Arithmetic::E4M3 || type == Arithmetic::E5M2) && promote && depth % scaledDepth == 0;
   }
   /// Whether a block stores whole runs of columns of each product, as folds of the result need, and by the copy engine, a line of 16-bit elements
-  /// at least. A body of two sums and the largest tiles with turns leave them no registers.
+  /// at least. The largest tiles with turns leave them no registers, nor do others with a body of two sums.
   FLAME_BOTH constexpr bool takesFolds(int products = 1) const {
-    return storedColumns() / products % foldColumns == 0 && storedColumns() / products * 2 >= lineBytes && (products == 1 || !pingPong || loopsBodies());
+    return storedColumns() / products % foldColumns == 0 && storedColumns() / products * 2 >= lineBytes &&
+           (!pingPong || loopsBodies() || (products == 1 && columns < 192));
   }
   /// Whether a tile holds whole segments of columns of 16-bit results, and a warp's pieces of shared memory one of them.
   FLAME_BOTH constexpr bool takesSegments(int width) const {

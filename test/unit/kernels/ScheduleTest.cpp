@@ -619,8 +619,9 @@ TEST(Schedule, FoldsFollowTheProblem) {
         const double with = likelyTime(Arithmetic::BF16, problem, folded), without = likelyTime(Arithmetic::BF16, problem, sizes);
         EXPECT_GE(with, without);
         // Of many tiles there are some as good.
-        if (rows >= 4096 && columns >= 12288 && products == 1)
+        if (rows >= 4096 && columns >= 12288 && products == 1) {
           EXPECT_LE(with, 1.03 * without) << text(*chosen);
+        }
       }
   static_assert(WgmmaSchedule{64, 64, 64, 4, 1}.takesFolds() && !WgmmaSchedule{64, 64, 64, 4, 1, false, 1, 1, 8, 2, false, 4}.takesFolds());
   static_assert(WgmmaSchedule{64, 192, 64, 4, 1}.takesFolds(2) && !WgmmaSchedule{64, 144, 64, 4, 1}.takesFolds());
