@@ -66,12 +66,14 @@ Value flame::splitHeads(GraphBuilder &g, Value x, int64_t heads, StringRef what)
 
 Value flame::joinHeads(GraphBuilder &g, Value x) {
   // Heads that were in groups go inside of tokens by one transpose: behind a reshape it would be a copy.
-  if (auto joined = x.getDefiningOp<ReshapeOp>(); joined && g.rank(joined.getX()) == 5 && g.dims(joined.getX()).drop_front(3) == g.dims(x).drop_front(2)) {
+  auto joined = x.getDefiningOp<ReshapeOp>();
+  if (joined && g.rank(joined.getX()) == 5 && g.dim(joined.getX(), 0) == g.dim(x, 0) &&
+      g.dims(joined.getX()).drop_front(3) == g.dims(x).drop_front(2)) {
     SmallVector<DimExpr> dims(g.dims(x));
     return g.reshape(g.transpose(joined.getX(), {0, 3, 1, 2, 4}), {dims[0], dims[2], dims[1] * dims[3]});
   }
-  Value joined = g.transpose(x, {0, 2, 1, 3});
-  return g.reshape(joined, {g.dim(joined, 0), g.dim(joined, 1), g.dim(joined, 2) * g.dim(joined, 3)});
+  Value inside = g.transpose(x, {0, 2, 1, 3});
+  return g.reshape(inside, {g.dim(inside, 0), g.dim(inside, 1), g.dim(inside, 2) * g.dim(inside, 3)});
 }
 
 Value flame::multiplyHeads(GraphBuilder &g, Value left, Value right, Type resultType) {

@@ -50,7 +50,7 @@ struct SharedTiles {
   struct Place {
     unsigned tile;
     int step;
-    FLAME_DEVICE bool operator==(const Place &) const = default;
+    FLAME_DEVICE bool operator==(const Place &other) const { return tile == other.tile && step == other.step; }
   };
   const unsigned tiles, clusters, cluster; // this one
   const int turns;

@@ -16,6 +16,24 @@ namespace {
 
 static auto loadNvrtc() { return llvm::expectedToOptional(Nvrtc::load()); }
 
+/// A kernel in CUDA C++.
+struct Source {
+  std::string name, text;
+  bool older; // for GPUs before sm_90, too
+};
+template <typename Compiler> static void expectNeitherSpillsNorWaits(Compiler &nvrtc, const std::vector<Source> &sources) {
+  for (const Source &source : sources)
+    for (const char *architecture : {"sm_80", "sm_90a"}) {
+      if (!source.older && llvm::StringRef(architecture) == "sm_80")
+        continue;
+      std::string log;
+      auto code = nvrtc->compile(source.text, architecture, &log);
+      ASSERT_TRUE(bool(code)) << source.name << ": " << toString(code.takeError());
+      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << source.name << architecture << ":\n" << log;
+      EXPECT_EQ(log.find("(C75"), std::string::npos) << source.name << " is serialized, or keeps its registers:\n" << log;
+    }
+}
+
 TEST(Schedule, FollowsTheProblem) {
   auto mma = [](ContractSizes sizes) {
     MmaSchedule s = chooseMma(Arithmetic::F16, sizes);
@@ -547,10 +565,6 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
     return "flame::paired<" + std::to_string(group) + ">(" + plain + "{y, pitch}, " + plain + "{z, pitch}), ";
   };
   const std::string sizes = "(flame::Problem<int>{m, n, k}, ", end = "flame::store<true>(out, body, place)";
-  struct Source {
-    std::string name, text;
-    bool older; // for GPUs before sm_90, too
-  };
   std::vector<Source> sources;
   for (const WgmmaSchedule &base : wgmmaSchedules())
     for (int splits : {1, 2, 4})
@@ -591,16 +605,7 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
                                     ", 100)"),
                          true});
     }
-  for (const Source &source : sources)
-    for (const char *architecture : {"sm_80", "sm_90a"}) {
-      if (!source.older && llvm::StringRef(architecture) == "sm_80")
-        continue;
-      std::string log;
-      auto code = (*nvrtc)->compile(source.text, architecture, &log);
-      ASSERT_TRUE(bool(code)) << source.name << ": " << toString(code.takeError());
-      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << source.name << architecture << ":\n" << log;
-      EXPECT_EQ(log.find("(C75"), std::string::npos) << source.name << " is serialized, or keeps its registers:\n" << log;
-    }
+  expectNeitherSpillsNorWaits(*nvrtc, sources);
 }
 
 /// Results of which partial reductions are kept.
@@ -657,10 +662,6 @@ TEST(Schedule, FoldsNeitherSpillNorWait) {
     std::string text = "flame::folding(" + store + ", flame::folds(m, flame::fold(most, none, magnitude, larger)";
     return text + (folds == 1 ? "" : ", flame::fold(sums, none, plus, add), flame::fold(squares, none, square, add)") + "))";
   };
-  struct Source {
-    std::string name, text;
-    bool older; // for GPUs before sm_90, too
-  };
   std::vector<Source> sources;
   const std::string depth = "flame::Major::Depth";
   for (const WgmmaSchedule &base : wgmmaSchedules())
@@ -693,16 +694,7 @@ TEST(Schedule, FoldsNeitherSpillNorWait) {
                                       folding("flame::store<true>(out, body, place)", 3) + ")"),
                            true});
       }
-  for (const Source &source : sources)
-    for (const char *architecture : {"sm_80", "sm_90a"}) {
-      if (!source.older && llvm::StringRef(architecture) == "sm_80")
-        continue;
-      std::string log;
-      auto code = (*nvrtc)->compile(source.text, architecture, &log);
-      ASSERT_TRUE(bool(code)) << source.name << ": " << toString(code.takeError());
-      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << source.name << architecture << ":\n" << log;
-      EXPECT_EQ(log.find("(C75"), std::string::npos) << source.name << " is serialized, or keeps its registers:\n" << log;
-    }
+  expectNeitherSpillsNorWaits(*nvrtc, sources);
 }
 
 TEST(Schedule, TopKFollowsTheProblem) {
