@@ -1,6 +1,7 @@
 //===- NeuralOps.cpp - see NeuralOps.h
 //--------------------------------------------------------------------------------===//
 #include "flame/Builder/NeuralOps.h"
+#include "flame/Ops/Shape.h"
 #include "llvm/ADT/Sequence.h"
 #include "llvm/ADT/Twine.h"
 #include <limits>
@@ -64,23 +65,74 @@ Value flame::splitHeads(GraphBuilder &g, Value x, int64_t heads, StringRef what)
 }
 
 Value flame::joinHeads(GraphBuilder &g, Value x) {
+  // Heads that were in groups go inside of tokens by one transpose: behind a reshape it would be a copy.
+  if (auto joined = x.getDefiningOp<ReshapeOp>(); joined && g.rank(joined.getX()) == 5 && g.dims(joined.getX()).drop_front(3) == g.dims(x).drop_front(2)) {
+    SmallVector<DimExpr> dims(g.dims(x));
+    return g.reshape(g.transpose(joined.getX(), {0, 3, 1, 2, 4}), {dims[0], dims[2], dims[1] * dims[3]});
+  }
   Value joined = g.transpose(x, {0, 2, 1, 3});
   return g.reshape(joined, {g.dim(joined, 0), g.dim(joined, 1), g.dim(joined, 2) * g.dim(joined, 3)});
 }
 
 Value flame::multiplyHeads(GraphBuilder &g, Value left, Value right, Type resultType) {
-  DimExpr heads = g.dim(left, 1), keyHeads = g.dim(right, 1);
+  HeadGroups groups(g, left, right);
+  return groups.join(g.matmul(groups.split(left), groups.share(right), resultType));
+}
+
+HeadGroups::HeadGroups(GraphBuilder &g, Value queries, Value keys) : g(g), heads(g.dim(queries, 1)), keyHeads(g.dim(keys, 1)) {
   auto a = heads.constant(), b = keyHeads.constant();
   if (a && b && (*b == 0 || *a % *b != 0))
     g.fail("the " + Twine(*a) + " query heads are no multiple of the " + Twine(*b) + " key and value heads");
-  if (heads == keyHeads)
-    return g.matmul(left, right, resultType);
-  SmallVector<DimExpr> dims(g.dims(left)), split(dims);
-  split[1] = keyHeads;
-  split.insert(split.begin() + 2, floorDiv(heads, keyHeads));
-  Value product = g.matmul(g.reshape(left, split), g.unsqueeze(right, 2), resultType);
-  dims[3] = g.dim(product, 4);
-  return g.reshape(product, dims);
+}
+
+/// [B, H, .., ..] → [B, outer, inner, .., ..]. Where heads were inside of tokens, they are split there: a reshape behind a transpose
+/// would be a copy.
+static Value splitGroups(GraphBuilder &g, Value x, DimExpr outer, DimExpr inner) {
+  auto transpose = x.getDefiningOp<TransposeOp>();
+  const bool inside = transpose && transpose.getPerm() == ArrayRef<int64_t>{0, 2, 1, 3};
+  const int64_t axis = inside ? 2 : 1;
+  Value from = inside ? transpose.getX() : x;
+  SmallVector<DimExpr> dims(g.dims(from));
+  dims[axis] = outer;
+  dims.insert(dims.begin() + axis + 1, inner);
+  Value split = g.reshape(from, dims);
+  return inside ? g.transpose(split, {0, 2, 3, 1, 4}) : split;
+}
+
+Value HeadGroups::split(Value queries) const {
+  return grouped() ? splitGroups(g, queries, keyHeads, floorDiv(heads, keyHeads)) : queries;
+}
+
+Value HeadGroups::share(Value keys) const { return grouped() ? splitGroups(g, keys, keyHeads, g.shapes.constant(1)) : keys; }
+
+Value HeadGroups::scores(Value queries, Value keys, Type type) const {
+  Value shared = share(keys);
+  SmallVector<int64_t> turned = llvm::to_vector(llvm::seq<int64_t>(0, g.rank(shared)));
+  std::swap(turned[turned.size() - 2], turned.back());
+  return g.matmul(split(queries), g.transpose(shared, turned), type);
+}
+
+Value HeadGroups::ofScores(Value x) const {
+  const int64_t rank = g.rank(x), axis = rank - 3; // of the heads
+  if (!grouped() || axis < 0 || (axis == 0 && g.dim(x, axis).isConstant(1)))
+    return x;
+  if (g.dim(x, axis).isConstant(1))
+    return g.unsqueeze(x, axis);
+  SmallVector<DimExpr> dims(g.dims(x));
+  dims[axis] = heads;
+  x = g.expand(x, dims); // where it might be 1 in a run
+  dims[axis] = keyHeads;
+  dims.insert(dims.begin() + axis + 1, floorDiv(heads, keyHeads));
+  return g.reshape(x, dims);
+}
+
+Value HeadGroups::join(Value x) const {
+  if (!grouped())
+    return x;
+  SmallVector<DimExpr> dims(g.dims(x));
+  dims.erase(dims.begin() + 1);
+  dims[1] = heads;
+  return g.reshape(x, dims);
 }
 
 Value flame::maskFuture(GraphBuilder &g, Value scores, DimExpr past) {

@@ -86,20 +86,21 @@ Value models::activation(const Scope &m, StringRef name, Value x) {
 Value models::attention(const Scope &m, Value q, Value k, Value v, const AttentionOptions &options) {
   GraphBuilder &g = m.graph();
   Type wide = g.elementType(g.widen(q));
-  Value scores = multiplyHeads(g, q, g.transpose(k, {0, 1, 3, 2}), wide);
+  HeadGroups groups(g, q, k);
+  Value scores = groups.scores(q, k, wide);
   if (options.scale != 1)
     scores = g.mul(scores, g.scalar(wide, options.scale));
   if (options.bias)
-    scores = g.add(scores, g.cast(options.bias, wide));
+    scores = g.add(scores, groups.ofScores(g.cast(options.bias, wide)));
   if (options.causal)
     scores = maskFuture(g, scores, g.shapes.constant(0));
   if (options.lastKey) {
     Value keys = g.iota(g.dim(scores, -1), g.b.getI64Type()),
           hidden = g.scalar(wide, -std::numeric_limits<double>::infinity());
-    scores = g.where(g.lessEqual(keys, options.lastKey), scores, hidden);
-    scores = g.where(g.less(keys, options.keyBound), scores, hidden);
+    scores = g.where(groups.ofScores(g.lessEqual(keys, options.lastKey)), scores, hidden);
+    scores = g.where(groups.ofScores(g.less(keys, options.keyBound)), scores, hidden);
   }
-  return multiplyHeads(g, g.narrow(g.softmax(scores, -1), g.elementType(v)), v);
+  return groups.join(g.matmul(g.narrow(g.softmax(scores, -1), g.elementType(v)), groups.share(v)));
 }
 
 SmallVector<double> models::rotaryFrequencies(int64_t width, double theta) {

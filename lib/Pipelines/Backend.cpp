@@ -80,6 +80,7 @@ public:
   void addRegionPasses(OpPassManager &passes) override {
     if (isOnlyWgmma())
       passes.addNestedPass<func::FuncOp>(cuda::createAbsorbSegmentsPass());
+    passes.addNestedPass<func::FuncOp>(cuda::createAbsorbFoldsPass(llvm::is_contained(architectures, "sm_90a"), tf32));
     passes.addNestedPass<func::FuncOp>(cuda::createAssignLayoutPass(tf32));
   }
   FormRegionsOptions regionOptions() const override {

@@ -458,10 +458,93 @@ class BytesLogSum(Bytes):
     log_sum, error = LogSum.log_sum, LogSum.error
 
 
+class Projection(Attention):
+    """Attentions of a projection of x, [b, s, 72], whose columns are `heads[i]` heads of each one's queries, then of keys and of values. What becomes
+    of queries and keys, a norm, a rotation, is rounded to the type before attention, in the reference as in the model."""
+
+    def __init__(self, name, dtype, heads, width, kind, b, s):
+        super().__init__(name, dtype)
+        self.typical = "b=1,s=4096"
+        self.random = np.random.default_rng([len(name), len(heads), width, b, s])
+        weights = np.random.default_rng([len(heads), width])  # the same ones for all sizes
+        total, whole = 3 * sum(heads), lambda *shape: self.random.integers(-4, 5, shape)
+        x = self.input("x", (b, s, 72), ["b", "s", 72], data=whole(b, s, 72))
+        p = self.matmul(x, self.known("w", weights.choice((-1, 0, 0, 1), (72, total * width)), dtype))
+        bias = self.known("bias", weights.integers(-4, 5, total * width), dtype)
+        p = self.node("Add", [p, bias], self.value[p] + self.value[bias])
+        assert np.abs(self.value[p]).max() <= 256  # which all types hold
+        p = self.node("Reshape", [p, self.axes("heads", 0, 0, total, width)], self.value[p].reshape(b, s, total, width))
+        angle = np.linspace(0, 1, width // 2) * np.arange(s)[:, None] ** 0.5
+        turns = [self.input(n, angle.shape, ["s", width // 2], dtype="f32", data=f(angle)) for n, f in (("cos", np.cos), ("sin", np.sin))]
+        turns = [self.node("Unsqueeze", [t, self.axes(f"axis_{t}", 1)], self.value[t][:, None]) for t in turns]
+        if kind == "norm":  # no rotation
+            self.inputs = self.inputs[:1]
+            self.nodes, turns = self.nodes[:-2], []
+        ends = [0, *np.cumsum(3 * heads)]
+        parts = []
+        for i, (begin, end) in enumerate(zip(ends, ends[1:])):
+            part = self.slice(p, 2, begin, end)
+            parts.append(self.transpose(self.head(part, f"head{i}_", kind, weights, turns) if i < 2 * len(heads) else part, [0, 2, 1, 3]))
+        # Scores of a few units.
+        scale = (1 / 4 if width == 128 else 1 / 2) if "norm" in kind else (2.0**-10 if width == 128 else 2.0**-9)
+        self.result = [self.operator(*parts[i :: len(heads)], scale=scale) for i in range(len(heads))]
+        # One text for all queries and keys.
+        borders = ", ".join(str(end * width) for end in ends[1 : 2 * len(heads) + 1])
+        self.kernels, self.kernels_in_all = [f"flame::segmentStore<{width}, ", f", {borders}>("], 1 + len(heads)
+
+    def known(self, name, data, dtype):
+        self.weights.append(tensor(name, data, dtype))
+        self.value[name] = data.astype(DTYPES[dtype][1]).astype(np.float64)
+        return name
+
+    def slice(self, x, axis, begin, end, step=1):
+        names = [self.axes(f"{part}{len(self.weights)}", number) for part, number in (("begin", begin), ("end", end), ("axis", axis), ("step", step))]
+        at = tuple(slice(begin, end, step) if d == axis else slice(None) for d in range(self.value[x].ndim))
+        return self.node("Slice", [x, *names], self.value[x][at])
+
+    def head(self, x, name, kind, weights, turns):
+        """norm: over each head; halves: i turns with i + half a head, neighbours: 2 i with 2 i + 1, to where halves would be."""
+
+        def combined(op, x, y):
+            value = {"Mul": np.multiply, "Add": np.add, "Sub": np.subtract, "Div": np.divide}[op](self.value[x], self.value[y])
+            return self.node(op, [x, y], value)
+
+        x, width = self.node("Cast", [x], self.value[x], to=DTYPES["f32"][0]), self.value[x].shape[-1]
+        if "norm" in kind:
+            mean = self.node("ReduceMean", [combined("Mul", x, x), self.axes(f"last_{name}", -1)], (self.value[x] ** 2).mean(-1, keepdims=True))
+            root = combined("Add", mean, self.known(f"epsilon_{name}", np.array(1e-6), "f32"))
+            x = combined("Div", x, self.node("Sqrt", [root], np.sqrt(self.value[root])))
+            x = combined("Mul", x, self.known(f"norm_{name}", weights.uniform(0.5, 1.5, width), "f32"))
+        if "halves" in kind or "neighbours" in kind:
+            apart = [(0, width // 2, 1), (width // 2, width, 1)] if "halves" in kind else [(0, width, 2), (1, width, 2)]
+            (a, b), (c, s) = (self.slice(x, 3, *at) for at in apart), turns
+            parts = [combined("Sub", combined("Mul", a, c), combined("Mul", b, s)), combined("Add", combined("Mul", a, s), combined("Mul", b, c))]
+            x = self.node("Concat", parts, np.concatenate([self.value[t] for t in parts], -1), axis=-1)
+        return self.node("Cast", [x], self.value[x].astype(DTYPES[self.dtype][1]).astype(np.float64), to=DTYPES[self.dtype][0])
+
+
+def projections(few=False):
+    """Norms and rotations of heads in the product that makes them, which sm_90a has for many rows, with any number of them. `few`: only of few
+    rows, for an emulated GPU."""
+    # Rows that end within a warp's, in another matrix, in another tile.
+    sizes, many = [(1, 1), (1, 7), (2, 17), (3, 67)], [(1, 4099), (2, 2051)]
+    for dtype in ("f16", "bf16"):
+        for width in (64, 128):
+            for heads in ((3,), (3, 2)):
+                for kind in ("norm_neighbours", "norm_halves", "neighbours", "halves", "norm"):
+                    for name, chosen in (("", sizes), ("many_", many)):
+                        # Many rows take the reference long.
+                        if name and (few or len(heads) > 1 or (dtype == "f16") != (width == 64) or kind not in ("norm_neighbours", "halves")):
+                            continue
+                        text = f"projection_{name}{kind}_{'_'.join(map(str, heads))}x{width}_{dtype}"
+                        c, *c.further = (Projection(text, dtype, heads, width, kind, b, s) for b, s in chosen)
+                        yield c, c.result
+
+
 # Heads, queries, keys of each of flame's tiles.
 BYTE_TILES = ((64, 192, 128), (64, 128, 192), (64, 128, 128), (64, 64, 128), (128, 192, 80), (128, 128, 128), (128, 64, 128), (256, 128, 96),
               (256, 64, 96), (256, 128, 64))  # fmt: skip
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*attentions(), *log_sums(), *bytes_cases()]))
+    raise SystemExit(main(__doc__, lambda: [*attentions(), *log_sums(), *bytes_cases(), *projections()]))

@@ -67,6 +67,8 @@ WGMMA = {
     "split2": wgmma(64, 128, 64, 6, 1, splits=2), "split4": wgmma(128, 128, 64, 4, 2, splits=4),
     "split8": wgmma(64, 64, 64, 6, 1, splits=8), "few16": wgmma(16, 112, 64, 8, 1), "few80": wgmma(80, 64, 64, 8, 2),
     "few80split": wgmma(80, 64, 64, 6, 2, splits=2), "few8": wgmma(8, 64, 128, 6, 1, slabs=2),
+    "shared": wgmma(128, 256, 64, 4, 2, streamK=True), "shared_pingpong": wgmma(128, 128, 64, 5, 2, pingPong=True, streamK=True),
+    "shared_rows2": wgmma(128, 128, 64, 5, 2, clusterRows=2, streamK=True),
 }  # fmt: skip
 
 # The same for few rows.
@@ -89,7 +91,9 @@ class Case:
         self.out_dtypes = {}  # of some of several outputs
         self.schedule = None  # entries of a file of schedules, see flamec compile --schedule
         self.fails = None  # what is said when the model runs, a regular expression
-        self.typical = None  # "b=2": a symbolic dim and what its kernels are tuned for, see flamec compile --typical
+        self.typical = None  # "b=2,s=64": symbolic dims and what their kernels are tuned for, see flamec compile --typical
+        self.further = []  # cases of the same model, whose data are further sets of this one's
+        self.kernels, self.kernels_in_all = [], None  # what stands in the source for sm_90a, and how many kernels that has
 
     def input(self, name, shape, dims=None, dtype=None, data=None):
         dtype = dtype or self.dtype
@@ -161,24 +165,31 @@ class Case:
         graph = helper.make_graph(self.nodes, "case", inputs, outputs, self.weights)
         domains = [helper.make_opsetid(domain, version) for domain, version in (("", OPSET), ("flame", 1))]
         model = helper.make_model(graph, opset_imports=domains, ir_version=10)
-        (folder / "data").mkdir(parents=True)
+        folder.mkdir(parents=True)
         onnx.save(model, folder / "model.onnx")
-        files = []
+        sets, atols = zip(*(c.write_data(folder, f"data{i or ''}", names, dtypes) for i, c in enumerate([self, *self.further])))
+        return {"name": self.name, "rtol": self.rtol, "atol": min(atols), **({"fails": self.fails} if self.fails else {}), "sets": list(sets)}
+
+    def write_data(self, folder, place, names, dtypes):
+        (folder / place).mkdir()
+        files, values = [], [self.value[name] for name in names]
         for i, (name, data, d, _) in enumerate(self.inputs):
-            (folder / "data" / f"input_{i}.pb").write_bytes(tensor(name, data, d).SerializeToString())
-            files.append([name, f"data/input_{i}.pb"])
+            (folder / place / f"input_{i}.pb").write_bytes(tensor(name, data, d).SerializeToString())
+            files.append([name, f"{place}/input_{i}.pb"])
         for i, (name, value, dtype) in enumerate(zip(names, values, dtypes)):
-            (folder / f"data/output_{i}.pb").write_bytes(tensor(name, value, dtype).SerializeToString())
+            (folder / place / f"output_{i}.pb").write_bytes(tensor(name, value, dtype).SerializeToString())
         # What sums to little of large terms has their error.
         finite = [float(np.where(np.isfinite(value), np.abs(value), 0).max(initial=0)) for value in values]
-        atol = self.rtol * min(finite) if self.rtol else 0.0
-        return {
-            "name": self.name,
-            "rtol": self.rtol,
-            "atol": atol,
-            **({"fails": self.fails} if self.fails else {}),
-            "sets": [{"inputs": files, "outputs": [[name, f"data/output_{i}.pb"] for i, name in enumerate(names)]}],
-        }
+        outputs = [[name, f"{place}/output_{i}.pb"] for i, name in enumerate(names)]
+        return {"inputs": files, "outputs": outputs}, self.rtol * min(finite) if self.rtol else 0.0
+
+    def lacks(self, source):
+        """What the kernels should have and do not."""
+        source = source[source.rindex("} // namespace flame") :]
+        if missing := [text for text in self.kernels if text not in source]:
+            return f"no {missing[0]} in the kernels"
+        count = source.count("__global__")
+        return f"{count} kernels, not {self.kernels_in_all}" if self.kernels_in_all not in (None, count) else None
 
 
 def products():
@@ -288,7 +299,8 @@ def products():
     for name, schedule in WGMMA.items():
         rows = schedule["rows"]
         # One tile of few rows, tiles that overhang, and more of them than the GPU has multiprocessors.
-        sizes = ((rows, 1032, 520), (rows - 3, 264, 1160)) if rows % 64 else ((77, 1032, 520), (333, 520, 1160), (2056, 2072, 136))
+        many = (2056, 2072, 1160 if "streamK" in schedule else 136)
+        sizes = ((rows, 1032, 520), (rows - 3, 264, 1160)) if rows % 64 else ((77, 1032, 520), (333, 520, 1160), many)
         for m, n, k in sizes:
             for kind in ("", "sigmoid"):
                 c = Case(f"wgmma_{name}_{m}x{n}x{k}{kind}", "bf16")
@@ -524,6 +536,58 @@ def grouped():
                     yield c, c.node("Sub", [y, z], c.value[y] - c.value[z])
                 else:
                     yield c, c.epilogue("relu", y)
+
+
+def folds():
+    """Products whose results are reduced, over everything or over rows: where that is likely worth it, as for so many rows as these are compiled for,
+    their kernels begin it."""
+
+    def case(name, dtype, m, n, k, kind, order="n", schedule=None):
+        c = Case(f"fold_{name}{kind}_{dtype}_{m}x{n}x{k}{order}", dtype)
+        c.typical = "b=512"
+        c.schedule = [{"family": "wgmma", "schedule": schedule}] if schedule else None
+
+        def few(shape):  # sums that narrow types hold exactly
+            return c.random.choice((-1, 0, 0, 1), shape)
+
+        def operand(name, shape, dims=None):
+            """8-bit floats are multiplied as they are, and scaled behind."""
+            x = c.input(name, shape, dims, data=few(shape))
+            if dtype != "e4m3":
+                return x
+            scale = c.input(f"{name}_scale", (), dtype="f32", data=0.5)
+            return c.node("DequantizeLinear", [x, scale], c.value[x] * 0.5)
+
+        c.out_dtype = "f32" if dtype == "e4m3" or kind == "rows" else dtype
+        x, w = operand("x", (2, m, k), ["b", m, k]), operand("w", (n, k) if order == "t" else (k, n))
+        y = c.matmul(x, c.transpose(w, [1, 0]) if order == "t" else w)
+        if kind == "rows":
+            if dtype != "e4m3":
+                y = c.node("Cast", [y], c.value[y], to=TensorProto.FLOAT)
+            sums = c.node("ReduceSum", [y, c.axes("last", 2)], c.value[y].sum(2), keepdims=0)
+            most = c.node("ReduceMax", [c.node("Abs", [y], np.abs(c.value[y])), "last"], np.abs(c.value[y]).max(2, keepdims=True))
+            squares = c.node("ReduceMean", [c.node("Mul", [y, y], c.value[y] ** 2), "last"], (c.value[y] ** 2).mean(2, keepdims=True))
+            return c, [y, sums, most, squares]
+        if kind == "all":  # behind an activation
+            y = c.node("Relu", [y], np.maximum(c.value[y], 0))
+        kept = int(kind == "both")
+        most = c.node("ReduceMax", [c.node("Abs", [y], np.abs(c.value[y]))], np.abs(c.value[y]).max(keepdims=bool(kept)), keepdims=kept)
+        return c, [y, most, c.node("Sub", [y, most], c.value[y] - c.value[most])]
+
+    for dtype in ("f16", "bf16", "f32", "e4m3"):
+        for kind in ("all", "rows"):
+            for m, n, k in ((61, 512, 48), (3, 1024, 144), (130, 576, 16)):
+                yield case("", dtype, m, n, k, kind, "t")
+            if dtype != "e4m3":
+                yield case("", dtype, 61, 512, 40, kind)
+                yield case("", dtype, 61, 528, 40, kind)  # no whole runs of columns
+        # More than all blocks hold.
+        if dtype in ("f16", "bf16"):
+            for m, n, k in ((61, 512, 48), (130, 576, 16)):
+                yield case("", dtype, m, n, k, "both", "t")
+    for name in ("wide", "pingpong", "pingpong64", "rows2", "columns2", "split2"):
+        for kind in ("all", "both", "rows"):
+            yield case(f"wgmma_{name}_", "bf16", 77, 640, 136, kind, "t", WGMMA[name])
 
 
 def quantised():
@@ -830,12 +894,16 @@ def main(description, make):
         entry = case.write(folder, output)
         command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
         if args.target == "cuda" and case.typical:
-            command += ["--typical", case.typical]
+            command += [word for typical in case.typical.split(",") for word in ("--typical", typical)]
         if args.target == "cuda" and case.schedule and "sm_90a" in args.gpu:
             (folder / "schedule.json").write_text(json.dumps(case.schedule))
             command.append(f"--schedule={folder / 'schedule.json'}")
         if args.target == "cuda":
             command += [f"--gpu={args.gpu}", f"--precision={args.precision}", *args.option]
+        if args.target == "cuda" and args.gpu == "sm_90a" and case.kernels:
+            printed = subprocess.run([*map(str, command), "--emit=cuda"], capture_output=True, text=True, timeout=300)
+            if printed.returncode == 0 and (lacking := case.lacks(printed.stdout)):
+                return entry | {"error": lacking}
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}
@@ -850,4 +918,4 @@ def main(description, make):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *grouped(), *quantised(), *scaled_blocks(), *convolutions(), *channels_last(), *networks(), *norms()]))
+    raise SystemExit(main(__doc__, lambda: [*products(), *paired(), *grouped(), *folds(), *quantised(), *scaled_blocks(), *convolutions(), *channels_last(), *networks(), *norms()]))

@@ -90,6 +90,13 @@ def rows():
                 name = "x".join(map(str, shape))
                 case = near(Case(f"group_norm_{'silu_' if silu else ''}{dtype}_{name}_{groups}", dtype, normal=True))
                 yield case, group_norm(case, case.input("x", shape), groups, silu)
+        # A row of several dims, of which the last is known.
+        for columns in (640, 1093):
+            case = Case(f"rows_of_dims_{dtype}_{columns}", dtype)
+            x = case.input("x", (3, 7, columns), ["b", "s", columns])
+            whole(case, x, -60, 60)
+            most = case.value[x].max(keepdims=True)
+            yield case, case.node("Sub", [x, case.node("ReduceMax", [x], most, keepdims=1)], case.value[x] - most)
     # Teams of a number of blocks that the compiler knows: one row each (SDXL's), several, with results of other lengths, and a maximum first.
     for shape, groups in (((2, 320, 128, 128), 32), ((1, 40, 65536), 10), ((3, 100, 32768), 50)):
         case = near(Case(f"group_norm_even_bf16_{'x'.join(map(str, shape))}", "bf16", normal=True))

@@ -38,6 +38,29 @@ mlir::Value joinHeads(GraphBuilder &g, mlir::Value x);
 /// grouped, a group is a dimension of its own, so that keys and values are broadcast, never repeated.
 mlir::Value multiplyHeads(GraphBuilder &g, mlir::Value left, mlir::Value right, mlir::Type resultType = {});
 
+/// Query heads Hq in groups of G that share keys and values of Hkv heads. Attention is computed with a dimension for the groups from the first
+/// product to the second, so that nothing stands between them. Where there is a key head for each query head nothing changes.
+class HeadGroups {
+public:
+  /// Throws BuildError if Hq is no multiple of Hkv.
+  HeadGroups(GraphBuilder &g, mlir::Value queries, mlir::Value keys);
+  /// [B, Hq, S, D] → [B, Hkv, G, S, D]
+  mlir::Value split(mlir::Value queries) const;
+  /// [B, Hkv, .., ..] → [B, Hkv, 1, .., ..]
+  mlir::Value share(mlir::Value keys) const;
+  /// queries [B, Hq, S, D] and keys [B, Hkv, T, D] → their products [B, Hkv, G, S, T] in `type`
+  mlir::Value scores(mlir::Value queries, mlir::Value keys, mlir::Type type) const;
+  /// What broadcasts to [B, Hq, S, T] as what broadcasts to [B, Hkv, G, S, T].
+  mlir::Value ofScores(mlir::Value x) const;
+  /// [B, Hkv, G, S, ..] → [B, Hq, S, ..]
+  mlir::Value join(mlir::Value x) const;
+
+private:
+  GraphBuilder &g;
+  DimExpr heads, keyHeads;
+  bool grouped() const { return heads != keyHeads; }
+};
+
 /// `scores` [.., S, T] where key t isn't after query s, whose position is s + `past`; −inf elsewhere.
 mlir::Value maskFuture(GraphBuilder &g, mlir::Value scores, DimExpr past);
 

@@ -64,11 +64,12 @@ static void attention(OnnxNode &n) {
   // Scores of narrow inputs stay in f32: fused, they never are in memory, and the order of a sum decides no rounding.
   Type wide = type.getIntOrFloatBitWidth() < 32 ? Type(n.b.getF32Type()) : type;
   Value scale = n.hasAttr("scale") ? n.scalar(wide, n.floatAttr("scale")) : inverseRoot(n, n.dim(q, 3), wide);
-  Value scores = n.mul(multiplyHeads(n, q, n.transpose(k, {0, 1, 3, 2}), wide), scale);
+  HeadGroups groups(n, q, k);
+  Value scores = n.mul(groups.scores(q, k, wide), scale);
   int64_t mode = n.intAttr("qk_matmul_output_mode", 0);
   auto stage = [&](int64_t which, Value value) {
     if (mode == which && n.wantsOutput(3))
-      n.setOutput(3, n.cast(value, type));
+      n.setOutput(3, n.cast(groups.join(value), type));
   };
   stage(0, scores);
   if (double cap = n.floatAttr("softcap", 0); cap > 0)
@@ -79,14 +80,14 @@ static void attention(OnnxNode &n) {
   Value lowest = n.scalar(wide, -std::numeric_limits<double>::infinity());
   Type index = n.b.getI64Type();
   if (n.hasInput(3)) {
-    Value mask = padMask(n, n.input(3), keys);
+    Value mask = groups.ofScores(padMask(n, n.input(3), keys));
     scores = n.elementType(mask).isInteger(1) ? n.where(mask, scores, lowest) : n.add(scores, n.cast(mask, wide));
   }
   if (n.intAttr("is_causal", 0))
     scores = maskFuture(n, scores, past);
   if (n.hasInput(6)) {
     Value valid = n.less(n.iota(keys, index), n.unsqueeze(n.cast(n.input(6), index), {1, 2, 3}));
-    scores = n.where(valid, scores, lowest);
+    scores = n.where(groups.ofScores(valid), scores, lowest);
   }
   stage(2, scores);
   Type precision = n.intAttr("softmax_precision", 0) ? n.dtypeAttr("softmax_precision") : wide;
@@ -94,7 +95,7 @@ static void attention(OnnxNode &n) {
     n.fail("attribute 'softmax_precision' is " + dtypeName(precision) + "; it must be a floating-point type");
   Value weights = n.softmax(n.cast(scores, precision), -1);
   stage(3, weights);
-  Value y = multiplyHeads(n, n.narrow(weights, n.elementType(v)), v);
+  Value y = groups.join(n.matmul(n.narrow(weights, n.elementType(v)), groups.share(v)));
   n.setOutput(0, n.cast(rank == 3 ? joinHeads(n, y) : y, type));
 }
 

@@ -52,6 +52,9 @@ constexpr double startTime = 897, roundTime = 963, turnTime = 78.6, stepTime = 3
 /// GPU has no work, the rest is faster.
 constexpr double aloneLoss = 0.095, besideOther = 0.83, mmaBoost = 0.176;
 constexpr double clusterTime = 9500; // of sums that several blocks add up
+/// What a fold of the result takes, as a part of what storing it does: counted, not measured. A load of 16 bytes from shared memory for eight
+/// elements, and four operations each, which eight warps issue every other clock.
+constexpr double foldPart = 0.9;
 
 /// The likely time of a product by such tiles, in nanoseconds. Two products at once are one of as many columns as both have, of which
 /// half as many are stored.
@@ -74,7 +77,7 @@ double price(const ContractSizes &s, Arithmetic type, const MmaSchedule &c) {
   // Whichever is longer hides most of the other.
   double multiplying = std::cbrt(working * working * working + waiting * waiting * waiting) *
                        (1 - mmaBoost * (1 - double(blocks) / double(each * multiprocessors)));
-  double around = rounds * roundTime + storeTime * double(each) * c.rows * c.columns / (s.products * c.splits);
+  double around = rounds * roundTime + storeTime * (1 + foldPart * s.folds) * double(each) * c.rows * c.columns / (s.products * c.splits);
   return startTime + multiplying + around * (atOnce == 1 ? 1 : besideOther) + (c.splits > 1 ? rounds * clusterTime : 0);
 }
 
@@ -102,6 +105,8 @@ constexpr WgmmaPrices promotedPrices = {0.0150, 0.91, 0.057, 30, 0.36};
 /// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
 /// blocks of a cluster that wait for each other.
 constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
+/// A byte of sums that blocks leave to each other, on its way to the second-level cache or back. Not measured yet, so nobody chooses by it.
+constexpr double sharedByte = 0.02;
 /// The start where weights come while the kernels before this one end.
 constexpr double earlyStart = 1000;
 /// Bytes a nanosecond from the GPU's memory: of all multiprocessors, and of one.
@@ -131,17 +136,24 @@ double price(const ContractSizes &s, const WgmmaProblem &p, const WgmmaSchedule 
   // Lines of 128 bytes of the inner dim, for each row and column.
   const int64_t depth = p.windows ? p.windows->depth : s.depth;
   double lines = double(ceilDivide(std::max<int64_t>(depth, 1), c.depth * c.splits)) * c.depth * size / 128;
-  double elements = double(c.wholeRows()) * c.columns, rounds = double(ceilDivide(tiles, places));
+  double elements = double(c.wholeRows()) * c.columns, rounds = double(ceilDivide(tiles, places)), stored = rounds, sharing = 0;
+  const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
+  if (c.streamK && tiles % places != 0) {
+    const int64_t whole = std::max<int64_t>(tiles / places - 1, 0), shared = tiles - whole * places;
+    rounds = double(tiles) / double(places), stored = double(whole + ceilDivide(shared, places));
+    // A block leaves a tile's sums, and takes those of all others that have a part of one.
+    sharing = prices.tile + (1 + std::max(1.0, double(places) / double(shared))) * c.shareBytes() * sharedByte;
+  }
   // Rows of x and columns of y that a block of a cluster copies for itself.
   double copied = double(c.rows) / c.clusterColumns + double(c.columns) / c.clusterRows;
   // Three stages leave no time for a copy that comes late.
   constexpr double fewStages = 1.04;
-  const WgmmaPrices prices = c.promote ? promotedPrices : wgmmaPrices;
   double multiplying = lines * (prices.element * elements + prices.line * (c.wholeRows() + c.columns)) * (c.stages < 4 ? fewStages : 1) + prices.tile,
          // Norms and rotations of segments take the time of several stores.
-         storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1);
-  double working = c.pingPong ? rounds * multiplying + storing : rounds * (multiplying + storing);
+         storing = prices.store * elements / (c.splits * s.products) * (s.segment != 0 ? 4 : 1) * (1 + foldPart * s.folds);
+  double working = rounds * multiplying + (c.pingPong ? storing : stored * storing);
   working *= 1 - prices.boost * (1 - double(tiles) / (rounds * places));
+  working += sharing;
   const bool streams = s.rowsOfEach() <= mostStreamedRows && !p.windows;
   const double start = streams && p.isWeight ? earlyStart : wgmmaStart;
   double copying = start + rounds * lines * copiedLine * copied;
@@ -180,21 +192,28 @@ llvm::ArrayRef<MmaSchedule> flame::cuda::mmaSchedules() { return candidates; }
 MmaSchedule flame::cuda::chooseMma(Arithmetic type, const ContractSizes &sizes) {
   MmaSchedule best;
   double least = std::numeric_limits<double>::infinity();
-  for (const MmaSchedule &base : candidates)
+  auto consider = [&](const MmaSchedule &base) {
     for (int blocks : splits) {
       MmaSchedule candidate = base;
       candidate.depth = base.depth * 2 / sizeOf(type);
       candidate.splits = blocks;
       // The tile of a group takes registers that the sums of the largest tiles need.
-      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()))
+      if (!candidate.isValid(type, sizes.x, sizes.y, sizes.products) || (sizes.groups > 0 && !candidate.isEven()) ||
+          (sizes.folds > 0 && !candidate.takesFolds(sizes.products)))
         continue;
       if (double time = price(sizes, type, candidate); time < least)
         best = candidate, least = time;
     }
+  };
+  llvm::for_each(candidates, consider);
   return best;
 }
 
 llvm::ArrayRef<WgmmaSchedule> flame::cuda::wgmmaSchedules() { return wgmmaCandidates; }
+
+double flame::cuda::likelyTime(const WgmmaProblem &problem, const ContractSizes &sizes, const WgmmaSchedule &schedule) {
+  return price(sizes, problem, schedule);
+}
 
 WgmmaSchedule flame::cuda::fitted(WgmmaSchedule s, Arithmetic type, Major x, Major y, std::optional<int64_t> rows, int besides) {
   constexpr int mostStages = 16;
@@ -253,7 +272,8 @@ llvm::SmallVector<WgmmaSchedule> streamingCandidates(const WgmmaProblem &p, cons
 }
 } // namespace
 
-std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+/// See chooseWgmma; with the time, which is that of mma.sync where there is no schedule.
+static std::pair<std::optional<WgmmaSchedule>, double> cheapest(const WgmmaProblem &problem, const ContractSizes &sizes) {
   std::optional<WgmmaSchedule> best;
   // The model of mma.sync knows nothing of the GPU's memory: small products that it was fitted to had their operands in the second-level
   // cache. The copy engine comes nearest to what memory gives.
@@ -276,7 +296,7 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
     if (!candidate.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) ||
         !problem.hasRegisters(candidate, sizes.products) ||
         (sizes.scaleColumns != 0 && !candidate.takesScales(problem.type)) ||
-        (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))))
+        (sizes.segment != 0 && !candidate.takesSegments(int(sizes.segment))) || (sizes.folds > 0 && !candidate.takesFolds(sizes.products)))
       return;
     // Splitting is for products with fewer tiles than multiprocessors.
     if (candidate.splits > 1 && sizes.batches * sizes.down(candidate.rows) *
@@ -303,7 +323,19 @@ std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &proble
       candidate.slabs = std::max<int>(candidate.slabs, int(2 * sizes.segment / WgmmaSchedule::lineBytes));
       consider(fitted(candidate, problem.type, problem.x, problem.y, problem.rows, problem.tableBytes()));
     }
-  return best;
+  return {best, least};
+}
+
+std::optional<WgmmaSchedule> flame::cuda::chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes) {
+  return cheapest(problem, sizes).first;
+}
+
+double flame::cuda::likelyTime(Arithmetic type, const std::optional<WgmmaProblem> &problem, const ContractSizes &sizes) {
+  if (problem)
+    return cheapest(*problem, sizes).second;
+  // Others multiply 8-bit floats as f16.
+  const Arithmetic multiplied = type == Arithmetic::E4M3 || type == Arithmetic::E5M2 ? Arithmetic::F16 : type;
+  return price(sizes, multiplied, chooseMma(multiplied, sizes));
 }
 
 SimtSchedule flame::cuda::chooseSimt(Arithmetic type, const ContractSizes &sizes) {

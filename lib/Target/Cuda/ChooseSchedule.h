@@ -27,6 +27,7 @@ struct ContractSizes {
   int64_t scaleColumns = 0; // of a block of y with a scale of its own; 0: there are none
   int64_t segment = 0;      // columns that the epilogue needs together (epilogue/StoreSegments.h); 0: each by itself
   int64_t groups = 0;       // 0: there are none
+  int folds = 0;            // partial reductions of the result (epilogue/Fold.h)
 
   /// Matrices y that are likely read: chance leaves groups without rows where there are few for each.
   double matrices() const;
@@ -55,16 +56,27 @@ struct WgmmaProblem {
   bool isWeight = false; // no kernel of a run writes y
   int groups = 0;        // of rows, for which a block has a table in shared memory
   int tableBytes() const { return groups == 0 ? 0 : WgmmaSchedule::tableBytes(groups); }
-  /// False where borders of groups and a body of two sums need registers that the largest tiles with turns have given to sums.
-  bool hasRegisters(const WgmmaSchedule &s, int products) const { return groups == 0 || products == 1 || !s.pingPong || s.loopsBodies(); }
+  /// False where borders of groups and a body of two sums, or tiles that are shared, need registers that the largest tiles with turns have
+  /// given to sums, or three consumers have not.
+  bool hasRegisters(const WgmmaSchedule &s, int products) const {
+    if (groups == 0)
+      return true;
+    if (s.streamK && (s.pingPong ? s.groupRows() / 64 * s.columns / 2 > 144 : s.consumers == 3 && products == 2))
+      return false;
+    return products == 1 || !s.pingPong || s.loopsBodies();
+  }
 };
 /// The schedules that chooseWgmma picks from, for elements of 16 bits; for others the same bytes.
 llvm::ArrayRef<WgmmaSchedule> wgmmaSchedules();
 /// The same schedule for this type and these orders: with fewer stages where tiles whose lines run along the side need more
 /// memory, with fewer rows and more stages where the product has no more. `besides`: bytes of shared memory for something else.
 WgmmaSchedule fitted(WgmmaSchedule schedule, Arithmetic type, Major x, Major y, std::optional<int64_t> rows = {}, int besides = 0);
+/// Nanoseconds that such tiles likely take.
+double likelyTime(const WgmmaProblem &problem, const ContractSizes &sizes, const WgmmaSchedule &schedule);
 /// Empty where the product by mma.sync is likely faster.
 std::optional<WgmmaSchedule> chooseWgmma(const WgmmaProblem &problem, const ContractSizes &sizes);
+/// The likely time of the product by the better of both, in nanoseconds of an H200; without `problem` by mma.sync.
+double likelyTime(Arithmetic type, const std::optional<WgmmaProblem> &problem, const ContractSizes &sizes);
 SimtSchedule chooseSimt(Arithmetic type, const ContractSizes &sizes);
 
 /// Attention: `batches` counts heads, `depth` and `columns` are the sizes of a head of queries and keys, and of values.

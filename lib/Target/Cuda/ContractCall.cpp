@@ -3,6 +3,7 @@
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
+#include "schedule/Team.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -27,13 +28,17 @@ llvm::json::Object ContractCall::problemOf(const ContractSizes &sizes) const {
     problem["segment"] = sizes.segment;
   if (sizes.groups != 0)
     problem["groups"] = sizes.groups;
+  if (sizes.folds != 0)
+    problem["folds"] = sizes.folds;
   return problem;
 }
 
 LogicalResult ContractCall::chooseTiles(const ContractSizes &sizes) {
   if (isMatrix(type)) {
     std::optional<MmaSchedule> chosen = chooseMma(type, sizes);
-    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) { return s.isValid(type, sizes.x, sizes.y, sizes.products); })))
+    if (failed(settle<MmaSchedule>("mma", sizes, chosen, [&](const MmaSchedule &s) {
+          return s.isValid(type, sizes.x, sizes.y, sizes.products) && (sizes.folds == 0 || s.takesFolds(sizes.products));
+        })))
       return failure();
     // Every GPU has this one.
     MmaSchedule schedule = chosen.value_or(chooseMma(type, sizes));
@@ -69,6 +74,7 @@ FailureOr<std::optional<WgmmaSchedule>> ContractCall::chooseWgmmaTiles(const Wgm
     // Tiles one below the other are whole pieces of what warps store.
     return s.isValid(problem.type, problem.x, problem.y, sizes.products, problem.tableBytes()) &&
            (sizes.scaleColumns == 0 || s.takesScales(problem.type)) && (sizes.segment == 0 || s.takesSegments(int(sizes.segment))) &&
+           (sizes.folds == 0 || s.takesFolds(sizes.products)) &&
            (s.rows % WgmmaSchedule::slabRows == 0 || problem.groups > 0 || problem.rows.value_or(INT64_MAX) <= s.rows);
   };
   if (failed(settle<WgmmaSchedule>("wgmma", sizes, chosen, isValid)))
@@ -84,6 +90,18 @@ void ContractCall::launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &probl
   launch.cluster = s.cluster();
   launch.extent = batches * down(rows, s.rows * s.clusterRows) *
                   ceilDiv(columns, shapes.constant(s.columns / products * s.clusterColumns)) * int64_t(s.cluster());
+  if (s.streamK) {
+    // Tiles may be shared by more blocks than there are tiles. There is memory for so many.
+    DimExpr most = shapes.constant(ShareState::blocks / s.cluster() * s.cluster());
+    launch.extent = min(launch.extent * int64_t(ShareState::blocks), most);
+    kernel.kernel.scratch = most * int64_t(s.shareBytes());
+    kernel.kernel.state = ShareState::bytes;
+  }
+}
+
+std::string ContractCall::sharesText() {
+  std::string memory = operand(kernel.scratchMemory(e.b.getF32Type()));
+  return "flame::TileShares{" + memory + ", " + operand(kernel.stateMemory()) + "}";
 }
 
 void ContractCall::callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, ArrayRef<std::string> arguments) {

@@ -50,6 +50,8 @@ protected:
   mlir::FailureOr<std::optional<WgmmaSchedule>> chooseWgmmaTiles(const WgmmaProblem &problem, const ContractSizes &sizes);
   /// Threads, shared memory and blocks. Tensor maps are the caller's: map0 and map1 of the operands, map2 of the result.
   void launchWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, DimExpr batches, DimExpr rows, DimExpr columns, int products = 1);
+  /// Where blocks that share tiles (`streamK`) leave sums to each other: the call's last argument, behind scales.
+  std::string sharesText();
   /// Groups of rows, of any sizes, each with tiles of its own; null where there are none. Noted before tiles are asked for.
   DimExpr groups;
   /// The call, with "head, type, orders>(" in front of `arguments`.

@@ -2,6 +2,7 @@
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "flame/Ops/Shape.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace flame;
@@ -11,7 +12,19 @@ using Values = ElementBuilder::Values;
 bool ContractEpilogue::isSupported(bool anyOrder) {
   llvm::SmallPtrSet<Value, 16> dependent(products.begin(), products.end()), moved;
   SmallVector<DimExpr> dims(kernel.shapes.dims(product));
+  // What leads to results that are stored elsewhere alone is none of this epilogue's.
+  llvm::SetVector<Operation *> own;
+  auto add = [&](Value value) {
+    if (Operation *op = value.getDefiningOp())
+      own.insert(op);
+  };
+  for (unsigned result : results)
+    add(kernel.region.getYielded()[result]);
+  for (size_t i = 0; i < own.size(); ++i)
+    llvm::for_each(SmallVector<Value>(own[i]->getOperands()), add);
   for (Operation &op : kernel.region.getBlock()->without_terminator()) {
+    if (!own.contains(&op))
+      continue;
     if (llvm::any_of(op.getOperands(), [&](Value v) { return moved.contains(v); }))
       return false;
     if (llvm::none_of(op.getOperands(), [&](Value v) { return dependent.contains(v); }))

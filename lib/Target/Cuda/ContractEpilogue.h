@@ -11,11 +11,11 @@ namespace flame::cuda {
 /// product and rows stay contiguous.
 class ContractEpilogue {
 public:
-  /// `beside`: a result that the caller stores by itself. `unit`: what the kernel's sums are multiplied by to give the products.
-  ContractEpilogue(KernelBuilder &kernel, llvm::ArrayRef<mlir::Value> products, mlir::Value beside = {}, double unit = 1)
+  /// `beside`: results that the caller stores by itself. `unit`: what the kernel's sums are multiplied by to give the products.
+  ContractEpilogue(KernelBuilder &kernel, llvm::ArrayRef<mlir::Value> products, llvm::ArrayRef<mlir::Value> beside = {}, double unit = 1)
       : kernel(kernel), products(products), product(products.front()), unit(unit) {
     for (auto [i, value] : llvm::enumerate(kernel.region.getYielded()))
-      if (value != beside)
+      if (!llvm::is_contained(beside, value))
         results.push_back(i);
   }
 

@@ -10,6 +10,7 @@
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ContractCall.h"
 #include "ContractEpilogue.h"
+#include "FoldEpilogue.h"
 #include "SegmentEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
@@ -33,10 +34,10 @@ public:
   /// Of one product, or of two that are paired.
   template <typename Op>
   ContractEmitter(KernelBuilder &kernel, ArrayRef<Op> ops)
-      : ContractCall(kernel), op(ops.front()), other(ops.size() == 2 ? Product(ops.back()) : Product()), products(ops.size()),
-        epilogue(kernel, SmallVector<Value>(llvm::map_range(ops, [](Op op) { return op.getResult(); }))) {}
+      : ContractCall(kernel), op(ops.front()), other(ops.size() == 2 ? Product(ops.back()) : Product()), products(ops.size()), folds(kernel),
+        epilogue(kernel, SmallVector<Value>(llvm::map_range(ops, [](Op op) { return op.getResult(); })), folds.results()) {}
   ContractEmitter(KernelBuilder &kernel, ScaledMatMulOp scaled)
-      : ContractCall(kernel), op(scaled), scaled(scaled), products(1), epilogue(kernel, {scaled.getResult()}) {}
+      : ContractCall(kernel), op(scaled), scaled(scaled), products(1), folds(kernel), epilogue(kernel, {scaled.getResult()}, folds.results()) {}
 
   LogicalResult emit() {
     if (auto found = scaled || other || op.ends ? std::nullopt : SegmentEpilogue::match(kernel, op.result))
@@ -47,13 +48,14 @@ public:
     if (op.ends && (!ends || !ends->strides[0].isConstant(1)))
       return emitLoop(kernel);
     ContractSizes sizes{likely(batches), likely(rows), likely(columns), likely(depth), products};
+    sizes.folds = folds.count();
     if (groups)
       sizes.groups = std::max<int64_t>(likely(groups), 1);
     if (scaled)
       sizes.scaleColumns = scaled.getColumns();
     if (segments)
       return emitSegments(sizes);
-    if (!groups) {
+    if (!groups && folds.count() == 0) {
       FailureOr<bool> isThin = emitThin(sizes);
       if (failed(isThin) || *isThin)
         return isThin;
@@ -61,6 +63,9 @@ public:
     if (type == Arithmetic::F32 && kernel.tf32)
       type = Arithmetic::TF32;
     if (other && !isMatrix(type))
+      return emitLoop(kernel);
+    // Folds are those of the rows of one matrix, from whole tiles. Who makes such regions sees to that; any other is right, and slow.
+    if (folds.count() > 0 && (groups || scaled || !isMatrix(type) || !batch.empty() || y.isVector || !isMultiple(columns, foldColumns)))
       return emitLoop(kernel);
     const bool plain = !other || lineOrder(y, columns.isConstant(1)) == lineOrder(z, columns.isConstant(1));
     sizes.x = orderOf(x, /*isX=*/true), sizes.y = orderOf(y, /*isX=*/false, plain);
@@ -82,7 +87,7 @@ public:
     std::string end = epilogueText();
     if ((isMatrix(type) || narrow) && failed(useWgmma(problem, sizes, end)))
       return failure();
-    callTiles({problem, xText, yText, end});
+    callTiles({problem, xText, yText, withFolds(end)});
     kernel.kernel.extent = batches * blocks;
     return success();
   }
@@ -139,6 +144,7 @@ private:
   std::optional<SegmentEpilogue> segments;
   ScaledMatMulOp scaled; // `op`, if blocks of its operands have scales
   int products;
+  FoldEpilogue folds;
   ContractEpilogue epilogue;
   Type elementType; // what operands are converted to
   /// Elements of 8 bits that wgmma multiplies; other matrix instructions multiply them as f16, which has all their values.
@@ -426,6 +432,13 @@ private:
         e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, batchAt, rowDims, row, column); },
         /*contiguous=*/true, operands);
   }
+  /// The epilogue with what it gives beside its result.
+  std::string withFolds(const std::string &store) {
+    if (folds.count() == 0)
+      return store;
+    kernel.templates.push_back("epilogue/Fold.h");
+    return folds.build(e, store, rows, operands);
+  }
   /// For tiles of which each has its batch: the functions count rows through all batches.
   std::string epilogueOfBatches(StringRef first) {
     SmallVector<DimExpr> dims(batch);
@@ -538,6 +551,13 @@ private:
     if (!*chosen || (x.further && !isMultiple(x.border, (*chosen)->depth)))
       return success();
     const WgmmaSchedule &s = **chosen;
+    // A single result in the product's own order can be stored by the copy engine.
+    Value yielded = kernel.region.getYielded()[0];
+    Type resultType = getElementTypeOrSelf(yielded.getType());
+    const bool isOwnOrder = yielded == op.result || !yielded.getDefiningOp<TransposeOp>(),
+               byMap = epilogue.stored().size() == 1 && isOwnOrder && isStorable(s, resultType, columns, products);
+    if (folds.count() > 0 && !byMap)
+      return success();
     launchWgmma(s, product, batches, rows, columns, products);
     auto boxLines = [&](Major order, int lines, int sharers) {
       return (order == Major::Depth ? lines : s.depth) / sharers;
@@ -547,19 +567,16 @@ private:
         tensorMap(x, rows, *xOrder, boxLines(*xOrder, s.rows, s.clusterColumns), x.further ? x.border : depth));
     const int columnsOfBox = boxLines(*yOrder, s.columns / products, s.clusterRows);
     launch.tensors.push_back(tensorMap(y, columns, *yOrder, columnsOfBox, depth));
-    // A single result in the product's own order can be stored by the copy engine.
-    Value yielded = kernel.region.getYielded()[0];
-    Type resultType = getElementTypeOrSelf(yielded.getType());
-    bool isOwnOrder = yielded == op.result || !yielded.getDefiningOp<TransposeOp>();
     bool batched = !batches.isConstant(1);
     std::string store = batched ? epilogueOfBatches("first") : end;
     if (segments) {
       storeByMap(s, resultType, rows, columns, columns, batches, columns, {});
       store = segments->build(e, rowDims, "map2", operands);
-    } else if (kernel.region.getNumResults() == 1 && isOwnOrder && isStorable(s, resultType, columns, products)) {
+    } else if (byMap) {
       std::string body = storedBody();
       store = storeByMap(s, resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
                          batched ? "flame::fromRow(first, " + body + ")" : body);
+      store = withFolds(store);
     }
     std::string left = tensorOperand(x) + "{map0, ";
     if (x.further) {
@@ -582,8 +599,10 @@ private:
     auto step = [](const Side &s) { return s.batchStride.isConstant(0) ? "0}" : "1}"; };
     kernel.templates.push_back("impl/WgmmaGemm.h");
     SmallVector<std::string> arguments{problem + number, left + step(x) + ", " + right + step(y), make + store + "; }"};
-    if (scaled)
-      arguments.push_back(scalesText());
+    if (scaled || s.streamK)
+      arguments.push_back(scaled ? scalesText() : "flame::NoScales()");
+    if (s.streamK)
+      arguments.push_back(sharesText());
     callWgmma(s, product, arguments);
     return success();
   }

@@ -344,8 +344,12 @@ private:
       weightText = "flame::TapOperand" + constant + "{" + weightMapName + ", " + integer(groupChannels) + ", " + integer(channels) + "}";
       kernel.templates.push_back("impl/WgmmaConv.h");
     }
-    callWgmma(s, problem, {problemText(rows, columns, isMatrixOfPixels() ? depth : shapes.constant(depthOfLines())) + ", (int)" + number(batches),
-                           transposedProduct ? dataText : weightText, transposedProduct ? weightText : dataText, store});
+    std::string sizes = problemText(rows, columns, isMatrixOfPixels() ? depth : shapes.constant(depthOfLines()));
+    SmallVector<std::string> arguments{sizes + ", (int)" + number(batches), transposedProduct ? dataText : weightText,
+                                       transposedProduct ? weightText : dataText, store};
+    if (s.streamK)
+      arguments.append({"flame::NoScales()", sharesText()});
+    callWgmma(s, problem, arguments);
   }
 };
 

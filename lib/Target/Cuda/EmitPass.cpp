@@ -101,5 +101,6 @@ struct EmitCudaPass : PassWrapper<EmitCudaPass, OperationPass<ModuleOp>> {
 void flame::cuda::registerCudaPasses() {
   PassRegistration<EmitCudaPass>();
   registerPass([] { return createAbsorbSegmentsPass(); });
+  registerPass([] { return createAbsorbFoldsPass(false, false); });
   registerPass([] { return createAssignLayoutPass(false); });
 }

@@ -149,7 +149,7 @@ private:
   /// whether it is inside; carries values along.
   Values forEachGroup(Values carried, function_ref<Values(Value, Value, ValueRange)> body) {
     if (deal.turns == 0) {
-      Value groups = deal.width == 1 ? expr(length) : index(*length.constant() / deal.width);
+      Value groups = expr(floorDiv(length, shapes().constant(deal.width))); // a row may be several dims, of which the last is known
       return loop(lane, groups, index(deal.lanes), carried, [&](Value group, ValueRange c) { return body(group, {}, c); });
     }
     int64_t groups = *length.constant() / deal.width;

@@ -250,13 +250,21 @@ void flame::cuda::packMemory(func::FuncOp function) {
     return argument && argument.getOwner() == &body &&
            bool(function.getArgAttr(argument.getArgNumber(), "flame.written")) == written;
   };
+  auto isRead = [&](Value buffer) {
+    while (auto choice = buffer.getDefiningOp<arith::SelectOp>()) {
+      if (!isArgument(choice.getTrueValue(), false))
+        return false;
+      buffer = choice.getFalseValue();
+    }
+    return isArgument(buffer, false);
+  };
   // Results that the kernel reads back stay as they are: order matters there.
   llvm::SmallPtrSet<Value, 4> readBack;
   function.walk([&](memref::LoadOp load) { readBack.insert(load.getMemRef()); });
   SmallVector<Block *> blocks;
   function.walk([&](Block *block) { blocks.push_back(block); });
   for (Block *block : blocks) {
-    auto loads = group<memref::LoadOp>(*block, [&](Value buffer) { return isArgument(buffer, false); });
+    auto loads = group<memref::LoadOp>(*block, isRead);
     forEachRun<memref::LoadOp>(loads, [&](MutableArrayRef<Access<memref::LoadOp>> run) {
       // The first of the run must be the first in the block, where its index is known.
       if (llvm::any_of(run, [&](auto &a) { return a.order < run.front().order; }))

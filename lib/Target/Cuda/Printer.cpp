@@ -787,7 +787,10 @@ private:
     }
     Type type = op->getResult(0).getType();
     newName(op->getResult(0), type.isIndex() ? "n" : "v");
-    line() << "const " << typeName(type) << " " << names[op->getResult(0)] << " = " << computed->text << ";\n";
+    // A choice among buffers that are read.
+    auto buffer = dyn_cast<MemRefType>(type);
+    line() << "const " << (buffer ? typeName(buffer.getElementType()) + " *const" : typeName(type)) << " " << names[op->getResult(0)] << " = "
+           << computed->text << ";\n";
     return success();
   }
 

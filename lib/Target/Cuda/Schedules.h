@@ -7,7 +7,8 @@
 // `flamec compile --emit=schedules` prints those that the compiler has chosen, `--schedule FILE` takes them back, edited. An
 // entry is for all problems that agree with the fields it names; the first one counts. Problems of two products at once
 // have a field `products`, which is 2; `columns` are those of each, those of a schedule's tiles both. Problems whose operands have a scale for
-// each block have a field `scaleColumns`, the columns of such a block; those of rows that go by groups a field `groups`, their number.
+// each block have a field `scaleColumns`, the columns of such a block; those of rows that go by groups a field `groups`, their number; those with
+// partial reductions of the result a field `folds`, their number.
 // `"schedule": null` means that this family is not used. Fields of a schedule that an entry doesn't name stay as they were chosen.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -33,7 +34,7 @@ template <typename F> void fields(WgmmaSchedule &s, F field) {
   field("rows", s.rows), field("columns", s.columns), field("depth", s.depth), field("stages", s.stages);
   field("consumers", s.consumers), field("pingPong", s.pingPong), field("clusterRows", s.clusterRows);
   field("clusterColumns", s.clusterColumns), field("band", s.band), field("slabs", s.slabs), field("promote", s.promote);
-  field("splits", s.splits);
+  field("splits", s.splits), field("streamK", s.streamK);
 }
 template <typename F> void fields(SimtSchedule &s, F field) {
   field("side", s.side), field("depth", s.depth), field("stages", s.stages);

@@ -2,6 +2,9 @@
 #include "SegmentEpilogue.h"
 #include "ContractEpilogue.h"
 #include "KernelOps.h"
+#include "mlir/IR/Iterators.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/SmallSet.h"
 
@@ -95,6 +98,102 @@ int64_t placeOf(Pairing pairing, int64_t pair, int which, int64_t width) {
   return pairing == Pairing::Neighbours ? 2 * pair + which : pair + which * width / 2;
 }
 
+/// Functions that do the same for several parts with other operands, such as the weights of norms: they choose by their argument `part`.
+class SameFunctions {
+public:
+  explicit SameFunctions(SmallVector<Value> functions) : functions(std::move(functions)), choices(this->functions.size()) {
+    eraseUnused(this->functions);
+  }
+
+  /// Adds a part with `others`, which are no more then, unless they do something else.
+  bool join(ArrayRef<Value> others) {
+    eraseUnused(others);
+    SmallVector<llvm::MapVector<Value, Value>> found(functions.size());
+    for (auto [function, other, operands] : llvm::zip_equal(functions, others, found))
+      if (!isSame(region(function), region(other), operands)) {
+        erase(others);
+        return false;
+      }
+    for (auto [operands, chosen] : llvm::zip_equal(found, choices))
+      for (auto [own, other] : operands) {
+        SmallVector<Value> &of = chosen[own];
+        of.resize(parts, own); // where nothing was said of it, it was the same
+        of.push_back(other);
+      }
+    ++parts;
+    erase(others);
+    return true;
+  }
+
+  /// The functions, which choose now.
+  ArrayRef<Value> finish(OpBuilder &b) {
+    OpBuilder::InsertionGuard guard(b);
+    for (auto [function, chosen] : llvm::zip_equal(functions, choices)) {
+      Block &body = region(function).front();
+      b.setInsertionPointToStart(&body);
+      for (auto &[own, others] : chosen) {
+        others.resize(parts, own);
+        if (llvm::all_equal(others))
+          continue;
+        Value choice = own;
+        llvm::SmallPtrSet<Operation *, 4> choosing;
+        for (auto [part, other] : llvm::enumerate(others)) {
+          if (other == own)
+            continue;
+          Value number = arith::ConstantIndexOp::create(b, function.getLoc(), int64_t(part));
+          Value is = arith::CmpIOp::create(b, function.getLoc(), CmpIPredicate::eq, body.getArgument(partArgument), number);
+          choice = arith::SelectOp::create(b, function.getLoc(), is, other, choice);
+          choosing.insert(choice.getDefiningOp());
+        }
+        own.replaceUsesWithIf(choice, [&](OpOperand &use) {
+          return region(function).isAncestor(use.getOwner()->getParentRegion()) && !choosing.contains(use.getOwner());
+        });
+      }
+    }
+    return functions;
+  }
+
+private:
+  static constexpr unsigned partArgument = 2;
+  SmallVector<Value> functions;
+  SmallVector<llvm::MapVector<Value, SmallVector<Value>>> choices; // of each function: a buffer that the first part reads, what each part does
+  unsigned parts = 1;
+
+  static Region &region(Value function) { return function.getDefiningOp()->getRegion(0); }
+
+  static void erase(ArrayRef<Value> functions) {
+    for (Value function : functions)
+      function.getDefiningOp()->erase();
+  }
+
+  /// Such as the segment of the product, of which values are at hand.
+  static void eraseUnused(ArrayRef<Value> functions) {
+    for (Value function : functions)
+      region(function).walk<WalkOrder::PostOrder, ReverseIterator>([](Operation *op) {
+        if (isOpTriviallyDead(op))
+          op->erase();
+      });
+  }
+
+  /// Whether they differ in no more than buffers, which `operands` tells.
+  static bool isSame(Region &region, Region &other, llvm::MapVector<Value, Value> &operands) {
+    llvm::DenseMap<Value, Value> inside;
+    auto isEqual = [&](Value a, Value b) {
+      if (auto found = inside.find(a); found != inside.end())
+        return found->second == b;
+      Operation *definition = a.getDefiningOp(), *ofOther = b.getDefiningOp();
+      if (definition && ofOther && definition->hasTrait<OpTrait::ConstantLike>())
+        return OperationEquivalence::isEquivalentTo(definition, ofOther, OperationEquivalence::IgnoreLocations);
+      if (a == b && !isa<MemRefType>(a.getType()))
+        return true;
+      return isa<MemRefType>(a.getType()) && a.getType() == b.getType() && operands.try_emplace(a, b).first->second == b;
+    };
+    return OperationEquivalence::isRegionEquivalentTo(
+        &region, &other, [&](Value a, Value b) { return success(isEqual(a, b)); }, [&](Value a, Value b) { inside[a] = b; },
+        OperationEquivalence::IgnoreLocations);
+  }
+};
+
 } // namespace
 
 std::optional<SegmentPairing> flame::cuda::pairingOf(Value value, Value segments, ShapeContext &shapes) {
@@ -182,14 +281,14 @@ Value SegmentEpilogue::finished(ReduceOp sum) {
   return last;
 }
 
-std::string SegmentEpilogue::function(ElementBuilder &e, const Part &part, StringRef name, ArrayRef<DimExpr> rowDims, SmallVectorImpl<Value> &operands) {
+Value SegmentEpilogue::function(ElementBuilder &e, const Part &part, StringRef name, ArrayRef<DimExpr> rowDims) {
   Type index = e.b.getIndexType(), elementType = getElementTypeOrSelf(segments.getType()), stored = storageType(elementType),
        f32 = e.b.getF32Type();
   const bool folds = name == "fold";
   ReduceOp sum = part.pairing.sum;
   const Value ofRow = sum ? finished(sum) : Value();
-  SmallVector<Type> types{index, index, index, index, stored, stored};
-  SmallVector<StringRef> names{"outer", "inner", "segment", "pair", "a", "b"};
+  SmallVector<Type> types{index, index, index, index, index, stored, stored};
+  SmallVector<StringRef> names{"outer", "inner", "part", "segment", "pair", "a", "b"};
   if (!folds)
     types.push_back(f32), names.push_back("total");
   // Of the pair's elements the one that is asked for. Once the function is inlined, where pairs are numbers, there is nothing to choose.
@@ -210,16 +309,16 @@ std::string SegmentEpilogue::function(ElementBuilder &e, const Part &part, Strin
     return pairing == Pairing::Neighbours ? e.addi(e.muli(pair, e.index(2)), e.index(which)) : e.addi(pair, e.index(which * width / 2));
   };
   const std::string unique = (name + std::to_string(&part - parts.begin())).str();
-  Value built = FunctionOp::create(e.b, kernel.loc, unique, types, names, [&](ValueRange args) {
+  return FunctionOp::create(e.b, kernel.loc, unique, types, names, [&](ValueRange args) {
     Value result;
     e.scope([&] {
-      first = args[4], second = args[5];
+      first = args[5], second = args[6];
       Values at = e.delinearize(args[0], rowDims.drop_back());
       at.push_back(args[1]);
-      at.push_back(e.subi(args[2], e.index(part.begin)));
+      at.push_back(args[3]);
       at.push_back({});
       auto element = [&](Value value, Pairing pairing, int which) {
-        at.back() = place(pairing, args[3], which);
+        at.back() = place(pairing, args[4], which);
         return e.element(value, at);
       };
       if (folds) {
@@ -228,15 +327,43 @@ std::string SegmentEpilogue::function(ElementBuilder &e, const Part &part, Strin
         return;
       }
       if (sum)
-        e.setScalar(ofRow, args[6]);
+        e.setScalar(ofRow, args[7]);
       result = e.scalars(elementType).toStorage(element(part.value, part.pairing.out, name == "first" ? 0 : 1), elementType);
       if (sum)
         e.clearScalar(ofRow);
     });
     return result;
   });
-  operands.push_back(built);
-  return "$" + std::to_string(operands.size() - 1);
+}
+
+/// What the text calls fold, finish, first and second, or only the last two.
+SmallVector<Value> SegmentEpilogue::functions(ElementBuilder &e, const Part &part, ArrayRef<DimExpr> rowDims) {
+  SmallVector<Value> built;
+  if (ReduceOp sum = part.pairing.sum) {
+    built.push_back(function(e, part, "fold", rowDims));
+    Type f32 = e.b.getF32Type();
+    built.push_back(FunctionOp::create(e.b, kernel.loc, "finish" + std::to_string(&part - parts.begin()), {f32}, {"sum"}, [&](ValueRange args) {
+      Value result;
+      e.scope([&] {
+        Value total = args[0];
+        if (sum.getKind() == "mean")
+          total = e.scalars(f32).div(total, e.fromIndex(e.index(width), f32));
+        e.setScalar(sum.getResult(), total);
+        result = e.element(finished(sum), Values(kernel.shapes.rank(sum.getResult()), e.index(0)));
+        e.clearScalar(sum.getResult());
+      });
+      return result;
+    }));
+  }
+  built.push_back(function(e, part, "first", rowDims));
+  built.push_back(function(e, part, "second", rowDims));
+  return built;
+}
+
+/// Whether it is segments of the product itself, in their places.
+bool SegmentEpilogue::isSame(const Part &part) {
+  auto slice = part.value.getDefiningOp<SliceOp>();
+  return part.value == segments || (slice && slice.getX() == segments && kernel.shapes.dims(part.value).back().isConstant(width));
 }
 
 std::string SegmentEpilogue::build(ElementBuilder &e, ArrayRef<DimExpr> rowDims, StringRef map, SmallVectorImpl<Value> &operands) {
@@ -258,35 +385,26 @@ std::string SegmentEpilogue::build(ElementBuilder &e, ArrayRef<DimExpr> rowDims,
   std::string text = "flame::segmentStore<" + std::to_string(width) + ", " + storageName(elementType) + ", $I>(" + map.str() + ", $" +
                      std::to_string(operands.size() - 2) + ", $" + std::to_string(operands.size() - 1);
   auto nameOf = [](Pairing pairing) { return pairing == Pairing::Neighbours ? "flame::Pairing::Neighbours" : "flame::Pairing::Halves"; };
-  for (const Part &part : parts) {
-    // A part of the product itself, in its place.
-    auto slice = part.value.getDefiningOp<SliceOp>();
-    if (part.value == segments || (slice && slice.getX() == segments && kernel.shapes.dims(part.value).back().isConstant(width))) {
+  for (size_t i = 0; i < parts.size();) {
+    const Part &part = parts[i];
+    if (isSame(part)) {
       text += ",\n      flame::SamePart<" + std::to_string(part.end * width) + ">()";
+      ++i;
       continue;
     }
-    std::string fold;
-    if (ReduceOp sum = part.pairing.sum) {
-      fold = function(e, part, "fold", rowDims, operands) + ", ";
-      Type f32 = e.b.getF32Type();
-      Value finish = FunctionOp::create(e.b, kernel.loc, "finish" + std::to_string(&part - parts.begin()), {f32}, {"sum"}, [&](ValueRange args) {
-        Value result;
-        e.scope([&] {
-          Value total = args[0];
-          if (sum.getKind() == "mean")
-            total = e.scalars(f32).div(total, e.fromIndex(e.index(width), f32));
-          e.setScalar(sum.getResult(), total);
-          result = e.element(finished(sum), Values(kernel.shapes.rank(sum.getResult()), e.index(0)));
-          e.clearScalar(sum.getResult());
-        });
-        return result;
-      });
-      operands.push_back(finish);
-      fold += "$" + std::to_string(operands.size() - 1) + ", ";
+    text += std::string(",\n      flame::segmentPart<") + nameOf(part.pairing.in) + ", " + nameOf(part.pairing.out);
+    // With those behind it that do the same with other operands.
+    SameFunctions built(functions(e, part, rowDims));
+    do
+      text += ", " + std::to_string(parts[i++].end * width);
+    while (i < parts.size() && !isSame(parts[i]) && parts[i].pairing.in == part.pairing.in && parts[i].pairing.out == part.pairing.out &&
+           bool(parts[i].pairing.sum) == bool(part.pairing.sum) && built.join(functions(e, parts[i], rowDims)));
+    text += ">(";
+    for (Value function : built.finish(e.b)) {
+      text += (text.back() == '(' ? "$" : ", $") + std::to_string(operands.size());
+      operands.push_back(function);
     }
-    std::string first = function(e, part, "first", rowDims, operands), second = function(e, part, "second", rowDims, operands);
-    text += ",\n      flame::segmentPart<" + std::to_string(part.end * width) + ", " + nameOf(part.pairing.in) + ", " +
-            nameOf(part.pairing.out) + ">(" + fold + first + ", " + second + ")";
+    text += ")";
   }
   return text + ")";
 }

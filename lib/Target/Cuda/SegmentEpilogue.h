@@ -49,7 +49,9 @@ private:
   SegmentEpilogue(KernelBuilder &kernel, mlir::Value product, ReshapeOp segments)
       : width(segments.getType().getShape().back()), kernel(kernel), product(product), segments(segments) {}
   mlir::Value finished(ReduceOp sum);
-  std::string function(ElementBuilder &e, const Part &part, llvm::StringRef name, llvm::ArrayRef<DimExpr> rowDims, llvm::SmallVectorImpl<mlir::Value> &operands);
+  mlir::Value function(ElementBuilder &e, const Part &part, llvm::StringRef name, llvm::ArrayRef<DimExpr> rowDims);
+  llvm::SmallVector<mlir::Value> functions(ElementBuilder &e, const Part &part, llvm::ArrayRef<DimExpr> rowDims);
+  bool isSame(const Part &part);
 
   KernelBuilder &kernel;
   mlir::Value product;

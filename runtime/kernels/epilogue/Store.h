@@ -23,6 +23,16 @@ FLAME_DEVICE FromRow<Index, Function> fromRow(Index first, Function function) {
   return {first, function};
 }
 
+/// Partial reductions that an epilogue gives beside its result (epilogue/Fold.h), and a thread's numbers of one row for them.
+template <typename Epilogue> constexpr int foldsOf = 0;
+template <typename Epilogue>
+  requires requires { Epilogue::foldCount; }
+constexpr int foldsOf<Epilogue> = Epilogue::foldCount;
+template <int folds> struct Carried {
+  float of[folds];
+};
+template <> struct Carried<0> {};
+
 /// One result.
 template <bool contiguous, typename T, typename Body, typename Place> struct Store {
   static constexpr int width = sizeof(T) == 8 ? 2 : sizeof(T) == 4 ? 4 : 8;
@@ -32,6 +42,11 @@ template <bool contiguous, typename T, typename Body, typename Place> struct Sto
 
   template <typename Index, typename Sum, typename... More>
   FLAME_DEVICE void run(Index row, Index column, int valid, const Sum *sums, const More *...more) const {
+    visit([](T) {}, row, column, valid, sums, more...);
+  }
+  /// The same; `see` is told each element as it is stored.
+  template <typename See, typename Index, typename Sum, typename... More>
+  FLAME_DEVICE void visit(See see, Index row, Index column, int valid, const Sum *sums, const More *...more) const {
     if constexpr (contiguous) {
       T *to = result + place(row, column);
       if (valid >= width && (unsigned long long)to % (width * sizeof(T)) == 0) {
@@ -41,8 +56,10 @@ template <bool contiguous, typename T, typename Body, typename Place> struct Sto
         for (int i = 0; i < width; i += part) {
           auto compute = [&](const auto &...loaded) {
 #pragma unroll
-            for (int j = 0; j < part; ++j)
+            for (int j = 0; j < part; ++j) {
               values.values[i + j] = body(row, column + i + j, loaded.values[j]...);
+              see(values.values[i + j]);
+            }
           };
           compute(*(const Pack<Sum, part> *)(sums + i), *(const Pack<More, part> *)(more + i)...);
         }
@@ -52,10 +69,10 @@ template <bool contiguous, typename T, typename Body, typename Place> struct Sto
     }
 #pragma unroll 1
     for (int i = 0; i < least(valid, width); ++i)
-      one(row, column + i, sums[i], more[i]...);
+      see(one(row, column + i, sums[i], more[i]...));
   }
-  template <typename Index, typename... Sums> FLAME_DEVICE void one(Index row, Index column, Sums... sums) const {
-    result[place(row, column)] = body(row, column, sums...);
+  template <typename Index, typename... Sums> FLAME_DEVICE T one(Index row, Index column, Sums... sums) const {
+    return result[place(row, column)] = body(row, column, sums...);
   }
 };
 template <bool contiguous, typename T, typename Body, typename Place>

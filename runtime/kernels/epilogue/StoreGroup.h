@@ -26,6 +26,8 @@ template <typename T, bool isLong = false, typename Body>
 FLAME_DEVICE TensorStore<T, Body, isLong> tensorStore(const TensorMap &map, Body body) {
   return {map, body};
 }
+/// Whether what stores 64 rows is so long that it stands in a kernel once, for all of them.
+template <typename Epilogue> constexpr bool standsOnce = false;
 template <typename Epilogue> constexpr bool isTensorStore = false;
 template <typename T, typename Body, bool isLong> constexpr bool isTensorStore<TensorStore<T, Body, isLong>> = true;
 /// The same of a matrix whose rows may end for a tile before they end in memory: those that the copy engine would write too many of, the
@@ -64,6 +66,8 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
   const int lane = threadId() % 32;
   if (row >= p.rows)
     return;
+  constexpr int folds = foldsOf<Epilogue>;
+  static_assert(folds == 0 || columns % foldColumns == 0, "whole runs of columns");
   const Index first = least(row + lane / 4, p.rows - 1), second = least(row + lane / 4 + 8, p.rows - 1);
 #pragma unroll unrolledChunks
   for (int c = 0; c < chunks; ++c) {
@@ -143,6 +147,24 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
         at[d + 2] = batch[d];
       storeTensor(epilogue.map, slab, at);
       commitStores();
+    }
+    if constexpr (folds > 0) {
+      // From shared memory, two lanes a line: what stands there for each sum would take the compiler half as long again. What comes twice gives the
+      // same numbers.
+      constexpr int elements = 16 / (int)sizeof(T), lanes = foldColumns / (4 * elements);
+      static_assert(lanes > 0, "a lane has no more than a run");
+      const int line = lane / 2;
+      const Index toRow = row + line, toColumn = column + start + lane % 2 * (4 * elements);
+      Carried<folds> carried;
+      epilogue.folds.begin(carried.of);
+#pragma unroll 1
+      for (int vector = 0; vector < 4; ++vector) {
+        const auto stored = *((const Pack<T, elements> *)pointerTo(slab) + line * 8 + ((lane % 2 * 4 + vector) ^ line % 8));
+#pragma unroll
+        for (int i = 0; i < elements; ++i)
+          epilogue.folds.step(carried.of, stored.values[i]);
+      }
+      epilogue.folds.template end<lanes>(carried.of, toRow, toColumn, toRow < p.rows && toColumn < p.columns);
     }
   }
 }

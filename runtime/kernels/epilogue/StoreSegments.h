@@ -8,6 +8,9 @@
 // l its number among the row's four, so both of a pair. What depends on the sum is computed on the way through shared memory, row by row, a
 // pair a lane: then what all rows read, such as weights, is read once, and what differs from row to row comes in whole lines.
 //
+// All of this is long, so it stands in a kernel as seldom as can be: once for all slices of 64 rows; what rounds the product once for all
+// parts; and parts that differ in what they read alone are one, whose functions are told which of them it is.
+//
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once
 #include "epilogue/StoreGroup.h"
@@ -21,49 +24,55 @@ enum class Pairing { Neighbours, Halves };
 struct NoFold {};
 template <typename Fold> constexpr bool isFold = true;
 template <> constexpr bool isFold<NoFold> = false;
-/// What becomes of the segments before column `end`, from the end of the part before on. Of pair i with elements (a, b) of the product
-/// as they would be stored: fold(outer, inner, segment, i, a, b) is its part of the segment's sum, finish(sum) what the row's elements need of it;
-/// first(outer, inner, segment, i, a, b, finished) and second(…) are the elements that are stored at the places of pair i by `out`. The row is
-/// outer * size + inner.
-template <int end_, Pairing in_, Pairing out_, typename Fold, typename Finish, typename First, typename Second> struct SegmentPart {
-  static constexpr int end = end_;
+/// What becomes of the segments of a part, or of several, which end at columns `ends`. Of pair i with elements (a, b) of the product as they would
+/// be stored: fold(outer, inner, part, segment, i, a, b) is its part of the segment's sum, finish(sum) what the row's elements need of it;
+/// first(outer, inner, part, segment, i, a, b, finished) and second(…) are the elements that are stored at the places of pair i by `out`.
+/// The row is outer * size + inner; `segment` counts from where the part begins.
+template <typename Fold, typename Finish, typename First, typename Second, Pairing in_, Pairing out_, int... ends> struct SegmentPart {
+  static constexpr int end = [] {
+    int last = 0;
+    ((last = ends), ...);
+    return last;
+  }();
   static constexpr bool folds = isFold<Fold>;
   static constexpr Pairing in = in_, out = out_;
   Fold fold;
   Finish finish;
   First first;
   Second second;
+
+  /// Which of the parts `column` belongs to, and the column where that begins; the first begins at `begin`.
+  FLAME_DEVICE static int partOf(int column) { return ((column >= ends) + ...); }
+  FLAME_DEVICE static int beginOf(int column, int begin) { return ((begin = column >= ends ? ends : begin), ...); }
 };
 /// Segments that stay as they are.
 template <int end_> struct SamePart {
   static constexpr int end = end_;
-  static constexpr bool folds = false;
-  static constexpr Pairing in = Pairing::Neighbours, out = Pairing::Neighbours;
 };
 template <typename Part> constexpr bool staysSame = false;
 template <int end> constexpr bool staysSame<SamePart<end>> = true;
-template <int end, Pairing in, Pairing out, typename Fold, typename Finish, typename First, typename Second>
-FLAME_DEVICE SegmentPart<end, in, out, Fold, Finish, First, Second> segmentPart(Fold fold, Finish finish, First first, Second second) {
+template <Pairing in, Pairing out, int... ends, typename Fold, typename Finish, typename First, typename Second>
+FLAME_DEVICE SegmentPart<Fold, Finish, First, Second, in, out, ends...> segmentPart(Fold fold, Finish finish, First first, Second second) {
   return {fold, finish, first, second};
 }
-template <int end, Pairing in, Pairing out, typename First, typename Second>
-FLAME_DEVICE SegmentPart<end, in, out, NoFold, NoFold, First, Second> segmentPart(First first, Second second) {
+template <Pairing in, Pairing out, int... ends, typename First, typename Second>
+FLAME_DEVICE SegmentPart<NoFold, NoFold, First, Second, in, out, ends...> segmentPart(First first, Second second) {
   return {{}, {}, first, second};
 }
 
 template <typename... Parts> struct SegmentParts;
 template <> struct SegmentParts<> {
-  template <typename Function> FLAME_DEVICE void at(int, Function) const {}
+  template <int begin, typename Function> FLAME_DEVICE void at(int, Function) const {}
 };
 template <typename Part, typename... Rest> struct SegmentParts<Part, Rest...> {
   Part part;
   SegmentParts<Rest...> rest;
-  /// The part that `column` belongs to.
-  template <typename Function> FLAME_DEVICE void at(int column, Function function) const {
+  /// The part that `column` belongs to, and where it begins.
+  template <int begin = 0, typename Function> FLAME_DEVICE void at(int column, Function function) const {
     if (column < Part::end)
-      function(part);
+      function(part, begin);
     else
-      rest.at(column, function);
+      rest.template at<Part::end>(column, function);
   }
 };
 
@@ -75,6 +84,8 @@ template <int width_, typename T, typename Index, typename Body, typename Parts>
   Body body;
   Parts parts;
 };
+template <int width, typename T, typename Index, typename Body, typename Parts>
+constexpr bool standsOnce<SegmentStore<width, T, Index, Body, Parts>> = true;
 FLAME_DEVICE SegmentParts<> joinParts() { return {}; }
 template <typename Part, typename... Rest> FLAME_DEVICE SegmentParts<Part, Rest...> joinParts(Part part, Rest... rest) {
   return {part, joinParts(rest...)};
@@ -95,16 +106,17 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
   const int lane = threadId() % 32;
   if (row >= p.rows)
     return;
-  // The warp's rows begin in one matrix and may end in a later one; of matrices of 16 rows and more, in the next.
-  struct Place { Index outer, inner; };
-  const Index outer = row / epilogue.size, inner = row - outer * epilogue.size;
+  // The warp's rows begin in one matrix and may end in a later one; of matrices of 16 rows and more, in the next. The copy engine counts rows
+  // by 32 bits, in which division is quick.
+  struct Place { int outer, inner; };
+  const int size = (int)epilogue.size, outer = (int)((unsigned)row / (unsigned)size), inner = (int)row - outer * size, last = (int)(p.rows - 1 - row);
   auto placeOf = [&](int r) {
-    Place at{outer, inner + (least(row + r, p.rows - 1) - row)};
-    for (; at.inner >= epilogue.size; ++at.outer)
-      at.inner -= epilogue.size;
+    Place at{outer, inner + least(r, last)};
+    for (; at.inner >= size; ++at.outer)
+      at.inner -= size;
     return at;
   };
-  const Index rows[2] = {least(row + lane / 4, p.rows - 1), least(row + lane / 4 + 8, p.rows - 1)};
+  const Index rows[2] = {row + least(lane / 4, last), row + least(lane / 4 + 8, last)};
 #pragma unroll 1
   for (int s = 0; s < segments; ++s) {
     const Index start = column + s * width;
@@ -112,49 +124,52 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
       break;
     waitStoresRead<0>();
     syncWarp();
-    const Index segment = start / width;
-    epilogue.parts.at((int)start, [&]<typename Part>(const Part &part) {
-      constexpr bool neighbours = Part::in == Pairing::Neighbours;
-      static_assert(neighbours || Part::out == Pairing::Halves, "pairs go where they come from, or neighbours to halves");
-      float totals[2] = {};
-      const Place places[2] = {placeOf(lane / 4), placeOf(lane / 4 + 8)};
-      // Two groups of 8 columns at a time, which have both elements of their pairs.
-      auto convert = [&](const auto &sum) {
+    // Registers have no index: of all segments the one whose turn it is.
+    Sum inSegment[held];
 #pragma unroll
-        for (int t = 0; t < width / 16; ++t) {
-          const int groups[2] = {neighbours ? 2 * t : t, neighbours ? 2 * t + 1 : t + width / 16};
-          T values[2][2][2]; // group, row, column
+    for (int turn = 0; turn < segments; ++turn)
+      if (s == turn) {
+        if (segments > 1)
+          keepBranch();
 #pragma unroll
-          for (int i = 0; i < 8; ++i) {
-            const int group = groups[i / 4], half = i / 2 % 2;
-            values[i / 4][half][i % 2] =
-                epilogue.body(rows[half], start + group * 8 + lane % 4 * 2 + i % 2, sum(group * 4 + half * 2 + i % 2));
-          }
-          if constexpr (Part::folds) {
+        for (int i = 0; i < held; ++i)
+          inSegment[i] = d[turn * held + i];
+      }
+    // Two columns each, of groups of 8 columns and of the thread's two rows.
+    unsigned pairs[width / 8][2];
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-              const int half = i % 2, which = i / 2;
-              const Index pair = neighbours ? groups[which] * 4 + lane % 4 : t * 8 + lane % 4 * 2 + which;
-              totals[half] += part.fold(places[half].outer, places[half].inner, segment, pair,
-                                        values[neighbours ? which : 0][half][neighbours ? 0 : which],
-                                        values[neighbours ? which : 1][half][neighbours ? 1 : which]);
-            }
-          }
-          auto both = [&](int group, int half) { return (unsigned)values[group][half][0] | (unsigned)values[group][half][1] << 16; };
-          const int line = lane % 16, chunk = lane < 16 ? groups[0] : groups[1];
-          storeMatrices(shared + chunk / 8 * pitch + line * 128 + (chunk % 8 ^ line % 8) * 16, both(0, 0), both(0, 1), both(1, 0), both(1, 1));
-        }
-      };
-      // Registers have no index: of all segments the one whose turn it is.
+    for (int group = 0; group < width / 8; ++group) {
 #pragma unroll
-      for (int turn = 0; turn < segments; ++turn)
-        if (s == turn) {
-          if (segments > 1)
-            keepBranch();
-          convert([&](int i) { return d[turn * held + i]; });
-        }
+      for (int half = 0; half < 2; ++half) {
+        auto value = [&](int i) {
+          return (T)epilogue.body(rows[half], start + group * 8 + lane % 4 * 2 + i, inSegment[group * 4 + half * 2 + i]);
+        };
+        pairs[group][half] = asWord((unsigned)value(0) | (unsigned)value(1) << 16); // so that both are rounded at once
+      }
+      if (group % 2 == 1) {
+        const int line = lane % 16, chunk = group - 1 + lane / 16;
+        storeMatrices(shared + chunk / 8 * pitch + line * 128 + (chunk % 8 ^ line % 8) * 16, pairs[group - 1][0], pairs[group - 1][1],
+                      pairs[group][0], pairs[group][1]);
+      }
+    }
+    epilogue.parts.at((int)start, [&]<typename Part>(const Part &part, int begin) {
       if constexpr (!staysSame<Part>) {
+        constexpr bool neighbours = Part::in == Pairing::Neighbours;
+        static_assert(neighbours || Part::out == Pairing::Halves, "pairs go where they come from, or neighbours to halves");
+        const int which = Part::partOf((int)start);
+        const Index segment = ((int)start - Part::beginOf((int)start, begin)) / width;
+        float totals[2] = {};
         if constexpr (Part::folds) {
+          const Place places[2] = {placeOf(lane / 4), placeOf(lane / 4 + 8)};
+#pragma unroll
+          for (int i = 0; i < width / 4; ++i) {
+            // Of neighbours a register has both elements, of halves one of two pairs.
+            const int half = i % 2, group = i / (neighbours ? 2 : 4), inWord = i / 2 % 2 * 16;
+            const Index pair = neighbours ? group * 4 + lane % 4 : group * 8 + lane % 4 * 2 + i / 2 % 2;
+            const unsigned a = pairs[group][half] >> (neighbours ? 0 : inWord),
+                           b = pairs[neighbours ? group : group + width / 16][half] >> (neighbours ? 16 : inWord);
+            totals[half] += part.fold((Index)places[half].outer, (Index)places[half].inner, which, segment, pair, (T)a, (T)b);
+          }
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             totals[half] += shuffleXor(totals[half], 1);
@@ -196,7 +211,7 @@ FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index r
             for (int t = 0; t < turns; ++t) {
               const int pair = t * lanes + lane;
               auto result = [&](const auto &function) {
-                return (T)function(at[r].outer, at[r].inner, segment, (Index)pair, a[r][t], b[r][t], total);
+                return (T)function((Index)at[r].outer, (Index)at[r].inner, which, segment, (Index)pair, a[r][t], b[r][t], total);
               };
               const T first = result(part.first), second = result(part.second);
               if constexpr (Part::out == Pairing::Neighbours) {

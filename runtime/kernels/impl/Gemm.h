@@ -266,8 +266,20 @@ FLAME_DEVICE void gemm(Problem<Index> p, X x, Y y, Epilogue epilogue, Place plac
           (addSplits<splits, slices, stride, width>(sums), ...);
         else if constexpr (slices > 1)
           (addSlices<slices, stride, width>(sums), ...);
-        if (toRow < p.rows && toColumn < p.columns)
-          epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums...);
+        const bool inside = toRow < p.rows && toColumn < p.columns;
+        if constexpr (foldsOf<Epilogue> == 0) {
+          if (inside)
+            epilogue.run(toRow, toColumn, (int)least(p.columns - toColumn, (Index)width), sums...);
+        } else {
+          // Neighbouring threads have the runs of a row.
+          static_assert(each % foldColumns == 0 && slabRows * runs % 32 == 0, "whole runs of columns, by whole warps");
+          Carried<foldsOf<Epilogue>> carried;
+          epilogue.folds.begin(carried.of);
+          if (inside)
+            epilogue.visit([&](auto stored) { epilogue.folds.step(carried.of, stored); }, toRow, toColumn,
+                           (int)least(p.columns - toColumn, (Index)width), sums...);
+          epilogue.folds.template end<foldColumns / width>(carried.of, toRow, toColumn, inside);
+        }
       };
       Sum *sums = slabs + inRow * pitch + inColumn;
       if constexpr (products == 1)

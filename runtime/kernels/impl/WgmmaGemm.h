@@ -13,6 +13,9 @@
 // y has a matrix for each group. What a tile reads beyond its group's rows is not stored. Rows behind the groups meet what lies outside of
 // both operands, which is zeros.
 //
+// With `streamK` (tile/StreamK.h) blocks have parts of the inner dim of some tiles, whose sums one of them adds up. To operands and to what
+// scales or stores, such a piece is a tile that begins later.
+//
 // An operand that is `early` is written by no kernel of a run. The producer fills the ring with it before it waits for the
 // kernels before this one, and the other operand follows into the same stages.
 //
@@ -26,6 +29,7 @@
 #include "ptx/Grid.h"
 #include "tile/Groups.h"
 #include "tile/Raster.h"
+#include "tile/StreamK.h"
 
 namespace flame {
 
@@ -107,12 +111,13 @@ template <typename Scales> constexpr int blocksOf(int depth) {
 }
 
 /// `batches`: their number, or groups of rows. The epilogue's view: the batch that a tile belongs to is known to it from `epilogue(batch)`.
-/// `scales`: NoScales or BlockScales, which are for one batch.
+/// `scales`: NoScales or BlockScales, which are for one batch. `shares`: NoShares, or with `streamK` TileShares.
 template <WgmmaSchedule s, Arithmetic type, Major xMajor, Major yMajor, typename Index, typename Batches, typename X, typename Y,
-          typename MakeEpilogue, typename Scales = NoScales>
-FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpilogue makeEpilogue, Scales scales = {}) {
+          typename MakeEpilogue, typename Scales = NoScales, typename Shares = NoShares>
+FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpilogue makeEpilogue, Scales scales = {}, Shares shares = {}) {
   constexpr int products = productsOf<Y>, columns = s.columns / products; // of each
   static_assert(s.isValid(type, xMajor, yMajor, products) && (!Scales::any || (s.takesScales(type) && products == 1)), "no such schedule");
+  static_assert(s.streamK == Shares::any, "memory for sums that blocks leave to each other");
   using Sum = typename TypeOf<type>::Sum;
   using XTile = TensorTile<type, xMajor, s.rows, s.depth, s.clusterColumns>;
   using YTile = TensorTile<type, yMajor, s.columns, s.depth, s.clusterRows>;
@@ -157,10 +162,31 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
     else
       return raster.down * across * (unsigned)batches;
   }();
-  const unsigned clusters = (unsigned)gridSize() / cluster, begin = (unsigned)blockId() / cluster;
   // A sum of nothing is one step outside of the operands, as are steps of the last splits that the inner dim has no more.
   const int turns = p.depth == 0 ? 1 : (int)((p.depth + s.depth * s.splits - 1) / (s.depth * s.splits)),
             origin = p.depth == 0 ? s.depth : s.splits > 1 ? rank * turns * s.depth : 0;
+  auto makeCourse = [&] {
+    const unsigned clusters = (unsigned)gridSize() / cluster, own = (unsigned)blockId() / cluster;
+    if constexpr (s.streamK)
+      return SharedTiles(tiles, own, clusters, turns);
+    else
+      return WholeTiles(tiles, own, clusters, turns);
+  };
+  // What takes long to make is the same for both roles, where the one that copies has registers left for it beside a table of groups. Otherwise
+  // each makes its own, which leaves more registers to the epilogue.
+  constexpr bool hasCommon = s.streamK && !grouped;
+  const auto common = [&] {
+    if constexpr (hasCommon)
+      return makeCourse();
+    else
+      return NoShares();
+  }();
+  auto ownCourse = [&] {
+    if constexpr (hasCommon)
+      return common;
+    else
+      return makeCourse();
+  };
   auto rowOf = [&](const Place &at) {
     const int inBatch = (at.row * s.clusterRows + (s.clusterRows > 1 ? rank : 0)) * s.rows;
     if constexpr (grouped)
@@ -176,20 +202,23 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
     if constexpr (s.copyRegisters() > 0)
       giveRegisters<s.copyRegisters()>();
     if (threadId() % 128 < 32 && isElected()) {
-      auto stepsAt = [&](const Place &at) {
+      auto stepsAt = [&](const Piece &piece) {
+        const Place at = raster(piece.tile);
+        const int inner = s.streamK ? origin + piece.from * s.depth : origin;
         // No rows are behind those that groups have.
         int row = rowOf(at);
         if constexpr (grouped)
           row = at.batch < batches.count ? row : (int)p.rows;
-        return OperandSteps{x.template steps<XTile>(row, origin, at.batch, rank),
-                            y.template steps<YTile>(columnOf(at), origin, at.batch, rank)};
+        return OperandSteps{x.template steps<XTile>(row, inner, at.batch, rank),
+                            y.template steps<YTile>(columnOf(at), inner, at.batch, rank)};
       };
-      // Of the first tile, the stages that an early operand has come to.
+      auto course = ownCourse();
+      // Of the first piece, the stages that an early operand has come to.
       int begun = 0;
       if constexpr (X::early || Y::early) {
-        if (begin < tiles) {
-          begun = least(turns, s.stages);
-          auto operands = stepsAt(raster(begin));
+        if (course.any()) {
+          begun = least(course.steps(), s.stages);
+          auto operands = stepsAt(course.piece());
 #pragma unroll 1
           for (int stage = 0; stage < begun; ++stage) {
             const SharedAddress full = ring.full(stage), to = shared + stage * stageBytes;
@@ -204,8 +233,9 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       awaitProducers();
       RingPlace<s.stages> place;
 #pragma unroll 1
-      for (unsigned tile = begin; tile < tiles; tile += clusters) {
-        auto operands = stepsAt(raster(tile));
+      for (; course.any(); course.next()) {
+        auto operands = stepsAt(course.piece());
+        const int turns = course.steps();
         int turn = 0;
         if constexpr (X::early || Y::early) {
 #pragma unroll 1
@@ -256,9 +286,14 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
     };
     RingPlace<s.stages> place;
     int sent = 0; // tiles whose sums this block has exchanged, modulo 2
-    const unsigned step = clusters * (s.pingPong ? 2 : 1);
+    auto course = ownCourse();
+    // The other consumer's piece.
+    auto skipPiece = [&] {
+      place.skip(course.steps());
+      course.next();
+    };
     if (s.pingPong && group == 1)
-      place.skip(turns);
+      skipPiece();
     auto scalesOf = [&] {
       if constexpr (Scales::any) {
         using OfThread = typename Scales::template OfThread<slices, s.columns>;
@@ -268,17 +303,22 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
         return scales;
       }
     }();
-    auto startScales = [&](const Place &at) {
+    auto startScales = [&] {
       if constexpr (Scales::any)
-        scalesOf.start((Index)(rowOf(at) + inGroup), (Index)columnOf(at), origin / Scales::inner);
+        if (course.any()) {
+          const Piece piece = course.piece();
+          const Place at = raster(piece.tile);
+          scalesOf.start((Index)(rowOf(at) + inGroup), (Index)columnOf(at), (origin + piece.from * s.depth) / Scales::inner);
+        }
     };
     constexpr int blocks = blocksOf<Scales>(s.depth); // of a stage's inner dim, those whose sums are scaled apart
-    const unsigned firstTile = begin + (s.pingPong ? group * clusters : 0);
-    if (firstTile < tiles)
-      startScales(raster(firstTile));
+    startScales();
 #pragma unroll 1
-    for (unsigned tile = firstTile; tile < tiles; tile += step) {
-      const auto at = raster(tile);
+    while (course.any()) {
+      const Piece piece = course.piece();
+      const int turns = piece.steps();
+      [[maybe_unused]] const bool leaves = course.leaves(), joins = course.joins();
+      const auto at = raster(piece.tile);
       Sum d[slices][s.columns / 2];
       // Starts the products of one stage, or of one of `parts` of its inner dim, which add to the sums there unless they are the first.
       auto multiply = [&](Sum(&to)[slices][s.columns / 2], int turn, bool first, int part = 0, int parts = 1) {
@@ -286,7 +326,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
         const unsigned long long yMatrix = YTile::matrix(from + XTile::bytes, 0);
         if (part == 0) {
           await(ring.full(place.stage), place.parity);
-          if (s.pingPong && turn + 1 == turns && tile + clusters < tiles)
+          if (s.pingPong && turn + 1 == turns && course.more())
             arriveThreads(2 - group, 256);
         }
         fenceProducts();
@@ -301,7 +341,7 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       };
       // Not before the other consumer has met its last stage: from further behind, the phase that this one waits for could
       // not be told from one that ended long ago.
-      if (s.pingPong && tile != begin)
+      if (s.pingPong && !course.isFirst())
         syncThreads(1 + group, 256);
       if constexpr (!s.promote) {
         int before = 0;
@@ -350,15 +390,26 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
             }
           }
         }
-        if constexpr (Scales::any) {
+        if constexpr (Scales::any)
           scalesOf.end();
-          // Those of the next tile come while this one is stored.
-          if (tile + step < tiles)
-            startScales(raster(tile + step));
-        }
       }
+      course.next();
       if constexpr (s.pingPong)
-        place.skip(turns); // the other consumer's
+        skipPiece();
+      // Those of the next piece come while this one is stored.
+      startScales();
+      if constexpr (s.streamK) {
+        constexpr int threads = 128 * s.readers();
+        const int thread = s.pingPong ? threadId() % 128 : threadId();
+        if (leaves) {
+          shares.template leave<s.shareBytes(), threads>(d, thread);
+          continue;
+        }
+        if (joins)
+          course.others([&](unsigned other) {
+            shares.template add<s.shareBytes(), threads>(d, (int)other * cluster + rank, thread);
+          });
+      }
       int batch = at.batch; // of the result
       // Of the 64 rows that wgmma takes, those of a tile of fewer.
       Problem<Index> within = p;
@@ -367,12 +418,26 @@ FLAME_DEVICE void wgmmaGemm(Problem<Index> p, Batches batches, X x, Y y, MakeEpi
       if constexpr (s.rows % 64 != 0)
         within.rows = least(within.rows, (Index)(rowOf(at) + s.rows));
       const auto epilogue = makeEpilogue(batch);
-      auto store = [&](const auto &sums, int column) {
+      auto storeSlice = [&](const auto &sums, int slice, int column) {
+        storeGroup<s.slabs, s.slabBytes, products>(
+            sums, slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16), (Index)column, {batch}, within, epilogue);
+      };
+      auto store = [&](auto &sums, int column) {
+        constexpr int count = sizeof(sums[0]) / sizeof(Sum);
+        if constexpr (slices > 1 && standsOnce<decltype(makeEpilogue(batch))>) {
+          // The next slice moves to where the first one was.
+#pragma unroll 1
+          for (int slice = 0; slice < slices; ++slice) {
+            storeSlice(sums[0], slice, column);
 #pragma unroll
-        for (int slice = 0; slice < slices; ++slice)
-          storeGroup<s.slabs, s.slabBytes, products>(
-              sums[slice], slab, (Index)(rowOf(at) + inGroup + slice * 64 + threadId() % 128 / 32 * 16), (Index)column,
-              {batch}, within, epilogue);
+            for (int i = 0; i < (slices - 1) * count; ++i)
+              sums[i / count][i % count] = sums[i / count + 1][i % count];
+          }
+        } else {
+#pragma unroll
+          for (int slice = 0; slice < slices; ++slice)
+            storeSlice(sums[slice], slice, column);
+        }
       };
       if constexpr (s.splits == 1) {
         store(d, columnOf(at));

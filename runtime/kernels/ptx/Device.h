@@ -24,6 +24,11 @@ FLAME_DEVICE SharedAddress pinned(SharedAddress address) {
 FLAME_DEVICE SharedAddress flip(SharedAddress address, int bits) { return address ^ bits; }
 /// The branch that this is in stays one, where the compiler might choose among values.
 FLAME_DEVICE void keepBranch() { asm volatile("" ::: "memory"); }
+/// A word of which the compiler does not know what its halves were made of.
+FLAME_DEVICE unsigned asWord(unsigned word) {
+  asm("" : "+r"(word));
+  return word;
+}
 /// The mask tells the compiler that it is not negative.
 FLAME_DEVICE int threadId() { return (int)(threadIdx.x & 1023); }
 FLAME_DEVICE int blockId() { return (int)blockIdx.x; }

@@ -32,5 +32,22 @@ FLAME_DEVICE unsigned long long readWord(const unsigned long long *at) {
 FLAME_DEVICE void readWords(unsigned long long (&words)[2], const unsigned long long *at) {
   asm volatile("ld.relaxed.gpu.global.v2.b64 {%0, %1}, [%2];" : "=l"(words[0]), "=l"(words[1]) : "l"(at) : "memory");
 }
+/// For another block that waits for it: by one lane, behind a barrier of the warp, whose threads' writes become visible with it.
+FLAME_DEVICE void raiseFlag(unsigned *at) { asm volatile("st.release.gpu.global.b32 [%0], 1;" ::"l"(at) : "memory"); }
+/// Waits until it is up. What was written before is visible, to the lanes behind a barrier of the warp, too.
+FLAME_DEVICE void awaitFlag(const unsigned *at) {
+  unsigned flag;
+  do
+    asm volatile("ld.acquire.gpu.global.b32 %0, [%1];" : "=r"(flag) : "l"(at) : "memory");
+  while (flag == 0);
+}
+/// 16 bytes from the second-level cache, where other blocks have written them.
+template <typename Four> FLAME_DEVICE Four readFresh(const Four *at) {
+  union {
+    uint4 words;
+    Four four;
+  } read = {__ldcg((const uint4 *)at)};
+  return read.four;
+}
 
 } // namespace flame

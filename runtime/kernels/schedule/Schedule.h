@@ -43,6 +43,9 @@ FLAME_BOTH constexpr int sizeOf(Arithmetic type) {
 /// Multiplied by matrix instructions; the others by ordinary multiply-adds.
 FLAME_BOTH constexpr bool isMatrix(Arithmetic type) { return sizeOf(type) <= 2 || type == Arithmetic::TF32; }
 
+/// Columns of a row of which an epilogue gives one partial reduction (epilogue/Fold.h).
+constexpr int foldColumns = 32;
+
 FLAME_BOTH constexpr int larger(int x, int y) { return x > y ? x : y; }
 
 /// Which dim of an operand is contiguous: the inner one, or rows of x (columns of y).
@@ -89,6 +92,8 @@ struct MmaSchedule {
     const int down = rows / warpRows, across = columns / warpColumns;
     return (down & (down - 1)) == 0 && (across & (across - 1)) == 0 && down * across <= 64 * 64;
   }
+  /// Whether a warp has whole runs of columns of each product, as folds of the result need.
+  FLAME_BOTH constexpr bool takesFolds(int products = 1) const { return columns / warpColumns / products % foldColumns == 0; }
   /// The same on GPUs before Hopper, some of which have no more than 99 KiB for a block.
   FLAME_BOTH constexpr MmaSchedule older(Arithmetic type) const {
     MmaSchedule s = *this;
@@ -111,13 +116,16 @@ struct MmaSchedule {
 /// whose products wgmma adds with few bits. A tile of a product with few rows may have any multiple of 8 of them, if it is
 /// the only one down: wgmma takes 64 rows at a time, and what it reads beyond is never stored. Several such tiles
 /// lie one below the other if they have whole pieces of 16 rows. `splits` blocks, a cluster, have one tile together, each a
-/// part of the inner dim; each adds up and stores its part of the columns. Of two products at once (`products`) a tile has half of its columns each.
+/// part of the inner dim; each adds up and stores its part of the columns. `streamK`: tiles that leave the last round of blocks partly empty, and
+/// those of the round before, are shared by steps of the inner dim (tile/StreamK.h). Of two products at once (`products`) a tile has half of its
+/// columns each.
 struct WgmmaSchedule {
   int rows, columns, depth, stages, consumers;
   bool pingPong = false;
   int clusterRows = 1, clusterColumns = 1, band = 8, slabs = 2;
   bool promote = false;
   int splits = 1;
+  bool streamK = false;
 
   static constexpr int lineBytes = 128, slabBytes = 2048, slabRows = 16, barrierBytes = 16;
   /// Blocks that share operands, and those of a cluster.
@@ -129,6 +137,10 @@ struct WgmmaSchedule {
   FLAME_BOTH constexpr int receivedBytes() const {
     return splits == 1 ? 0 : (splits - 1) * wholeRows() * storedColumns() * 4 + barrierBytes;
   }
+  /// With `streamK`: of a block's sums of a tile in memory, and the fewest steps that a block has of a tile, unless a tile has fewer: others
+  /// would cost more than they take off another block.
+  FLAME_BOTH constexpr int shareBytes() const { return wholeRows() * columns * 4; }
+  static constexpr int leastShare = 4;
   /// One warpgroup copies.
   FLAME_BOTH constexpr int threads() const { return 128 * (consumers + 1); }
   /// Rows that wgmma takes, of a tile and of a warpgroup.
@@ -172,6 +184,7 @@ struct WgmmaSchedule {
            groupRows() > 0 && columns >= unit && columns <= 256 && columns % unit == 0 && depth % perLine == 0 && depth > 0 &&
            (narrow || (x == Major::Depth && y == Major::Depth)) && boxLines(x, y) <= mostBoxLines && sharers() <= 2 && band > 0 && slabs >= 1 &&
            splits >= 1 && splits <= 8 && (splits == 1 || (sharers() == 1 && !pingPong && columns % (unit * splits) == 0 && sums <= 64)) &&
+           (!streamK || (splits == 1 && (pingPong || groupRows() / 64 * columns / 2 <= 144))) && // more leave no registers
            (products == 1 || y == Major::Depth || columns % (perLine * products) == 0) && // whole boxes
            rows <= 256 && rows % 8 == 0 && (clusterRows == 1 || columns % (2 * unit) == 0) &&
            (rows % 64 == 0 || (sharers() == 1 && (wholeRows() - rows) * lineBytes <= operandBytes(type, y, columns))) &&
@@ -182,6 +195,12 @@ struct WgmmaSchedule {
   static constexpr int scaledDepth = 128;
   FLAME_BOTH constexpr bool takesScales(Arithmetic type) const {
     return (type == Arithmetic::E4M3 || type == Arithmetic::E5M2) && promote && depth % scaledDepth == 0;
+  }
+  /// Whether a block stores whole runs of columns of each product, as folds of the result need, and by the copy engine, a line of 16-bit elements
+  /// at least. The largest tiles with turns leave them no registers, nor do others with a body of two sums.
+  FLAME_BOTH constexpr bool takesFolds(int products = 1) const {
+    return storedColumns() / products % foldColumns == 0 && storedColumns() / products * 2 >= lineBytes &&
+           (!pingPong || loopsBodies() || (products == 1 && columns < 192));
   }
   /// Whether a tile holds whole segments of columns of 16-bit results, and a warp's pieces of shared memory one of them.
   FLAME_BOTH constexpr bool takesSegments(int width) const {

@@ -16,4 +16,10 @@ struct TicketState {
   static constexpr int first = TeamState::bytes, tickets = 1024, bytes = first + 4 * tickets;
 };
 
+/// Of the session's state: flags of blocks that leave sums to each other (tile/StreamK.h), one for each warp of a tile, behind the counters.
+/// No GPU of this kind has more multiprocessors, each with one block.
+struct ShareState {
+  static constexpr int first = TicketState::bytes, blocks = 144, warps = 12, bytes = first + 4 * blocks * warps;
+};
+
 } // namespace flame

@@ -19,8 +19,8 @@
 // CUDA: sqrtf
 // CUDA: wgmmaGemm
 // CUDA: segmentStore<64, unsigned short, {{.*}}>(map2
-// CUDA: segmentPart<128, flame::Pairing::Neighbours, flame::Pairing::Halves>(fold0, finish0, first0, second0)
-// CUDA: segmentPart<256, flame::Pairing::Halves, flame::Pairing::Halves>(first1, second1)
+// CUDA: segmentPart<flame::Pairing::Neighbours, flame::Pairing::Halves, 128>(fold0, finish0, first0, second0)
+// CUDA: segmentPart<flame::Pairing::Halves, flame::Pairing::Halves, 256>(first1, second1)
 // CUDA: SamePart<384>()
 func.func @projection(%x: tensor<8192x128xbf16>, %w: tensor<384x128xbf16>, %b: tensor<384xbf16>, %g: tensor<64xf32>, %c: tensor<8192x1x32xf32>, %s: tensor<8192x1x32xf32>) -> tensor<2x8192x64xbf16> {
   %heads = flame.constant {value = dense<[8192, 6, 64]> : tensor<3xi64>} : () -> tensor<3xi64>

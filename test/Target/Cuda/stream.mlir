@@ -9,7 +9,7 @@
 // CHECK-LABEL: // contract: matmul
 // CHECK-NOT: flame_begin();
 // CHECK: #if FLAME_HAS_WGMMA
-// CHECK-NEXT: flame::wgmmaGemm<flame::WgmmaSchedule{8, 32, 128, {{[0-9]+}}, 1, false, 1, 1, 8, 1, false, 1}, flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{1, 4096, 4096}, 1,
+// CHECK-NEXT: flame::wgmmaGemm<flame::WgmmaSchedule{8, 32, 128, {{[0-9]+}}, 1, false, 1, 1, 8, 1, false, 1, false}, flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{1, 4096, 4096}, 1,
 // CHECK-NEXT: flame::TensorOperand{map0, 0}, flame::TensorOperand<true>{map1, 0},
 // CHECK: #else
 // CHECK-NEXT: flame::thinAlong<flame::ThinSchedule{1, 2, true}, flame::Arithmetic::BF16, false>(flame::Problem<int>{1, 4096, 4096},

@@ -93,7 +93,7 @@ func.func @parts(%x: tensor<4608x3072xbf16>, %z: tensor<4608x12288xbf16>, %w: te
 // CHECK-NEXT: const float [[S:.*]] = in2[row];
 // CHECK-NEXT: const unsigned short [[T:.*]] = in3[column];
 // CHECK-NEXT: return flame_float_to_bf16(sum * [[S]] * flame_bf16_to_float([[T]]));
-// CHECK: flame::wgmmaGemm<flame::WgmmaSchedule{{{.*}}, true, 1}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Depth>(
+// CHECK: flame::wgmmaGemm<flame::WgmmaSchedule{{{.*}}, true, 1, false}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Depth>(
 // CHECK: flame::gemm<{{.*}}, flame::Arithmetic::F16>(
 // CHECK-NEXT: flame::computed<unsigned short, flame::Major::Depth>(x),
 func.func @quantised(%x: tensor<4608x1024xf8E4M3FN>, %w: tensor<3072x1024xf8E4M3FN>, %s: tensor<4608x1xf32>, %t: tensor<3072xbf16>) -> tensor<4608x3072xbf16> {
@@ -156,7 +156,7 @@ func.func @pairedRow(%x: tensor<1x4096xbf16>, %v: tensor<11264x4096xbf16>, %w: t
 // CHECK: flame_float_to_bf16(flame_e4m3_to_float(
 // CHECK: const auto y = [&](const int column, const int depth) -> unsigned short {
 // CHECK: = in3[column / 128 * 8 + depth / 128]
-// CHECK: flame::wgmmaGemm<flame::WgmmaSchedule{{{.*}}, true, 1}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Depth>(
+// CHECK: flame::wgmmaGemm<flame::WgmmaSchedule{{{.*}}, true, 1, false}, flame::Arithmetic::E4M3, flame::Major::Depth, flame::Major::Depth>(
 // CHECK-NEXT: map0
 // CHECK-NEXT: flame::tensorStore<unsigned short>(map2, body); },
 // CHECK-NEXT: flame::BlockScales<128, int>{in2, 1, 0, in3, 8, 1});

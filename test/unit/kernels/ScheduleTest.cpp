@@ -3,7 +3,11 @@
 #include "Schedules.h"
 #include "Templates.h"
 #include "flame/Target/Cuda/Nvrtc.h"
+#include <array>
+#include <cmath>
+#include <cstdio>
 #include <gtest/gtest.h>
+#include <limits>
 
 using namespace flame;
 using namespace flame::cuda;
@@ -211,9 +215,12 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, bool isLong = false, int scaleColumns = 0) {
     std::string sum = type == Arithmetic::I8 ? "int" : "float";
     std::string scales = scaleColumns == 0 ? "" : ", flame::BlockScales<" + std::to_string(scaleColumns) + ", int>{bias, k / 128, 1, bias + m, k / 128, 1}";
+    if (s.streamK)
+      scales = (scales.empty() ? ", flame::NoScales()" : scales) + ", flame::TileShares{sums, state}";
     return head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
            ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, "
-           "const __grid_constant__ flame::TensorMap z, " + sum + " *out, const " + sum + " *bias, int m, int n, int k) {\n"
+           "const __grid_constant__ flame::TensorMap z, " + sum + " *out, const " + sum + " *bias, int m, int n, int k, float *__restrict__ sums, "
+           "unsigned *__restrict__ state) {\n"
            "  auto body = [&](int row, int column, " + sum + " sum) { return sum + bias[column]; };\n"
            "  auto gelu = [&](int row, int column, " + sum + " sum) { const float v = sum + bias[column]; return (unsigned short)"
            "(__float_as_uint(__fdividef(v, 1 + __expf(-1.6f * v * (1 + 0.045f * v * v)))) >> 16); };\n"
@@ -237,6 +244,18 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     sources.push_back({text(s), source(s, Arithmetic::BF16, "Depth", "Side", true)});
     s = fitted(base, Arithmetic::F16, Major::Side, Major::Depth);
     sources.push_back({text(s) + " stores itself", source(s, Arithmetic::F16, "Side", "Depth", false)});
+    // Blocks that share tiles.
+    for (Major y : {Major::Depth, Major::Side}) {
+      s = fitted(base, Arithmetic::BF16, Major::Depth, y);
+      s.streamK = true;
+      if (!s.isValid(Arithmetic::BF16, Major::Depth, y))
+        continue;
+      const char *order = y == Major::Depth ? "Depth" : "Side";
+      sources.push_back({text(s), source(s, Arithmetic::BF16, "Depth", order, true)});
+      sources.push_back({text(s) + " stores itself", source(s, Arithmetic::BF16, "Depth", order, false)});
+      if (base.loopsBodies())
+        sources.push_back({text(s) + " with a long body", source(s, Arithmetic::BF16, "Depth", order, true, true)});
+    }
   }
   for (const WgmmaSchedule &base : wgmmaSchedules()) {
     const WgmmaSchedule s = fitted(base, Arithmetic::E4M3, Major::Depth, Major::Depth);
@@ -246,6 +265,12 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     sources.push_back({text(s) + " E4M3", source(s, Arithmetic::E4M3, "Depth", "Depth", true)});
     // With scales of blocks: of 128 columns, and of one.
     EXPECT_TRUE(s.takesScales(Arithmetic::E4M3)) << text(s);
+    WgmmaSchedule shared = s;
+    shared.streamK = true;
+    if (shared.isValid(Arithmetic::E4M3, Major::Depth, Major::Depth))
+      for (int columns : {0, 1, 128})
+        sources.push_back({text(shared) + " scaled by " + std::to_string(columns),
+                           source(shared, Arithmetic::E4M3, "Depth", "Depth", true, false, columns)});
     for (int columns : {1, 128})
       sources.push_back({text(s) + " scaled by " + std::to_string(columns), source(s, Arithmetic::E4M3, "Depth", "Depth", true, false, columns)});
   }
@@ -265,7 +290,12 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     auto s = chooseWgmma({Arithmetic::BF16, Major::Depth, Major::Depth, {}, {}, false, true}, sizes);
     ASSERT_TRUE(s) << width;
     EXPECT_TRUE(s->takesSegments(width)) << text(*s);
-    const std::string halves = "flame::Pairing::Halves>(fold, finish, first, second)", part = "flame::segmentPart<";
+    auto part = [&](const char *in, std::initializer_list<int> ends) {
+      std::string text = std::string("flame::segmentPart<flame::Pairing::") + in + ", flame::Pairing::Halves";
+      for (int end : ends)
+        text += ", " + std::to_string(end * width);
+      return text + ">(fold, finish, first, second), ";
+    };
     sources.push_back({text(*s) + " of segments of " + std::to_string(width),
         head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s->threads()) + ", 1) product(const __grid_constant__ "
         "flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ flame::TensorMap z, const float *__restrict__ c, "
@@ -273,16 +303,16 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
         "  auto wide = [&](unsigned short a) { return __uint_as_float((unsigned)a << 16); };\n"
         "  auto bits = [&](float v) { return (unsigned short)(__float_as_uint(v) >> 16); };\n"
         "  auto body = [&](int row, int column, float sum) { return bits(sum + bias[column]); };\n"
-        "  auto fold = [&](int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
+        "  auto fold = [&](int, int, int, int, int, unsigned short a, unsigned short b) { return wide(a) * wide(a) + wide(b) * wide(b); };\n"
         "  auto finish = [&](float sum) { return 1 / sqrtf(sum / " + std::to_string(width) + " + 1e-6f); };\n"
-        "  auto turned = [&](int row, int pair, float a, float b, float total) { const float *at = c + (long long)row * " + std::to_string(width) +
+        "  auto turned = [&](int row, int part, int pair, float a, float b, float total) { const float *at = (part ? c : bias) + (long long)row * " + std::to_string(width) +
         " + pair; return bits(at[0] * a * total * bias[2 * pair] + at[" + std::to_string(width / 2) + "] * b * total * bias[2 * pair + 1]); };\n"
-        "  auto first = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(a), -wide(b), total); };\n"
-        "  auto second = [&](int, int row, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, pair, wide(b), wide(a), total); };\n"
+        "  auto first = [&](int, int row, int part, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, part, pair, wide(a), -wide(b), total); };\n"
+        "  auto second = [&](int, int row, int part, int, int pair, unsigned short a, unsigned short b, float total) { return turned(row, part, pair, wide(b), wide(a), total); };\n"
         "  flame::wgmmaGemm<" + text(*s) + ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{m, n, k}, 1, "
         "flame::TensorOperand{x, 0}, flame::TensorOperand<true>{y, 0}, [&](int) { return flame::segmentStore<" + std::to_string(width) +
-        ", unsigned short, int>(z, size, body, " + part + std::to_string(12 * width) + ", flame::Pairing::Neighbours, " + halves + ", " + part +
-        std::to_string(24 * width) + ", flame::Pairing::Halves, " + halves + ", flame::SamePart<" + std::to_string(36 * width) + ">()); });\n}\n"});
+        ", unsigned short, int>(z, size, body, " + part("Neighbours", {12, 18}) + part("Halves", {24}) + "flame::SamePart<" +
+        std::to_string(36 * width) + ">()); });\n}\n"});
   }
   for (const auto &[name, source] : sources) {
     std::string log;
@@ -291,6 +321,87 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
     EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << name << ":\n" << log;
     EXPECT_EQ(log.find("(C75"), std::string::npos) << name << " is serialized, or keeps its registers:\n" << log;
   }
+}
+
+/// What sharing the tiles of the last rounds is likely to give, printed as tables: predictions until it is measured.
+TEST(Schedule, StreamKIsPricedNotChosen) {
+  const WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth};
+  auto shared = [](WgmmaSchedule s) {
+    s.streamK = true;
+    return s;
+  };
+  auto isValid = [&](const WgmmaSchedule &s) { return s.isValid(product.type, product.x, product.y); };
+  auto rounds = [](const ContractSizes &z, const WgmmaSchedule &s) {
+    return double((z.rows + s.rows - 1) / s.rows * ((z.columns + s.columns - 1) / s.columns)) / 132;
+  };
+  auto tile = [](const WgmmaSchedule &s) {
+    return std::to_string(s.rows) + "x" + std::to_string(s.columns) + (s.pingPong ? " p" : "") + (s.splits > 1 ? " split" : "");
+  };
+  auto bestShared = [&](const ContractSizes &sizes) {
+    WgmmaSchedule best;
+    double least = std::numeric_limits<double>::infinity();
+    for (const WgmmaSchedule &base : wgmmaSchedules()) {
+      const WgmmaSchedule whole = fitted(base, product.type, product.x, product.y), s = shared(whole);
+      if (!isValid(s))
+        continue;
+      const double all = rounds(sizes, s), time = likelyTime(product, sizes, s);
+      if (all == std::floor(all)) {
+        EXPECT_EQ(time, likelyTime(product, sizes, whole)) << text(s) << ": nothing is shared";
+      }
+      if (time < least)
+        best = s, least = time;
+    }
+    return best;
+  };
+  std::printf("| M x N x K | chosen | rounds | us | shared | rounds | us | chosen / shared | the chosen one, shared |\n");
+  for (auto [rows, columns, depth] : {std::array<int64_t, 3>{4608, 3072, 3072}, {4608, 9216, 3072}, {4608, 12288, 3072}, {4608, 3072, 12288},
+                                      {4608, 21504, 3072}, {4608, 3072, 15360}, {512, 9216, 3072}, {8192, 8192, 8192}, {8192, 1280, 1280},
+                                      {2048, 10240, 1280}, {2048, 2048, 2048}, {2048, 2048, 8192}, {1024, 1024, 8192}}) {
+    const ContractSizes sizes{1, rows, columns, depth};
+    const auto chosen = chooseWgmma(product, sizes);
+    ASSERT_TRUE(chosen);
+    EXPECT_FALSE(chosen->streamK) << "nobody has measured it";
+    const WgmmaSchedule best = bestShared(sizes);
+    const double now = likelyTime(product, sizes, *chosen), then = likelyTime(product, sizes, best);
+    char same[16] = "";
+    if (isValid(shared(*chosen)))
+      std::snprintf(same, sizeof same, "%.3f", now / likelyTime(product, sizes, shared(*chosen)));
+    std::printf("| %dx%dx%d | %s | %.2f | %.1f | %s | %.2f | %.1f | %.3f | %s |\n", int(rows), int(columns), int(depth), tile(*chosen).c_str(),
+                rounds(sizes, *chosen), now / 1000, tile(best).c_str(), rounds(sizes, best), then / 1000, now / then, same);
+  }
+  // One tile for any number of rows, as models have it whose sizes are open.
+  std::printf("| N x K | chosen for 4608 rows | shared for 4608 | chosen / shared for 64, 128 ... 8192 rows, mean | least | most | "
+              "its tile, whole / shared, mean |\n");
+  for (auto [columns, depth] : {std::pair<int64_t, int64_t>{3072, 3072}, {9216, 3072}, {3072, 12288}}) {
+    const ContractSizes usual{1, 4608, columns, depth};
+    const auto chosen = chooseWgmma(product, usual);
+    ASSERT_TRUE(chosen);
+    const WgmmaSchedule best = bestShared(usual);
+    WgmmaSchedule whole = best;
+    whole.streamK = false;
+    double logs = 0, same = 0, most = 0, least = std::numeric_limits<double>::infinity();
+    constexpr int count = 8192 / 64;
+    for (int64_t rows = 64; rows <= 8192; rows += 64) {
+      const ContractSizes sizes{1, rows, columns, depth};
+      const double ratio = likelyTime(product, sizes, *chosen) / likelyTime(product, sizes, best);
+      same += std::log(likelyTime(product, sizes, whole) / likelyTime(product, sizes, best));
+      logs += std::log(ratio), most = std::max(most, ratio), least = std::min(least, ratio);
+    }
+    std::printf("| %dx%d | %s | %s | %.3f | %.3f | %.3f | %.3f |\n", int(columns), int(depth), tile(*chosen).c_str(),
+                tile(best).c_str(), std::exp(logs / count), least, most, std::exp(same / count));
+  }
+  // A round and a twelfth: by whole tiles two rounds.
+  const ContractSizes text512{1, 512, 9216, 3072};
+  const WgmmaSchedule wide{128, 256, 64, 4, 2};
+  EXPECT_LT(likelyTime(product, text512, shared(wide)), 0.8 * likelyTime(product, text512, wide));
+  // Tiles of one step have nothing to share, but would pay for it.
+  const ContractSizes shallow{1, 512, 9216, 64};
+  EXPECT_GT(likelyTime(product, shallow, shared(wide)), likelyTime(product, shallow, wide));
+  // Splits are another way to share a tile.
+  WgmmaSchedule both{64, 64, 64, 6, 1};
+  both.splits = 2;
+  EXPECT_TRUE(both.isValid(Arithmetic::BF16, Major::Depth, Major::Depth));
+  EXPECT_FALSE(shared(both).isValid(Arithmetic::BF16, Major::Depth, Major::Depth));
 }
 
 /// Rows that go by groups, as those of a mixture of experts.
@@ -340,7 +451,7 @@ TEST(Schedule, GroupsNeitherSpillNorWait) {
     return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) +
            ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ "
            "flame::TensorMap z, unsigned short *out, const unsigned short *a, const unsigned short *b, const int *ends, const float *factor, "
-           "int m, int n, int k, int g) {\n"
+           "int m, int n, int k, int g, float *__restrict__ sums, unsigned *__restrict__ state) {\n"
            "  auto body = [&](int row, int column, float sum) { return (unsigned short)(__float_as_uint(sum * factor[row]) >> 16); };\n"
            "  auto gated = [&](int row, int column, float sum, float other) { return (unsigned short)"
            "(__float_as_uint(__fdividef(sum, 1 + __expf(-sum)) * other) >> 16); };\n"
@@ -349,10 +460,11 @@ TEST(Schedule, GroupsNeitherSpillNorWait) {
   };
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const WgmmaSchedule &base : wgmmaSchedules())
-    for (int products : {1, 2}) {
+    for (auto [products, streamK] : {std::pair(1, false), std::pair(1, true), std::pair(2, false), std::pair(2, true)}) {
       WgmmaProblem problem{Arithmetic::BF16, Major::Depth, Major::Depth};
       problem.groups = 256;
-      const WgmmaSchedule s = fitted(base, Arithmetic::BF16, problem.x, problem.y, {}, problem.tableBytes());
+      WgmmaSchedule s = fitted(base, Arithmetic::BF16, problem.x, problem.y, {}, problem.tableBytes());
+      s.streamK = streamK;
       if (!s.isValid(Arithmetic::BF16, problem.x, problem.y, products, problem.tableBytes()) || !problem.hasRegisters(s, products))
         continue;
       std::string right = products == 1 ? "flame::TensorOperand{y, 1}" : "flame::PairedTensors{y, y, 1}", function = products == 1 ? "body" : "gated";
@@ -362,7 +474,8 @@ TEST(Schedule, GroupsNeitherSpillNorWait) {
       for (const std::string &store : stores)
         sources.push_back({text(s) + store, begin(s.threads()) + "  flame::wgmmaGemm<" + text(s) +
                                                 ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(p, groups, flame::TensorOperand{x, 0}, " +
-                                                right + ", [&](int) { return " + store + "; });\n}\n"});
+                                                right + ", [&](int) { return " + store + "; }" +
+                                                (streamK ? ", flame::NoScales(), flame::TileShares{sums, state}" : "") + ");\n}\n"});
     }
   for (const MmaSchedule &s : mmaSchedules())
     if (s.isEven())
@@ -415,7 +528,8 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
     return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) +
            ", 1) product(const __grid_constant__ flame::TensorMap xMap, const __grid_constant__ flame::TensorMap yMap, "
            "const __grid_constant__ flame::TensorMap zMap, const __grid_constant__ flame::TensorMap to, const unsigned short *x, "
-           "const unsigned short *y, const unsigned short *z, unsigned short *out, const float *bias, int m, int n, int k, int pitch) {\n"
+           "const unsigned short *y, const unsigned short *z, unsigned short *out, const float *bias, int m, int n, int k, int pitch, "
+           "float *__restrict__ sums, unsigned *__restrict__ state) {\n"
            "  auto body = [&](int row, int column, float sum, float other) { return (unsigned short)(__float_as_uint(" +
            body + ") >> 16); };\n  auto place = [&](int row, int column) { return row * n + column; };\n  flame::" + call + ";\n}\n";
   };
@@ -425,7 +539,8 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
     return kernel(s.threads(), body,
                   "wgmmaGemm<" + text(s) + ", " + text(type) + ", flame::Major::Depth, " + major(y) +
                       ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{xMap, 0}, flame::PairedTensors{yMap, zMap, 0}, [&](int) { return " +
-                      (engine ? "flame::tensorStore<unsigned short>(to, body)" : "flame::store<true>(out, body, place)") + "; })");
+                      (engine ? "flame::tensorStore<unsigned short>(to, body)" : "flame::store<true>(out, body, place)") + "; }" +
+                      (s.streamK ? ", flame::NoScales(), flame::TileShares{sums, state})" : ")"));
   };
   auto pair = [&](int group, Major order) {
     std::string plain = "flame::Plain<unsigned short, " + major(order) + ", 16, int>";
@@ -449,6 +564,9 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
           for (const char *body : bodies)
             if (body == bodies[0] || (splits == 1 && y == Major::Depth))
               sources.push_back({text(s) + text(type) + major(y), byWgmma(s, type, y, body), false});
+          s.streamK = true;
+          if (s.isValid(type, Major::Depth, y, 2))
+            sources.push_back({text(s) + text(type) + major(y), byWgmma(s, type, y, bodies[1]), false});
         }
   for (const MmaSchedule &base : mmaSchedules())
     for (Major y : {Major::Depth, Major::Side})
@@ -473,6 +591,108 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
                                     ", 100)"),
                          true});
     }
+  for (const Source &source : sources)
+    for (const char *architecture : {"sm_80", "sm_90a"}) {
+      if (!source.older && llvm::StringRef(architecture) == "sm_80")
+        continue;
+      std::string log;
+      auto code = (*nvrtc)->compile(source.text, architecture, &log);
+      ASSERT_TRUE(bool(code)) << source.name << ": " << toString(code.takeError());
+      EXPECT_NE(log.find(" 0 bytes spill stores, 0 bytes spill loads"), std::string::npos) << source.name << architecture << ":\n" << log;
+      EXPECT_EQ(log.find("(C75"), std::string::npos) << source.name << " is serialized, or keeps its registers:\n" << log;
+    }
+}
+
+/// Results of which partial reductions are kept.
+TEST(Schedule, FoldsFollowTheProblem) {
+  for (int products : {1, 2})
+    for (int64_t rows : {512, 4096, 4608})
+      for (int64_t columns : {2048, 12288, 14336}) {
+        ContractSizes sizes{1, rows, columns, 4096, products}, folded = sizes;
+        folded.folds = 2;
+        const WgmmaProblem problem{Arithmetic::BF16, Major::Depth, Major::Depth, rows};
+        const MmaSchedule beside = chooseMma(Arithmetic::BF16, folded);
+        EXPECT_TRUE(beside.takesFolds(products) && beside.isValid(Arithmetic::BF16, Major::Depth, Major::Side, products)) << text(beside);
+        auto chosen = chooseWgmma(problem, folded);
+        ASSERT_TRUE(chosen);
+        EXPECT_TRUE(chosen->takesFolds(products)) << text(*chosen);
+        const double with = likelyTime(Arithmetic::BF16, problem, folded), without = likelyTime(Arithmetic::BF16, problem, sizes);
+        EXPECT_GE(with, without);
+        // Of many tiles there are some as good.
+        if (rows >= 4096 && columns >= 12288 && products == 1) {
+          EXPECT_LE(with, 1.03 * without) << text(*chosen);
+        }
+      }
+  static_assert(WgmmaSchedule{64, 64, 64, 4, 1}.takesFolds() && !WgmmaSchedule{64, 64, 64, 4, 1, false, 1, 1, 8, 2, false, 4}.takesFolds());
+  static_assert(WgmmaSchedule{64, 192, 64, 4, 1}.takesFolds(2) && !WgmmaSchedule{64, 144, 64, 4, 1}.takesFolds());
+}
+
+TEST(Schedule, FoldsNeitherSpillNorWait) {
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
+    GTEST_SKIP() << "no NVRTC";
+  std::string templates;
+  llvm::StringSet<> seen;
+  for (const char *file : {"impl/WgmmaGemm.h", "impl/Gemm.h", "epilogue/Fold.h"})
+    appendTemplate(file, seen, templates);
+  // A largest magnitude, and the sums that a norm needs beside it.
+  auto kernel = [&](int threads, int products, const std::string &call) {
+    return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) +
+           ", 1) product(const __grid_constant__ flame::TensorMap xMap, const __grid_constant__ flame::TensorMap yMap, "
+           "const __grid_constant__ flame::TensorMap zMap, const __grid_constant__ flame::TensorMap to, const unsigned short *x, "
+           "const unsigned short *y, const unsigned short *z, unsigned short *out, float *most, float *sums, float *squares, const float *bias, "
+           "int m, int n, int k, int pitch) {\n"
+           "  auto wide = [](unsigned short v) { return __uint_as_float((unsigned)v << 16); };\n"
+           "  auto body = [&](int row, int column, float sum" + std::string(products == 2 ? ", float other" : "") + ") { const float v = " +
+           (products == 2 ? "__fdividef(sum, 1 + __expf(-sum)) * other" : "sum + bias[column]") +
+           "; unsigned short r; asm(\"cvt.rn.bf16.f32 %0, %1;\" : \"=h\"(r) : \"f\"(v)); return r; };\n"
+           "  auto place = [&](int row, int column) { return row * n + column; };\n"
+           "  auto larger = [](float a, float b) { float c; asm(\"max.NaN.f32 %0, %1, %2;\" : \"=f\"(c) : \"f\"(a), \"f\"(b)); return c; };\n"
+           "  auto add = [](float a, float b) { return a + b; };\n  auto none = [] { return 0.f; };\n"
+           "  auto magnitude = [&](float a, unsigned short v) { return larger(a, fabsf(wide(v))); };\n"
+           "  auto plus = [&](float a, unsigned short v) { return a + wide(v); };\n"
+           "  auto square = [&](float a, unsigned short v) { return a + wide(v) * wide(v); };\n  flame::" + call + ";\n}\n";
+  };
+  auto folding = [](const std::string &store, int folds) {
+    std::string text = "flame::folding(" + store + ", flame::folds(m, flame::fold(most, none, magnitude, larger)";
+    return text + (folds == 1 ? "" : ", flame::fold(sums, none, plus, add), flame::fold(squares, none, square, add)") + "))";
+  };
+  struct Source {
+    std::string name, text;
+    bool older; // for GPUs before sm_90, too
+  };
+  std::vector<Source> sources;
+  const std::string depth = "flame::Major::Depth";
+  for (const WgmmaSchedule &base : wgmmaSchedules())
+    for (int products : {1, 2})
+      for (int folds : {1, 3})
+        for (bool isLong : {false, true}) {
+          const WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Depth);
+          if (!s.takesFolds(products) || !s.isValid(Arithmetic::BF16, Major::Depth, Major::Depth, products) || (isLong && (!s.loopsBodies() || products == 2)))
+            continue;
+          const std::string right = products == 2 ? "flame::PairedTensors{yMap, zMap, 0}" : "flame::TensorOperand{yMap, 0}";
+          sources.push_back({text(s) + " products " + std::to_string(products) + " folds " + std::to_string(folds),
+                             kernel(s.threads(), products,
+                                    "wgmmaGemm<" + text(s) + ", flame::Arithmetic::BF16, " + depth + ", " + depth +
+                                        ">(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{xMap, 0}, " + right + ", [&](int) { return " +
+                                        folding("flame::tensorStore<unsigned short" + std::string(isLong ? ", true" : "") + ">(to, body)", folds) + "; })"),
+                             false});
+        }
+  for (int products : {1, 2})
+    for (int64_t rows : {256, 4096})
+      for (int64_t columns : {1024, 14336}) {
+        ContractSizes sizes{1, rows, columns, 4096, products};
+        sizes.folds = 3;
+        const MmaSchedule s = chooseMma(Arithmetic::BF16, sizes);
+        const std::string plain = "flame::Plain<unsigned short, " + depth + ", 16, int>";
+        const std::string right = products == 1 ? plain + "{y, pitch}"
+                                                : "flame::paired<" + std::to_string(s.columns / s.warpColumns / 2) + ">(" + plain + "{y, pitch}, " + plain + "{z, pitch})";
+        sources.push_back({text(s) + " products " + std::to_string(products),
+                           kernel(s.threads(), products,
+                                  "gemm<" + text(s) + ", flame::Arithmetic::BF16>(flame::Problem<int>{m, n, k}, " + plain + "{x, pitch}, " + right + ", " +
+                                      folding("flame::store<true>(out, body, place)", 3) + ")"),
+                           true});
+      }
   for (const Source &source : sources)
     for (const char *architecture : {"sm_80", "sm_90a"}) {
       if (!source.older && llvm::StringRef(architecture) == "sm_80")

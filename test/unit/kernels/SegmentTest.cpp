@@ -7,6 +7,7 @@
 #include "Guarded.h"
 #include "epilogue/StoreSegments.h"
 #include "impl/WgmmaGemm.h"
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <random>
 #include <vector>
@@ -19,10 +20,10 @@ constexpr auto D = Major::Depth;
 constexpr auto F16 = Arithmetic::F16, BF16 = Arithmetic::BF16;
 constexpr auto N = Pairing::Neighbours, H = Pairing::Halves;
 
-/// A product [rows, 8 * width] in three parts: two segments normed and turned, neighbours to halves; four with halves turned; two as they
-/// are. `size`: rows of a matrix.
+/// A product [rows, 10 * width] in parts: two segments and two more, which read something else, normed and turned, neighbours to halves; one as it
+/// is; three with halves normed and turned; one with neighbours turned; one as it is. `size`: rows of a matrix.
 template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, int depth, int size) {
-  constexpr int columns = 8 * width, ends[] = {2 * width, 6 * width, 8 * width};
+  constexpr int columns = 10 * width, ends[] = {0, 2, 4, 5, 8, 9, 10};
   Guarded<unsigned short> x(size_t(rows) * depth), y(size_t(columns) * depth), result(size_t(rows) * columns);
   std::vector<int> xs(x.count), ys(y.count);
   std::mt19937 random(rows + depth + width);
@@ -40,24 +41,24 @@ template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, i
   auto wide = [](unsigned short bits) { return widen<type>(bits); };
   auto bits = [](float value) { return (unsigned short)narrow<type>(value, 0.f); };
   auto body = [&](int row, int column, float sum) { return bits(sum + column % 3 - row % 2); };
-  auto fold = [&](int outer, int inner, int segment, int pair, unsigned short a, unsigned short b) {
-    return wide(a) * wide(a) + 2 * wide(b) + inner % 3 + outer + segment * (pair % 2);
+  auto fold = [&](int outer, int inner, int part, int segment, int pair, unsigned short a, unsigned short b) {
+    return wide(a) * wide(a) + 2 * wide(b) + inner % 3 + outer + (segment + 2 * part) * (pair % 2);
   };
   auto finish = [](float total) { return total + 3; };
-  auto first = [&](int outer, int inner, int segment, int pair, unsigned short a, unsigned short b, float total) {
-    return bits(wide(a) - 2 * wide(b) + int(total) % 13 + inner % 5 - outer + segment + pair % 7);
+  auto first = [&](int outer, int inner, int part, int segment, int pair, unsigned short a, unsigned short b, float total) {
+    return bits(wide(a) - 2 * wide(b) + int(total) % 13 + inner % 5 - outer + segment + pair % 7 + 3 * part);
   };
-  auto second = [&](int outer, int inner, int segment, int pair, unsigned short a, unsigned short b, float total) {
-    return bits(3 * wide(a) + wide(b) - int(total) % 11 + inner % 2 + outer - segment + pair % 5);
+  auto second = [&](int outer, int inner, int part, int segment, int pair, unsigned short a, unsigned short b, float total) {
+    return bits(3 * wide(a) + wide(b) - int(total) % 11 + inner % 2 + outer - segment + pair % 5 - 2 * part);
   };
   const TensorMap xMap{(unsigned char *)x.data, 2, 3, {depth, rows, 1}, {2, 2ll * depth, 2ll * depth}, {64, s.rows, 1}},
       yMap{(unsigned char *)y.data, 2, 3, {depth, columns, 1}, {2, 2ll * depth, 2ll * depth}, {64, s.columns, 1}},
       to{(unsigned char *)result.data, 2, 3, {columns, rows, 1}, {2, 2ll * columns, 2ll * columns}, {64, 16, 1}};
   emulator::launch(2, s.threads(), s.sharedBytes(type, D, D), [&] {
     wgmmaGemm<s, type, D, D>(Problem<int>{rows, columns, depth}, 1, TensorOperand{xMap, 0}, TensorOperand{yMap, 0}, [&](int) {
-      return segmentStore<width, unsigned short>(to, size, body, segmentPart<ends[0], N, H>(fold, finish, first, second),
-                                                 segmentPart<ends[1], H, H>(first, second),
-                                                 SamePart<ends[2]>());
+      return segmentStore<width, unsigned short>(to, size, body, segmentPart<N, H, ends[1] * width, ends[2] * width>(fold, finish, first, second),
+                                                 SamePart<ends[3] * width>(), segmentPart<H, H, ends[4] * width>(fold, finish, first, second),
+                                                 segmentPart<N, N, ends[5] * width>(first, second), SamePart<ends[6] * width>());
     });
   });
 
@@ -69,22 +70,24 @@ template <WgmmaSchedule s, Arithmetic type, int width> void segments(int rows, i
         sum += xs[size_t(i) * depth + k] * ys[size_t(j) * depth + k];
       product[j] = body(i, j, float(sum));
     }
-    for (int segment = 0; segment < 8; ++segment) {
+    for (int segment = 0; segment < 10; ++segment) {
       const unsigned short *own = &product[segment * width];
       std::vector<unsigned short> expected(own, own + width);
-      const bool isNormed = segment < 2;
+      const auto *end = std::upper_bound(std::begin(ends), std::end(ends), segment);
+      const int part = int(end - std::begin(ends)) - 1, which = part == 1, inPart = segment - end[-1];
+      const bool stays = part == 2 || part == 5, isNormed = part != 4;
+      const Pairing in = part == 3 ? H : N, out = part == 4 ? N : H;
+      auto place = [&](Pairing pairing, int pair, int second) { return pairing == N ? 2 * pair + second : pair + second * width / 2; };
       float total = 0;
-      if (isNormed)
-        for (int pair = 0; pair < width / 2; ++pair)
-          total += fold(i / size, i % size, segment, pair, own[2 * pair], own[2 * pair + 1]);
+      for (int pair = 0; isNormed && pair < width / 2; ++pair)
+        total += fold(i / size, i % size, which, inPart, pair, own[place(in, pair, 0)], own[place(in, pair, 1)]);
       if (isNormed)
         total = finish(total);
-      if (segment < 6)
-        for (int pair = 0; pair < width / 2; ++pair) {
-          const unsigned short a = own[isNormed ? 2 * pair : pair], b = own[isNormed ? 2 * pair + 1 : pair + width / 2];
-          expected[pair] = first(i / size, i % size, segment, pair, a, b, total);
-          expected[pair + width / 2] = second(i / size, i % size, segment, pair, a, b, total);
-        }
+      for (int pair = 0; !stays && pair < width / 2; ++pair) {
+        const unsigned short a = own[place(in, pair, 0)], b = own[place(in, pair, 1)];
+        expected[place(out, pair, 0)] = first(i / size, i % size, which, inPart, pair, a, b, total);
+        expected[place(out, pair, 1)] = second(i / size, i % size, which, inPart, pair, a, b, total);
+      }
       for (int j = 0; j < width; ++j)
         ASSERT_EQ(result[size_t(i) * columns + segment * width + j], expected[j])
             << rows << "x" << depth << ", segments of " << width << " at " << i << ", " << segment << ", " << j;

@@ -10,6 +10,7 @@ import re
 import subprocess
 
 HEAD = """
+#include "epilogue/Fold.h"
 #include "epilogue/StoreSegments.h"
 #include "impl/Attention.h"
 #include "impl/Conv.h"

@@ -10,6 +10,8 @@ namespace flame::cuda {
 std::unique_ptr<mlir::Pass> createAssignLayoutPass(bool tf32);
 /// Products that norm and turn their heads themselves, by wgmma; see AbsorbSegments.cpp.
 std::unique_ptr<mlir::Pass> createAbsorbSegmentsPass();
+/// Products that begin the reductions of their results; `wgmma`: some code is for sm_90a, `tf32`: f32 is multiplied so. See AbsorbFolds.cpp.
+std::unique_ptr<mlir::Pass> createAbsorbFoldsPass(bool wgmma, bool tf32);
 /// Registers the passes of this target, `--flame-emit-cuda` among them: regions to CUDA C++ on standard output, for tests.
 void registerCudaPasses();
 } // namespace flame::cuda

@@ -15,6 +15,7 @@ inline void *pointerTo(SharedAddress address) { return address; }
 inline SharedAddress pinned(SharedAddress address) { return address; }
 inline SharedAddress flip(SharedAddress address, int bits) { return (SharedAddress)((size_t)address ^ bits); }
 inline void keepBranch() {}
+inline unsigned asWord(unsigned word) { return word; }
 inline int threadId() { return emulator::thread(); }
 inline int blockId() { return emulator::block(); }
 inline void syncBlock() { emulator::syncBlock(); }

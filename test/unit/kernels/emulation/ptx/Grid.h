@@ -25,5 +25,15 @@ inline void readWords(unsigned long long (&words)[2], const unsigned long long *
   words[0] = readWord(at);
   words[1] = readWord(at + 1);
 }
+inline void raiseFlag(unsigned *at) {
+  if (*at != 0)
+    std::abort(); // nobody has lowered it
+  *at = 1;
+}
+inline void awaitFlag(const unsigned *at) {
+  while (*at == 0)
+    emulator::yield();
+}
+template <typename Four> Four readFresh(const Four *at) { return *at; }
 
 } // namespace flame
