@@ -346,6 +346,16 @@ class Emulated(FlameTest):
             ["wgmmaAttention", "flame::SharedKeys{(int)3, scratch, state}, [&]"], rtol=2e-3, atol=4e-3, limit=2,
             schedules=[{"family": "wgmma-attention", "schedule": {"keys": 128, "splits": 132}}])  # fmt: skip
 
+    def test_attention_of_blocks_that_share_the_last_tiles(self):
+        """Of 134 tiles 132 are a block's each, whatever the sizes of a run are."""
+        for rows, shared in (("3", "(int)3, scratch, state, (int)132}, [&]"), ("n", "(int)")):
+            self.check(
+                f"""attention (float16[134,{rows},64] q, float16[134,300,64] k, float16[134,300,64] v) => (float16[134,{rows},64] y)
+                    <float16 scale = {{18432}}>
+                    {{ t = Transpose<perm = [0,2,1]>(k) s = MatMul(q, t) m = Div(s, scale) w = Softmax<axis = -1>(m) y = MatMul(w, v) }}""",
+                ["wgmmaAttention", "flame::SharedKeys{" + shared], rtol=2e-3, atol=4e-3, limit=2,
+                schedules=[{"family": "wgmma-attention", "schedule": {"rows": 64, "keys": 64, "splits": 132}}])  # fmt: skip
+
 
 if __name__ == "__main__":
     main()

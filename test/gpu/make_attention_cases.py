@@ -245,6 +245,15 @@ def attentions():
                     yield c, c.operator(q, k, v, c.mask("mask", (2, 1, s, t), row=s // 2 if s > 1 else None), "mask")
                 else:
                     yield c, c.operator(q, k, v, causal=kind == "causal", softcap=2.0 if kind == "softcap" else 0.0)
+        # More tiles than multiprocessors: those of the last round are shared.
+        for s, t, d, heads in ((5, 700, 64, 68), (1000, 1000, 128, 9), (1531, 1100, 64, 6), (200, 530, 40, 47)):
+            for kind in ("", "causal", "dynamic"):
+                c = Attention(f"shared_last_keys{kind and '_' + kind}_{dtype}_{s}x{t}_{heads}x{d}", dtype)
+                c.schedule = [{"family": "wgmma-attention", "schedule": {"splits": 132}}]
+                dims = ["b", heads, "s", d] if kind == "dynamic" else None
+                q = c.input("q", (2, heads, s, d), dims)
+                k, v = (c.input(n, (2, heads, t, d), dims and ["b", heads, "t", d]) for n in "kv")
+                yield c, c.operator(q, k, v, causal=kind == "causal")
         for heads, keys in ((4, 1), (6, 2), (4, 4)):
             for causal in (False, True):
                 c = Attention(f"joined_{dtype}_{heads}_{keys}_{causal}", dtype)

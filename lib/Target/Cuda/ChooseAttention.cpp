@@ -39,22 +39,37 @@ constexpr double bytesOfOne = 48000;
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 int roundUp(int size, int unit) { return (size + unit - 1) / unit * unit; }
 
+/// How many tiles have a block each, and how many blocks have one of the others: as EmitAttention.cpp computes it when the sizes are known.
+struct Sharing {
+  int64_t whole, rest, parts;
+};
+Sharing sharingOf(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
+  const int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
+  if (s.splits == 1)
+    return {tiles, 0, 1};
+  const int64_t rest = p.sharesLastTiles() ? tiles % KeySharing::blocks : tiles, some = std::max<int64_t>(rest, 1);
+  int64_t parts = KeySharing::blocks / some;
+  if (parts == 1 && p.sharesLastTiles())
+    parts = KeySharing::blocks * 2 / some * 2 - 3;
+  parts = std::min({parts, int64_t(s.splits), ceilDivide(std::max<int64_t>(p.sizes.keys, 1), int64_t(s.keys) * KeySharing::steps)});
+  return {tiles - rest, rest, std::max<int64_t>(parts, 1)};
+}
+
 double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
-  int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
-  int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
+  const int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
   const int bytes = s.depth * p.keyBytes + s.width * 2; // of a key and its value
-  double step = std::max(stepTime + double(s.rows) * s.keys * (productTime / 2 * bytes + scoreTime[s.consumers() - 1]),
-                         double(s.keys) * bytes / bytesOfOne);
-  double sharing = 0;
-  if (s.splits > 1) {
-    int64_t parts = std::min<int64_t>(KeySharing::blocks / tiles, ceilDivide(steps, KeySharing::steps));
-    sharing = shareTime + partByte * double(p.sizes.batches * p.sizes.queries * parts * KeySharing::elements(s.width) * 4);
-    steps = ceilDivide(steps, parts);
-    tiles *= parts;
-  }
+  const double step = std::max(stepTime + double(s.rows) * s.keys * (productTime / 2 * bytes + scoreTime[s.consumers() - 1]),
+                               double(s.keys) * bytes / bytesOfOne);
   // Tiles of different lengths fill the last round.
-  double rounds = p.limited ? std::max(1.0, double(tiles) / multiprocessors) : double(ceilDivide(tiles, multiprocessors));
-  return rounds * (tileTime + step * double(steps)) + sharing;
+  auto timeOf = [&](int64_t tiles, int64_t each) {
+    double rounds = p.limited && tiles > 0 ? std::max(1.0, double(tiles) / multiprocessors) : double(ceilDivide(tiles, multiprocessors));
+    return rounds * (tileTime + step * double(each));
+  };
+  const Sharing sharing = sharingOf(p, s);
+  if (sharing.parts == 1)
+    return timeOf(sharing.whole + sharing.rest, steps);
+  return timeOf(sharing.whole, steps) + timeOf(sharing.rest * sharing.parts, ceilDivide(steps, sharing.parts)) + shareTime +
+         partByte * double(sharing.rest * s.rows * sharing.parts * KeySharing::elements(s.width) * 4);
 }
 } // namespace
 
@@ -79,12 +94,12 @@ std::optional<WgmmaAttentionSchedule> flame::cuda::chooseWgmmaAttention(const Wg
     smallest = c.head;
     for (int splits : {1, KeySharing::blocks}) {
       s.splits = splits;
-      const int64_t tiles = p.sizes.batches * ceilDivide(p.sizes.queries, s.rows);
-      if (splits > 1 && (!s.isValid(p.k, p.v, p.keyBytes) || p.sizes.keys < KeySharing::manyKeys || 2 * tiles > KeySharing::blocks))
+      const Sharing sharing = sharingOf(p, s);
+      if (splits > 1 && (!s.isValid(p.k, p.v, p.keyBytes) || p.sizes.keys < KeySharing::manyKeys || sharing.parts == 1))
         continue;
-      // What isn't clearly faster stays in one kernel's registers.
-      constexpr double clearly = 1.25;
-      if (double time = price(p, s) * (splits > 1 ? clearly : 1); time < least)
+      // What isn't clearly faster stays in one kernel's registers. Where most tiles do anyway, their parts stay in the second-level cache.
+      const double clearly = sharing.parts > 1 && sharing.whole == 0 ? 1.25 : 1;
+      if (double time = price(p, s) * clearly; time < least)
         best = s, least = time;
     }
   }

@@ -94,6 +94,10 @@ struct WgmmaAttentionProblem {
   Major k, v;
   bool limited;
   int keyBytes = 2; // of an element of queries and keys
+
+  /// Whether blocks may share the tiles of the last round. Tiles of different lengths fill it by themselves, and a body of the scores leaves no
+  /// registers for it.
+  bool sharesLastTiles() const { return !limited && !sizes.masked; }
 };
 /// Queries and keys of tiles made for heads of up to `head`; `masked`: for scores with a body of their own.
 struct AttentionTile {

@@ -75,16 +75,20 @@ public:
     bool queryLast = !scores.getTransposeX(), keyLast = scores.getTransposeY(), valueLast = context.getTransposeY();
     std::optional<HeadOperand> heads[3];
     std::optional<WgmmaAttentionSchedule> wgmma;
+    bool sharesLast = false;
     if (kernel.wgmma && headAxes().size() <= 3 && (heads[0] = headOperand(q, queryLast)) &&
         (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth) {
-      wgmma = chooseWgmmaAttention({sizes, heads[1]->order, heads[2]->order, !bounds.empty(), keyBytes});
+      const WgmmaAttentionProblem byWgmma{sizes, heads[1]->order, heads[2]->order, !bounds.empty(), keyBytes};
+      wgmma = chooseWgmmaAttention(byWgmma);
+      sharesLast = byWgmma.sharesLastTiles();
       if (failed(settle<WgmmaAttentionSchedule>("wgmma-attention", described, wgmma, [&](const WgmmaAttentionSchedule &s) {
             return fitsHead(s, s.stepBytes / keyBytes) && s.isValid(heads[1]->order, heads[2]->order, keyBytes);
           })))
         return failure();
     }
     // Blocks that share a tile's keys lie next to each other.
-    DimExpr parts = share(schedule, batches, rows, keys), wgmmaParts = wgmma ? share(*wgmma, batches, rows, keys) : DimExpr();
+    DimExpr parts = share(schedule, batches, rows, keys).parts;
+    Sharing wgmmaSharing = wgmma ? share(*wgmma, batches, rows, keys, sharesLast) : Sharing();
     tiles = tiles * parts;
     Value head = batches.isConstant(1) ? e.index(0) : e.divi(kernel.block, e.expr(tiles));
     const bool isShared = !parts.isConstant(1);
@@ -131,17 +135,17 @@ public:
       }
       wgmmaText += ",\n      [&](int at) { head = at; return " + score + "; },\n      [&](int at) { head = at; return " +
                    storing + "; }";
-      if (!wgmmaParts.isConstant(1))
-        wgmmaText += ",\n      " + sharedKeys(wgmmaParts) + ", [&](int at) { head = at; return " + end + "; }";
+      if (!wgmmaSharing.parts.isConstant(1))
+        wgmmaText += ",\n      " + sharedKeys(wgmmaSharing) + ", [&](int at) { head = at; return " + end + "; }";
       else if (!logSums.empty())
         wgmmaText += ",\n      flame::SharedKeys{1}, nullptr";
       wgmmaText += logSums + ")";
-      kernel.kernel.wgmma.extent = batches * ceilDiv(rows, shapes.constant(wgmma->rows)) * wgmmaParts;
+      kernel.kernel.wgmma.extent = wgmmaSharing.whole + (wgmmaSharing.tiles - wgmmaSharing.whole) * wgmmaSharing.parts;
       kernel.templates.push_back("impl/WgmmaAttention.h");
     }
     text += score + ",\n      " + end;
     if (isShared)
-      text += ",\n      " + sharedKeys(parts) + ", (int)" + operand(head);
+      text += ",\n      " + sharedKeys({tiles, parts, shapes.constant(0)}) + ", (int)" + operand(head);
     else if (!logSums.empty())
       text += ",\n      flame::SharedKeys{1}, 0";
     CallOp::create(e.b, kernel.loc, text + logSums + ")", operands, wgmmaText);
@@ -175,24 +179,38 @@ private:
     return success();
   }
 
-  /// Blocks that share the keys of a tile: as many as the GPU has idle multiprocessors for, each with a few steps at least. They
-  /// have memory to leave in what they have, unless they turn out to be one each.
-  template <typename Schedule> DimExpr share(Schedule &s, DimExpr batches, DimExpr rows, DimExpr keys) {
-    DimExpr one = shapes.constant(1), tiles = max(one, batches * ceilDiv(rows, shapes.constant(s.rows)));
-    DimExpr parts = max(one, min(shapes.constant(s.splits), min(floorDiv(shapes.constant(KeySharing::blocks), tiles),
-                                                                ceilDiv(keys, shapes.constant(KeySharing::steps * s.keys)))));
-    if (s.splits == 1 || parts.isConstant(1)) {
+  /// Of `tiles` tiles those from `whole` on have `parts` blocks each.
+  struct Sharing {
+    DimExpr tiles, parts, whole;
+  };
+  /// Blocks that share the keys of a tile, each with a few steps at least: tiles that are too few for the GPU, and with `last` those that are left
+  /// for the last round. They have memory to leave in what they have, unless they turn out to be one each.
+  template <typename Schedule> Sharing share(Schedule &s, DimExpr batches, DimExpr rows, DimExpr keys, bool last = false) {
+    DimExpr zero = shapes.constant(0), one = shapes.constant(1), blocks = shapes.constant(KeySharing::blocks),
+            tiles = batches * ceilDiv(rows, shapes.constant(s.rows));
+    Sharing none{tiles, one, zero};
+    if (s.splits == 1)
+      return none;
+    DimExpr few = last ? mod(tiles, blocks) : tiles, some = max(few, one), once = floorDiv(blocks, some), parts = max(once, one);
+    if (last) // of tiles for more than half of the GPU thirds in two rounds
+      parts = once + (one - min(once - one, one)) * (floorDiv(blocks * 2, some) * 2 - 4);
+    DimExpr most = min(shapes.constant(s.splits), ceilDiv(keys, shapes.constant(KeySharing::steps * s.keys)));
+    parts = max(one, min(parts, most));
+    if (parts.isConstant(1)) {
       s.splits = 1;
-      return one;
+      return none;
     }
-    DimExpr bytes = min(parts - one, one) * parts * batches * rows * int64_t(4 * KeySharing::elements(s.width));
+    DimExpr bytes = min(parts - one, one) * parts * few * int64_t(s.rows) * int64_t(4 * KeySharing::elements(s.width));
     kernel.kernel.scratch = kernel.kernel.scratch ? max(kernel.kernel.scratch, bytes) : bytes;
     kernel.kernel.state = TicketState::bytes;
-    return parts;
+    return {tiles, parts, tiles - few};
   }
-  std::string sharedKeys(DimExpr parts) {
-    std::string count = operand(e.expr(parts)), memory = operand(kernel.scratchMemory(e.b.getF32Type()));
-    return "flame::SharedKeys{(int)" + count + ", " + memory + ", " + operand(kernel.stateMemory()) + "}";
+  std::string sharedKeys(const Sharing &sharing) {
+    std::string count = operand(e.expr(sharing.parts)), memory = operand(kernel.scratchMemory(e.b.getF32Type()));
+    std::string text = "flame::SharedKeys{(int)" + count + ", " + memory + ", " + operand(kernel.stateMemory());
+    if (!sharing.whole.isConstant(0))
+      text += ", (int)" + operand(e.expr(sharing.whole));
+    return text + "}";
   }
 
   static Arithmetic arithmetic(Type type) {

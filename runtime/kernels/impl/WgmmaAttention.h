@@ -6,7 +6,8 @@
 // into weights while the latter run. Weights never leave registers. Warpgroups start their products one after another, so
 // that one computes weights while another multiplies.
 //
-// With `splits` blocks that share a tile's keys it is a tile as often, each with a part of the keys (pipeline/KeySplits.h).
+// A tile whose keys some blocks share is a tile as often, each with a part of the keys (pipeline/KeySplits.h). These are the last ones, so that
+// the last round is as full as the others.
 //
 // Scores, their limits and rows that see nothing are as in Attention.h. Operands are tensor maps of rank 5 with the boxes of
 // TensorTile: contiguous dim, lines, and three dims of the batch from the inside out. Queries and keys may be floats of 8 bits; weights and
@@ -93,12 +94,22 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
                  down = (unsigned)((p.rows + s.rows - 1) / s.rows);
   const unsigned band = Scoring::hasLimit ? cacheBytes / ((unsigned)least(p.keys, 1 << 16) * (element * s.depth + 2 * s.width) + 1) : 0;
   const Raster raster{batches, down, band == 0 ? 1 : band};
-  const unsigned splits = s.splits > 1 ? (unsigned)sharedKeys.count : 1, tiles = batches * down * splits;
+  // Tiles as blocks count them: those before `whole`, then the parts of the others.
+  const unsigned splits = s.splits > 1 ? (unsigned)sharedKeys.count : 1, whole = s.splits > 1 ? (unsigned)sharedKeys.whole : 0,
+                 tiles = whole + (batches * down - whole) * splits;
+  struct Part {
+    unsigned tile, split, count;
+  };
+  auto partOf = [&](unsigned tile) {
+    if (s.splits == 1 || tile < whole)
+      return Part{tile, 0, 1};
+    return Part{whole + (tile - whole) / splits, (tile - whole) % splits, splits};
+  };
   auto rowOf = [&](const Raster::Place &at) {
     return (Scoring::hasLimit ? (int)down - 1 - at.column : at.column) * s.rows;
   };
-  auto spanOf = [&](int row, int batch, unsigned tile) {
-    return keySpan(visibleKeys(makeScoring(batch), p, row + s.rows - 1), p.keys, s.keys, (int)(tile % splits), (int)splits);
+  auto spanOf = [&](int row, int batch, const Part &part) {
+    return keySpan(visibleKeys(makeScoring(batch), p, row + s.rows - 1), p.keys, s.keys, (int)part.split, (int)part.count);
   };
   auto place = [&](const Heads &steps, int batch, int(&at)[3]) {
     at[0] = batch % heads.inner * steps.inner;
@@ -131,13 +142,14 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         } else if (tile >= tiles) {
           break;
         }
-        const auto at = raster(tile / splits);
+        const Part part = partOf(tile);
+        const auto at = raster(part.tile);
         unsigned taken = 0;
         if constexpr (asksForTiles)
           taken = addToState(state); // comes while this tile is copied
         else
           await(queryRing.empty(0), queryPlace.parity ^ 1);
-        const KeySpan span = spanOf(rowOf(at), at.row, tile);
+        const KeySpan span = spanOf(rowOf(at), at.row, part);
         int place3[3], valueAt[3];
         place(q.steps, at.row, place3);
         arriveExpecting(queryRing.full(0), Queries::bytes);
@@ -186,10 +198,11 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       }
       if (tile >= tiles)
         break;
-      const auto at = raster(tile / splits);
+      const Part part = partOf(tile);
+      const auto at = raster(part.tile);
       const auto scoring = makeScoring(at.row);
       const int first = rowOf(at), row = first + inTile + lane / 4;
-      const KeySpan span = spanOf(first, at.row, tile);
+      const KeySpan span = spanOf(first, at.row, part);
       const int origin = s.splits > 1 ? span.key : 0, turns = span.turns;
       // Keys that all rows of this warpgroup see.
       const int seen = visibleKeys(scoring, p, first + groupRow);
@@ -400,20 +413,23 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       release(valueRing.empty(valuePlace.stage));
       valuePlace.next();
       if constexpr (s.splits > 1) {
-        if (splits > 1) {
-          const long long rows = (long long)at.row * p.rows;
+        if (part.count > 1) {
+          const unsigned shared = part.tile - whole;
+          const long long rows = (long long)shared * s.rows - first;
 #pragma unroll
           for (int half = 0; half < 2; ++half)
             if (row + 8 * half < p.rows) {
-              float *part = sharedKeys.part<s.width>(rows + row + 8 * half, (int)(tile % splits));
+              float *own = sharedKeys.part<s.width>(rows + row + 8 * half, (int)part.split);
 #pragma unroll
               for (int i = 2 * half; i < s.width / 2; i += 4)
-                *(Pack<float, 2> *)(part + i / 4 * 8 + lane % 4 * 2) = {result[i], result[i + 1]};
+                *(Pack<float, 2> *)(own + i / 4 * 8 + lane % 4 * 2) = {result[i], result[i + 1]};
               if (lane % 4 == 0)
-                *(Pack<float, 2> *)(part + s.width) = {peak[half], total[half]};
+                *(Pack<float, 2> *)(own + s.width) = {peak[half], total[half]};
             }
           auto sync = [] { syncThreads(1 + 3 * consumers, 128 * consumers); };
-          if (isLastPart(sharedKeys, tile / splits, shownTile + 1, sync))
+          // The tile before may yet be read out of the slabs.
+          waitStoresRead<0>();
+          if (isLastPart(sharedKeys, shared, shownTile + 1, sync))
             joinParts<s.width>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, 128 * consumers,
                                (float *)pointerTo(slabs), makeJoined(at.row), logSums);
           queryPlace.next();

@@ -1,7 +1,7 @@
 //===- KeySplits.h - blocks that share the keys of some queries ---------------------------------------------------===//
 //
-// A few queries over many keys are too few tiles for a GPU. So several blocks have one tile, each an equal part of the keys that
-// its rows see. Each leaves, for every row, the sums of values times weights, the peak that the weights are relative to, and their
+// A few queries over many keys are too few tiles for a GPU, and of many tiles those of the last round leave multiprocessors idle. So
+// several blocks have one of these tiles, each an equal part of the keys that its rows see. Each leaves, for every row, the sums of values times weights, the peak that the weights are relative to, and their
 // total; the block that comes last adds them up, in the order of the keys, so that results are the same in every run.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -14,14 +14,15 @@
 
 namespace flame {
 
-/// `count` blocks share a tile. In `memory` lie the parts of each row, row after row; a counter in `state` for each tile, of at
-/// most TicketState::tickets, is 0 before and after.
+/// `count` blocks share a tile, each from tile number `whole` on; those before it have a block each. In `memory` lie the parts of each row, row
+/// after row; a counter in `state` for each shared tile, of at most TicketState::tickets, is 0 before and after.
 struct SharedKeys {
   int count;
   float *memory;
   unsigned *state;
+  int whole = 0;
 
-  /// Of row `row`, counted through all heads.
+  /// Of row `row`, counted through all shared tiles.
   template <int width> FLAME_DEVICE float *part(long long row, int split) const {
     return memory + (row * count + split) * KeySharing::elements(width);
   }
@@ -39,7 +40,7 @@ FLAME_DEVICE KeySpan keySpan(int visible, int keys, int step, int split, int cou
   return turns > 0 ? KeySpan{split * share * step, turns} : KeySpan{(keys + step - 1) / step * step, 1};
 }
 
-/// An epilogue that leaves a tile's sums as one of its parts; `first`: the number of row 0 through all heads.
+/// An epilogue that leaves a tile's sums as one of its parts; `first`: the number of row 0 through all shared tiles.
 template <int columns> struct PartStore {
   static constexpr int width = 4;
   SharedKeys shared;
@@ -50,7 +51,7 @@ template <int columns> struct PartStore {
   }
 };
 
-/// Whether this block is the last one of a tile, for all threads that `sync` is a barrier of; thread 0 is one of them. Then they
+/// Whether this block is the last one of shared tile number `tile`, for all threads that `sync` is a barrier of; thread 0 is one of them. Then they
 /// see what the others wrote. `flag`: a word of shared memory that nobody reads or writes meanwhile.
 template <typename Sync>
 FLAME_DEVICE bool isLastPart(const SharedKeys &shared, unsigned tile, unsigned *flag, Sync sync) {

@@ -61,6 +61,7 @@ struct Options {
   int spoiled = -1; // a row all of whose scores are -inf by the bias
   int blocks = 3, outer = 1, inner = 1;
   int parts = 3; // blocks that share a tile's keys, where the schedule has them
+  int whole = 0; // tiles that have a block each all the same
 };
 
 template <WgmmaAttentionSchedule s, Arithmetic type, Major keyMajor = D, Major valueMajor = S, Arithmetic keyType = type>
@@ -84,7 +85,8 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
   const float scale = (o.bias ? 1 : o.scale) * 1.44269504f;
   const Heads heads{o.inner, 1, o.outer}, keySteps{o.shared ? 0 : 1, 1, 1};
   unsigned state[TicketState::bytes / 4] = {};
-  Guarded<float> partial(size_t(o.outer) * o.inner * rows * o.parts * KeySharing::elements(s.width));
+  const int shared = o.outer * o.inner * ((rows + s.rows - 1) / s.rows) - o.whole;
+  Guarded<float> partial(size_t(shared) * s.rows * o.parts * KeySharing::elements(s.width));
   const int allRows = o.outer * o.inner * rows;
   std::vector<int> stored(allRows);
   Guarded<float> logSums(allRows);
@@ -107,7 +109,7 @@ void check(int rows, int keys, int depth, int columns, Options o = {}) {
         const HeadOperand x{qMap, {1, 1, 1}}, y{kMap, keySteps}, z{vMap, keySteps};
         if constexpr (s.splits > 1)
           wgmmaAttention<s, type, keyMajor, valueMajor, keyType>(p, heads, x, y, z, state, makeScoring, makeEpilogue,
-                                                        SharedKeys{o.parts, partial.data, state}, byItself, total);
+                                                        SharedKeys{o.parts, partial.data, state, o.whole}, byItself, total);
         else
           wgmmaAttention<s, type, keyMajor, valueMajor, keyType>(p, heads, x, y, z, state, makeScoring, makeEpilogue, SharedKeys{1}, nullptr, total);
       };
@@ -192,6 +194,20 @@ TEST(WgmmaAttention, BlocksThatShareKeys) {
     check<s, F16>(107, 100, 64, 64, {.causal = true, .parts = parts});
     check<s, F16>(3, 0, 64, 64, {.parts = parts});
     check<s, F16>(7, 300, 64, 64, {.scale = 30, .store = true, .parts = parts});
+  }
+}
+
+TEST(WgmmaAttention, BlocksThatShareTheLastTiles) {
+  constexpr WgmmaAttentionSchedule s{64, 32, 64, 64, 2, 2, 132}, wide{128, 64, 128, 128, 2, 1, 132}, narrow{192, 48, 48, 48, 2, 1, 132};
+  for (int parts : {2, 5}) {
+    // Three heads of two tiles, by three blocks: a round of whole tiles; two; all of them.
+    for (int whole : {3, 5, 6})
+      check<s, F16>(70, 200, 64, 64, {.bias = true, .spoiled = 69, .inner = 3, .parts = parts, .whole = whole});
+    check<wide, BF16>(300, 300, 128, 128, {.blocks = 4, .outer = 2, .parts = parts, .whole = 4});
+    check<wide, BF16>(200, 200, 128, 128, {.store = true, .blocks = 2, .parts = parts, .whole = 1});
+    check<narrow, F16>(200, 333, 40, 40, {.scale = 30, .shared = true, .blocks = 3, .inner = 3, .parts = parts, .whole = 3});
+    // Parts without keys.
+    check<s, F16>(70, 40, 64, 64, {.blocks = 2, .inner = 2, .parts = parts, .whole = 2});
   }
 }
 
