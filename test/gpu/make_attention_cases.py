@@ -246,7 +246,7 @@ def attentions():
                 else:
                     yield c, c.operator(q, k, v, causal=kind == "causal", softcap=2.0 if kind == "softcap" else 0.0)
         # More tiles than multiprocessors: those of the last round are shared.
-        for s, t, d, heads in ((5, 700, 64, 68), (1000, 1000, 128, 9), (1531, 1100, 64, 6), (200, 530, 40, 47)):
+        for s, t, d, heads in ((5, 700, 64, 68), (1000, 1000, 80, 9), (1531, 1100, 64, 6), (200, 530, 40, 47)):
             for kind in ("", "causal", "dynamic"):
                 c = Attention(f"shared_last_keys{kind and '_' + kind}_{dtype}_{s}x{t}_{heads}x{d}", dtype)
                 c.schedule = [{"family": "wgmma-attention", "schedule": {"splits": 132}}]

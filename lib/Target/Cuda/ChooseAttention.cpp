@@ -39,6 +39,12 @@ constexpr double bytesOfOne = 48000;
 int64_t ceilDivide(int64_t x, int64_t y) { return (x + y - 1) / y; }
 int roundUp(int size, int unit) { return (size + unit - 1) / unit * unit; }
 
+/// Microseconds that the products of a query and a key take, and the rest of their score.
+double productsOf(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
+  return productTime / 2 * (s.depth * p.keyBytes + s.width * 2);
+}
+double scoreOf(const WgmmaAttentionSchedule &s) { return scoreTime[s.consumers() - 1]; }
+
 /// How many tiles have a block each, and how many blocks have one of the others: as EmitAttention.cpp computes it when the sizes are known.
 struct Sharing {
   int64_t whole, rest, parts;
@@ -47,9 +53,9 @@ Sharing sharingOf(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &
   const int64_t tiles = p.sizes.batches * ceilDivide(std::max<int64_t>(p.sizes.queries, 1), s.rows);
   if (s.splits == 1)
     return {tiles, 0, 1};
-  const int64_t rest = p.sharesLastTiles() ? tiles % KeySharing::blocks : tiles, some = std::max<int64_t>(rest, 1);
+  const int64_t rest = p.sharesLastTiles(s) ? tiles % KeySharing::blocks : tiles, some = std::max<int64_t>(rest, 1);
   int64_t parts = KeySharing::blocks / some;
-  if (parts == 1 && p.sharesLastTiles())
+  if (parts == 1 && p.sharesLastTiles(s))
     parts = KeySharing::blocks * 2 / some * 2 - 3;
   parts = std::min({parts, int64_t(s.splits), ceilDivide(std::max<int64_t>(p.sizes.keys, 1), int64_t(s.keys) * KeySharing::steps)});
   return {tiles - rest, rest, std::max<int64_t>(parts, 1)};
@@ -58,7 +64,7 @@ Sharing sharingOf(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &
 double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
   const int64_t steps = ceilDivide(std::max<int64_t>(p.sizes.keys, 1), s.keys);
   const int bytes = s.depth * p.keyBytes + s.width * 2; // of a key and its value
-  const double step = std::max(stepTime + double(s.rows) * s.keys * (productTime / 2 * bytes + scoreTime[s.consumers() - 1]),
+  const double step = std::max(stepTime + double(s.rows) * s.keys * (productsOf(p, s) + scoreOf(s)),
                                double(s.keys) * bytes / bytesOfOne);
   // Tiles of different lengths fill the last round.
   auto timeOf = [&](int64_t tiles, int64_t each) {
@@ -72,6 +78,12 @@ double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
          partByte * double(sharing.rest * s.rows * sharing.parts * KeySharing::elements(s.width) * 4);
 }
 } // namespace
+
+bool WgmmaAttentionProblem::sharesLastTiles(const WgmmaAttentionSchedule &s) const {
+  constexpr double mostProducts = 0.6;
+  const double products = productsOf(*this, s);
+  return !limited && !sizes.masked && products <= mostProducts * (products + scoreOf(s));
+}
 
 llvm::ArrayRef<AttentionTile> flame::cuda::attentionTiles(int keyBytes) {
   return keyBytes == 1 ? llvm::ArrayRef(tilesOfBytes) : llvm::ArrayRef(tiles);

@@ -105,7 +105,8 @@ constexpr WgmmaPrices promotedPrices = {0.0150, 0.91, 0.057, 30, 0.36};
 /// A line takes so long at least; where few tiles leave no time to hide it, this decides. Then starting and draining count, and
 /// blocks of a cluster that wait for each other.
 constexpr double copiedLine = 1.2, wgmmaStart = 2500, wgmmaSplit = 3000;
-/// A byte of sums that blocks leave to each other, on its way to the second-level cache or back. Not measured yet, so nobody chooses by it.
+/// A byte of sums that blocks leave to each other, on its way to the second-level cache or back. Nobody chooses by it: within a model such
+/// products gain nothing, where power is the limit.
 constexpr double sharedByte = 0.02;
 /// The start where weights come while the kernels before this one end.
 constexpr double earlyStart = 1000;

@@ -95,9 +95,9 @@ struct WgmmaAttentionProblem {
   bool limited;
   int keyBytes = 2; // of an element of queries and keys
 
-  /// Whether blocks may share the tiles of the last round. Tiles of different lengths fill it by themselves, and a body of the scores leaves no
-  /// registers for it.
-  bool sharesLastTiles() const { return !limited && !sizes.masked; }
+  /// Whether blocks share the tiles of the last round. Tiles of different lengths fill it by themselves, a body of the scores leaves no registers
+  /// for it, and where products take most of the time, the GPU's power limits them: others take what idle multiprocessors leave.
+  bool sharesLastTiles(const WgmmaAttentionSchedule &schedule) const;
 };
 /// Queries and keys of tiles made for heads of up to `head`; `masked`: for scores with a body of their own.
 struct AttentionTile {

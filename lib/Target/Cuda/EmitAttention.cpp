@@ -80,11 +80,11 @@ public:
         (heads[1] = headOperand(k, keyLast)) && (heads[2] = headOperand(v, valueLast)) && heads[0]->order == Major::Depth) {
       const WgmmaAttentionProblem byWgmma{sizes, heads[1]->order, heads[2]->order, !bounds.empty(), keyBytes};
       wgmma = chooseWgmmaAttention(byWgmma);
-      sharesLast = byWgmma.sharesLastTiles();
       if (failed(settle<WgmmaAttentionSchedule>("wgmma-attention", described, wgmma, [&](const WgmmaAttentionSchedule &s) {
             return fitsHead(s, s.stepBytes / keyBytes) && s.isValid(heads[1]->order, heads[2]->order, keyBytes);
           })))
         return failure();
+      sharesLast = wgmma && byWgmma.sharesLastTiles(*wgmma);
     }
     // Blocks that share a tile's keys lie next to each other.
     DimExpr parts = share(schedule, batches, rows, keys).parts;

@@ -788,14 +788,14 @@ TEST(Schedule, AttentionByWgmmaFollowsTheProblem) {
   EXPECT_EQ(choose(8, 4, 512, 128).splits, 1);
   EXPECT_EQ(choose(128, 4, 8192, 128).splits, 1);
   EXPECT_EQ(choose(8, 1024, 1024, 128).splits, 1);
-  // So are the tiles of a last round that would leave much of the GPU idle: 864 are 6 rounds and 72, 288 two and 24, 528 four, 912 6 and 120.
+  // So are the tiles of a last round that would leave much of the GPU idle: 440 are three rounds and 44, 176 one and 44, 520 three and 124.
   // Rows that see different numbers of keys are tiles of different lengths, which fill it by themselves.
-  EXPECT_GT(choose(24, 4608, 4608, 128).splits, 1);
-  EXPECT_GT(choose(24, 1536, 1536, 128).splits, 1);
-  EXPECT_EQ(choose(24, 2816, 2816, 128).splits, 1);
-  EXPECT_EQ(choose(24, 4864, 4864, 128).splits, 1);
-  EXPECT_EQ(choose(24, 4608, 4608, 128, false, true).splits, 1);
-  EXPECT_EQ(choose(24, 4608, 4608, 128, true).splits, 1); // a body of the scores takes the registers
+  EXPECT_GT(choose(20, 4096, 4096, 64).splits, 1);
+  EXPECT_GT(choose(8, 4096, 4096, 40).splits, 1);
+  EXPECT_EQ(choose(26, 2560, 2560, 64).splits, 1);
+  EXPECT_EQ(choose(20, 4096, 4096, 64, false, true).splits, 1);
+  EXPECT_EQ(choose(20, 4096, 4096, 64, true).splits, 1);   // a body of the scores takes the registers
+  EXPECT_EQ(choose(24, 4608, 4608, 128).splits, 1); // products take most of the time, and idle multiprocessors' power
   EXPECT_EQ(chooseAttention({8, 1024, 1024, 128, 128, false}).splits, 1);
   EXPECT_FALSE(chooseWgmmaAttention({{20, 4096, 4096, 264, 264, false}, Major::Depth, Major::Side, false}));
   EXPECT_EQ(choose(1, 16384, 16384, 512).consumers(), 2); // of the same 64 rows
