@@ -91,6 +91,10 @@ class Working(FlameTest):
         done = self.ok(self.flamec("compile", self.model, "--emit=flame"))
         self.assertIn("flame.", done.stdout)
         self.assertNotIn("importing", done.stdout)
+        file = self.scratch / "m.mlir"
+        self.assertEqual(self.ok(self.flamec("compile", self.model, "--emit=flame", "-o", file)).stdout, "")
+        self.assertEqual(file.read_text(), done.stdout)
+        self.assertIn("can't be written", self.flamec("compile", self.model, "--emit=flame", "-o", self.scratch / "none/m.mlir").stderr)
 
     def test_every_stage_can_be_emitted(self):
         for stage in ("onnx-ir", "flame", "regions", "plan"):

@@ -30,6 +30,7 @@ TOOLS = {
     "initcheck": [],
     "synccheck": [],
 }
+SECONDS = 60  # for the cases of a suite; a tool that finds something at every access takes longer than anybody waits
 # A suite and the cases of it, one expression a form; the first `LIMIT` matches of each are taken.
 LIMIT = 3
 SUBSET = {
@@ -77,7 +78,13 @@ def find():
 def run(tool, program, lines):
     """(status, what it found) of the command lines in one process under a tool."""
     command = [find(), "--tool", tool, *TOOLS[tool], "--error-exitcode", "86", "--print-limit", "20", program, "--each"]
-    done = subprocess.run([str(c) for c in command], input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=600)
+    try:
+        done = subprocess.run([str(c) for c in command], input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired as late:
+        said = late.stdout or ""
+        ended = len(re.findall(r"^exit \d+$", said if isinstance(said, str) else said.decode(errors="replace"), re.MULTILINE))
+        at = f"in {lines[ended].split()[0]}" if ended < len(lines) else "after the last case"
+        return "failed", f"stopped after {SECONDS} s, {at}"
     text = done.stdout + done.stderr
     ran = re.findall(r"^exit (\d+)$", text, re.MULTILINE)
     summary = re.search(r"SUMMARY: (\d+) (?:errors?|hazards?)", text)

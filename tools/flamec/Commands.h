@@ -9,6 +9,7 @@
 
 #include "Console.h"
 #include "flame/Pipelines/Compiler.h"
+#include "llvm/ADT/ArrayRef.h"
 #include <CLI/CLI.hpp>
 
 namespace flame::tool {
@@ -38,7 +39,7 @@ struct Exit {
 int compileWithProgress(const std::string &path, const CompileOptions &options, Console &console, CompileResult &result,
                         bool quiet = false);
 /// Writes by a temporary file beside the target and an atomic rename, so that nobody ever sees half an artifact.
-bool writeArtifact(const std::string &path, const std::vector<uint8_t> &bytes, std::string &error);
+bool writeArtifact(const std::string &path, llvm::ArrayRef<uint8_t> bytes, std::string &error);
 
 } // namespace flame::tool
 

@@ -36,7 +36,7 @@ int flame::tool::compileWithProgress(const std::string &path, const CompileOptio
   return int(result.status);
 }
 
-bool flame::tool::writeArtifact(const std::string &path, const std::vector<uint8_t> &bytes, std::string &error) {
+bool flame::tool::writeArtifact(const std::string &path, llvm::ArrayRef<uint8_t> bytes, std::string &error) {
   std::error_code code;
   fs::file_status status = fs::status(path, code);
   bool special = fs::exists(status) && !fs::is_regular_file(status);
@@ -98,8 +98,9 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
               "--kernels edited.cu"},
              {"See which nodes share a kernel:", "flamec compile model.onnx --emit=regions"}}});
   sub->add_option("model", state->model, "the ONNX file, the model folder or the pipeline folder")->required()->type_name("MODEL");
-  sub->add_option("-o,--output", state->output, "the artifact to write (default: the model's name with .flame, in this folder)")
-      ->type_name("ARTIFACT");
+  sub->add_option("-o,--output", state->output,
+                  "the artifact to write (default: the model's name with .flame, in this folder), or the text of --emit (default: standard output)")
+      ->type_name("FILE");
   sub->add_option("--target", state->options.target, "what to compile for: cpu (default) or cuda")
       ->check(oneOf({"cpu", "cuda"}))
       ->type_name("TARGET");
@@ -184,15 +185,20 @@ Command flame::tool::addCompile(CLI::App &app, Console &console) {
       return code;
     if (!state->options.dumpAfter.empty() && llvm::errs().tell() == before)
       console.warning("no pass '" + state->options.dumpAfter + "' ran; --dump-after=all shows the names of all");
-    if (text) {
+    if (text && state->output.empty()) {
       std::fwrite(result.text.data(), 1, result.text.size(), stdout);
       return 0;
     }
     std::string error;
-    if (!writeArtifact(output, result.artifact, error)) {
+    llvm::ArrayRef<uint8_t> bytes(result.artifact);
+    if (text)
+      bytes = llvm::ArrayRef(reinterpret_cast<const uint8_t *>(result.text.data()), result.text.size());
+    if (!writeArtifact(output, bytes, error)) {
       console.error(output + ": can't be written: " + error);
       return int(Status::BadInput);
     }
+    if (text)
+      return 0;
     console.line(output + " " + formatBytes(result.artifact.size()) + " · " + std::to_string(result.kernels) +
                  (result.kernels == 1 ? " kernel" : " kernels") + " · weights " + formatBytes(result.weightBytes) +
                  (result.embedded ? " inside" : " stay in their files"));

@@ -398,9 +398,12 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         if (lags)
           rescale();
       }
-      // Queries may go, unless the results need their place.
-      if constexpr (s.slabs > 0)
+      // Queries may go, unless the results need their place, and the tile's number, which all lanes have read.
+      if constexpr (s.slabs > 0) {
+        if constexpr (asksForTiles)
+          syncWarp();
         release(queryRing.empty(0));
+      }
       multiplyValues(turns > 1);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
