@@ -38,7 +38,8 @@ void flame::buildOptimizationPipeline(OpPassManager &passes) {
   // 1. Fold, drop what has no effect, share equal computations.
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createCSEPass());
-  // 2. Reshapes and transposes to where they cancel.
+  // 2. Heads that share keys and values; reshapes and transposes to where they cancel.
+  passes.addNestedPass<func::FuncOp>(createGroupHeads());
   passes.addNestedPass<func::FuncOp>(createSimplifyLayout());
   // 3. Factors and offsets of channels into the weights before them.
   passes.addNestedPass<func::FuncOp>(createFoldBatchNorm());

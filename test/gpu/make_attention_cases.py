@@ -61,11 +61,24 @@ class Attention(Case):
             result = result.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1)
         return self.node("Attention", [q, k, v] + ([mask] if mask else []), result, **attributes)
 
+    def repeated(self, x, heads, queries):
+        """[B, S, H D] as exporters write it for so many heads of queries: [B, Q, S, D]."""
+        b, tokens, width = self.value[x].shape
+        shape = self.input(f"narrow_{x}", (4,), dtype="i64", data=np.array([0, 0, heads, width // heads]))
+        inside = self.transpose(self.node("Reshape", [x, shape], self.value[x].reshape(b, tokens, heads, -1)), [0, 2, 1, 3])
+        once = self.node("Unsqueeze", [inside, self.axes(f"at_{x}", 2)], self.value[inside][:, :, None])
+        times = self.input(f"times_{x}", (5,), dtype="i64", data=np.array([1, heads, queries // heads, 1, 1]))
+        wide = self.node("Expand", [once, times], np.repeat(self.value[once], queries // heads, 2))
+        joined = self.input(f"all_{x}", (4,), dtype="i64", data=np.array([-1, queries, tokens, width // heads]))
+        return self.node("Reshape", [wide, joined], self.value[wide].reshape(b, queries, tokens, -1))
+
     def bert(self, q, k, v, heads, added=None, mask="", divisor=8.0, split=()):
-        """What exporters make of it: [B, S, H D] split, MatMul, Div, Add, Softmax, MatMul, joined."""
+        """What exporters make of it: [B, S, H D] split (keys and values may be so), MatMul, Div, Add, Softmax, MatMul, joined."""
         shape = self.input("shape", (4,), dtype="i64", data=np.array([0, 0, heads, self.value[q].shape[-1] // heads]))
 
         def heads_of(x, perm):
+            if self.value[x].ndim == 4:
+                return x if perm == [0, 2, 1, 3] else self.transpose(x, [0, 1, 3, 2])
             value = self.value[x].reshape(*self.value[x].shape[:2], heads, -1)
             return self.transpose(self.node("Reshape", [x, shape], value), perm)
 
@@ -260,6 +273,11 @@ def attentions():
                 q = c.input("q", (2, 45, heads * 24), ["b", "s", heads * 24])
                 k, v = (c.input(n, (2, 50, keys * 24), ["b", "t", keys * 24]) for n in "kv")
                 yield c, c.operator(q, k, v, causal=causal, heads=(heads, keys))
+                if not causal:
+                    c = Attention(f"repeated_{dtype}_{heads}_{keys}", dtype)
+                    q = c.input("q", (2, 45, heads * 64), ["b", "s", heads * 64])
+                    k, v = (c.input(n, (2, 50, keys * 64), ["b", 50, keys * 64]) for n in "kv")
+                    yield c, c.bert(q, *(c.repeated(x, keys, heads) for x in (k, v)), heads, c.mask("mask", (2, 1, 45, 50), ["b", 1, "s", 50], kind="add"), "mask")
                 c = Attention(f"grouped_{dtype}_{heads}_{keys}_{causal}", dtype)
                 q = c.input("q", (2, heads, 45, 24))
                 k, v = (c.input(n, (2, keys, 50, 24)) for n in "kv")

@@ -892,7 +892,7 @@ def main(description, make):
     def compile(case, output, out):
         folder = out / case.name
         entry = case.write(folder, output)
-        command = [args.flamec, "compile", folder / "model.onnx", "-o", folder / "model.flame", f"--target={args.target}", "-q"]
+        command = [args.flamec, "compile", folder / "model.onnx", f"--target={args.target}", "-q"]
         if args.target == "cuda" and case.typical:
             command += [word for typical in case.typical.split(",") for word in ("--typical", typical)]
         if args.target == "cuda" and case.schedule and "sm_90a" in args.gpu:
@@ -904,7 +904,7 @@ def main(description, make):
             printed = subprocess.run([*map(str, command), "--emit=cuda"], capture_output=True, text=True, timeout=300)
             if printed.returncode == 0 and (lacking := case.lacks(printed.stdout)):
                 return entry | {"error": lacking}
-        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*map(str, command), "-o", str(folder / "model.flame")], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             return entry | {"error": done.stderr.strip()[:2000] or f"status {done.returncode}"}
         return entry

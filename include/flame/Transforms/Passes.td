@@ -32,6 +32,32 @@ def FoldBatchNorm : Pass<"flame-fold-batch-norm", "::mlir::func::FuncOp"> {
   }];
 }
 
+def GroupHeads : Pass<"flame-group-heads", "::mlir::func::FuncOp"> {
+  let summary = "Let the heads of a group read the same keys and values in place of repeating these for each";
+  let description = [{
+    Exported language models have fewer key heads than query heads, and write the former once for each of the latter: a unit dim is inserted,
+    expanded and joined with the heads. Where the keys of one product and the values of the next are repeated alike, and all in between is
+    computed head by head, that dim is one of queries, scores and results instead, which keys and values are broadcast along. Queries and results are
+    split and joined beside the transposes that bring heads together, so nothing is copied.
+
+    Before:
+
+    ```mlir
+    %k = flame.reshape %keys, %s : (tensor<1x4x70x64xf16>, tensor<5xi64>) -> tensor<1x4x1x70x64xf16>
+    %e = flame.expand %k, %t : (tensor<1x4x1x70x64xf16>, tensor<5xi64>) -> tensor<1x4x3x70x64xf16>
+    %r = flame.reshape %e, %u : (tensor<1x4x3x70x64xf16>, tensor<4xi64>) -> tensor<1x12x70x64xf16>
+    %p = flame.matmul %q, %r {transpose_y = true} : (tensor<1x12x70x64xf16>, tensor<1x12x70x64xf16>) -> tensor<1x12x70x70xf16>
+    ```
+
+    After:
+
+    ```mlir
+    %g = flame.reshape %q, %v : (tensor<1x12x70x64xf16>, tensor<5xi64>) -> tensor<1x4x3x70x64xf16>
+    %p = flame.matmul %g, %k {transpose_y = true} : (tensor<1x4x3x70x64xf16>, tensor<1x4x1x70x64xf16>) -> tensor<1x4x3x70x70xf16>
+    ```
+  }];
+}
+
 def SimplifyLayout : Pass<"flame-simplify-layout", "::mlir::func::FuncOp"> {
   let summary = "Move reshapes and transposes to where they cancel or cost nothing";
   let description = [{

@@ -80,7 +80,7 @@ double price(const WgmmaAttentionProblem &p, const WgmmaAttentionSchedule &s) {
 } // namespace
 
 bool WgmmaAttentionProblem::sharesLastTiles(const WgmmaAttentionSchedule &s) const {
-  constexpr double mostProducts = 0.6;
+  constexpr double mostProducts = 0.57;
   const double products = productsOf(*this, s);
   return !limited && !sizes.masked && products <= mostProducts * (products + scoreOf(s));
 }

@@ -795,7 +795,9 @@ TEST(Schedule, AttentionByWgmmaFollowsTheProblem) {
   EXPECT_EQ(choose(26, 2560, 2560, 64).splits, 1);
   EXPECT_EQ(choose(20, 4096, 4096, 64, false, true).splits, 1);
   EXPECT_EQ(choose(20, 4096, 4096, 64, true).splits, 1);   // a body of the scores takes the registers
-  EXPECT_EQ(choose(24, 4608, 4608, 128).splits, 1); // products take most of the time, and idle multiprocessors' power
+  // Products take most of the time, and idle multiprocessors' power; with queries and keys of 8 bits still.
+  EXPECT_EQ(choose(24, 4608, 4608, 128).splits, 1);
+  EXPECT_EQ(chooseWgmmaAttention({{24, 1536, 1536, 128, 128, false}, Major::Depth, Major::Side, false, 1})->splits, 1);
   EXPECT_EQ(chooseAttention({8, 1024, 1024, 128, 128, false}).splits, 1);
   EXPECT_FALSE(chooseWgmmaAttention({{20, 4096, 4096, 264, 264, false}, Major::Depth, Major::Side, false}));
   EXPECT_EQ(choose(1, 16384, 16384, 512).consumers(), 2); // of the same 64 rows
