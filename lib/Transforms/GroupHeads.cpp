@@ -66,6 +66,7 @@ private:
 
   /// The ops from a product of queries with repeated keys to the weights of values.
   struct Way {
+    Block *block; // where all of it is
     llvm::SetVector<Operation *> ops;
     llvm::DenseMap<Operation *, bool> seen;
     MatMulOp scores; // null: there is none
@@ -73,7 +74,7 @@ private:
   /// Whether a value is computed from such a product, head by head.
   bool leadsBack(Value value, const DimExpr &heads, const DimExpr &keyHeads, Way &way, unsigned depth = 0) {
     Operation *op = value.getDefiningOp();
-    if (!op || depth == longestWay || shapes.rank(value) != 4 || dimsOf(value)[1] != heads)
+    if (!op || op->getBlock() != way.block || depth == longestWay || shapes.rank(value) != 4 || dimsOf(value)[1] != heads)
       return false;
     auto [known, isNew] = way.seen.try_emplace(op, false);
     if (!isNew)
@@ -104,7 +105,7 @@ private:
     auto values = repeatedOf(product.getY());
     if (!values || !isPlain(product))
       return;
-    Way way;
+    Way way{product->getBlock(), {}, {}, {}};
     if (!leadsBack(product.getX(), dimsOf(product)[1], values->dims[1], way))
       return;
     // Who reads scores besides would have them computed twice.

@@ -277,7 +277,8 @@ def attentions():
                     c = Attention(f"repeated_{dtype}_{heads}_{keys}", dtype)
                     q = c.input("q", (2, 45, heads * 64), ["b", "s", heads * 64])
                     k, v = (c.input(n, (2, 50, keys * 64), ["b", 50, keys * 64]) for n in "kv")
-                    yield c, c.bert(q, *(c.repeated(x, keys, heads) for x in (k, v)), heads, c.mask("mask", (2, 1, 45, 50), ["b", 1, "s", 50], kind="add"), "mask")
+                    kv = [c.repeated(x, keys, heads) for x in (k, v)]
+                    yield c, c.bert(q, *kv, heads, c.mask("mask", (2, 1, 45, 50), ["b", 1, "s", 50], kind="add"), "mask")
                 c = Attention(f"grouped_{dtype}_{heads}_{keys}_{causal}", dtype)
                 q = c.input("q", (2, heads, 45, 24))
                 k, v = (c.input(n, (2, keys, 50, 24)) for n in "kv")
