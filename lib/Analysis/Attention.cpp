@@ -123,6 +123,14 @@ private:
   bool matchSoftmax(Value weights) {
     if (!addCasts(weights))
       return false;
+    if (auto where = skipCasts(weights).getDefiningOp<WhereOp>()) {
+      auto isNaN = where.getCondition().getDefiningOp<IsNaNOp>();
+      weights = where.getY();
+      if (!isNaN || splatNumber(where.getX()) != 0.0 || skipCasts(isNaN.getX()) != skipCasts(weights) || !add(where) || !add(isNaN) ||
+          !addCasts(isNaN.getX()) || !addCasts(weights))
+        return false;
+      found.zeroesNaN = true;
+    }
     Operation *normalized = skipCasts(weights).getDefiningOp();
     Value exponential;
     if (auto mul = dyn_cast_or_null<MulOp>(normalized)) {
@@ -251,7 +259,7 @@ private:
   void findPositions() {
     llvm::SetVector<Operation *> positions;
     for (Operation *op : ops)
-      if (auto where = dyn_cast<WhereOp>(op))
+      if (auto where = dyn_cast<WhereOp>(op); where && !where.getCondition().getDefiningOp<IsNaNOp>())
         addPositions(where.getCondition(), positions, /*compare=*/true);
     found.positions.assign(positions.begin(), positions.end());
   }

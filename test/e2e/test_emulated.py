@@ -313,6 +313,17 @@ class Emulated(FlameTest):
             self.check(f"attention ({inputs}) => ({result}) {{ y = Attention<{attributes}>({operands}) }}", ["wgmmaAttention"], kernels_in_all=kernels,
                        rtol=2e-3, atol=4e-3, limit=2, opset=23)  # fmt: skip
 
+    def test_attention_whose_weights_are_guarded(self):
+        """Weights that are no numbers count as 0: rows that see nothing are 0, not NaN. Blocks may share keys."""
+        for queries, keys, schedules in ((70, 90, ()), (5, 900, [{"family": "wgmma-attention", "schedule": {"splits": 132}}])):
+            self.check(
+                f"""attention (float16[n,2,{queries},64] q, float16[n,2,{keys},64] k, float16[n,2,{keys},64] v) => (float16[n,2,{queries},64] y)
+                    <float16 scale = {{12288}}, float16 zero = {{0}}, float16 none = {{64512}}, float16 bound = {{0}}, int64[1] last = {{-1}}>
+                    {{ f = ReduceSum<keepdims = 1>(q, last) sees = Greater(f, bound) m = Where(sees, zero, none) t = Transpose<perm = [0,1,3,2]>(k)
+                       p = MatMul(q, t) s = Mul(p, scale) a = Add(s, m) w = Softmax<axis = -1>(a) nan = IsNaN(w) c = Where(nan, zero, w)
+                       y = MatMul(c, v) }}""",
+                ["wgmmaAttention", "flame::zeroForNaN("], rtol=2e-3, atol=4e-3, limit=2, schedules=schedules)  # fmt: skip
+
     def test_attention_of_repeated_keys(self):
         """Keys and values that exporters write once for each query head are read in place, heads being inside of tokens."""
         repeated = " ".join(

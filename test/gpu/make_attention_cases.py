@@ -61,20 +61,22 @@ class Attention(Case):
             result = result.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1)
         return self.node("Attention", [q, k, v] + ([mask] if mask else []), result, **attributes)
 
+    def sizes(self, *numbers):
+        return self.node("Constant", [], np.array(numbers), value_ints=list(numbers))
+
     def repeated(self, x, heads, queries):
         """[B, S, H D] as exporters write it for so many heads of queries: [B, Q, S, D]."""
         b, tokens, width = self.value[x].shape
-        shape = self.input(f"narrow_{x}", (4,), dtype="i64", data=np.array([0, 0, heads, width // heads]))
-        inside = self.transpose(self.node("Reshape", [x, shape], self.value[x].reshape(b, tokens, heads, -1)), [0, 2, 1, 3])
-        once = self.node("Unsqueeze", [inside, self.axes(f"at_{x}", 2)], self.value[inside][:, :, None])
-        times = self.input(f"times_{x}", (5,), dtype="i64", data=np.array([1, heads, queries // heads, 1, 1]))
-        wide = self.node("Expand", [once, times], np.repeat(self.value[once], queries // heads, 2))
-        joined = self.input(f"all_{x}", (4,), dtype="i64", data=np.array([-1, queries, tokens, width // heads]))
-        return self.node("Reshape", [wide, joined], self.value[wide].reshape(b, queries, tokens, -1))
+        split = self.node("Reshape", [x, self.sizes(0, 0, heads, width // heads)], self.value[x].reshape(b, tokens, heads, -1))
+        inside = self.transpose(split, [0, 2, 1, 3])
+        once = self.node("Unsqueeze", [inside, self.sizes(2)], self.value[inside][:, :, None])
+        wide = self.node("Expand", [once, self.sizes(1, heads, queries // heads, 1, 1)], np.repeat(self.value[once], queries // heads, 2))
+        return self.node("Reshape", [wide, self.sizes(-1, queries, tokens, width // heads)], self.value[wide].reshape(b, queries, tokens, -1))
 
-    def bert(self, q, k, v, heads, added=None, mask="", divisor=8.0, split=()):
-        """What exporters make of it: [B, S, H D] split (keys and values may be so), MatMul, Div, Add, Softmax, MatMul, joined."""
-        shape = self.input("shape", (4,), dtype="i64", data=np.array([0, 0, heads, self.value[q].shape[-1] // heads]))
+    def bert(self, q, k, v, heads, added=None, mask="", divisor=8.0, split=(), guarded=False, known=False):
+        """What exporters make of it: [B, S, H D] split (keys and values may be so; `guarded`: weights that are NaN become 0; `known`: sizes of heads are constants), MatMul, Div, Add, Softmax, MatMul, joined."""
+        sizes = [0, 0, heads, self.value[q].shape[-1] // heads]
+        shape = self.sizes(*sizes) if known else self.input("shape", (4,), dtype="i64", data=np.array(sizes))
 
         def heads_of(x, perm):
             if self.value[x].ndim == 4:
@@ -88,6 +90,10 @@ class Attention(Case):
         if mask:
             scores = self.node("Add", [scores, mask], self.value[scores] + added)
         weights = self.node("Softmax", [scores], self.softmax(self.value[scores]), axis=-1)
+        if guarded:
+            nothing = self.node("Constant", [], np.array(0.0), value=tensor("nothing", np.array(0.0), self.dtype))
+            is_nan = self.node("IsNaN", [weights], np.isnan(self.value[weights]))
+            weights = self.node("Where", [is_nan, nothing, weights], np.where(self.value[is_nan], 0.0, self.value[weights]))
         result = self.transpose(self.matmul(weights, heads_of(v, [0, 2, 1, 3])), [0, 2, 1, 3])
         return result
 
@@ -277,12 +283,23 @@ def attentions():
                     c = Attention(f"repeated_{dtype}_{heads}_{keys}", dtype)
                     q = c.input("q", (2, 45, heads * 64), ["b", "s", heads * 64])
                     k, v = (c.input(n, (2, 50, keys * 64), ["b", 50, keys * 64]) for n in "kv")
+                    c.kernels, c.kernels_in_all = ["flame::wgmmaAttention<"], 1
                     kv = [c.repeated(x, keys, heads) for x in (k, v)]
-                    yield c, c.bert(q, *kv, heads, c.mask("mask", (2, 1, 45, 50), ["b", 1, "s", 50], kind="add"), "mask")
+                    yield c, c.bert(q, *kv, heads, c.mask("mask", (2, 1, 45, 50), ["b", 1, "s", 50], kind="add"), "mask", known=True)
                 c = Attention(f"grouped_{dtype}_{heads}_{keys}_{causal}", dtype)
                 q = c.input("q", (2, heads, 45, 24))
                 k, v = (c.input(n, (2, keys, 50, 24)) for n in "kv")
                 yield c, c.operator(q, k, v, c.mask("mask", (2, 1, 45, 50)), "mask", causal=causal)
+        # Rows that see nothing are 0; blocks that share keys, too.
+        for s, t, splits in ((70, 90, 1), (5, 900, 132)):
+            c = Attention(f"guarded_{dtype}_{s}x{t}", dtype)
+            c.schedule = [{"family": family, "schedule": {"splits": splits}} for family in ("attention", "wgmma-attention")]
+            q, k, v = (c.input(n, (2, tokens, 3 * 64)) for n, tokens in zip("qkv", (s, t, t)))
+            mask = c.mask("mask", (2, 1, s, t), kind="inf")
+            for b in range(2):
+                c.inputs[-1][1][b, 0, s // 2 + b] = mask[b, 0, s // 2 + b] = -np.inf
+            c.kernels, c.kernels_in_all = ["flame::wgmmaAttention<", "flame::zeroForNaN("], 1
+            yield c, c.bert(q, k, v, 3, mask, "mask", guarded=True, known=True)
         for b, s, h, d in ((1, 128, 12, 64), (2, 37, 3, 64), (3, 16, 2, 40)):
             c = Attention(f"bert_{dtype}_{b}x{s}x{h}x{d}", dtype)
             q, k, v = (c.input(n, (b, s, h * d), ["b", "s", h * d]) for n in "qkv")

@@ -22,6 +22,7 @@ struct Attention {
   /// key it is minus infinity, or NaN where it is spelled max + log(sum exp(score - max)).
   mlir::Value logSum;
   bool isNaNOfNothing = false;
+  bool zeroesNaN = false; // weights that are NaN count as 0 (`where(is_nan(w), 0, w)`)
   /// By what weights are divided before they are rounded; `context` is the product of what that gives.
   double weightScale = 1;
   /// Ops that compute positions, such as those of a causal mask: they read no data that is worth a buffer.

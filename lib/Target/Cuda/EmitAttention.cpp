@@ -107,6 +107,8 @@ public:
                        side(k, "k", keyLast, /*anyOrder=*/true) + ",\n      " +
                        side(v, "v", valueLast, /*anyOrder=*/true) + ",\n      ";
     std::string score = scoring(plain);
+    if (attention.zeroesNaN)
+      score = "flame::zeroForNaN(" + score + ")";
     std::string end = epilogue.build(
         e,
         [&](ElementBuilder &, Value row, Value column) {

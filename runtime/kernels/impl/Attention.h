@@ -191,7 +191,7 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
     for (int half = 0; half < 2; ++half) {
       total[i][half] += shuffleXor(total[i][half], 1);
       total[i][half] += shuffleXor(total[i][half], 2);
-      factor[i][half] = splits > 1 ? 1.0f : 1.0f / total[i][half];
+      factor[i][half] = splits > 1 ? 1.0f : inverse<Scoring::zeroesNaN>(total[i][half]);
     }
   float *slabs = (float *)shared + (warp - part) * (s.slabBytes() / 4);
   if constexpr (s.warpKeys > 1) {
@@ -218,6 +218,8 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
         for (int w = 0; w < s.warpKeys; ++w)
           sum += own[w * warpRows].values[1] * exp2Fast(own[w * warpRows].values[0] - base);
         factor[i][half] = exp2Fast(peak[i][half] - base) / (splits > 1 ? 1.0f : sum);
+        if (Scoring::zeroesNaN && splits == 1 && !(sum > 0))
+          factor[i][half] = 0;
         if (splits > 1 || LogSums::any)
           peak[i][half] = most, total[i][half] = sum;
       }
@@ -228,7 +230,7 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
     for (int j = 0; j < s.width / 8; ++j)
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        result.sums[i][j][e] *= factor[i][e / 2];
+        result.sums[i][j][e] = scaled<Scoring::zeroesNaN>(result.sums[i][j][e], factor[i][e / 2]);
   auto storeAll = [&](const auto &to) {
     storeTile<s.warpKeys, 16, s.slabPitch(), s.slabBytes() / 4>(result, slabs, part, first + row, 0, p.rows, p.columns, to);
   };
@@ -244,7 +246,7 @@ FLAME_DEVICE void attention(AttentionProblem p, Q q, K k, V v, Scoring scoring, 
             *(Pack<float, 2> *)(sharedKeys.part<s.width>(rows + at, split) + s.width) = {peak[i][half], total[i][half]};
       storeAll(PartStore<s.width>{sharedKeys, rows, split});
       if (isLastPart(sharedKeys, (unsigned)blockId() / splits, (unsigned *)shared, [] { syncBlock(); }))
-        joinParts<s.width>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, threads, (float *)(shared + 128),
+        joinParts<s.width, Scoring::zeroesNaN>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, threads, (float *)(shared + 128),
                            epilogue, logSums);
       return;
     }

@@ -307,6 +307,11 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         for (int i = 0; i < s.partWidth() / 2; ++i)
           result[i] *= factor[i / 2 % 2];
       };
+      auto finish = [&] {
+#pragma unroll
+        for (int i = 0; i < s.partWidth() / 2; ++i)
+          result[i] = scaled<Scoring::zeroesNaN>(result[i], factor[i / 2 % 2]);
+      };
       // Sums of a product lie as the rows of the next one do.
       auto round = [&] {
         pin(score);
@@ -409,7 +414,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
       for (int half = 0; half < 2; ++half) {
         total[half] += shuffleXor(total[half], 1);
         total[half] += shuffleXor(total[half], 2);
-        factor[half] = 1.0f / total[half];
+        factor[half] = inverse<Scoring::zeroesNaN>(total[half]);
       }
       waitProducts<0>();
       pin(result);
@@ -433,7 +438,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
           // The tile before may yet be read out of the slabs.
           waitStoresRead<0>();
           if (isLastPart(sharedKeys, shared, shownTile + 1, sync))
-            joinParts<s.width>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, 128 * consumers,
+            joinParts<s.width, Scoring::zeroesNaN>(sharedKeys, rows, first, least(s.rows, p.rows - first), p.columns, 128 * consumers,
                                (float *)pointerTo(slabs), makeJoined(at.row), logSums);
           queryPlace.next();
           continue;
@@ -446,7 +451,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
             if (row + 8 * half < p.rows)
               logSums.body(row + 8 * half, logSum(peak[half], total[half]));
         }
-      rescale();
+      finish();
 
       int resultAt[3];
       place({1, 1, 1}, at.row, resultAt);

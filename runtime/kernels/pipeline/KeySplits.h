@@ -72,7 +72,7 @@ FLAME_DEVICE bool isLastPart(const SharedKeys &shared, unsigned tile, unsigned *
 
 /// By `threads` threads: adds up the parts of `rows` rows from `row` on and hands them to the epilogue, by way of shared memory from
 /// `sums` on, 32 bytes a thread. `first` as above.
-template <int width, typename Epilogue, typename Totals>
+template <int width, bool zeroesNaN, typename Epilogue, typename Totals>
 FLAME_DEVICE void joinParts(const SharedKeys &shared, long long first, int row, int rows, int columns, int threads, float *sums,
                             const Epilogue &epilogue, const Totals &totals) {
   constexpr int run = Epilogue::width, runs = width / run, line = KeySharing::elements(width);
@@ -106,10 +106,10 @@ FLAME_DEVICE void joinParts(const SharedKeys &shared, long long first, int row, 
     if constexpr (Totals::any)
       if (column == 0)
         totals.body(at, logSum(most, total));
-    const float factor = 1.0f / total;
+    const float factor = inverse<zeroesNaN>(total);
 #pragma unroll
     for (int e = 0; e < run; ++e)
-      sum.values[e] *= factor;
+      sum.values[e] = scaled<zeroesNaN>(sum.values[e], factor);
     *own = sum;
     epilogue.run(at, column, least(columns - column, run), own->values);
   }

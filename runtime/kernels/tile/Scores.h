@@ -13,7 +13,7 @@ struct AttentionProblem {
 /// The score of (row, column) is body(row, column, product); `scale` > 0 times log2(e) comes on top. Keys from
 /// limit(row) on are invisible; it may not fall from row to row.
 template <bool limited, typename Body, typename Limit> struct Scores {
-  static constexpr bool hasLimit = limited;
+  static constexpr bool hasLimit = limited, zeroesNaN = false;
   float scale;
   Body body;
   Limit limit;
@@ -25,6 +25,16 @@ template <typename Body, typename Limit>
 FLAME_DEVICE Scores<true, Body, Limit> scores(float scale, Body body, Limit limit) {
   return {scale, body, limit};
 }
+
+/// The same where weights that are no numbers count as 0, as models write it for rows that see nothing. Of a row either all are or none: where the sum that
+/// they are divided by is NaN or 0.
+template <typename Base> struct ZeroForNaN : Base {
+  static constexpr bool zeroesNaN = true;
+};
+template <typename Base> FLAME_DEVICE ZeroForNaN<Base> zeroForNaN(Base scores) { return {scores}; }
+/// The factor of a row's sums, whose weights have the sum `total`, and a sum times its row's factor.
+template <bool zeroesNaN> FLAME_DEVICE float inverse(float total) { return zeroesNaN && !(total > 0) ? 0.0f : 1.0f / total; }
+template <bool zeroesNaN> FLAME_DEVICE float scaled(float sum, float factor) { return zeroesNaN && factor == 0 ? 0.0f : sum * factor; }
 
 /// A bound of any type of index, from 0 to `most`.
 template <typename Bound> FLAME_DEVICE int clamped(Bound bound, int most) {
