@@ -307,11 +307,6 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         for (int i = 0; i < s.partWidth() / 2; ++i)
           result[i] *= factor[i / 2 % 2];
       };
-      auto finish = [&] {
-#pragma unroll
-        for (int i = 0; i < s.partWidth() / 2; ++i)
-          result[i] = scaled<Scoring::zeroesNaN>(result[i], factor[i / 2 % 2]);
-      };
       // Sums of a product lie as the rows of the next one do.
       auto round = [&] {
         pin(score);
@@ -451,7 +446,9 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
             if (row + 8 * half < p.rows)
               logSums.body(row + 8 * half, logSum(peak[half], total[half]));
         }
-      finish();
+#pragma unroll
+      for (int i = 0; i < s.partWidth() / 2; ++i)
+        result[i] = scaled<Scoring::zeroesNaN>(result[i], factor[i / 2 % 2]);
 
       int resultAt[3];
       place({1, 1, 1}, at.row, resultAt);
