@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import unittest
 
 import onnx
@@ -176,6 +177,16 @@ class WithNvrtc(CudaTest):
         done = self.flamec("compile", CNN, "--target=cuda", "--kernels", edited, "-o", self.scratch / "x.flame")
         self.assert_clear_error(done, (3,), [symbol, f"{edited}({line})", f"line {line}"], "nonsense")
 
+    def test_the_time_of_kernels(self):
+        """tools/bench.sh nvrtc: the slowest kernel of each case of the pages of products and attention."""
+        done = subprocess.run([sys.executable, ROOT / "tools/lib/bench_nvrtc.py", "--flamec", BIN / "flamec", "--repeats", "1", "--format", "json",
+                               "--filter", "77x1280x1280 bfloat16|1x12x128x64"], capture_output=True, text=True, env=self.flamec.env, timeout=300)  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        times = {t["name"]: t["seconds"] for t in json.loads(done.stdout)}
+        self.assertEqual(set(times), {"linear_77x1280x1280_bfloat16", "1x12x128x64"})
+        for name, seconds in times.items():
+            self.assertTrue(0.01 < seconds < 60, f"{name}: {seconds} s")
+
     def test_unknown_architectures(self):
         done = self.flamec("compile", CNN, "--target=cuda", "--gpu=sm_99", "-o", self.scratch / "x.flame")
         self.assert_clear_error(done, (7,), ["sm_99"], "gpu-architecture")
@@ -222,6 +233,10 @@ class WithoutNvrtc(CudaTest):
     def test_nvrtc_missing(self):
         done = self.flamec("compile", CNN, "--target=cuda", env={"FLAME_NVRTC": "/nonexistent/libnvrtc.so"})
         self.assert_clear_error(done, (7,), ["/nonexistent/libnvrtc.so"], "pip install nvidia-cuda-nvrtc")
+        done = subprocess.run([sys.executable, ROOT / "tools/lib/bench_nvrtc.py", "--flamec", BIN / "flamec"], capture_output=True, text=True,
+                              env=self.flamec.env | {"FLAME_NVRTC": "/nonexistent/libnvrtc.so"}, timeout=120)  # fmt: skip
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("nvidia-cuda-nvrtc", done.stderr)
         doctor = findings(self.flamec.env | {"FLAME_NVRTC": "/nonexistent/libnvrtc.so"})
         self.assertIn("nvidia-cuda-nvrtc", doctor["NVRTC"]["remedy"])
         self.assertIn("driver", doctor["CUDA driver"]["remedy"])

@@ -331,8 +331,8 @@ class Emulated(FlameTest):
             for x in "kv")
         self.check(
             f"""attention (float16[n,40,384] q, float16[n,56,128] k, float16[n,56,128] v, float16[n,1,40,56] m) => (float16[n,40,384] y)
-                <float16 scale = {{12288}}, int64[4] wide = {{0,0,6,64}}, int64[4] narrow = {{0,0,2,64}}, int64[5] times = {{1,2,3,1,1}}, int64[4] all = {{-1,6,56,64}},
-                 int64[1] at = {{2}}, int64[3] flat = {{0,0,-1}}>
+                <float16 scale = {{12288}}, int64[4] wide = {{0,0,6,64}}, int64[4] narrow = {{0,0,2,64}}, int64[5] times = {{1,2,3,1,1}},
+                 int64[4] all = {{-1,6,56,64}}, int64[1] at = {{2}}, int64[3] flat = {{0,0,-1}}>
                 {{ {repeated} q1 = Reshape(q, wide) q2 = Transpose<perm = [0,2,1,3]>(q1) t = Transpose<perm = [0,1,3,2]>(k5) p = MatMul(q2, t)
                    s = Mul(p, scale) a = Add(s, m) w = Softmax<axis = -1>(a) o = MatMul(w, v5) x = Transpose<perm = [0,2,1,3]>(o) y = Reshape(x, flat) }}""",
             ["wgmmaAttention"], kernels_in_all=1, rtol=2e-3, atol=4e-3, limit=2)  # fmt: skip

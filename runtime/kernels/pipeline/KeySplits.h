@@ -1,8 +1,9 @@
 //===- KeySplits.h - blocks that share the keys of some queries ---------------------------------------------------===//
 //
 // A few queries over many keys are too few tiles for a GPU, and of many tiles those of the last round leave multiprocessors idle. So
-// several blocks have one of these tiles, each an equal part of the keys that its rows see. Each leaves, for every row, the sums of values times weights, the peak that the weights are relative to, and their
-// total; the block that comes last adds them up, in the order of the keys, so that results are the same in every run.
+// several blocks have one of these tiles, each an equal part of the keys that its rows see. Each leaves, for every row, the sums of values
+// times weights, the peak that the weights are relative to, and their total; the block that comes last adds them up, in the order of the
+// keys, so that results are the same in every run.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #pragma once

@@ -341,7 +341,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   }
 }
 
-/// What sharing the tiles of the last rounds is likely to give, printed as tables: predictions until it is measured.
+/// What sharing the tiles of the last rounds is likely to give by the prices, printed as tables; the outcome is in docs/rationale/performance.md.
 TEST(Schedule, StreamKIsPricedNotChosen) {
   const WgmmaProblem product{Arithmetic::BF16, Major::Depth, Major::Depth};
   auto shared = [](WgmmaSchedule s) {
@@ -378,7 +378,7 @@ TEST(Schedule, StreamKIsPricedNotChosen) {
     const ContractSizes sizes{1, rows, columns, depth};
     const auto chosen = chooseWgmma(product, sizes);
     ASSERT_TRUE(chosen);
-    EXPECT_FALSE(chosen->streamK) << "nobody has measured it";
+    EXPECT_FALSE(chosen->streamK) << "within a model it gains nothing";
     const WgmmaSchedule best = bestShared(sizes);
     const double now = likelyTime(product, sizes, *chosen), then = likelyTime(product, sizes, best);
     char same[16] = "";
