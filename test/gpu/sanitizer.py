@@ -50,11 +50,14 @@ SUBSET = {
     "attention": [r"f16", r"bf16", r"causal", r"mask"],
     "forms": [r"loop", r"row", r"reduce", r"transpose", r"gather", r"scatter", r"concat", r"scan", r"sort", r"pool", r"pad"],
 }  # fmt: skip
+# initcheck sees nothing of what the copy engine stores: it reports each element that a next kernel reads of it, none else.
+UNSEEN = {"initcheck": r"^many_"}
 
 
-def choose(folder, suite, expression):
-    """Command lines of flame-run for the cases of a suite; at most LIMIT for each expression."""
-    entries = [e for e in json.loads((folder / "tests.json").read_text()) if "error" not in e and re.search(expression, e["name"])]
+def choose(folder, suite, tool, expression):
+    """Command lines of flame-run for the cases of a suite that the tool understands; at most LIMIT for each expression."""
+    entries = [e for e in json.loads((folder / "tests.json").read_text()) if "error" not in e and re.search(expression, e["name"])
+               and not (tool in UNSEEN and re.search(UNSEEN[tool], e["name"]))]  # fmt: skip
     chosen = {}
     for pattern in SUBSET[suite]:
         for entry in [e for e in entries if re.search(pattern, e["name"])][:LIMIT]:
@@ -107,8 +110,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="flame-sanitizer-") as scratch:
         for suite in SUBSET if find() else ():
             with opened(args.pack, suite, pathlib.Path(scratch)) as folder:
-                lines = choose(folder, suite, args.filter) if folder else []
-                for tool in TOOLS if lines else ():
+                for tool in TOOLS if folder else ():
+                    if not (lines := choose(folder, suite, tool, args.filter)):
+                        continue
                     start = time.perf_counter()
                     status, reason = run(tool, args.pack / "flame-run", lines)
                     print(f"{tool} {suite}: {status}, {len(lines)} cases in {time.perf_counter() - start:.1f} s {reason}", flush=True)

@@ -194,7 +194,8 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
     for (unsigned tile = (unsigned)blockId();; tile += (unsigned)gridSize()) {
       if constexpr (asksForTiles) {
         await(queryRing.full(0), queryPlace.parity);
-        tile = *(const volatile unsigned *)shownTile;
+        // Read by the lane that lets the producer overwrite it: its arrival comes after its own read.
+        tile = shuffle(lane == 0 ? *(const volatile unsigned *)shownTile : 0u, 0);
       }
       if (tile >= tiles)
         break;
@@ -398,12 +399,9 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         if (lags)
           rescale();
       }
-      // Queries may go, unless the results need their place, and the tile's number, which all lanes have read.
-      if constexpr (s.slabs > 0) {
-        if constexpr (asksForTiles)
-          syncWarp();
+      // Queries may go, unless the results need their place, and the tile's number.
+      if constexpr (s.slabs > 0)
         release(queryRing.empty(0));
-      }
       multiplyValues(turns > 1);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
