@@ -218,6 +218,15 @@ def products():
         for m, n, k in ((300, 300, 300), (1, 512, 1024), (130, 70, 2000)):
             c = Case(f"normal_{dtype}_{m}x{n}x{k}", dtype, normal=True)
             yield c, c.matmul(c.input("x", (m, k)), c.input("y", (k, n)))
+        # A residual twice, another one, a gate of columns and one of rows: lines of the first one are read by the store.
+        for m, n, k in ((200, 136, 64), (333, 520, 136), (2056, 264, 72)):
+            c = Case(f"source_{dtype}_{m}x{n}x{k}", dtype)
+            y = c.matmul(c.input("x", (m, k)), c.transpose(c.input("w", (n, k)), [1, 0]))
+            y = c.node("Mul", [y, g := c.input("gate", (n,))], c.value[y] * c.value[g])
+            r, q, h = c.input("r", (m, n)), c.input("q", (m, n)), c.input("h", (m, 1))
+            y = c.node("Add", [r, y], c.value[r] + c.value[y])
+            y = c.node("Sub", [y, scaled := c.node("Mul", [q, h], c.value[q] * c.value[h])], c.value[y] - c.value[scaled])
+            yield c, c.node("Add", [y, r], c.value[y] + c.value[r])
         for name, xs, ys in (
             ("batch", (3, 40, 24), (3, 24, 56)),
             ("batch2", (2, 3, 33, 17), (2, 3, 17, 65)),
@@ -302,7 +311,7 @@ def products():
         many = (2056, 2072, 1160 if "streamK" in schedule else 136)
         sizes = ((rows, 1032, 520), (rows - 3, 264, 1160)) if rows % 64 else ((77, 1032, 520), (333, 520, 1160), many)
         for m, n, k in sizes:
-            for kind in ("", "sigmoid"):
+            for kind in ("", "sigmoid", "residual"):
                 c = Case(f"wgmma_{name}_{m}x{n}x{k}{kind}", "bf16")
                 c.schedule = [{"family": "wgmma", "schedule": schedule}]
                 y = c.matmul(c.input("x", (m, k)), c.transpose(c.input("w", (n, k)), [1, 0]))
@@ -329,6 +338,9 @@ def products():
             if kind == "scatter":  # two results
                 z = c.epilogue("sigmoid", y)
                 y = c.node("Concat", [y, z], np.concatenate([c.value[y], c.value[z]], 0), axis=0)
+            if kind in ("dims", "dynamic", "left"):
+                r = c.input("r", c.value[y].shape, symbols and ["b", "m", n])
+                y = c.node("Add", [r, y], c.value[r] + c.value[y])
             yield c, c.transpose(c.epilogue("sigmoid", y), [1, 0, 2]) if kind == "both" else y
     # Few rows by weights, which come before the kernels before this one have ended; more rows than were expected.
     for name, schedule in STREAMS.items():
@@ -800,19 +812,23 @@ def channels_last():
         y = c.node("Clip", [y, low, high], np.clip(result, -100, 100))
         if kind == "residual":
             y = c.node("Add", [y, r := c.input("r", result.shape)], c.value[y] + c.value[r])
-        return c, c.transpose(y, [0, *range(2, len(xs)), 1]) if last else y
+        y = c.transpose(y, [0, *range(2, len(xs)), 1]) if last else y
+        if kind == "sum":  # channels last, too
+            y = c.node("Add", [r := c.input("r", c.value[y].shape), y], c.value[r] + c.value[y])
+        return c, y
 
     for dtype in ("f16", "bf16", "f32"):
         for name, shape in shapes.items():
             for last in (True, False):
-                for kind in ("", "bias", "residual") if last else ("",):
+                for kind in ("", "bias", "residual", "sum") if last else ("", "sum"):
                     yield case(f"channels_last_{name}{'' if last else '_first'}", dtype, shape, last, kind)
         xs = shapes["many"][0]
         yield case("channels_last_dynamic", dtype, shapes["many"], True, "bias", ["n", xs[1], "h", "w"])
     for name, schedule in WGMMA.items():
         if schedule["rows"] % 64 == 0:
             for shape in ("many", "down", "lines"):
-                yield case(f"channels_last_{name}_{shape}", "bf16", shapes[shape], True, "", schedule=schedule)
+                for kind in ("", "sum"):
+                    yield case(f"channels_last_{name}_{shape}", "bf16", shapes[shape], True, kind, schedule=schedule)
 
 
 def networks():

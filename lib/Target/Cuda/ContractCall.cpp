@@ -1,6 +1,5 @@
 //===- ContractCall.cpp - see ContractCall.h ---------------------------------------------------------------------===//
 #include "ContractCall.h"
-#include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "schedule/Team.h"
@@ -136,24 +135,36 @@ static bool isLong(FunctionOp body) {
   return operations >= some && !readsRows && region.getNumArguments() == 3;
 }
 
-std::string ContractCall::storeByMap(const WgmmaSchedule &s, Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
-                                     DimExpr batchPitch, const std::string &body) {
-  Type stored = storageType(elementType);
-  int bytes = int(stored.getIntOrFloatBitWidth()) / 8;
+void ContractCall::mapResult(Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches, DimExpr batchPitch) {
+  int bytes = int(storageType(elementType).getIntOrFloatBitWidth()) / 8;
   kernel.kernel.wgmma.tensors.push_back({kernel.positionOf(kernel.resultBuffer(0)),
                                          elementType,
                                          shapes.constant(0),
                                          {columns, rows, batches},
                                          {pitch * int64_t(bytes), batchPitch * int64_t(bytes)},
                                          {WgmmaSchedule::lineBytes / bytes, WgmmaSchedule::slabRows, 1}});
-  if (body.empty())
-    return {};
-  const bool repeated = s.loopsBodies() && isLong(operands[operands.size() - 2].getDefiningOp<FunctionOp>());
-  const std::string type = storageName(stored) + (repeated ? ", true" : "");
-  if (!groups)
-    return "flame::tensorStore<" + type + ">(map2, " + body + ")";
-  const std::string result = "$" + std::to_string(operands.size() - 3);
-  return "flame::clippedStore<" + type + ">(map2, " + body + ", " + result + ", ($I)" + number(pitch) + ")";
+}
+
+std::string ContractCall::storeByMap(const WgmmaSchedule &s, Type elementType, DimExpr pitch, Value function,
+                                     std::optional<ContractEpilogue::SourcedBody> sourced, StringRef first) {
+  if (sourced)
+    function = sourced->function;
+  const bool repeated = s.loopsBodies() && !sourced && isLong(function.getDefiningOp<FunctionOp>());
+  const std::string type = storageName(elementType) + (repeated ? ", true" : "");
+  std::string body = operand(function);
+  if (!first.empty())
+    body = "flame::fromRow(" + first.str() + ", " + body + ")";
+  if (groups) {
+    std::string result = operand(kernel.resultBuffer(0));
+    return "flame::clippedStore<" + type + ">(map2, " + body + ", " + result + ", ($I)" + number(pitch) + ")";
+  }
+  std::string store = "flame::tensorStore<" + type + ">(map2, " + body + ")";
+  if (!sourced)
+    return store;
+  std::string source = operand(kernel.bufferOf(sourced->source)), step = number(pitch);
+  if (!first.empty())
+    source += " + " + first.str() + " * " + step;
+  return "flame::sourced(" + store + ", " + source + ", ($I)" + step + ")";
 }
 
 DimExpr ContractCall::down(DimExpr rows, int tileRows) {

@@ -8,6 +8,7 @@
 #define FLAME_LIB_TARGET_CUDA_CONTRACTCALL_H
 
 #include "ChooseSchedule.h"
+#include "ContractEpilogue.h"
 #include "KernelBuilder.h"
 #include "Schedules.h"
 #include "llvm/ADT/ArrayRef.h"
@@ -58,11 +59,14 @@ protected:
   void callWgmma(const WgmmaSchedule &s, const WgmmaProblem &problem, llvm::ArrayRef<std::string> arguments);
   /// True if a result of this type whose lines have so many elements can be stored by the copy engine.
   static bool isStorable(const WgmmaSchedule &s, mlir::Type elementType, DimExpr columns, int products = 1);
-  /// Its map, of `batches` matrices, and the epilogue; none without a body. Of groups of rows, tiles end where these do.
-  std::string storeByMap(const WgmmaSchedule &s, mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches,
-                         DimExpr batchPitch, const std::string &body);
+  /// The result's map, of `batches` matrices.
+  void mapResult(mlir::Type elementType, DimExpr rows, DimExpr columns, DimExpr pitch, DimExpr batches, DimExpr batchPitch);
+  /// The epilogue that stores by it. Of groups of rows, tiles end where these do. `function` is the other epilogue's; with `sourced`, that
+  /// body takes its place. Of batches `first` is the text of the first row of one among all rows.
+  std::string storeByMap(const WgmmaSchedule &s, mlir::Type elementType, DimExpr pitch, mlir::Value function,
+                         std::optional<ContractEpilogue::SourcedBody> sourced, llvm::StringRef first = {});
   /// The body of the other epilogue, whose operands are the last ones so far: result, body, place.
-  std::string storedBody() const { return "$" + std::to_string(operands.size() - 2); }
+  mlir::Value storedBody() const { return operands[operands.size() - 2]; }
   /// Blocks of one product.
   DimExpr tiles(DimExpr rows, DimExpr columns);
   /// The call, with "head, type>(" in front of `arguments`, which are divided by commas and new lines.

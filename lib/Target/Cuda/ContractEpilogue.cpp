@@ -65,58 +65,83 @@ Values ContractEpilogue::resultIndex(unsigned result, ValueRange index) {
   return at;
 }
 
-std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool contiguous,
-                                    SmallVectorImpl<Value> &operands,
-                                    llvm::function_ref<std::string(const std::string &)> wrap, StringRef suffix) {
+/// (row, column, sums) → stored element of the only result; of several results a body that stores them. With `source` the body has one more
+/// argument, the element of an input where the result's lies, and *source is that input; null where there is none.
+Value ContractEpilogue::buildBody(ElementBuilder &e, IndexOf indexOf, StringRef name, Value *source) {
   Type index = e.b.getIndexType(), sum = computeType(getElementTypeOrSelf(product.getType()));
   SmallVector<Type> types{index, index};
   types.append(products.size(), sum);
-  const StringRef names[] = {"row", "column", "sum", "other"};
-  const ArrayRef<StringRef> argumentNames = ArrayRef(names).take_front(types.size());
-  auto setSums = [&](ValueRange args) {
-    ScalarBuilder s = e.scalars(sum);
-    for (auto [value, given] : llvm::zip(products, args.drop_front(2)))
-      e.setScalar(value, unit == 1 ? given : s.mul(given, s.number(sum, unit)));
-  };
-  auto clearSums = [&] {
-    for (Value value : products)
-      e.clearScalar(value);
-  };
+  SmallVector<StringRef> names{"row", "column", "sum", "other"};
+  names.resize(types.size());
+  const unsigned only = results.front();
+  Value yielded = kernel.region.getYielded()[only];
+  Type elementType = getElementTypeOrSelf(kernel.region.getResult(only).getType());
+  if (source) {
+    types.push_back(storageType(elementType));
+    names.push_back("element");
+  }
+  return FunctionOp::create(e.b, kernel.loc, name, types, names, [&](ValueRange args) {
+    Value stored;
+    e.scope([&] {
+      Values at = indexOf(e, args[0], args[1]);
+      ScalarBuilder s = e.scalars(sum);
+      for (auto [value, given] : llvm::zip(products, args.drop_front(2)))
+        e.setScalar(value, unit == 1 ? given : s.mul(given, s.number(sum, unit)));
+      if (results.size() == 1) {
+        Values to = resultIndex(only, at);
+        if (source)
+          kernel.heldElement = [&](Value value, ValueRange index) {
+            SmallVector<DimExpr> dims(kernel.shapes.dims(yielded));
+            const bool isSource = kernel.isMaterialized(value) && (!*source || value == *source) && kernel.shapes.dims(value) == ArrayRef(dims) &&
+                                  storageType(getElementTypeOrSelf(value.getType())) == types.back() &&
+                                  llvm::all_of(llvm::enumerate(dims), [&](auto dim) {
+                                    return dim.value().isConstant(1) || index[dim.index()] == to[dim.index()];
+                                  });
+            if (!isSource)
+              return Value();
+            *source = value;
+            return args.back();
+          };
+        stored = e.scalars(elementType).toStorage(e.element(yielded, to), elementType);
+        if (source)
+          kernel.heldElement = nullptr;
+      } else {
+        for (unsigned result : results) {
+          Values to = resultIndex(result, at);
+          kernel.storeResult(e, result, to, e.element(kernel.region.getYielded()[result], to));
+        }
+      }
+      for (Value value : products)
+        e.clearScalar(value);
+    });
+    return stored;
+  });
+}
+
+std::optional<ContractEpilogue::SourcedBody> ContractEpilogue::buildSourced(ElementBuilder &e, IndexOf indexOf) {
+  if (results.size() != 1)
+    return std::nullopt;
+  Value source, function = buildBody(e, indexOf, "bodyOfSource", &source);
+  if (source)
+    return SourcedBody{function, source};
+  function.getDefiningOp()->erase();
+  return std::nullopt;
+}
+
+std::string ContractEpilogue::build(ElementBuilder &e, IndexOf indexOf, bool contiguous,
+                                    SmallVectorImpl<Value> &operands,
+                                    llvm::function_ref<std::string(const std::string &)> wrap, StringRef suffix) {
+  Type index = e.b.getIndexType();
   auto name = [&](Value value) {
     operands.push_back(value);
     return "$" + std::to_string(operands.size() - 1);
   };
   auto function = [&](Value value) { return wrap ? wrap(name(value)) : name(value); };
-  if (results.size() != 1) {
-    Value body = FunctionOp::create(
-        e.b, kernel.loc, ("body" + suffix).str(), types, argumentNames, [&](ValueRange args) {
-          e.scope([&] {
-            Values at = indexOf(e, args[0], args[1]);
-            setSums(args);
-            for (unsigned result : results) {
-              Values to = resultIndex(result, at);
-              kernel.storeResult(e, result, to, e.element(kernel.region.getYielded()[result], to));
-            }
-            clearSums();
-          });
-          return Value();
-        });
+  Value body = buildBody(e, indexOf, ("body" + suffix).str(), nullptr);
+  if (results.size() != 1)
     return "flame::scatter(" + function(body) + ")";
-  }
   const unsigned only = results.front();
-  Type elementType = getElementTypeOrSelf(kernel.region.getResult(only).getType());
   Value yielded = kernel.region.getYielded()[only];
-  Value body =
-      FunctionOp::create(e.b, kernel.loc, ("body" + suffix).str(), types, argumentNames, [&](ValueRange args) {
-        Value stored;
-        e.scope([&] {
-          Values at = indexOf(e, args[0], args[1]);
-          setSums(args);
-          stored = e.scalars(elementType).toStorage(e.element(yielded, resultIndex(only, at)), elementType);
-          clearSums();
-        });
-        return stored;
-      });
   Value place = FunctionOp::create(e.b, kernel.loc, ("place" + suffix).str(), {index, index}, {"row", "column"}, [&](ValueRange args) {
     Value position;
     e.scope([&] {

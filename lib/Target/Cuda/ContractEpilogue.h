@@ -35,7 +35,16 @@ public:
   std::string build(ElementBuilder &e, IndexOf indexOf, bool contiguous, llvm::SmallVectorImpl<mlir::Value> &operands,
                     llvm::function_ref<std::string(const std::string &)> wrap = {}, llvm::StringRef suffix = "");
 
+  /// The body of the only result for a store that reads a whole tensor by itself, whose elements lie as the result's do (Sourced in
+  /// epilogue/StoreGroup.h); its last argument is that tensor's element.
+  struct SourcedBody {
+    mlir::Value function, source;
+  };
+  /// None where the region reads no such tensor.
+  std::optional<SourcedBody> buildSourced(ElementBuilder &e, IndexOf indexOf);
+
 private:
+  mlir::Value buildBody(ElementBuilder &e, IndexOf indexOf, llvm::StringRef name, mlir::Value *source);
   ElementBuilder::Values resultIndex(unsigned result, mlir::ValueRange index);
 
   KernelBuilder &kernel;

@@ -9,7 +9,6 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ContractCall.h"
-#include "ContractEpilogue.h"
 #include "FoldEpilogue.h"
 #include "SegmentEpilogue.h"
 #include "KernelOps.h"
@@ -427,6 +426,12 @@ private:
       at.push_back(column);
     return at;
   }
+  /// Of a row among those of all batches.
+  Values indexOfAll(ElementBuilder &b, Value row, Value column) {
+    SmallVector<DimExpr> dims(batch);
+    llvm::append_range(dims, rowDims);
+    return indexOf(b, {}, dims, row, column);
+  }
   std::string epilogueText() {
     return epilogue.build(
         e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, batchAt, rowDims, row, column); },
@@ -441,10 +446,8 @@ private:
   }
   /// For tiles of which each has its batch: the functions count rows through all batches.
   std::string epilogueOfBatches(StringRef first) {
-    SmallVector<DimExpr> dims(batch);
-    llvm::append_range(dims, rowDims);
     return epilogue.build(
-        e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, {}, dims, row, column); },
+        e, [&](ElementBuilder &b, Value row, Value column) { return indexOfAll(b, row, column); },
         /*contiguous=*/true, operands,
         [&](const std::string &function) { return "flame::fromRow(" + first.str() + ", " + function + ")"; }, "OfAll");
   }
@@ -570,13 +573,16 @@ private:
     bool batched = !batches.isConstant(1);
     std::string store = batched ? epilogueOfBatches("first") : end;
     if (segments) {
-      storeByMap(s, resultType, rows, columns, columns, batches, columns, {});
+      mapResult(resultType, rows, columns, columns, batches, columns);
       store = segments->build(e, rowDims, "map2", operands);
     } else if (byMap) {
-      std::string body = storedBody();
-      store = storeByMap(s, resultType, rows, columns, columns, batches, batched ? columns * rows : columns,
-                         batched ? "flame::fromRow(first, " + body + ")" : body);
-      store = withFolds(store);
+      Value body = storedBody();
+      mapResult(resultType, rows, columns, columns, batches, batched ? columns * rows : columns);
+      auto indexOfBody = [&](ElementBuilder &b, Value row, Value column) {
+        return batched ? indexOfAll(b, row, column) : indexOf(b, batchAt, rowDims, row, column);
+      };
+      auto sourced = groups || products > 1 || !s.takesSource(folds.count() > 0) ? std::nullopt : epilogue.buildSourced(e, indexOfBody);
+      store = withFolds(storeByMap(s, resultType, columns, body, sourced, batched ? "first" : ""));
     }
     std::string left = tensorOperand(x) + "{map0, ";
     if (x.further) {

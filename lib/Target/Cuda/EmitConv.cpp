@@ -8,7 +8,6 @@
 //
 //===------------------------------------------------------------------------------------------------------------------===//
 #include "ContractCall.h"
-#include "ContractEpilogue.h"
 #include "KernelOps.h"
 #include "StridedOperand.h"
 #include "flame/Analysis/ImageOrder.h"
@@ -199,20 +198,18 @@ private:
     // Runs of columns stay within an image.
     bool contiguous = transposedProduct || imageIsBatch || dims[0].isConstant(1) ||
                       (area.constant() && *area.constant() % 8 == 0);
-    return epilogue.build(
-        e,
-        [&](ElementBuilder &b, Value row, Value column) {
-          Value n = image, position = transposedProduct ? row : column, channel = transposedProduct ? column : row;
-          if (!imageIsBatch) {
-            Values at = b.delinearize(position, {dims[0], area});
-            n = at[0], position = at[1];
-          }
-          Value group = changesGroup ? ValueOp::create(b.b, kernel.loc, b.b.getIndexType(), "group", {}) : groupOfBlock;
-          Values at{n, b.addi(b.muli(group, b.expr(channels)), channel)};
-          llvm::append_range(at, b.delinearize(position, outDims));
-          return at;
-        },
-        contiguous, operands);
+    return epilogue.build(e, [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, row, column); }, contiguous, operands);
+  }
+  Values indexOf(ElementBuilder &b, Value row, Value column) {
+    Value n = image, position = transposedProduct ? row : column, channel = transposedProduct ? column : row;
+    if (!imageIsBatch) {
+      Values at = b.delinearize(position, {dims[0], product(shapes, outDims)});
+      n = at[0], position = at[1];
+    }
+    Value group = changesGroup ? ValueOp::create(b.b, kernel.loc, b.b.getIndexType(), "group", {}) : groupOfBlock;
+    Values at{n, b.addi(b.muli(group, b.expr(channels)), channel)};
+    llvm::append_range(at, b.delinearize(position, outDims));
+    return at;
   }
 
   // ---- by wgmma, for sm_90a
@@ -320,8 +317,14 @@ private:
     bool isMatrix = transposedProduct ? isChannelsLast(transpose) : !transpose && dims[0].isConstant(1);
     std::string store = end;
     if (kernel.region.getNumResults() == 1 && isMatrix && isStorable(s, stored, columns))
-      store = transposedProduct ? storeByMap(s, stored, rows, columns, dims[1], batches, columns, storedBody())
-                                : storeByMap(s, stored, rows, columns, columns, batches, rows * columns, storedBody());
+    {
+      DimExpr pitch = transposedProduct ? dims[1] : columns;
+      Value body = storedBody();
+      mapResult(stored, rows, columns, pitch, batches, transposedProduct ? columns : rows * columns);
+      auto indexOfBody = [&](ElementBuilder &b, Value row, Value column) { return indexOf(b, row, column); };
+      auto sourced = batches.isConstant(1) && s.takesSource() ? epilogue.buildSourced(e, indexOfBody) : std::nullopt;
+      store = storeByMap(s, stored, pitch, body, sourced);
+    }
     if (changesGroup)
       store = "[&](int at) { group = at; return " + store + "; }";
     else

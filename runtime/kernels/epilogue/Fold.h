@@ -79,10 +79,4 @@ template <typename Base, typename Of> struct Folding : Base {
 };
 template <typename Base, typename Of> FLAME_DEVICE Folding<Base, Of> folding(Base base, Of folds) { return {base, folds}; }
 
-template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body, bool isLong, typename Of>
-FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column, const int (&batch)[batchDims],
-                             const Problem<Index> &p, const Folding<TensorStore<T, Body, isLong>, Of> &epilogue) {
-  storeByMap<slabs, pitch, products, T, isLong>(d, shared, row, column, batch, p, epilogue);
-}
-
 } // namespace flame

@@ -8,6 +8,7 @@
 #pragma once
 #include "epilogue/Store.h"
 #include "ptx/Convert.h"
+#include "ptx/Matrix.h"
 #include "ptx/Tensor.h"
 #include "tile/Bits.h"
 
@@ -18,7 +19,8 @@ namespace flame {
 /// and is repeated for the others, which takes the compiler less time; otherwise it stands there for each, so that all that it reads is
 /// under way at one time.
 template <typename T, typename Body, bool isLong> struct TensorStore {
-  static constexpr bool clips = false;
+  using Element = T;
+  static constexpr bool repeatsBody = isLong, clips = false, hasSource = false;
   const TensorMap &map;
   Body body;
 };
@@ -28,8 +30,11 @@ FLAME_DEVICE TensorStore<T, Body, isLong> tensorStore(const TensorMap &map, Body
 }
 /// Whether what stores 64 rows is so long that it stands in a kernel once, for all of them.
 template <typename Epilogue> constexpr bool standsOnce = false;
+/// A TensorStore, or one with more.
 template <typename Epilogue> constexpr bool isTensorStore = false;
-template <typename T, typename Body, bool isLong> constexpr bool isTensorStore<TensorStore<T, Body, isLong>> = true;
+template <typename Epilogue>
+  requires requires { Epilogue::repeatsBody; }
+constexpr bool isTensorStore<Epilogue> = true;
 /// The same of a matrix whose rows may end for a tile before they end in memory: those that the copy engine would write too many of, the
 /// warp writes by itself, `result` being where the matrix begins, and lines of `pitch` elements whole vectors of 16 bytes.
 template <typename T, typename Body, bool isLong, typename Index> struct ClippedStore : TensorStore<T, Body, isLong> {
@@ -40,6 +45,19 @@ template <typename T, typename Body, bool isLong, typename Index> struct Clipped
 template <typename T, bool isLong = false, typename Body, typename Index>
 FLAME_DEVICE ClippedStore<T, Body, isLong, Index> clippedStore(const TensorMap &map, Body body, T *result, Index pitch) {
   return {{map, body}, result, pitch};
+}
+/// The same with a body that also takes the element of `source` in the result's place, such as a residual's: (row, column, sum, element). A
+/// warp reads whole lines of it, where bodies would read two elements at a time. Lines are `pitch` elements apart, and these and `source`
+/// whole vectors of 16 bytes; the result's lines are, too.
+template <typename Base, typename Index> struct Sourced : Base {
+  static constexpr bool hasSource = true;
+  const typename Base::Element *source;
+  Index pitch;
+};
+template <typename Base, typename Index> constexpr bool standsOnce<Sourced<Base, Index>> = true;
+template <typename Base, typename Index>
+FLAME_DEVICE Sourced<Base, Index> sourced(Base base, const typename Base::Element *source, Index pitch) {
+  return {base, source, pitch};
 }
 
 /// A warp's piece of 16 lines of 128 bytes goes to `result`: the first `rows` lines and `bytes` of each, whole vectors. Not unrolled, as
@@ -69,6 +87,25 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
   constexpr int folds = foldsOf<Epilogue>;
   static_assert(folds == 0 || columns % foldColumns == 0, "whole runs of columns");
   const Index first = least(row + lane / 4, p.rows - 1), second = least(row + lane / 4 + 8, p.rows - 1);
+  // Of the source the first chunk comes to shared memory by itself: all sums are in registers. What the next chunk needs is under way while
+  // the second half of one is computed, whose first half's sums are gone.
+  constexpr int sourceVectors = 4;
+  [[maybe_unused]] Vector brought[sourceVectors];
+  auto eachVector = [&](int c, auto function) {
+    if constexpr (Epilogue::hasSource) {
+      constexpr int each = 16 / (int)sizeof(T);
+      const Index at = least(column + least(c * chunk, columns - chunk) + lane % 8 * each, p.columns - each);
+#pragma unroll
+      for (int i = 0; i < sourceVectors; ++i) {
+        const int line = 4 * i + lane / 8;
+        function(i, line * 128 + (lane % 8 ^ line % 8) * 16, epilogue.source + least(row + line, p.rows - 1) * epilogue.pitch + at);
+      }
+    }
+  };
+  auto bringNext = [&](int c, int t, int j) {
+    if (c + 1 < chunks && t == parts / 2 && j == (parts == 1 ? part / 8 : 0))
+      eachVector(c + 1, [&](int i, int, const T *from) { brought[i] = *(const Vector *)from; });
+  };
 #pragma unroll unrolledChunks
   for (int c = 0; c < chunks; ++c) {
     // The last chunk may repeat columns of the one before.
@@ -93,6 +130,17 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
       waitStoresRead<slabs - 1>();
     syncWarp();
     const SharedAddress slab = shared + c % slabs * pitch;
+    if constexpr (Epilogue::hasSource) {
+      // To where the results will be, from which each lane takes the elements that it puts its own in the place of.
+      if (c == 0) {
+        eachVector(c, [&](int, int to, const T *from) { copyAsync<16>(slab + to, from, 16); });
+        commitCopies();
+        waitCopies<0>();
+      } else {
+        eachVector(c, [&](int i, int to, const T *) { *(Vector *)pointerTo(slab + to) = brought[i]; });
+      }
+      syncWarp();
+    }
 #pragma unroll unrolledParts
     for (int t = 0; t < parts; ++t) {
       Sum inPart[products * part];
@@ -103,32 +151,51 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
         for (int turn = 1; turn < parts; ++turn)
           inPart[i] = t == turn ? inChunk[i / part * held + turn * part + i % part] : inPart[i];
       }
-      auto value = [&](int half, int j, int k) {
+      auto value = [&](int half, int j, int k, auto... source) {
         const Index at = least(column + start + 2 * part * t + 8 * j + lane % 4 * 2 + k, p.columns - 1);
         const int i = j * 4 + half * 2 + k;
         if constexpr (products == 1)
-          return epilogue.body(half ? second : first, at, inPart[i]);
+          return epilogue.body(half ? second : first, at, inPart[i], source...);
         else
-          return epilogue.body(half ? second : first, at, inPart[i], inPart[part + i]);
+          return epilogue.body(half ? second : first, at, inPart[i], inPart[part + i], source...);
       };
       if constexpr (sizeof(T) == 2) {
 #pragma unroll
         for (int j = 0; j < part / 4; j += 2) {
-          auto pair = [&](int half, int jj) {
-            return (unsigned)(unsigned short)value(half, jj, 0) | (unsigned)(unsigned short)value(half, jj, 1) << 16;
-          };
           const int line = lane % 16, at = t * (part / 4) + j + lane / 16;
-          storeMatrices(slab + line * 128 + (at ^ line % 8) * 16, pair(0, j), pair(1, j), pair(0, j + 1), pair(1, j + 1));
+          const SharedAddress place = slab + line * 128 + (at ^ line % 8) * 16;
+          [[maybe_unused]] unsigned source[4];
+          bringNext(c, t, j);
+          if constexpr (Epilogue::hasSource)
+            loadMatrices(source, place);
+          auto pair = [&](int half, int jj) {
+            unsigned short low, high;
+            if constexpr (Epilogue::hasSource) {
+              const unsigned word = source[(jj - j) * 2 + half];
+              low = (unsigned short)value(half, jj, 0, (T)word), high = (unsigned short)value(half, jj, 1, (T)(word >> 16));
+            } else {
+              low = (unsigned short)value(half, jj, 0), high = (unsigned short)value(half, jj, 1);
+            }
+            return (unsigned)low | (unsigned)high << 16;
+          };
+          storeMatrices(place, pair(0, j), pair(1, j), pair(0, j + 1), pair(1, j + 1));
         }
       } else {
 #pragma unroll
-        for (int j = 0; j < part / 4; ++j)
+        for (int j = 0; j < part / 4; ++j) {
+          bringNext(c, t, j);
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int line = lane / 4 + 8 * half, at = 2 * (t * (part / 4) + j) + lane % 4 / 2;
-            storeShared(slab + line * 128 + (at ^ line % 8) * 16 + lane % 2 * 8, bitsOf(value(half, j, 0)),
-                        bitsOf(value(half, j, 1)));
+            const SharedAddress place = slab + line * 128 + (at ^ line % 8) * 16 + lane % 2 * 8;
+            if constexpr (Epilogue::hasSource) {
+              const auto source = *(const Pack<T, 2> *)pointerTo(place);
+              storeShared(place, bitsOf(value(half, j, 0, source.values[0])), bitsOf(value(half, j, 1, source.values[1])));
+            } else {
+              storeShared(place, bitsOf(value(half, j, 0)), bitsOf(value(half, j, 1)));
+            }
           }
+        }
       }
     }
     fenceShared();
@@ -171,17 +238,11 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
 
 /// By all threads of the warpgroup. The warp's rows begin at `row` (in the result), the sums' columns at `column`.
 /// `shared`: the warp's `slabs` pieces of 2048 bytes, `pitch` bytes apart. `batch`: where its matrix is in the tensor map.
-template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body, bool isLong>
+template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename Epilogue>
+  requires isTensorStore<Epilogue>
 FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
-                             const int (&batch)[batchDims], const Problem<Index> &p,
-                             const TensorStore<T, Body, isLong> &epilogue) {
-  storeByMap<slabs, pitch, products, T, isLong>(d, shared, row, column, batch, p, epilogue);
-}
-template <int slabs, int pitch, int products = 1, int sums, int batchDims, typename Sum, typename Index, typename T, typename Body, bool isLong>
-FLAME_DEVICE void storeGroup(const Sum (&d)[sums], SharedAddress shared, Index row, Index column,
-                             const int (&batch)[batchDims], const Problem<Index> &p,
-                             const ClippedStore<T, Body, isLong, Index> &epilogue) {
-  storeByMap<slabs, pitch, products, T, isLong>(d, shared, row, column, batch, p, epilogue);
+                             const int (&batch)[batchDims], const Problem<Index> &p, const Epilogue &epilogue) {
+  storeByMap<slabs, pitch, products, typename Epilogue::Element, Epilogue::repeatsBody>(d, shared, row, column, batch, p, epilogue);
 }
 
 /// The same for an epilogue that stores by itself. Its body stands here once, in loops, so that a long one takes no more of

@@ -213,7 +213,7 @@ func.func @long(%x: tensor<4608x3072xbf16>, %w: tensor<12288x3072xbf16>, %b: ten
 
 // CHECK-LABEL: // contract: matmul add gelu
 // CHECK: wgmmaGemm<flame::WgmmaSchedule{{[{][0-9]+, [0-9]+, [0-9]+, [0-9]+, [0-9]+}}, true,
-// CHECK: flame::tensorStore<unsigned short>(map2, body); });
+// CHECK: flame::sourced(flame::tensorStore<unsigned short>(map2, bodyOfSource), in2, (int)12288); });
 func.func @residual(%x: tensor<4608x3072xbf16>, %w: tensor<12288x3072xbf16>, %r: tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16> {
   %0 = flame.region "contract"(%x, %w, %r) : (tensor<4608x3072xbf16>, tensor<12288x3072xbf16>, tensor<4608x12288xbf16>) -> tensor<4608x12288xbf16> {
   ^bb0(%a: tensor<4608x3072xbf16>, %c: tensor<12288x3072xbf16>, %d: tensor<4608x12288xbf16>):

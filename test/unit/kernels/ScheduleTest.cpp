@@ -697,6 +697,45 @@ TEST(Schedule, FoldsNeitherSpillNorWait) {
   expectNeitherSpillsNorWaits(*nvrtc, sources);
 }
 
+TEST(Schedule, SourcedStoresNeitherSpillNorWait) {
+  auto nvrtc = loadNvrtc();
+  if (!nvrtc)
+    GTEST_SKIP() << "no NVRTC";
+  std::string templates;
+  llvm::StringSet<> seen;
+  for (const char *file : {"impl/WgmmaGemm.h", "epilogue/Fold.h"})
+    appendTemplate(file, seen, templates);
+  static_assert(!WgmmaSchedule{128, 192, 64, 4, 2, true}.takesSource() && !WgmmaSchedule{192, 192, 64, 4, 3}.takesSource(true));
+  // A residual with a gate and a bias; its largest magnitude.
+  auto kernel = [&](const WgmmaSchedule &s, bool wide, bool folds) {
+    const std::string type = wide ? "float" : "unsigned short", store = "flame::sourced(flame::tensorStore<" + type + ">(to, body), source, n)";
+    return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s.threads()) +
+           ", 1) product(const __grid_constant__ flame::TensorMap xMap, const __grid_constant__ flame::TensorMap yMap, const __grid_constant__ "
+           "flame::TensorMap to, const " + type + " *__restrict__ source, float *__restrict__ most, const unsigned short *__restrict__ gate, "
+           "const unsigned short *__restrict__ bias, int m, int n, int k) {\n"
+           "  auto wide = [](auto v) { if constexpr (sizeof(v) == 2) return __uint_as_float((unsigned)v << 16); else return v; };\n"
+           "  auto body = [&](int row, int column, float sum, " + type + " element) { const float v = (sum + wide(bias[column])) * wide(gate[column]) + wide(element); " +
+           (wide ? "return v;" : "unsigned short r; asm(\"cvt.rn.bf16.f32 %0, %1;\" : \"=h\"(r) : \"f\"(v)); return r;") + " };\n"
+           "  auto magnitude = [&](float a, " + type + " v) { return fmaxf(a, fabsf(wide(v))); };\n"
+           "  auto larger = [](float a, float b) { return fmaxf(a, b); };\n  auto none = [] { return 0.f; };\n  flame::wgmmaGemm<" + text(s) +
+           ", flame::Arithmetic::BF16, flame::Major::Depth, flame::Major::Depth>(flame::Problem<int>{m, n, k}, 1, flame::TensorOperand{xMap, 0}, "
+           "flame::TensorOperand{yMap, 0}, [&](int) { return " +
+           (folds ? "flame::folding(" + store + ", flame::folds(m, flame::fold(most, none, magnitude, larger)))" : store) + "; });\n}\n";
+  };
+  std::vector<Source> sources;
+  for (const WgmmaSchedule &base : wgmmaSchedules()) {
+    const WgmmaSchedule s = fitted(base, Arithmetic::BF16, Major::Depth, Major::Depth);
+    if (!s.takesSource())
+      continue;
+    for (bool wide : {false, true})
+      if (s.columns * (wide ? 4 : 2) >= WgmmaSchedule::lineBytes)
+        sources.push_back({text(s) + (wide ? " of 32 bits" : ""), kernel(s, wide, false), false});
+    if (s.takesFolds() && s.takesSource(true))
+      sources.push_back({text(s) + " with a fold", kernel(s, false, true), false});
+  }
+  expectNeitherSpillsNorWaits(*nvrtc, sources);
+}
+
 TEST(Schedule, TopKFollowsTheProblem) {
   const KeyFormat half{KeyKind::Float, 16, 0x7c00}, real{KeyKind::Float, 32, 0x7f800000}, wide{KeyKind::Signed, 64};
   auto form = [](const KeyFormat &format, std::optional<int64_t> length, std::optional<int64_t> k) {
