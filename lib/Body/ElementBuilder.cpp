@@ -73,6 +73,18 @@ Value ElementBuilder::toIndex(Value scalar, Type elementType) {
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), scalar);
 }
 
+void BodyEnvironment::forgetSplits(Region &region) {
+  SmallVector<std::pair<Value, Value>> inside;
+  for (auto &[parts, split] : splits)
+    for (Value value : {parts.first, parts.second, split.whole})
+      if (region.isAncestor(value.getParentRegion())) {
+        inside.push_back(parts);
+        break;
+      }
+  for (auto &parts : inside)
+    splits.erase(parts);
+}
+
 Value BodyEnvironment::linearize(OpBuilder &b, Location loc, ValueRange at, ArrayRef<DimExpr> dims) {
   // Dims of one element contribute nothing; neighbours that were split from one number are joined again.
   SmallVector<std::pair<Value, DimExpr>> parts;

@@ -59,6 +59,12 @@ def wgmma(rows, columns, depth, stages, consumers, **more):
     return schedule | {"pingPong": False, "clusterRows": 1, "clusterColumns": 1, "band": 8, "slabs": 1, "splits": 1} | more
 
 
+def reads_lines(schedule):
+    """Whether its epilogue reads a residual in whole lines, where elements have 16 bits."""
+    turns = schedule["pingPong"] and (schedule["rows"] + 63) // 64 * schedule["columns"] // 2 > 160
+    return not schedule.get("streamK") and not turns and schedule["columns"] // schedule["splits"] >= 64
+
+
 # Schedules by what is special about them, so that each is run, whatever the compiler would choose.
 WGMMA = {
     "wide": wgmma(128, 256, 64, 4, 2), "three": wgmma(192, 192, 64, 4, 3), "narrow": wgmma(64, 32, 128, 6, 1),
@@ -315,6 +321,7 @@ def products():
                 c = Case(f"wgmma_{name}_{m}x{n}x{k}{kind}", "bf16")
                 c.schedule = [{"family": "wgmma", "schedule": schedule}]
                 y = c.matmul(c.input("x", (m, k)), c.transpose(c.input("w", (n, k)), [1, 0]))
+                c.kernels = ["flame::sourced("] if kind == "residual" and reads_lines(schedule) else []
                 yield c, c.epilogue(kind, y) if kind else y
         c = Case(f"wgmma_two_parts_{name}", "bf16")
         c.schedule = [{"family": "wgmma", "schedule": schedule}]
@@ -341,6 +348,7 @@ def products():
             if kind in ("dims", "dynamic", "left"):
                 r = c.input("r", c.value[y].shape, symbols and ["b", "m", n])
                 y = c.node("Add", [r, y], c.value[r] + c.value[y])
+                c.kernels = ["flame::sourced("] if reads_lines(schedule) else []
             yield c, c.transpose(c.epilogue("sigmoid", y), [1, 0, 2]) if kind == "both" else y
     # Few rows by weights, which come before the kernels before this one have ended; more rows than were expected.
     for name, schedule in STREAMS.items():
@@ -828,7 +836,9 @@ def channels_last():
         if schedule["rows"] % 64 == 0:
             for shape in ("many", "down", "lines"):
                 for kind in ("", "sum"):
-                    yield case(f"channels_last_{name}_{shape}", "bf16", shapes[shape], True, kind, schedule=schedule)
+                    c, y = case(f"channels_last_{name}_{shape}", "bf16", shapes[shape], True, kind, schedule=schedule)
+                    c.kernels = ["flame::sourced("] if kind and reads_lines(schedule) else []
+                    yield c, y
 
 
 def networks():

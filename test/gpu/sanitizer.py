@@ -50,7 +50,7 @@ SUBSET = {
     "attention": [r"f16", r"bf16", r"causal", r"mask"],
     "forms": [r"loop", r"row", r"reduce", r"transpose", r"gather", r"scatter", r"concat", r"scan", r"sort", r"pool", r"pad"],
 }  # fmt: skip
-# initcheck sees nothing of what the copy engine stores: it reports each element that a next kernel reads of it, none else.
+# initcheck sees nothing of what the copy engine stores: it reports each element of it that a next kernel reads, and no other.
 UNSEEN = {"initcheck": r"^many_"}
 
 

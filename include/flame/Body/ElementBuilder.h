@@ -37,6 +37,8 @@ public:
   void noteSplit(mlir::Value high, mlir::Value low, DimExpr size, mlir::Value whole) {
     splits[{high, low}] = {size, whole};
   }
+  /// Before a region is erased in which splits were noted.
+  void forgetSplits(mlir::Region &region);
   /// Row-major position of an index in a shape.
   mlir::Value linearize(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange index, llvm::ArrayRef<DimExpr> dims);
 

@@ -3,6 +3,7 @@
 #include "KernelOps.h"
 #include "flame/Ops/Shape.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace flame;
@@ -73,11 +74,9 @@ Value ContractEpilogue::buildBody(ElementBuilder &e, IndexOf indexOf, StringRef 
   types.append(products.size(), sum);
   SmallVector<StringRef> names{"row", "column", "sum", "other"};
   names.resize(types.size());
-  const unsigned only = results.front();
-  Value yielded = kernel.region.getYielded()[only];
-  Type elementType = getElementTypeOrSelf(kernel.region.getResult(only).getType());
+  auto typeOf = [&](unsigned result) { return getElementTypeOrSelf(kernel.region.getResult(result).getType()); };
   if (source) {
-    types.push_back(storageType(elementType));
+    types.push_back(storageType(typeOf(results.front())));
     names.push_back("element");
   }
   return FunctionOp::create(e.b, kernel.loc, name, types, names, [&](ValueRange args) {
@@ -88,7 +87,10 @@ Value ContractEpilogue::buildBody(ElementBuilder &e, IndexOf indexOf, StringRef 
       for (auto [value, given] : llvm::zip(products, args.drop_front(2)))
         e.setScalar(value, unit == 1 ? given : s.mul(given, s.number(sum, unit)));
       if (results.size() == 1) {
+        const unsigned only = results.front();
+        Value yielded = kernel.region.getYielded()[only];
         Values to = resultIndex(only, at);
+        llvm::SaveAndRestore held(kernel.heldElement);
         if (source)
           kernel.heldElement = [&](Value value, ValueRange index) {
             SmallVector<DimExpr> dims(kernel.shapes.dims(yielded));
@@ -102,9 +104,7 @@ Value ContractEpilogue::buildBody(ElementBuilder &e, IndexOf indexOf, StringRef 
             *source = value;
             return args.back();
           };
-        stored = e.scalars(elementType).toStorage(e.element(yielded, to), elementType);
-        if (source)
-          kernel.heldElement = nullptr;
+        stored = e.scalars(typeOf(only)).toStorage(e.element(yielded, to), typeOf(only));
       } else {
         for (unsigned result : results) {
           Values to = resultIndex(result, at);
@@ -119,11 +119,10 @@ Value ContractEpilogue::buildBody(ElementBuilder &e, IndexOf indexOf, StringRef 
 }
 
 std::optional<ContractEpilogue::SourcedBody> ContractEpilogue::buildSourced(ElementBuilder &e, IndexOf indexOf) {
-  if (results.size() != 1)
-    return std::nullopt;
   Value source, function = buildBody(e, indexOf, "bodyOfSource", &source);
   if (source)
     return SourcedBody{function, source};
+  kernel.forgetSplits(function.getDefiningOp()->getRegion(0));
   function.getDefiningOp()->erase();
   return std::nullopt;
 }

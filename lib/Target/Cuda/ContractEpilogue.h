@@ -40,7 +40,7 @@ public:
   struct SourcedBody {
     mlir::Value function, source;
   };
-  /// None where the region reads no such tensor.
+  /// None where the region reads no such tensor. There is one result.
   std::optional<SourcedBody> buildSourced(ElementBuilder &e, IndexOf indexOf);
 
 private:

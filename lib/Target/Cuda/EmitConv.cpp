@@ -316,8 +316,7 @@ private:
     auto transpose = yielded == op.getResult() ? TransposeOp() : yielded.getDefiningOp<TransposeOp>();
     bool isMatrix = transposedProduct ? isChannelsLast(transpose) : !transpose && dims[0].isConstant(1);
     std::string store = end;
-    if (kernel.region.getNumResults() == 1 && isMatrix && isStorable(s, stored, columns))
-    {
+    if (kernel.region.getNumResults() == 1 && isMatrix && isStorable(s, stored, columns)) {
       DimExpr pitch = transposedProduct ? dims[1] : columns;
       Value body = storedBody();
       mapResult(stored, rows, columns, pitch, batches, transposedProduct ? columns : rows * columns);

@@ -46,9 +46,9 @@ template <typename T, bool isLong = false, typename Body, typename Index>
 FLAME_DEVICE ClippedStore<T, Body, isLong, Index> clippedStore(const TensorMap &map, Body body, T *result, Index pitch) {
   return {{map, body}, result, pitch};
 }
-/// The same with a body that also takes the element of `source` in the result's place, such as a residual's: (row, column, sum, element). A
-/// warp reads whole lines of it, where bodies would read two elements at a time. Lines are `pitch` elements apart, and these and `source`
-/// whole vectors of 16 bytes; the result's lines are, too.
+/// A TensorStore with a body that also takes the element of `source` in the result's place, such as a residual's: (row, column, sum, element).
+/// A warp reads whole lines of it, where bodies would read elements of eight lines at a time. Lines of both, `pitch`, which is that from line
+/// to line, and `source` are multiples of 16 bytes. Its text is long.
 template <typename Base, typename Index> struct Sourced : Base {
   static constexpr bool hasSource = true;
   const typename Base::Element *source;
@@ -87,8 +87,8 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
   constexpr int folds = foldsOf<Epilogue>;
   static_assert(folds == 0 || columns % foldColumns == 0, "whole runs of columns");
   const Index first = least(row + lane / 4, p.rows - 1), second = least(row + lane / 4 + 8, p.rows - 1);
-  // Of the source the first chunk comes to shared memory by itself: all sums are in registers. What the next chunk needs is under way while
-  // the second half of one is computed, whose first half's sums are gone.
+  // Of the source the first chunk goes straight to shared memory, as all registers hold sums. What the next chunk needs is under way while the
+  // second half of one is computed, whose first half's sums are gone.
   constexpr int sourceVectors = 4;
   [[maybe_unused]] Vector brought[sourceVectors];
   auto eachVector = [&](int c, auto function) {

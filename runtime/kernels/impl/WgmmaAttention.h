@@ -399,7 +399,7 @@ FLAME_DEVICE void wgmmaAttention(AttentionProblem p, Heads heads, HeadOperand q,
         if (lags)
           rescale();
       }
-      // Queries may go, unless the results need their place, and the tile's number.
+      // The queries, and with them the tile's number, may go, unless the results need their place.
       if constexpr (s.slabs > 0)
         release(queryRing.empty(0));
       multiplyValues(turns > 1);

@@ -203,7 +203,9 @@ struct WgmmaSchedule {
            (!pingPong || loopsBodies() || (products == 1 && columns < 192));
   }
   /// Whether there are registers for lines of a matrix that the epilogue reads (Sourced) beside the sums of one product, and beside those and folds.
-  FLAME_BOTH constexpr bool takesSource(bool folds = false) const { return !streamK && (!pingPong || loopsBodies()) && (!folds || (consumers < 3 && !pingPong)); }
+  FLAME_BOTH constexpr bool takesSource(bool folds = false) const {
+    return !streamK && (!pingPong || loopsBodies()) && (!folds || (consumers < 3 && !pingPong));
+  }
   /// Whether a tile holds whole segments of columns of 16-bit results, and a warp's pieces of shared memory one of them.
   FLAME_BOTH constexpr bool takesSegments(int width) const {
     return columns % width == 0 && splits == 1 && slabs * lineBytes >= 2 * width && rows % 64 == 0;

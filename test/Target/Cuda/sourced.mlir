@@ -43,9 +43,12 @@ func.func @batches(%x: tensor<3x1024x512xf16>, %y: tensor<3x512x1280xf16>, %r: t
 
 // -----
 
-// Elements of another width lie elsewhere, as do those of a row for all and of a transposed matrix.
+// Elements of another width lie elsewhere, as do those of a column for all and of a transposed matrix.
 // CHECK-LABEL: // contract: transpose cast matmul add add add
 // CHECK-NOT: flame::sourced(
+// CHECK: flame::tensorStore<unsigned short>(map2, body)
+// CHECK-NOT: flame::sourced(
+// CHECK: #else
 func.func @others(%x: tensor<3072x1024xbf16>, %y: tensor<1024x3072xbf16>, %r: tensor<3072x3072xf32>, %s: tensor<3072x3072xbf16>, %t: tensor<3072x1xbf16>) -> tensor<3072x3072xbf16> {
   %0 = flame.region "contract"(%x, %y, %r, %s, %t) : (tensor<3072x1024xbf16>, tensor<1024x3072xbf16>, tensor<3072x3072xf32>, tensor<3072x3072xbf16>, tensor<3072x1xbf16>) -> tensor<3072x3072xbf16> {
   ^bb0(%a: tensor<3072x1024xbf16>, %c: tensor<1024x3072xbf16>, %d: tensor<3072x3072xf32>, %e: tensor<3072x3072xbf16>, %f: tensor<3072x1xbf16>):
@@ -87,6 +90,8 @@ func.func @planes(%x: tensor<2x64x64x640xbf16>, %w: tensor<640x3x3x640xbf16>, %r
 // CHECK-LABEL: // contract: matmul add
 // CHECK: wgmmaGemm<flame::WgmmaSchedule{128, 192, {{[0-9]+, [0-9]+, [0-9]+}}, true,
 // CHECK-NOT: flame::sourced(
+// CHECK: flame::tensorStore<unsigned short>(
+// CHECK-NOT: flame::sourced(
 // CHECK: #else
 func.func @turns(%x: tensor<3x1024x512xf16>, %y: tensor<3x512x3072xf16>, %r: tensor<3x1024x3072xf16>) -> tensor<3x1024x3072xf16> {
   %0 = flame.region "contract"(%x, %y, %r) : (tensor<3x1024x512xf16>, tensor<3x512x3072xf16>, tensor<3x1024x3072xf16>) -> tensor<3x1024x3072xf16> {
@@ -96,4 +101,41 @@ func.func @turns(%x: tensor<3x1024x512xf16>, %y: tensor<3x512x3072xf16>, %r: ten
     flame.yield %2 : tensor<3x1024x3072xf16>
   }
   return %0 : tensor<3x1024x3072xf16>
+}
+
+// -----
+
+// Two products at once, and rows in groups, have bodies that read.
+// CHECK-LABEL: // contract: matmul matmul mul add
+// CHECK-NOT: flame::sourced(
+// CHECK: flame::PairedTensors{
+// CHECK-NOT: flame::sourced(
+// CHECK: #else
+func.func @pair(%x: tensor<4096x512xbf16>, %y: tensor<512x1280xbf16>, %z: tensor<512x1280xbf16>, %r: tensor<4096x1280xbf16>) -> tensor<4096x1280xbf16> {
+  %0 = flame.region "contract"(%x, %y, %z, %r) : (tensor<4096x512xbf16>, tensor<512x1280xbf16>, tensor<512x1280xbf16>, tensor<4096x1280xbf16>) -> tensor<4096x1280xbf16> {
+  ^bb0(%a: tensor<4096x512xbf16>, %c: tensor<512x1280xbf16>, %d: tensor<512x1280xbf16>, %e: tensor<4096x1280xbf16>):
+    %1 = flame.matmul %a, %c : (tensor<4096x512xbf16>, tensor<512x1280xbf16>) -> tensor<4096x1280xbf16>
+    %2 = flame.matmul %a, %d : (tensor<4096x512xbf16>, tensor<512x1280xbf16>) -> tensor<4096x1280xbf16>
+    %3 = flame.mul %1, %2 : (tensor<4096x1280xbf16>, tensor<4096x1280xbf16>) -> tensor<4096x1280xbf16>
+    %4 = flame.add %3, %e : (tensor<4096x1280xbf16>, tensor<4096x1280xbf16>) -> tensor<4096x1280xbf16>
+    flame.yield %4 : tensor<4096x1280xbf16>
+  }
+  return %0 : tensor<4096x1280xbf16>
+}
+
+// -----
+
+// CHECK-LABEL: // contract: grouped_matmul add
+// CHECK-NOT: flame::sourced(
+// CHECK: flame::clippedStore<
+// CHECK-NOT: flame::sourced(
+// CHECK: #else
+func.func @groups(%x: tensor<4096x1024xbf16>, %w: tensor<8x2048x1024xbf16>, %e: tensor<8xi32>, %r: tensor<4096x2048xbf16>) -> tensor<4096x2048xbf16> {
+  %0 = flame.region "contract"(%x, %w, %e, %r) : (tensor<4096x1024xbf16>, tensor<8x2048x1024xbf16>, tensor<8xi32>, tensor<4096x2048xbf16>) -> tensor<4096x2048xbf16> {
+  ^bb0(%a: tensor<4096x1024xbf16>, %c: tensor<8x2048x1024xbf16>, %d: tensor<8xi32>, %f: tensor<4096x2048xbf16>):
+    %1 = flame.grouped_matmul %a, %c, %d {transpose_y = true} : (tensor<4096x1024xbf16>, tensor<8x2048x1024xbf16>, tensor<8xi32>) -> tensor<4096x2048xbf16>
+    %2 = flame.add %1, %f : (tensor<4096x2048xbf16>, tensor<4096x2048xbf16>) -> tensor<4096x2048xbf16>
+    flame.yield %2 : tensor<4096x2048xbf16>
+  }
+  return %0 : tensor<4096x2048xbf16>
 }
