@@ -89,6 +89,7 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
   const Index first = least(row + lane / 4, p.rows - 1), second = least(row + lane / 4 + 8, p.rows - 1);
   // Of the source the first chunk goes straight to shared memory, as all registers hold sums. What the next chunk needs is under way while the
   // second half of one is computed, whose first half's sums are gone.
+  static_assert(!Epilogue::hasSource || (!isLong && !Epilogue::clips), "nobody asks for it");
   constexpr int sourceVectors = 4;
   [[maybe_unused]] Vector brought[sourceVectors];
   auto eachVector = [&](int c, auto function) {
@@ -102,8 +103,8 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
       }
     }
   };
-  auto bringNext = [&](int c, int t, int j) {
-    if (c + 1 < chunks && t == parts / 2 && j == (parts == 1 ? part / 8 : 0))
+  auto bringNext = [&](int c, int j) {
+    if (c + 1 < chunks && j == part / 8)
       eachVector(c + 1, [&](int i, int, const T *from) { brought[i] = *(const Vector *)from; });
   };
 #pragma unroll unrolledChunks
@@ -165,7 +166,7 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
           const int line = lane % 16, at = t * (part / 4) + j + lane / 16;
           const SharedAddress place = slab + line * 128 + (at ^ line % 8) * 16;
           [[maybe_unused]] unsigned source[4];
-          bringNext(c, t, j);
+          bringNext(c, j);
           if constexpr (Epilogue::hasSource)
             loadMatrices(source, place);
           auto pair = [&](int half, int jj) {
@@ -183,7 +184,7 @@ FLAME_DEVICE void storeByMap(const Sum (&d)[sums], SharedAddress shared, Index r
       } else {
 #pragma unroll
         for (int j = 0; j < part / 4; ++j) {
-          bringNext(c, t, j);
+          bringNext(c, j);
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int line = lane / 4 + 8 * half, at = 2 * (t * (part / 4) + j) + lane % 4 / 2;

@@ -16,6 +16,15 @@ namespace {
 
 static auto loadNvrtc() { return llvm::expectedToOptional(Nvrtc::load()); }
 
+/// Files of runtime/kernels with what they include, each once.
+static std::string templatesOf(std::initializer_list<const char *> files) {
+  std::string text;
+  llvm::StringSet<> seen;
+  for (const char *file : files)
+    appendTemplate(file, seen, text);
+  return text;
+}
+
 /// A kernel in CUDA C++.
 struct Source {
   std::string name, text;
@@ -112,10 +121,7 @@ TEST(Schedule, NoneSpills) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string matrix, simt;
-  llvm::StringSet<> seen, others;
-  appendTemplate("impl/Gemm.h", seen, matrix);
-  appendTemplate("impl/Simt.h", others, simt);
+  const std::string matrix = templatesOf({"impl/Gemm.h"}), simt = templatesOf({"impl/Simt.h"});
   std::vector<std::pair<std::string, std::string>> sources; // name, text
   for (const MmaSchedule &s : mmaSchedules()) {
     for (auto [x, y] : {std::pair("Depth", "Depth"), std::pair("Depth", "Side"), std::pair("Side", "Depth")})
@@ -226,9 +232,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string head;
-  llvm::StringSet<> seen;
-  appendTemplate("impl/WgmmaGemm.h", seen, head);
+  const std::string head = templatesOf({"impl/WgmmaGemm.h"});
   // By the copy engine, or by the kernel itself, which f32 results of a body stand for.
   auto source = [&](const WgmmaSchedule &s, Arithmetic type, const char *x, const char *y, bool engine, bool isLong = false, int scaleColumns = 0) {
     std::string sum = type == Arithmetic::I8 ? "int" : "float";
@@ -301,7 +305,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
       if (auto s = chooseWgmma({type, Major::Depth, Major::Depth}, {1, size, size, size}))
         sources.push_back({text(*s) + text(type), source(*s, type, "Depth", "Depth", true)});
   // Heads that are normed and turned, for as many rows as that is done for.
-  appendTemplate("epilogue/StoreSegments.h", seen, head);
+  const std::string withSegments = templatesOf({"impl/WgmmaGemm.h", "epilogue/StoreSegments.h"});
   for (int width : {64, 128, 256}) {
     ContractSizes sizes{1, 4608, 36ll * width, 3072};
     sizes.segment = width;
@@ -315,7 +319,7 @@ TEST(Schedule, WgmmaNeitherSpillsNorWaits) {
       return text + ">(fold, finish, first, second), ";
     };
     sources.push_back({text(*s) + " of segments of " + std::to_string(width),
-        head + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s->threads()) + ", 1) product(const __grid_constant__ "
+        withSegments + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(s->threads()) + ", 1) product(const __grid_constant__ "
         "flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ flame::TensorMap z, const float *__restrict__ c, "
         "const float *__restrict__ bias, int size, int m, int n, int k) {\n"
         "  auto wide = [&](unsigned short a) { return __uint_as_float((unsigned)a << 16); };\n"
@@ -461,10 +465,7 @@ TEST(Schedule, GroupsNeitherSpillNorWait) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string head;
-  llvm::StringSet<> seen;
-  for (const char *file : {"impl/WgmmaGemm.h", "impl/Gemm.h"})
-    appendTemplate(file, seen, head);
+  const std::string head = templatesOf({"impl/WgmmaGemm.h", "impl/Gemm.h"});
   auto begin = [](int threads) {
     return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) +
            ", 1) product(const __grid_constant__ flame::TensorMap x, const __grid_constant__ flame::TensorMap y, const __grid_constant__ "
@@ -535,10 +536,7 @@ TEST(Schedule, PairsNeitherSpillNorWait) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string templates;
-  llvm::StringSet<> seen;
-  for (const char *file : {"impl/WgmmaGemm.h", "impl/Gemm.h", "impl/Thin.h"})
-    appendTemplate(file, seen, templates);
+  const std::string templates = templatesOf({"impl/WgmmaGemm.h", "impl/Gemm.h", "impl/Thin.h"});
   // SiLU, and much the same with biases.
   const char *bodies[] = {"__fdividef(sum, 1 + __expf(-sum)) * other",
                           "(sum + bias[column]) * __fdividef(other + bias[n + column], 1 + __expf(-1.6f * (other + bias[n + column])))"};
@@ -636,10 +634,7 @@ TEST(Schedule, FoldsNeitherSpillNorWait) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string templates;
-  llvm::StringSet<> seen;
-  for (const char *file : {"impl/WgmmaGemm.h", "impl/Gemm.h", "epilogue/Fold.h"})
-    appendTemplate(file, seen, templates);
+  const std::string templates = templatesOf({"impl/WgmmaGemm.h", "impl/Gemm.h", "epilogue/Fold.h"});
   // A largest magnitude, and the sums that a norm needs beside it.
   auto kernel = [&](int threads, int products, const std::string &call) {
     return templates + "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) +
@@ -701,10 +696,7 @@ TEST(Schedule, SourcedStoresNeitherSpillNorWait) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string templates;
-  llvm::StringSet<> seen;
-  for (const char *file : {"impl/WgmmaGemm.h", "epilogue/Fold.h"})
-    appendTemplate(file, seen, templates);
+  const std::string templates = templatesOf({"impl/WgmmaGemm.h", "epilogue/Fold.h"});
   static_assert(!WgmmaSchedule{128, 192, 64, 4, 2, true}.takesSource() && !WgmmaSchedule{192, 192, 64, 4, 3}.takesSource(true));
   // A residual with a gate and a bias; its largest magnitude.
   auto kernel = [&](const WgmmaSchedule &s, bool wide, bool folds) {
@@ -765,9 +757,7 @@ TEST(Schedule, TopKDoesNotSpill) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string head;
-  llvm::StringSet<> seen;
-  appendTemplate("impl/TopK.h", seen, head);
+  const std::string head = templatesOf({"impl/TopK.h"});
   struct {
     KeyFormat format;
     const char *storage;
@@ -857,9 +847,7 @@ TEST(Schedule, AttentionByWgmmaDoesNotSpill) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string head;
-  llvm::StringSet<> seen;
-  appendTemplate("impl/WgmmaAttention.h", seen, head);
+  const std::string head = templatesOf({"impl/WgmmaAttention.h"});
   struct Case {
     WgmmaAttentionProblem problem;
     const char *scoring;
@@ -929,9 +917,7 @@ TEST(Schedule, AttentionHardlySpills) {
   auto nvrtc = loadNvrtc();
   if (!nvrtc)
     GTEST_SKIP() << "no NVRTC";
-  std::string head;
-  llvm::StringSet<> seen;
-  appendTemplate("impl/Attention.h", seen, head);
+  const std::string head = templatesOf({"impl/Attention.h"});
   for (AttentionSizes sizes : {AttentionSizes{24, 4608, 4608, 128, 128, false},
                                {20, 4096, 4096, 64, 64, false},
                                {12, 128, 128, 64, 64, false},

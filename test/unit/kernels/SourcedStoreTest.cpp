@@ -1,7 +1,7 @@
 //===- SourcedStoreTest.cpp - products whose epilogue reads a whole matrix, emulated -------------------------------===//
 //
 // Operands are small whole numbers, so that all sums are exact. The body says which element of the source it was given, at which place, so
-// that any other is seen. The source ends where its memory does. Tiles that overhang, ping-pong, bodies repeated, few rows, several batches,
+// that any other is seen. The source ends where its memory does. Tiles that overhang, ping-pong, few rows, several batches,
 // two products, pieces that repeat columns, folds of the result.
 //
 //===------------------------------------------------------------------------------------------------------------------===//
@@ -24,7 +24,7 @@ template <typename T> T combine(int row, int column, float sum, float other, T e
   return T(bits >> 8);
 }
 
-template <WgmmaSchedule s, typename T, bool isLong = false, int products = 1, bool folds = false> void wgmma(int rows, int columns, int depth, int batches = 1) {
+template <WgmmaSchedule s, typename T, int products = 1, bool folds = false> void wgmma(int rows, int columns, int depth, int batches = 1) {
   static_assert(s.isValid(Arithmetic::BF16, D, D, products));
   constexpr int bytes = sizeof(T), lines = s.columns / products;
   Guarded<unsigned short> x(size_t(batches) * rows * depth), y0(size_t(batches) * columns * depth), y1(y0.count);
@@ -53,7 +53,7 @@ template <WgmmaSchedule s, typename T, bool isLong = false, int products = 1, bo
         else
           return combine<T>(row, column, sum, 0, rest...);
       };
-      auto epilogue = sourced(tensorStore<T, isLong>(to, fromRow(batch * rows, body)), source.data + (long long)batch * rows * columns, columns);
+      auto epilogue = sourced(tensorStore<T>(to, fromRow(batch * rows, body)), source.data + (long long)batch * rows * columns, columns);
       if constexpr (folds)
         return folding(epilogue, flame::folds(rows, fold(most.data, [] { return 0.f; }, [](float carried, T stored) { return carried < float(stored) ? float(stored) : carried; },
                                                          [](float a, float b) { return a < b ? b : a; })));
@@ -96,8 +96,7 @@ TEST(SourcedStore, Tiles) {
 }
 TEST(SourcedStore, PingPong) {
   wgmma<WgmmaSchedule{128, 128, 64, 3, 2, true}, unsigned short>(390, 200, 72);
-  wgmma<WgmmaSchedule{128, 128, 64, 3, 2, true}, unsigned short, true>(260, 184, 72); // bodies repeated
-  wgmma<WgmmaSchedule{128, 128, 64, 3, 2, true}, unsigned, true>(260, 100, 40);
+  wgmma<WgmmaSchedule{128, 128, 64, 3, 2, true}, unsigned>(260, 100, 40);
 }
 TEST(SourcedStore, FewRows) {
   wgmma<WgmmaSchedule{16, 64, 64, 4, 1}, unsigned short>(13, 200, 72);
@@ -108,12 +107,12 @@ TEST(SourcedStore, Batches) {
   wgmma<WgmmaSchedule{128, 128, 64, 3, 2, true}, unsigned>(130, 68, 72, 2);
 }
 TEST(SourcedStore, TwoProducts) {
-  wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, unsigned short, false, 2>(70, 200, 40);
-  wgmma<WgmmaSchedule{128, 256, 64, 3, 2}, unsigned, false, 2>(131, 132, 72);
+  wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, unsigned short, 2>(70, 200, 40);
+  wgmma<WgmmaSchedule{128, 256, 64, 3, 2}, unsigned, 2>(131, 132, 72);
 }
 TEST(SourcedStore, Folds) {
-  wgmma<WgmmaSchedule{128, 256, 64, 3, 2}, unsigned short, false, 1, true>(131, 320, 72);
-  wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, unsigned short, false, 2, true>(70, 192, 40);
+  wgmma<WgmmaSchedule{128, 256, 64, 3, 2}, unsigned short, 1, true>(131, 320, 72);
+  wgmma<WgmmaSchedule{64, 128, 64, 3, 1}, unsigned short, 2, true>(70, 192, 40);
 }
 
 } // namespace
